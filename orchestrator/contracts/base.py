@@ -1,0 +1,47 @@
+"""The ground that every shape stands on: frozen, and closed to unknown fields.
+
+A value that crosses a module boundary is a `Frozen` model. It cannot be changed in place, a field
+that nobody declared is refused when it is read, and it survives a round trip through JSON.
+"""
+
+from typing import Annotated, Self, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic_core import from_json, to_json
+
+JsonObject: TypeAlias = dict[str, JsonValue]
+
+#: Milliseconds since the Unix epoch, UTC. The store's server clock is the only source of "now".
+Millis: TypeAlias = Annotated[int, Field(ge=0)]
+
+
+class Frozen(BaseModel):
+    """A value: immutable, and closed to fields that it does not declare."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    def to_json(self) -> str:
+        """Return compact JSON without the fields that hold their defaults.
+
+        A field that tells the members of a union apart therefore has no default.
+        """
+        return self.model_dump_json(exclude_defaults=True, by_alias=True)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read the JSON of `to_json`; raise pydantic's ValidationError for anything else."""
+        return cls.model_validate_json(text)
+
+
+def dump_json(value: object) -> str:
+    """Return compact JSON of plain data.
+
+    >>> dump_json({"a": [1, None]})
+    '{"a":[1,null]}'
+    """
+    return to_json(value).decode()
+
+
+def load_json(text: str | bytes) -> JsonValue:
+    """Read JSON; NaN and infinities are refused as they are by every other reader of our data."""
+    return from_json(text, allow_inf_nan=False)

@@ -1,0 +1,192 @@
+"""Every error that Baton raises, by what the one who catches it must do.
+
+    BatonError
+    ├── ConfigError            an operator mends a file or a setting, then starts again
+    │   ├── AppInvalid         one app.yaml, all of its problems at once
+    │   ├── UnknownStatus      a terminal rule names a status that is not declared
+    │   └── StoreUnfit         the server's settings would lose or evict data
+    ├── InputError             the caller mends the request; nothing was changed
+    │   ├── InvalidSessionId · UnknownApp · InvalidOverrides · PayloadTooLarge
+    │   ├── KeyConflict        the same idempotency key came with another request
+    │   ├── NotWaiting         there is no such question, or it was answered
+    │   ├── NotPermitted       the actor is not on the roster
+    │   └── PhaseRefused       the session's phase does not allow this
+    ├── SessionNotFound        the id has the right form and names nothing
+    ├── StoreError             the store did not do it
+    │   ├── StoreUnreachable   try again later: exit code 5
+    │   ├── LeaseLost          stop this step and drop what it made: another holder goes on
+    │   └── Unreadable         what is stored cannot be read: bury the session, never loop
+    ├── ProviderError          a model service failed
+    │   ├── ProviderTransient  try again after retry_after_seconds or a back-off
+    │   └── ProviderRefused    the same request will fail again
+    └── ToolError              a tool call failed; the model is told
+        ├── ToolTimeout        its time ran out: whether it acted may be unknown
+        └── ToolUnavailable    its server cannot be reached: try again later
+
+A message reads `where: what; what to do`.
+"""
+
+from collections.abc import Collection, Sequence
+from difflib import get_close_matches
+
+
+def suggest(word: str, known: Collection[str]) -> str:
+    """Return the hint that ends a message about an unknown word.
+
+    >>> suggest("aproved", ["approved", "commented"])
+    "did you mean 'approved'?"
+    >>> suggest("zzz", ["b", "a"])
+    'known: a, b'
+    """
+    near = get_close_matches(word, list(known), n=1)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return f"known: {', '.join(sorted(known))}" if known else "none is declared"
+
+
+class BatonError(Exception):
+    """The root. Never raised itself."""
+
+
+class ConfigError(BatonError):
+    """An operator must mend a file or a setting."""
+
+
+class AppInvalid(ConfigError):
+    """One app's declaration is wrong; `problems` are lines `file:line:col: path: message`."""
+
+    def __init__(self, app: str, problems: Sequence[str]) -> None:
+        self.app, self.problems = app, tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class UnknownStatus(ConfigError):
+    """A terminal rule names a status that its app does not declare."""
+
+    def __init__(self, status: str, *, where: str, declared: Collection[str]) -> None:
+        self.status, self.where = status, where
+        super().__init__(f"{where}: unknown status {status!r}; {suggest(status, declared)}")
+
+
+class StoreUnfit(ConfigError):
+    """The server's settings would lose or evict what Baton must keep."""
+
+
+class InputError(BatonError):
+    """The request is wrong and nothing was changed."""
+
+
+class InvalidSessionId(InputError):
+    """The text cannot be a session id."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        super().__init__(f"session id {text[:80]!r}: not an id; expected PREFIX-YYYYMMDD-NNN")
+
+
+class UnknownApp(InputError):
+    """No app of that name is loaded."""
+
+    def __init__(self, app: str, known: Collection[str]) -> None:
+        self.app = app
+        super().__init__(f"app {app!r}: not loaded; {suggest(app, known)}")
+
+
+class InvalidOverrides(InputError):
+    """The overrides do not fit the app's state_schema."""
+
+
+class PayloadTooLarge(InputError):
+    """A value is over its limit."""
+
+    def __init__(self, what: str, size: int, limit: int, *, unit: str = "bytes") -> None:
+        self.what, self.size, self.limit = what, size, limit
+        super().__init__(f"{what}: {size} {unit}, over the limit of {limit}; make it smaller or raise the limit in config/runtime.yaml")
+
+
+class KeyConflict(InputError):
+    """The idempotency key belongs to another request."""
+
+    def __init__(self, key: str, session_id: str) -> None:
+        self.key, self.session_id = key, session_id
+        super().__init__(f"idempotency key {key!r}: already used by {session_id} for a different request; use a new key")
+
+
+class NotWaiting(InputError):
+    """The session does not wait for this answer, or has it already."""
+
+
+class NotPermitted(InputError):
+    """The actor is not on the roster of those who may answer."""
+
+
+class PhaseRefused(InputError):
+    """The session's phase does not allow the request."""
+
+
+class SessionNotFound(BatonError):
+    """The id has the right form and names nothing."""
+
+    def __init__(self, session_id: str, near: Sequence[str] = ()) -> None:
+        self.session_id, self.near = session_id, tuple(near)
+        hint = f"did you mean {near[0]}?" if near else "see `baton list`"
+        super().__init__(f"session {session_id}: not found; {hint}")
+
+
+class StoreError(BatonError):
+    """The store did not do what it was asked."""
+
+
+class StoreUnreachable(StoreError):
+    """The server does not answer."""
+
+
+class LeaseLost(StoreError):
+    """Another holder has the session, or it was rescued: drop this step's work."""
+
+    def __init__(self, session_id: str, fence: int) -> None:
+        self.session_id, self.fence = session_id, fence
+        super().__init__(f"session {session_id}: the lease with fence {fence} is lost; another holder goes on")
+
+
+class Unreadable(StoreError):
+    """What is stored cannot be read."""
+
+
+class ProviderError(BatonError):
+    """A model service failed."""
+
+    def __init__(self, message: str, *, provider: str = "", status_code: int | None = None) -> None:
+        self.provider, self.status_code = provider, status_code
+        super().__init__(message)
+
+
+class ProviderTransient(ProviderError):
+    """It may work later; `retry_after_seconds` is the service's own word, where it gave one."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        provider: str = "",
+        status_code: int | None = None,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(message, provider=provider, status_code=status_code)
+
+
+class ProviderRefused(ProviderError):
+    """The same request would fail again: bad key, bad request, context too long."""
+
+
+class ToolError(BatonError):
+    """A tool call failed in a way that the model may be told."""
+
+
+class ToolTimeout(ToolError):
+    """The tool's time ran out."""
+
+
+class ToolUnavailable(ToolError):
+    """The tool's server cannot be reached."""

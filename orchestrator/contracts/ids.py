@@ -1,0 +1,54 @@
+"""Session ids and partitions: one rule for what is minted and for what is accepted.
+
+An id is `PREFIX-YYYYMMDD-N…N` with at least three digits in its number, so that the thousandth
+session of a day is as readable as the first. The prefix begins with a letter: anything that
+`format_session_id` mints, `check_session_id` accepts.
+"""
+
+import re
+from binascii import crc_hqx
+from datetime import datetime
+
+from orchestrator.contracts.errors import InvalidSessionId
+
+PREFIX_PATTERN = r"[A-Za-z](?:[A-Za-z0-9-]{0,14}[A-Za-z0-9])?"
+_PREFIX = re.compile(PREFIX_PATTERN)
+_SESSION_ID = re.compile(rf"{PREFIX_PATTERN}-\d{{8}}-\d{{3,12}}")
+
+
+def is_prefix(text: str) -> bool:
+    """Say whether `text` may stand in front of session ids.
+
+    >>> [is_prefix(t) for t in ("INC", "MY-APP", "x" * 16, "", "-", "1A", "A-", "INC\\n", "x" * 17)]
+    [True, True, True, False, False, False, False, False, False]
+    """
+    return _PREFIX.fullmatch(text) is not None
+
+
+def is_session_id(text: str) -> bool:
+    """Say whether `text` has the form of a session id; whether it exists is the store's word."""
+    return _SESSION_ID.fullmatch(text) is not None
+
+
+def check_session_id(text: str) -> str:
+    """Return `text` unchanged, or raise InvalidSessionId."""
+    if not is_session_id(text):
+        raise InvalidSessionId(text)
+    return text
+
+
+def format_session_id(prefix: str, day: datetime, number: int) -> str:
+    """Build the id of the `number`-th session that `prefix` saw on the UTC day of `day`.
+
+    >>> from datetime import UTC
+    >>> format_session_id("INC", datetime(2026, 11, 20, tzinfo=UTC), 7)
+    'INC-20261120-007'
+    >>> format_session_id("INC", datetime(2026, 11, 20, tzinfo=UTC), 1000)
+    'INC-20261120-1000'
+    """
+    return f"{prefix}-{day:%Y%m%d}-{number:03d}"
+
+
+def partition_of(session_id: str, partitions: int) -> int:
+    """Return the partition that holds a session: CRC16 (XMODEM, as Redis Cluster uses) mod P."""
+    return crc_hqx(session_id.encode(), 0) % partitions

@@ -1,0 +1,189 @@
+"""A session as it is stored: record, cursor, wait, tool calls, posts.
+
+Everything that decides what a session does next is in these values, so that any worker can go
+on where another stopped. Times are the store's milliseconds.
+"""
+
+from hashlib import sha256
+from typing import Literal, TypeAlias
+
+from pydantic import JsonValue
+
+from orchestrator.contracts.app import Effect, Risk
+from orchestrator.contracts.base import Frozen, JsonObject, dump_json
+from orchestrator.contracts.phases import Phase
+
+Outcome: TypeAlias = Literal["succeeded", "failed", "suspended", "snoozed", "cancelled", "orphaned"]
+StepKind: TypeAlias = Literal[
+    "agent_turn", "tool_calls", "route", "dispatch", "compute", "wait", "finalize"
+]
+ToolOutcome: TypeAlias = Literal[
+    "executed", "executed_with_notify", "approved", "failed", "rejected", "timeout"
+]
+WaitKind: TypeAlias = Literal["approval", "input", "timer", "signal", "uncertain", "child", "retry"]
+PostKind: TypeAlias = Literal["decision", "input", "cancel", "signal", "escalate", "child_ended"]
+Priority: TypeAlias = Literal["high", "normal", "low"]
+
+#: Outcomes that count for terminal rules: the tool acted, whoever had to be asked or told.
+SUCCESSFUL: frozenset[ToolOutcome] = frozenset({"executed", "executed_with_notify", "approved"})
+
+
+def args_digest(tool: str, args: JsonObject) -> str:
+    """Name exactly these arguments of exactly this tool: what an approval is bound to."""
+    return sha256(f"{tool}\n{dump_json(dict(sorted(args.items())))}".encode()).hexdigest()[:16]
+
+
+class ToolCall(Frozen):
+    """A tool call that came to its end, as the finaliser and people read it."""
+
+    call_id: str
+    tool: str
+    args: JsonObject = {}
+    result: JsonValue = None
+    outcome: ToolOutcome
+    skill: str = ""
+    risk: Risk | None = None
+    approver: str | None = None
+    rationale: str | None = None
+
+
+class PendingCall(Frozen):
+    """A tool call on its way: asked for, perhaps approved, not yet done.
+
+    `key` is the idempotency key: the same for every attempt of this very call.
+    """
+
+    call_id: str
+    tool: str
+    args: JsonObject = {}
+    key: str = ""
+    effect: Effect = "effectful"
+    risk: Risk | None = None
+    action: Literal["auto", "notify", "approve"] = "auto"
+    verdict: Literal["approved", "rejected", "timeout"] | None = None
+    approver: str | None = None
+    rationale: str | None = None
+
+
+class Wait(Frozen):
+    """What a session waits for, who may answer, and until when.
+
+    `deadline_at` is when the wait ends by itself. For an approval or an uncertain call, `call` is
+    the call in question and `digest` what the answer is bound to. For children, `children` maps
+    each child's id to how it ended, None while it runs.
+    """
+
+    wait_id: str
+    kind: WaitKind
+    since_at: int = 0
+    deadline_at: int | None = None
+    prompt: str = ""
+    options: tuple[str, ...] = ()
+    roster: tuple[str, ...] = ()
+    teams: tuple[str, ...] = ()
+    call: PendingCall | None = None
+    digest: str = ""
+    signal: str | None = None
+    into: str | None = None
+    target: str | None = None
+    join: Literal["all", "any"] = "all"
+    children: dict[str, JsonObject | None] = {}
+    reason: str = ""
+
+
+class Cursor(Frozen):
+    """Where a session is in its app's skills.
+
+    `stage` says what the next step is: enter a skill, call its model, do the tool calls that it
+    asked for, leave by a route, or come to the end. `serial` counts steps and makes call ids.
+    """
+
+    skill: str
+    stage: Literal["enter", "model", "tools", "route", "end"] = "enter"
+    serial: int = 0
+    turn: int = 0
+    depth: int = 0
+    calls: tuple[PendingCall, ...] = ()
+    confidence: float | None = None
+    rationale: str | None = None
+    signal: str | None = None
+    locked: bool = False
+    passed_gate: bool = False
+    failures: int = 0
+    stop: Literal["cancelled", "stopped", "escalated"] | None = None
+    stop_reason: str = ""
+
+
+class Record(Frozen):
+    """The session record: one Redis hash. Fields with defaults are stored only once they differ."""
+
+    session_id: str
+    app: str
+    spec: str
+    phase: Phase
+    status: str | None = None
+    rev: int = 0
+    fence: int = 0
+    holder: str = ""
+    attempts: int = 0
+    seq: int = 0
+    priority: Priority = "normal"
+    created_at: int = 0
+    since_at: int = 0
+    updated_at: int = 0
+    actor: str = ""
+    text: str = ""
+    parent: str | None = None
+    cursor: Cursor
+    state: JsonObject = {}
+    wait: Wait | None = None
+    answered: bool = False
+    cancel: str | None = None
+    terminal_call: ToolCall | None = None
+    fields: JsonObject = {}
+    reason: str = ""
+    replays: int = 0
+
+
+class Post(Frozen):
+    """A message to a session. `post_id` makes a repeated post harmless.
+
+    decision: `wait_id`, `verdict` and `digest` · input: `wait_id`, `text` or `value` · signal:
+    `name`, `value` · escalate: `team` · child_ended: `name` is the child, `value` how it ended.
+    """
+
+    post_id: str
+    kind: PostKind
+    actor: str
+    at: int = 0
+    wait_id: str | None = None
+    verdict: str | None = None
+    digest: str = ""
+    text: str = ""
+    name: str = ""
+    team: str | None = None
+    value: JsonValue = None
+
+
+class Entry(Frozen):
+    """One journal entry. `seq` has no gaps. `set` and `state` rebuild the record.
+
+    `set` holds record fields as stored, `state` the changed top-level keys, `dropped` the removed
+    ones. `messages` are the context's new entries, `calls` the tool calls that ended.
+    """
+
+    kind: str
+    actor: str
+    seq: int = 0
+    at: int = 0
+    step: StepKind | None = None
+    skill: str = ""
+    outcome: Outcome | None = None
+    attempt: int = 0
+    fence: int = 0
+    set: dict[str, str] = {}
+    state: JsonObject = {}
+    dropped: tuple[str, ...] = ()
+    messages: tuple[str, ...] = ()
+    calls: tuple[ToolCall, ...] = ()
+    data: JsonObject = {}
