@@ -21,6 +21,7 @@
     │   └── ProviderRefused    the same request will fail again
     └── ToolError              a tool call failed; the model is told
         ├── ToolTimeout        its time ran out: whether it acted may be unknown
+        ├── StateUpdateRefused it acted, but what it gave does not fit the declared state update
         └── ToolUnavailable    its server cannot be reached: try again later
 
 A message reads `where: what; what to do`.
@@ -190,3 +191,11 @@ class ToolTimeout(ToolError):
 
 class ToolUnavailable(ToolError):
     """The tool's server cannot be reached."""
+
+
+class StateUpdateRefused(ToolError):
+    """The tool acted, but its result does not fit an update that the app declares for it."""
+
+    def __init__(self, into: str, op: str, what: str) -> None:
+        self.into, self.op = into, op
+        super().__init__(f"state update {op} into {into!r}: {what}; mend the tool's `updates` in app.yaml or its result")

@@ -1,0 +1,1 @@
+"""Review one commit of a real git repository. See README.md in this folder."""

@@ -1,0 +1,20 @@
+"""The kernel: what a session does next, decided over values.
+
+Every function here takes values and returns values: no store, no queue, no clock, no randomness
+(times and random numbers are parameters). What it decides is done elsewhere: `store/` writes it,
+`workers/` performs it, `finalizer.py` settles it. So each rule can be read, tested and replayed
+alone.
+
+    lookup      where a value is found in a tool call, and when two tool names mean the same tool
+    terminal    which call ends a session, with which status and fields
+    harvest     what a turn's calls say about confidence, rationale and signal
+    routes      where a skill goes next
+    risk        whether a call runs, leaves a notice, or waits for a person; the confidence gate
+    approval    the only words that grant, who may say them, and what they are bound to
+    answers     what an answer to a gate means: go on, stop, escalate, or refused
+    inject      arguments that the runtime fills in and the model never sees
+    updates     how a successful call changes the session's state
+    retry       whether a failure is tried again, and after how long
+
+The kernel imports `contracts` and nothing else of ours; it knows no app's words.
+"""

@@ -1,0 +1,104 @@
+"""Between a record and its hash: one place that knows how each field is stored.
+
+The hash also holds bookkeeping that no decision reads (`last`, `posts`, `submit`, `claimed`, …);
+what cannot be read as a Record raises Unreadable, and its session is buried instead of retried.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from orchestrator.contracts.base import JsonObject, dump_json
+from orchestrator.contracts.errors import Unreadable
+from orchestrator.contracts.phases import Phase
+from orchestrator.contracts.session import Cursor, Priority, Record, ToolCall, Wait
+
+RANKS: Final[dict[Priority, str]] = {"high": "0", "normal": "1", "low": "2"}
+_PRIORITIES: Final[dict[str, Priority]] = {rank: priority for priority, rank in RANKS.items()}
+_OBJECT: Final[TypeAdapter[JsonObject]] = TypeAdapter(JsonObject)
+_PHASE: Final[TypeAdapter[Phase]] = TypeAdapter(Phase)
+
+
+def pairs(flat: Sequence[str]) -> dict[str, str]:
+    """Turn a reply of names and values in turn into a mapping."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def decode_record(session_id: str, stored: Mapping[str, str]) -> Record:
+    """Read a record from its hash; raise Unreadable."""
+    get = stored.get
+    try:
+        return Record(
+            session_id=session_id,
+            app=stored["app"],
+            spec=stored["spec"],
+            phase=_PHASE.validate_python(stored["phase"]),
+            status=get("status") or None,
+            rev=int(stored["rev"]),
+            fence=int(stored["fence"]),
+            holder=get("holder", ""),
+            attempts=int(stored["attempts"]),
+            seq=int(stored["seq"]),
+            priority=_PRIORITIES[stored["rank"]],
+            created_at=int(stored["created"]),
+            since_at=int(stored["since"]),
+            updated_at=int(stored["updated"]),
+            actor=get("actor", ""),
+            text=get("text", ""),
+            parent=get("parent") or None,
+            cursor=Cursor.model_validate_json(stored["cursor"]),
+            state=_OBJECT.validate_json(stored["state"]) if get("state") else {},
+            wait=Wait.model_validate_json(stored["wait"]) if get("wait") else None,
+            answered=get("answered") == "1",
+            cancel=get("cancel") or None,
+            terminal_call=ToolCall.model_validate_json(stored["terminal"]) if get("terminal") else None,
+            fields=_OBJECT.validate_json(stored["fields"]) if get("fields") else {},
+            reason=get("reason", ""),
+            replays=int(get("replays", "0")),
+        )
+    except KeyError as error:
+        raise Unreadable(f"session {session_id}: its record lacks {error}; replay or remove it") from error
+    except (ValidationError, ValueError) as error:
+        raise Unreadable(f"session {session_id}: its record cannot be read ({error}); replay or remove it") from error
+
+
+def encode_submission(record: Record) -> dict[str, str]:
+    """Return the hash fields that `submit` writes of a new record; the script adds the rest."""
+    fields = {
+        "app": record.app,
+        "spec": record.spec,
+        "rank": RANKS[record.priority],
+        "actor": record.actor,
+        "text": record.text,
+        "cursor": record.cursor.to_json(),
+        "state": dump_json(record.state),
+    }
+    if record.parent is not None:
+        fields["parent"] = record.parent
+    return fields
+
+
+def encode_changes(before: Record, after: Record) -> dict[str, str]:
+    """Return the hash fields that differ between two readings of one session.
+
+    Phase, status, fence, revision and times are the scripts' own and never among them.
+    """
+    changed: dict[str, str] = {}
+    if after.cursor is not before.cursor:
+        changed["cursor"] = after.cursor.to_json()
+    if after.state is not before.state:
+        changed["state"] = dump_json(after.state)
+    if after.wait is not before.wait:
+        changed["wait"] = after.wait.to_json() if after.wait is not None else ""
+        changed["wait_id"] = after.wait.wait_id if after.wait is not None else ""
+        changed["answered"] = ""
+    if after.terminal_call is not before.terminal_call:
+        changed["terminal"] = after.terminal_call.to_json() if after.terminal_call is not None else ""
+    if after.fields is not before.fields:
+        changed["fields"] = dump_json(after.fields)
+    if after.reason != before.reason:
+        changed["reason"] = after.reason
+    if after.spec != before.spec:
+        changed["spec"] = after.spec
+    return changed

@@ -1,0 +1,90 @@
+"""What must happen now: one partition's tick, and the acts that follow from it.
+
+Every session that is not settled is in exactly one of four places: in line (`by`, ready or
+finalizing), leased (`leases`), waiting with a time (`due`), or waiting for a post alone. The
+first three are found by `tick`; the fourth needs nobody. A wake-up is only a hint: `sent`
+remembers for some seconds that one is under way, then the session counts as unsent again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orchestrator.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A session in line. `rank` 0 is the highest priority; `since_at` is when it came in line."""
+
+    session_id: str
+    app: str
+    bucket: str
+    rank: int
+    since_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """One partition, now. `running` counts leased sessions by app, `sent` wake-ups under way."""
+
+    partition: int
+    now: int
+    expired: tuple[str, ...]
+    due: tuple[str, ...]
+    candidates: tuple[Candidate, ...]
+    running: dict[str, int]
+    sent: int
+
+
+def read_candidate(member: str) -> Candidate:
+    """Read an index member (lib/index.lua).
+
+    >>> read_candidate("a:ready:1:1700000000000:SES-20260101-001").rank
+    1
+    """
+    app, bucket, rank, since, session_id = member.split(":", 4)
+    return Candidate(session_id, app, bucket, int(rank), int(since))
+
+
+class Due:
+    """The scheduler's view of the store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def tick(self, partition: int, apps: Sequence[str], *, most: int, each: int) -> Tick:
+        """Look at a partition; at most `each` candidates an app and bucket, `most` of the others."""
+        reply = await self._store.act_on_partition("tick", partition, most, each, *apps)
+        now, expired, due, candidates, running, sent = reply
+        return Tick(
+            partition=partition,
+            now=int(now),
+            expired=tuple(expired),
+            due=tuple(due),
+            candidates=tuple(read_candidate(member) for member in candidates),
+            running=dict(zip(apps, (int(count) for count in running), strict=True)),
+            sent=int(sent),
+        )
+
+    async def rescue(self, session_id: str) -> bool:
+        """Make an orphan ready; say whether it was one."""
+        reply = await self._store.act("rescue", session_id)
+        return bool(reply[0] == "rescued")
+
+    async def wake(self, session_id: str) -> bool:
+        """Make a waiting session ready whose time has come; say whether it had."""
+        reply = await self._store.act("wake", session_id)
+        return bool(reply[0] == "woken")
+
+    async def mark_sent(self, session_ids: Sequence[str], until_at: int) -> None:
+        """Remember that wake-ups for these are under way until then."""
+        by_key: dict[str, list[str | int]] = {}
+        for session_id in session_ids:
+            by_key.setdefault(self._store.keys.of_session("sent", session_id), []).extend((until_at, session_id))
+        for key, members in by_key.items():
+            await self._store.command("ZADD", key, *members)
+
+    async def unmark_sent(self, session_ids: Sequence[str]) -> None:
+        """Forget it: the broker did not take them."""
+        for session_id in session_ids:
+            await self._store.command("ZREM", self._store.keys.of_session("sent", session_id), session_id)

@@ -1,0 +1,66 @@
+"""Is this server fit to hold sessions? Asked once, when a process starts.
+
+Refused: a server too old for our scripts, an eviction policy that may drop keys, another number
+of partitions than the store was created with, a cluster as broker. Warned: no AOF - an
+acknowledged submission could then be lost with the server.
+"""
+
+from orchestrator.contracts.errors import ConfigError, StoreUnfit
+from orchestrator.store.keys import META
+from orchestrator.store.store import Store
+from orchestrator.store.wire import ServerRefused
+
+OLDEST = (6, 2)
+
+
+def check_broker_url(url: str) -> None:
+    """Refuse a broker that Celery cannot use safely; raise ConfigError."""
+    scheme = url.split("://", 1)[0].lower()
+    if "cluster" in scheme:
+        raise ConfigError(
+            f"broker URL {scheme}://…: Celery has no Redis Cluster transport; use a single server, Sentinel or RabbitMQ"
+        )
+
+
+def parse_info(text: str) -> dict[str, str]:
+    """Read the server's INFO text.
+
+    >>> parse_info("# Server\\r\\nredis_version:7.0.15\\r\\n")
+    {'redis_version': '7.0.15'}
+    """
+    rows = (line.split(":", 1) for line in text.splitlines() if ":" in line and not line.startswith("#"))
+    return {name: value.strip() for name, value in rows}
+
+
+def judge_server(info: dict[str, str]) -> list[str]:
+    """Return warnings about a server's INFO; raise StoreUnfit for what must not be."""
+    version = info.get("redis_version", "0")
+    number = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if number < OLDEST:
+        raise StoreUnfit(f"store: server {version} is too old; Baton needs {OLDEST[0]}.{OLDEST[1]} or later")
+    policy = info.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        raise StoreUnfit(
+            f"store: maxmemory-policy is {policy!r} and may evict sessions; set `maxmemory-policy noeviction`"
+        )
+    if info.get("aof_enabled", "0") != "1":
+        return ["store: AOF is off, a server crash loses acknowledged sessions; set `appendonly yes`"]
+    return []
+
+
+async def check_store(store: Store) -> list[str]:
+    """Return warnings; raise StoreUnfit. Fixes the number of partitions of a new store."""
+    info = parse_info(str(await store.command("INFO")))
+    warnings = judge_server(info)
+    partitions = store.keys.partitions
+    await store.command("HSETNX", META, "partitions", partitions)
+    fixed = int(await store.command("HGET", META, "partitions"))
+    if fixed != partitions:
+        raise StoreUnfit(
+            f"store: it was created with {fixed} partitions, the settings say {partitions}; set store.partitions: {fixed}"
+        )
+    try:
+        await store.command("FUNCTION", "STATS")
+    except ServerRefused:
+        warnings.append("store: a server before 7.0; it works, and 7.2 or later can confirm writes with WAITAOF")
+    return warnings

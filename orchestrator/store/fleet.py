@@ -1,0 +1,92 @@
+"""Who is at work: workers with their slots, and which scheduler leads which partition.
+
+Both are leases on a clock and only advice: a worker that is listed may be dead for a moment, two
+schedulers may both believe to lead. Neither can harm a session; the fence sees to that.
+"""
+
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
+from orchestrator.contracts.base import Frozen
+from orchestrator.store.codec import pairs
+from orchestrator.store.keys import WORKER_INFO, WORKERS, leader_key
+from orchestrator.store.store import Store
+
+
+class WorkerInfo(Frozen):
+    """What a worker process (or a scheduler) says of itself at every beat."""
+
+    name: str
+    kind: str = "worker"
+    host: str = ""
+    pid: int = 0
+    started_at: int = 0
+    beat_at: int = 0
+    queues: tuple[str, ...] = ()
+    slots: int = 0
+    running: int = 0
+    draining: bool = False
+    digests: dict[str, str] = {}
+    rss_bytes: int = 0
+    loop_lag_ms: float = 0.0
+    steps: int = 0
+
+
+class Fleet:
+    """The register of workers and leaders."""
+
+    def __init__(self, store: Store, *, beat_seconds: float) -> None:
+        self._store = store
+        self._alive_ms = int(beat_seconds * 3 * 1000)
+
+    async def beat(self, info: WorkerInfo) -> str | None:
+        """Say that we live; return an operator's order (`drain`), if there is one."""
+        now = await self._store.now_ms()
+        await self._store.command("HSET", WORKER_INFO, info.name, info.model_copy(update={"beat_at": now}).to_json())
+        await self._store.command("ZADD", WORKERS, now + self._alive_ms, info.name)
+        order = await self._store.command("HGET", f"{WORKERS}:orders", info.name)
+        return str(order) if order else None
+
+    async def leave(self, name: str) -> None:
+        """Take ourselves off the list."""
+        await self._store.command("ZREM", WORKERS, name)
+        await self._store.command("HDEL", WORKER_INFO, name)
+        await self._store.command("HDEL", f"{WORKERS}:orders", name)
+
+    async def members(self) -> list[WorkerInfo]:
+        """Return who is alive; forget who has been silent for long."""
+        now = await self._store.now_ms()
+        gone = await self._store.command("ZRANGEBYSCORE", WORKERS, "-inf", now - 60_000)
+        for name in gone:
+            await self.leave(name)
+        alive = set(await self._store.command("ZRANGEBYSCORE", WORKERS, now, "+inf"))
+        found = []
+        for name, body in pairs(await self._store.command("HGETALL", WORKER_INFO)).items():
+            if name in alive:
+                try:
+                    found.append(WorkerInfo.from_json(body))
+                except ValidationError:  # another version's worker: it lives, but says it in other words
+                    found.append(WorkerInfo(name=name, kind="unknown"))
+        return sorted(found, key=lambda info: info.name)
+
+    async def order(self, name: str, order: str) -> None:
+        """Leave an order for a worker; it reads it at its next beat."""
+        await self._store.command("HSET", f"{WORKERS}:orders", name, order)
+
+    async def lead(self, name: str, partitions: Sequence[int], seconds: float) -> list[int]:
+        """Take or keep the lead of partitions; return those that are ours."""
+        ours = []
+        for partition in partitions:
+            key = leader_key(partition)
+            taken = await self._store.command("SET", key, name, "NX", "PX", int(seconds * 1000))
+            if taken or await self._store.command("GET", key) == name:
+                await self._store.command("PEXPIRE", key, int(seconds * 1000))
+                ours.append(partition)
+        return ours
+
+    async def yield_lead(self, name: str, partitions: Sequence[int]) -> None:
+        """Give up partitions that are ours, so that another need not wait for the lease to end."""
+        for partition in partitions:
+            if await self._store.command("GET", leader_key(partition)) == name:
+                await self._store.command("DEL", leader_key(partition))

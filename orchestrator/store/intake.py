@@ -1,0 +1,132 @@
+"""Taking sessions in: ids, idempotent submission, posts to the mailbox, replay of dead letters.
+
+Submission by idempotency key: mint an id, reserve (app, key) for it, create the session. Whoever
+finds the key reserved but no session behind it creates that very session: a submitter that died
+in between poisons nothing. The reservation also holds the request's digest, so that one key
+cannot mean two things.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+
+from orchestrator.contracts.base import dump_json
+from orchestrator.contracts.errors import (
+    KeyConflict,
+    NotWaiting,
+    PayloadTooLarge,
+    PhaseRefused,
+    SessionNotFound,
+    StoreError,
+)
+from orchestrator.contracts.ids import format_session_id
+from orchestrator.contracts.messages import Message
+from orchestrator.contracts.session import Entry, Post, Record
+from orchestrator.store.codec import encode_submission
+from orchestrator.store.keys import APPS, BELL, counter_key, idempotency_key
+from orchestrator.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The session's id, and whether this very request created it."""
+
+    session_id: str
+    created: bool
+
+
+class Intake:
+    """What callers may put into the store."""
+
+    def __init__(self, store: Store, *, key_ttl_seconds: int = 86_400) -> None:
+        self._store = store
+        self._key_ttl_seconds = key_ttl_seconds
+
+    async def mint(self, prefix: str) -> str:
+        """Return a new id; a number that is never used harms nothing."""
+        day = datetime.fromtimestamp(await self._store.now_ms() / 1000, UTC)
+        number = await self._store.command("INCR", counter_key(prefix, f"{day:%Y%m%d}"))
+        return format_session_id(prefix, day, int(number))
+
+    async def submit(self, draft: Record, prefix: str, *, key: str | None = None, messages: Sequence[Message] = ()) -> Submitted:
+        """Create the session that `draft` describes (its session_id is minted here).
+
+        Raise PayloadTooLarge or KeyConflict; then nothing was created.
+        """
+        fields = encode_submission(draft)
+        limits = self._store.limits
+        for name, limit in (("text", limits.text_bytes), ("state", limits.state_bytes)):
+            size = len(fields[name].encode())
+            if size > limit:
+                raise PayloadTooLarge(f"submission: {name}", size, limit)
+        digest = sha256(dump_json(dict(sorted(fields.items()))).encode()).hexdigest()[:24]
+        session_id = await self.mint(prefix)
+        if key is not None:
+            session_id = await self._reserve(draft.app, key, session_id, digest)
+        await self._store.command("SADD", APPS, draft.app)
+        entry = Entry(kind="submitted", actor=draft.actor, set=fields, messages=tuple(m.to_json() for m in messages))
+        flat = [part for pair in fields.items() for part in pair]
+        stamp = digest if key is not None else f"{digest}:{session_id}"
+        reply = await self._store.act(
+            "submit", session_id, stamp, BELL, entry.to_json(), len(fields), *flat, *(m.to_json() for m in messages)
+        )
+        if reply[0] == "taken":
+            raise StoreError(f"session {session_id}: the id is taken by another submission; the id counter was reset?")
+        # Without a key nobody else can mean this id: "existing" is then our own act, repeated.
+        return Submitted(session_id, created=key is None or reply[0] == "created")
+
+    async def _reserve(self, app: str, key: str, session_id: str, digest: str) -> str:
+        value = f"{session_id} {digest}"
+        found = await self._store.command(
+            "SET", idempotency_key(app, key), value, "NX", "GET", "EX", self._key_ttl_seconds
+        )
+        if found is None:
+            return session_id
+        reserved, _, reserved_digest = str(found).partition(" ")
+        if reserved_digest != digest:
+            raise KeyConflict(key, reserved)
+        return reserved
+
+    async def post(self, session_id: str, post: Post, *, answers: str | None = None) -> bool:
+        """Put a post into the mailbox; return False where the same post was taken before.
+
+        `answers` names the wait that this post is the answer to: it is accepted once.
+        """
+        body = post.to_json()
+        limits = self._store.limits
+        if len(body.encode()) > limits.text_bytes:
+            raise PayloadTooLarge(f"session {session_id}: post", len(body.encode()), limits.text_bytes)
+        entry = Entry(kind="posted", actor=post.actor, data={"post": post.model_dump(mode="json", exclude_defaults=True)})
+        reply = await self._store.act(
+            "post",
+            session_id,
+            post.post_id,
+            body,
+            entry.to_json(),
+            answers or "",
+            limits.mailbox_posts + (16 if post.kind == "cancel" else 0),  # a full mailbox must not prevent a cancel
+            (post.text or "cancelled") if post.kind == "cancel" else "",
+            BELL,
+        )
+        answer = reply[0]
+        if answer == "missing":
+            raise SessionNotFound(session_id)
+        if answer == "settled":
+            raise PhaseRefused(f"session {session_id}: it is {reply[1]} already; nothing more reaches it")
+        if answer == "full":
+            raise PayloadTooLarge(f"session {session_id}: mailbox", int(reply[1]), limits.mailbox_posts, unit="posts")
+        if answer == "not_waiting":
+            raise NotWaiting(f"session {session_id}: it does not wait for {answers}; see `baton show {session_id}`")
+        if answer == "answered":
+            raise NotWaiting(f"session {session_id}: {answers} was answered already; see `baton events {session_id}`")
+        return bool(answer == "posted")
+
+    async def replay(self, session_id: str, actor: str, note: str = "") -> None:
+        """Send a dead letter again; raise SessionNotFound or PhaseRefused."""
+        entry = Entry(kind="replayed", actor=actor, data={"note": note} if note else {})
+        reply = await self._store.act("replay", session_id, entry.to_json(), BELL)
+        if reply[0] == "missing":
+            raise SessionNotFound(session_id)
+        if reply[0] == "not_dead":
+            raise PhaseRefused(f"session {session_id}: it is {reply[1]}, not a dead letter; nothing to replay")

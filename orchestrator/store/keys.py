@@ -1,0 +1,77 @@
+"""Where things lie: every key of a session shares its partition's hash tag, so one slot of a cluster.
+
+    baton:{p07}:s:<sid>   hash    the record               baton:{p07}:due      zset  waits with a time
+    baton:{p07}:j:<sid>   stream  journal, ids <seq>-0     baton:{p07}:leases   zset  lease ends
+    baton:{p07}:c:<sid>   list    context messages         baton:{p07}:by       zset  index (lib/index.lua)
+    baton:{p07}:m:<sid>   list    mailbox                  baton:{p07}:sent     zset  wake-ups under way
+    baton:{p07}:i:<sid>   hash    intents                  baton:{p07}:dead(i)  zset + hash  dead letters
+    baton:{p07}:d:<sid>   zset    post ids seen            baton:{p07}:stats    hash  counters
+
+Outside partitions: `baton:meta` (hash: partitions), `baton:apps` (set), `baton:ids:…`, `baton:idem:…`,
+`baton:workers` (zset + hash), `baton:leader:…`, and the channel `baton:bell`.
+"""
+
+from orchestrator.contracts.ids import partition_of
+
+PREFIX = "baton"
+BELL = f"{PREFIX}:bell"
+META = f"{PREFIX}:meta"
+APPS = f"{PREFIX}:apps"
+WORKERS = f"{PREFIX}:workers"
+WORKER_INFO = f"{PREFIX}:workers:info"
+
+_OF_SESSION = {"record": "s", "journal": "j", "context": "c", "mailbox": "m", "intents": "i", "seen": "d"}
+_OF_PARTITION = {
+    "due": "due",
+    "leases": "leases",
+    "by": "by",
+    "sent": "sent",
+    "dead": "dead",
+    "deadinfo": "deadinfo",
+    "stats": "stats",
+}
+KEY_NAMES = frozenset(_OF_SESSION) | frozenset(_OF_PARTITION)
+
+
+class Keys:
+    """Builds key names for one store, whose number of partitions never changes."""
+
+    def __init__(self, partitions: int) -> None:
+        self.partitions = partitions
+        self._tags = [f"{PREFIX}:{{p{number:02d}}}:" for number in range(partitions)]
+        self._shared = [{name: tag + part for name, part in _OF_PARTITION.items()} for tag in self._tags]
+
+    def partition(self, session_id: str) -> int:
+        """Return the partition of a session."""
+        return partition_of(session_id, self.partitions)
+
+    def of_partition(self, name: str, partition: int) -> str:
+        """Return a key that all sessions of a partition share."""
+        return self._shared[partition][name]
+
+    def of_session(self, name: str, session_id: str) -> str:
+        """Return a session's own key, or the shared one of its partition."""
+        partition = self.partition(session_id)
+        part = _OF_SESSION.get(name)
+        return self._shared[partition][name] if part is None else f"{self._tags[partition]}{part}:{session_id}"
+
+    def for_script(self, names: tuple[str, ...], session_id: str) -> list[str]:
+        """Return the keys that a script declares, in its order, for one session."""
+        partition = self.partition(session_id)
+        shared, tag = self._shared[partition], self._tags[partition]
+        return [shared[n] if n in shared else f"{tag}{_OF_SESSION[n]}:{session_id}" for n in names]
+
+
+def idempotency_key(app: str, key: str) -> str:
+    """Return the key that remembers a submission's idempotency key."""
+    return f"{PREFIX}:idem:{app}:{key}"
+
+
+def counter_key(prefix: str, day: str) -> str:
+    """Return the counter that mints the ids of one prefix and day."""
+    return f"{PREFIX}:ids:{prefix}:{day}"
+
+
+def leader_key(partition: int) -> str:
+    """Return the lease by which one scheduler leads a partition."""
+    return f"{PREFIX}:leader:{partition}"

@@ -1,0 +1,172 @@
+"""The lease of a session: claim, renew, commit, release - all under the fencing token.
+
+Safety: the record is written only by `commit`, and `commit` is refused unless it carries the
+newest fence. Every claim and every rescue makes a newer one. So of all processes that ever held
+a session only the newest can change it, however long another was paused and whatever its clock
+says; a lease that ran out without a successor harms nobody, and its holder may still commit.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from pydantic import ValidationError
+
+from orchestrator.contracts.errors import LeaseLost, PayloadTooLarge, StoreError, Unreadable
+from orchestrator.contracts.session import PendingCall, Post, Record
+from orchestrator.store.codec import decode_record, pairs
+from orchestrator.store.store import Store
+
+Refusal: TypeAlias = Literal["missing", "settled", "busy", "early", "foreign", "buried"]
+Directive: TypeAlias = Literal["continue", "ready", "waiting", "finalizing", "ended", "dead"]
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A session under our lease. `messages` are the context's entries from `known` on, as stored."""
+
+    record: Record
+    posts: tuple[Post, ...]
+    intents: dict[str, PendingCall]
+    messages: tuple[str, ...]
+    context_length: int
+    claimed_at: int
+    ready_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRefused:
+    """Why there is nothing to do here now; `detail` is the spec digest for `foreign`."""
+
+    answer: Refusal
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedUnreadable:
+    """We hold a session that cannot be read: `bury` it."""
+
+    session_id: str
+    fence: int
+    rev: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What one step writes. `fields` are hash fields as stored; see scripts/commit.lua.
+
+    `due_at` is when a waiting session must be woken (None: only by a post). `sent_ms` says that
+    the committing process sends the wake-up itself, and for how long it counts as under way.
+    """
+
+    directive: Directive
+    fields: dict[str, str]
+    entries: tuple[str, ...] = ()
+    messages: tuple[str, ...] = ()
+    taken: int = 0
+    intents: dict[str, str] | None = None
+    cleared: tuple[str, ...] = ()
+    due_at: int | None = None
+    sent_ms: int = 0
+    status: str = ""
+    reason: str = ""
+    stat: str = "steps"
+    bucket: str = "steps"
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The answer: the phase it came to, a cancel reason that arrived, posts still in the mailbox."""
+
+    phase: str
+    cancel: str
+    posts: int
+    replayed: bool
+
+
+class Leases:
+    """Claims and commits for one worker process."""
+
+    def __init__(self, store: Store, *, lease_seconds: float, max_attempts: int) -> None:
+        self._store = store
+        self._lease_ms = int(lease_seconds * 1000)
+        self._max_attempts = max_attempts
+
+    async def claim(
+        self, session_id: str, holder: str, digests: tuple[str, ...], *, known: int = -1, adopt: bool = False
+    ) -> Claimed | ClaimRefused | ClaimedUnreadable:
+        """Take the lease. `holder` is unique to this claim; `known` context entries are not sent again."""
+        reply = await self._store.act(
+            "claim", session_id, holder, self._lease_ms, self._max_attempts, known, int(adopt), *digests
+        )
+        if reply[0] != "claimed":
+            return ClaimRefused(reply[0], str(reply[1]) if len(reply) > 1 else "")
+        _, now, fence, flat, posts, intents, messages, length, since = reply
+        stored = pairs(flat)
+        try:
+            return Claimed(
+                record=decode_record(session_id, stored),
+                posts=tuple(Post.from_json(post) for post in posts),
+                intents={call: PendingCall.from_json(body) for call, body in pairs(intents).items()},
+                messages=tuple(messages),
+                context_length=length,
+                claimed_at=now,
+                ready_at=int(since),
+            )
+        except (Unreadable, ValidationError) as error:
+            return ClaimedUnreadable(session_id, int(fence), int(stored.get("rev", "0")), str(error))
+
+    async def commit(self, session_id: str, fence: int, rev: int, commit: Commit) -> Committed:
+        """Write one step; raise LeaseLost or PayloadTooLarge, having written nothing."""
+        limits = self._store.limits
+        intents = commit.intents or {}
+        args: list[str | int] = [
+            fence,
+            rev,
+            commit.directive,
+            -1 if commit.due_at is None else commit.due_at,
+            commit.sent_ms,
+            self._lease_ms,
+            commit.status,
+            commit.reason,
+            commit.stat,
+            commit.bucket,
+            limits.state_bytes,
+            limits.message_bytes,
+            limits.entry_bytes,
+            limits.journal_entries,
+            len(commit.fields),
+            len(commit.entries),
+            len(commit.messages),
+            commit.taken,
+            len(intents),
+            len(commit.cleared),
+        ]
+        for pair in commit.fields.items():
+            args.extend(pair)
+        args.extend(commit.entries)
+        args.extend(commit.messages)
+        for pair in intents.items():
+            args.extend(pair)
+        args.extend(commit.cleared)
+        reply = await self._store.act("commit", session_id, *args)
+        answer = reply[0]
+        if answer == "committed":
+            return Committed(reply[1], reply[2], int(reply[3]), reply[4] == "replay")
+        if answer in {"stale", "missing"}:
+            raise LeaseLost(session_id, fence)
+        if answer == "large":
+            raise PayloadTooLarge(f"session {session_id}: {reply[1]}", int(reply[2]), int(reply[3]))
+        raise StoreError(f"session {session_id}: commit refused ({answer}: {reply[1:]}); this is a defect, report it")
+
+    async def renew(self, session_id: str, fence: int) -> str | None:
+        """Extend the lease; return the cancel reason, or None where there is none. Raise LeaseLost."""
+        reply = await self._store.act("renew", session_id, fence, self._lease_ms)
+        if reply[0] == "stale":
+            raise LeaseLost(session_id, fence)
+        return reply[1] or None
+
+    async def release(self, session_id: str, fence: int) -> bool:
+        """Hand the session back without a commit; say whether it was still ours."""
+        reply = await self._store.act("release", session_id, fence)
+        return bool(reply[0] == "released")

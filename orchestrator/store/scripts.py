@@ -1,0 +1,66 @@
+"""The acts on the store: one Lua file each, read once, called by digest.
+
+A file declares its keys and the shared pieces that it uses in its first lines:
+
+    --! keys: record journal by
+    --! uses: clock index
+
+Its keys arrive as the table K by those names, so a script touches nothing that it did not
+declare. ALLOWED is generated from the transition table of `contracts.phases`: a phase change
+that the table does not list is refused where it would be written.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha1
+from pathlib import Path
+
+from orchestrator.contracts.phases import TRANSITIONS
+from orchestrator.store.keys import KEY_NAMES
+
+FOLDER = Path(__file__).parent / "scripts"
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One act: its name, its keys in order, its whole source, and the source's digest."""
+
+    name: str
+    keys: tuple[str, ...]
+    source: str
+    sha: str
+
+
+def _transition_table() -> str:
+    rows = (
+        f"  {before} = {{{', '.join(f'{after} = true' for after in sorted(afters))}}}"
+        for before, afters in TRANSITIONS.items()
+    )
+    return "local ALLOWED = {\n" + ",\n".join(rows) + "\n}\n"
+
+
+def _declared(source: str, what: str) -> tuple[str, ...]:
+    marker = f"--! {what}:"
+    for line in source.splitlines():
+        if line.startswith(marker):
+            return tuple(line.removeprefix(marker).split())
+    return ()
+
+
+def _build(path: Path) -> Script:
+    body = path.read_text(encoding="utf-8")
+    keys = _declared(body, "keys")
+    unknown = set(keys) - KEY_NAMES
+    if unknown:
+        msg = f"{path.name}: unknown keys {sorted(unknown)}; name them in store/keys.py"
+        raise ValueError(msg)
+    table = ", ".join(f"{name} = KEYS[{number}]" for number, name in enumerate(keys, start=1))
+    pieces = [(FOLDER / "lib" / f"{piece}.lua").read_text(encoding="utf-8") for piece in _declared(body, "uses")]
+    source = f"local K = {{{table}}}\n" + _transition_table() + "".join(pieces) + body
+    return Script(path.stem, keys, source, sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+@cache
+def load_scripts() -> dict[str, Script]:
+    """Return every act by name."""
+    return {path.stem: _build(path) for path in sorted(FOLDER.glob("*.lua"))}

@@ -1,0 +1,68 @@
+--! keys: record journal context mailbox intents due leases by sent dead deadinfo stats
+--! uses: clock index journal record bury
+-- claim: take the lease and read what the next step needs, in one act.
+--
+-- Answers: claimed · missing · settled · busy (a live lease) · early (it waits, and nothing came)
+-- · foreign (this worker has not that version of the app) · buried (attempts are spent).
+-- The fence is max(fence + 1, now), so it also grows across a restored or failed-over server.
+-- Replay: the same holder text claims again while its lease lives and gets the same fence.
+--
+--   record   hash    fence, holder, attempts + 1, phase running     leases  zset  sid -> lease end
+--   mailbox  list    read, not taken (commit takes)                  due     zset  sid removed
+--   journal  stream  an `orphaned` entry where a dead holder is succeeded
+--   by       zset    moved to running                                sent    zset  sid removed
+--
+-- ARGV: sid, holder, lease ms, max attempts, context entries known (-1: none wanted), adopt, digest, …
+local sid, holder = ARGV[1], ARGV[2]
+local now = now_ms()
+local f = read_record()
+if not f then
+  forget(sid)
+  return {'missing'}
+end
+if not ALLOWED[f.phase]['running'] and f.phase ~= 'running' and f.phase ~= 'finalizing' then
+  forget(sid)
+  return {'settled', f.phase}
+end
+
+local lease = redis.call('ZSCORE', K.leases, sid)
+local again = lease and tonumber(lease) > now and f.holder == holder
+if lease and tonumber(lease) > now and not again then return {'busy', lease} end
+
+if not again then
+  if f.phase == 'waiting' and f.posts == 0 then
+    local due = redis.call('ZSCORE', K.due, sid)
+    if not due or tonumber(due) > now then return {'early'} end
+  end
+  local known = ARGV[6] == '1'
+  for i = 7, #ARGV do known = known or ARGV[i] == f.spec end
+  if not known then return {'foreign', f.spec} end
+  local seq, attempts = tonumber(f.seq), tonumber(f.attempts)
+  if lease then
+    seq = seq + 1
+    append_entry(K.journal, seq, now, store_entry('orphaned', tonumber(f.fence), attempts, '{}'))
+    redis.call('HINCRBY', K.stats, 'orphaned', 1)
+    f.seq = int(seq)
+  end
+  if attempts >= tonumber(ARGV[4]) then
+    bury(sid, f, now, 'attempts', 'claimed ' .. int(attempts) .. ' times without a commit')
+    return {'buried', 'attempts'}
+  end
+  f.fence = int(math.max(tonumber(f.fence) + 1, now))
+  local phase = f.phase == 'finalizing' and 'finalizing' or 'running'
+  redis.call('HSET', K.record, 'phase', phase, 'fence', f.fence, 'holder', holder, 'attempts', int(attempts + 1),
+    'seq', int(seq), 'since', int(now), 'claimed', int(now))
+  redis.call('ZADD', K.leases, int(now + tonumber(ARGV[3])), sid)
+  redis.call('ZREM', K.due, sid)
+  redis.call('ZREM', K.sent, sid)
+  reindex(K.by, sid, f.app, f.rank, {phase = f.phase, status = f.status, since = tonumber(f.since)},
+    {phase = phase, status = f.status}, now)
+end
+
+local tail = {}
+local length = redis.call('LLEN', K.context)
+local known = tonumber(ARGV[5])
+if known >= 0 and known < length then tail = redis.call('LRANGE', K.context, known, -1) end
+local posts = {}
+if f.posts > 0 then posts = redis.call('LRANGE', K.mailbox, 0, -1) end
+return {'claimed', now, f.fence, redis.call('HGETALL', K.record), posts, redis.call('HGETALL', K.intents), tail, length, f.since}

@@ -1,0 +1,17 @@
+-- Make a session a dead letter: nothing claims it until a person replays it.
+local function bury(sid, f, now, reason, detail)
+  local seq = tonumber(f.seq) + 1
+  local body = store_entry('buried', tonumber(f.fence), tonumber(f.attempts),
+    '{"reason":' .. cjson.encode(reason) .. ',"detail":' .. cjson.encode(detail) .. '}')
+  append_entry(K.journal, seq, now, body)
+  redis.call('HSET', K.record, 'phase', 'dead', 'since', int(now), 'updated', int(now), 'seq', int(seq), 'reason', reason)
+  reindex(K.by, sid, f.app, f.rank, {phase = f.phase, status = f.status, since = tonumber(f.since)},
+    {phase = 'dead', status = ''}, now)
+  redis.call('ZADD', K.dead, int(now), sid)
+  redis.call('HSET', K.deadinfo, sid, '{"reason":' .. cjson.encode(reason) .. ',"detail":' .. cjson.encode(detail)
+    .. ',"attempts":' .. int(tonumber(f.attempts)) .. ',"at":' .. int(now) .. '}')
+  redis.call('ZREM', K.leases, sid)
+  redis.call('ZREM', K.due, sid)
+  redis.call('ZREM', K.sent, sid)
+  redis.call('HINCRBY', K.stats, 'buried:' .. reason, 1)
+end

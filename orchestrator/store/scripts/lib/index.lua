@@ -1,0 +1,14 @@
+-- The index `by` is one sorted set ordered by its members' text: app:bucket:rank:since:sid.
+-- bucket is the phase, or ended/STATUS; rank orders what is ready or finalizing (0 = first).
+-- A range over "app:bucket:" is then a list by time, and its ZLEXCOUNT a count, in one declared key.
+local function index_member(app, phase, status, rank, since, sid)
+  local bucket = phase
+  if phase == 'ended' then bucket = 'ended/' .. status end
+  if phase ~= 'ready' and phase ~= 'finalizing' then rank = '-' end
+  return app .. ':' .. bucket .. ':' .. rank .. ':' .. string.format('%013.0f', since) .. ':' .. sid
+end
+
+local function reindex(by, sid, app, rank, from, to, now)
+  redis.call('ZREM', by, index_member(app, from.phase, from.status, rank, from.since, sid))
+  redis.call('ZADD', by, 0, index_member(app, to.phase, to.status, rank, now, sid))
+end

@@ -1,0 +1,23 @@
+--! keys: record journal due leases by sent dead deadinfo stats
+--! uses: clock index journal record
+-- replay: a person sends a dead letter again. Answers: replayed · missing · not_dead.
+-- Replay of the replay: the session is not dead any more.
+--
+-- ARGV: sid, entry, bell
+local sid = ARGV[1]
+local f = read_record()
+if not f then return {'missing'} end
+if f.phase ~= 'dead' then return {'not_dead', f.phase} end
+local now = now_ms()
+local seq = tonumber(f.seq) + 1
+append_entry(K.journal, seq, now, ARGV[2])
+redis.call('HSET', K.record, 'phase', 'ready', 'since', int(now), 'updated', int(now), 'seq', int(seq), 'attempts', '0',
+  'reason', '')
+redis.call('HINCRBY', K.record, 'replays', 1)
+redis.call('ZREM', K.dead, sid)
+redis.call('HDEL', K.deadinfo, sid)
+reindex(K.by, sid, f.app, f.rank, {phase = 'dead', status = f.status, since = tonumber(f.since)},
+  {phase = 'ready', status = f.status}, now)
+redis.call('HINCRBY', K.stats, 'replayed', 1)
+redis.call('PUBLISH', ARGV[3], sid)
+return {'replayed', now}

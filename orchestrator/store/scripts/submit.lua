@@ -1,0 +1,31 @@
+--! keys: record journal context by stats
+--! uses: clock index journal
+-- submit: create a session, ready to run. Refuses an id that exists; the same submission again
+-- (same digest) is answered "existing", so that a client may repeat it after a lost reply.
+--
+--   record   hash    created          journal  stream  entry 1
+--   context  list    first messages   by       zset    app:ready:…
+--
+-- ARGV: sid, digest, bell, entry, field count, field, value, …, message, …
+local sid, digest, bell, entry = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local found = redis.call('HGET', K.record, 'submit')
+if found then return {found == digest and 'existing' or 'taken'} end
+
+local now = now_ms()
+local last_field = 5 + 2 * tonumber(ARGV[5])
+local record = {'submit', digest, 'phase', 'ready', 'status', '', 'since', int(now), 'created', int(now), 'updated', int(now),
+  'rev', '0', 'fence', '0', 'attempts', '0', 'seq', '1', 'posts', '0'}
+local app, rank
+for i = 6, last_field, 2 do
+  record[#record + 1] = ARGV[i]
+  record[#record + 1] = ARGV[i + 1]
+  if ARGV[i] == 'app' then app = ARGV[i + 1] end
+  if ARGV[i] == 'rank' then rank = ARGV[i + 1] end
+end
+redis.call('HSET', K.record, unpack(record))
+append_entry(K.journal, 1, now, entry)
+for i = last_field + 1, #ARGV do redis.call('RPUSH', K.context, ARGV[i]) end
+redis.call('ZADD', K.by, 0, index_member(app, 'ready', '', rank, now, sid))
+redis.call('HINCRBY', K.stats, 'submitted:' .. app, 1)
+redis.call('PUBLISH', bell, sid)
+return {'created', now}

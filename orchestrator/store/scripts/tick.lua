@@ -1,0 +1,32 @@
+--! keys: due leases by sent
+--! uses: clock
+-- tick: what a partition needs now: expired leases, waits whose time has come, and the first
+-- sessions in line of every app. It changes nothing but to forget marks of wake-ups sent too long ago.
+--
+-- ARGV: most sids a list, most candidates an app, app, …
+-- Answer: now, expired sids, due sids, candidates as index members, running count by app, sent count
+local now = now_ms()
+local most, each = tonumber(ARGV[1]), tonumber(ARGV[2])
+redis.call('ZREMRANGEBYSCORE', K.sent, '-inf', int(now))
+local expired = redis.call('ZRANGEBYSCORE', K.leases, '-inf', int(now), 'LIMIT', 0, most)
+local due = redis.call('ZRANGEBYSCORE', K.due, '-inf', int(now), 'LIMIT', 0, most)
+local sent = redis.call('ZCARD', K.sent)
+local candidates, running = {}, {}
+for i = 3, #ARGV do
+  running[#running + 1] = redis.call('ZLEXCOUNT', K.by, '[' .. ARGV[i] .. ':running:', '(' .. ARGV[i] .. ':running;')
+  for _, bucket in ipairs({'finalizing', 'ready'}) do
+    local from = '[' .. ARGV[i] .. ':' .. bucket .. ':'
+    local to = '(' .. ARGV[i] .. ':' .. bucket .. ';'
+    local line = redis.call('ZRANGEBYLEX', K.by, from, to, 'LIMIT', 0, each + sent)
+    local found = 0
+    for _, member in ipairs(line) do
+      local sid = string.match(member, '[^:]+$')
+      local held = bucket == 'finalizing' and redis.call('ZSCORE', K.leases, sid)
+      if found < each and not held and not redis.call('ZSCORE', K.sent, sid) then
+        found = found + 1
+        candidates[#candidates + 1] = member
+      end
+    end
+  end
+end
+return {now, expired, due, candidates, running, sent}

@@ -1,0 +1,100 @@
+"""Acts and commands with their retries: what every other module of the store stands on.
+
+Every act can be repeated: it recognises itself (fence and revision, post id, submission digest,
+holder text) or does nothing the second time. So a connection lost in the middle of one is
+answered by doing it again, until `patience_seconds` are over.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+from orchestrator.contracts.errors import StoreUnreachable
+from orchestrator.store.keys import Keys
+from orchestrator.store.scripts import load_scripts
+from orchestrator.store.wire import Argument, Reply, ServerRefused, Wire
+
+RETRY_PAUSE_SECONDS = 0.1
+
+#: The server is there but cannot serve yet: it loads its AOF, or has just become a replica.
+_NOT_YET = frozenset({"LOADING", "BUSY", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "TRYAGAIN"})
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The most that the store takes; see config/runtime.yaml for the reasons."""
+
+    state_bytes: int = 262_144
+    message_bytes: int = 1_048_576
+    entry_bytes: int = 2_097_152
+    text_bytes: int = 65_536
+    mailbox_posts: int = 256
+    journal_entries: int = 200_000
+
+
+class Store:
+    """One store, for one event loop."""
+
+    def __init__(
+        self, url: str, *, partitions: int = 64, limits: Limits | None = None, patience_seconds: float = 20.0
+    ) -> None:
+        self.keys = Keys(partitions)
+        self.limits = limits or Limits()
+        self.url = url
+        self.wire = Wire(url, on_connect=_load_scripts)
+        self.patience_seconds = patience_seconds
+        self._scripts = load_scripts()
+
+    async def act(self, name: str, session_id: str, *args: Argument) -> list[Reply]:
+        """Do one act on one session; repeat it over lost connections."""
+        script = self._scripts[name]
+        keys = self.keys.for_script(script.keys, session_id)
+        return await self._repeat(("EVALSHA", script.sha, len(keys), *keys, session_id, *args), script.source)
+
+    async def act_on_partition(self, name: str, partition: int, *args: Argument) -> list[Reply]:
+        """Do one act on what the sessions of a partition share."""
+        script = self._scripts[name]
+        keys = [self.keys.of_partition(key, partition) for key in script.keys]
+        return await self._repeat(("EVALSHA", script.sha, len(keys), *keys, *args), script.source)
+
+    async def command(self, *args: Argument) -> Reply:
+        """Send a command that may be repeated safely."""
+        return await self._repeat(args, None)
+
+    async def _repeat(self, args: tuple[Argument, ...], source: str | None) -> Reply:
+        try:
+            return await self.wire.command(*args)
+        except (StoreUnreachable, ServerRefused) as error:
+            first = error
+        deadline = asyncio.get_running_loop().time() + self.patience_seconds
+        return await self._repeat_after(first, args, source, deadline)
+
+    async def _repeat_after(
+        self, error: StoreUnreachable | ServerRefused, args: tuple[Argument, ...], source: str | None, deadline: float
+    ) -> Reply:
+        loop = asyncio.get_running_loop()
+        while True:
+            if isinstance(error, ServerRefused):
+                if error.code == "NOSCRIPT" and source is not None:
+                    await self.wire.command("SCRIPT", "LOAD", source)
+                elif error.code not in _NOT_YET:
+                    raise error
+            if loop.time() >= deadline:
+                raise error if isinstance(error, StoreUnreachable) else StoreUnreachable(str(error))
+            await asyncio.sleep(RETRY_PAUSE_SECONDS)
+            try:
+                return await self.wire.command(*args)
+            except (StoreUnreachable, ServerRefused) as again:
+                error = again
+
+    async def now_ms(self) -> int:
+        """Return the server's time."""
+        seconds, micros = await self.command("TIME")
+        return int(seconds) * 1000 + int(micros) // 1000
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await self.wire.aclose()
+
+
+async def _load_scripts(wire: Wire) -> None:
+    await asyncio.gather(*(wire.during_open("SCRIPT", "LOAD", script.source) for script in load_scripts().values()))

@@ -1,0 +1,157 @@
+"""Reading: one session, its journal and context, lists and counts, dead letters, counters.
+
+Nothing here changes anything, and nothing here needs a lease.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from orchestrator.contracts.base import JsonObject, load_json
+from orchestrator.contracts.errors import SessionNotFound, Unreadable
+from orchestrator.contracts.ids import check_session_id
+from orchestrator.contracts.messages import Message
+from orchestrator.contracts.session import Entry, PendingCall, Record
+from orchestrator.store.codec import decode_record, pairs
+from orchestrator.store.keys import APPS
+from orchestrator.store.store import Store
+
+PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a list: an index member, read."""
+
+    session_id: str
+    app: str
+    bucket: str
+    since_at: int
+
+
+def _read_row(member: str) -> Row:
+    app, bucket, _, since, session_id = member.split(":", 4)
+    return Row(session_id, app, bucket, int(since))
+
+
+class Views:
+    """What callers may read."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def record(self, session_id: str) -> Record:
+        """Return a session; raise InvalidSessionId, SessionNotFound or Unreadable."""
+        check_session_id(session_id)
+        flat = await self._store.command("HGETALL", self._store.keys.of_session("record", session_id))
+        if not flat:
+            raise SessionNotFound(session_id)
+        return decode_record(session_id, pairs(flat))
+
+    async def exists(self, session_id: str) -> bool:
+        """Say whether a session is there."""
+        return bool(await self._store.command("EXISTS", self._store.keys.of_session("record", session_id)))
+
+    async def journal(self, session_id: str, *, after: int = 0, count: int = PAGE) -> tuple[Entry, ...]:
+        """Return entries with numbers above `after`, oldest first."""
+        key = self._store.keys.of_session("journal", session_id)
+        reply = await self._store.command("XRANGE", key, f"{after + 1}-0", "+", "COUNT", count)
+        entries = []
+        for stream_id, flat in reply:
+            fields = pairs(flat)
+            body = load_json(fields["e"])
+            if not isinstance(body, dict):
+                raise Unreadable(f"session {session_id}: journal entry {stream_id} is no object")
+            body["seq"] = int(stream_id.split("-", 1)[0])
+            body["at"] = int(fields["t"])
+            entries.append(Entry.model_validate(body))
+        return tuple(entries)
+
+    async def iter_journal(self, session_id: str, *, after: int = 0) -> AsyncIterator[Entry]:
+        """Yield every entry there is now, in pages."""
+        while page := await self.journal(session_id, after=after):
+            for entry in page:
+                yield entry
+            after = page[-1].seq
+
+    async def context(self, session_id: str, *, start: int = 0) -> tuple[Message, ...]:
+        """Return the context's messages from index `start` on."""
+        key = self._store.keys.of_session("context", session_id)
+        return tuple(Message.from_json(m) for m in await self._store.command("LRANGE", key, start, -1))
+
+    async def intents(self, session_id: str) -> dict[str, PendingCall]:
+        """Return the tool calls that were announced and have no outcome yet."""
+        flat = await self._store.command("HGETALL", self._store.keys.of_session("intents", session_id))
+        return {call: PendingCall.from_json(body) for call, body in pairs(flat).items()}
+
+    async def apps(self) -> tuple[str, ...]:
+        """Return every app that ever had a session here."""
+        return tuple(sorted(await self._store.command("SMEMBERS", APPS)))
+
+    def _ranges(self, app: str, bucket: str) -> tuple[str, str]:
+        # "ended" alone means every status: "ended/" to "ended0", the byte after the slash.
+        if bucket == "ended":
+            return f"[{app}:ended/", f"({app}:ended0"
+        return f"[{app}:{bucket}:", f"({app}:{bucket};"
+
+    async def count(self, app: str, bucket: str) -> int:
+        """Count an app's sessions in a phase, or with `ended/STATUS`."""
+        low, high = self._ranges(app, bucket)
+        keys = self._store.keys
+        counts = await asyncio.gather(
+            *(
+                self._store.command("ZLEXCOUNT", keys.of_partition("by", number), low, high)
+                for number in range(keys.partitions)
+            )
+        )
+        return sum(int(count) for count in counts)
+
+    async def rows(self, app: str, bucket: str, *, limit: int) -> list[Row]:
+        """Return an app's newest rows of a bucket, newest first."""
+        low, high = self._ranges(app, bucket)
+        keys = self._store.keys
+        pages = await asyncio.gather(
+            *(
+                self._store.command("ZREVRANGEBYLEX", keys.of_partition("by", number), high, low, "LIMIT", 0, limit)
+                for number in range(keys.partitions)
+            )
+        )
+        rows = [_read_row(member) for page in pages for member in page]
+        rows.sort(key=lambda row: (row.since_at, row.session_id), reverse=True)
+        return rows[:limit]
+
+    async def dead_letters(self, *, limit: int) -> list[tuple[str, JsonObject]]:
+        """Return dead letters, newest first: id and {reason, detail, attempts, at}."""
+        keys = self._store.keys
+        pages = await asyncio.gather(
+            *(
+                self._store.command("HGETALL", keys.of_partition("deadinfo", number))
+                for number in range(keys.partitions)
+            )
+        )
+        found: list[tuple[str, JsonObject]] = []
+        for page in pages:
+            for session_id, body in pairs(page).items():
+                info = load_json(body)
+                found.append((session_id, info if isinstance(info, dict) else {}))
+        found.sort(key=lambda item: int(str(item[1].get("at", 0))), reverse=True)
+        return found[:limit]
+
+    async def stats(self) -> dict[str, int]:
+        """Return the sum of every partition's counters."""
+        keys = self._store.keys
+        pages = await asyncio.gather(
+            *(self._store.command("HGETALL", keys.of_partition("stats", number)) for number in range(keys.partitions))
+        )
+        total: dict[str, int] = {}
+        for page in pages:
+            for name, value in pairs(page).items():
+                total[name] = total.get(name, 0) + int(value)
+        return total
+
+    async def near(self, session_id: str, candidates: Sequence[str] = ()) -> list[str]:
+        """Return existing ids with the same prefix and day: what a mistyped id may have meant."""
+        stem = session_id.rsplit("-", 1)[0]
+        numbers = [f"{stem}-{number:03d}" for number in range(1, 6)]
+        found = await asyncio.gather(*(self.exists(guess) for guess in (*candidates, *numbers)))
+        return [guess for guess, there in zip((*candidates, *numbers), found, strict=True) if there]

@@ -1,0 +1,215 @@
+"""One connection to the server, shared by everything on one event loop.
+
+Commands issued in the same tick of the loop leave in one write, and replies are matched to them
+in order: a hundred sessions that commit at once cost one round trip, not a hundred. hiredis
+parses and packs; URLs, TLS and users are understood as redis-py understands them.
+
+A connection that breaks fails everything under way with StoreUnreachable, whose outcome is then
+unknown. Repeating is the caller's choice: the acts of `scripts` can all be repeated safely, and
+`Store.act` does so. Nothing here knows what a command means.
+"""
+
+import asyncio
+import logging
+import ssl as tls
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+import hiredis
+from redis.asyncio.connection import SSLConnection, UnixDomainSocketConnection, parse_url
+
+from orchestrator.contracts.errors import ConfigError, StoreError, StoreUnreachable
+
+Reply: TypeAlias = Any
+Argument: TypeAlias = str | bytes | int | float
+
+log = logging.getLogger(__name__)
+
+REPLY_SECONDS = 10.0
+CONNECT_SECONDS = 5.0
+
+
+class ServerRefused(StoreError):
+    """The server answered with an error; `code` is the protocol's own first word."""
+
+    def __init__(self, text: str) -> None:
+        self.code = text.split(" ", 1)[0]
+        super().__init__(f"store: the server answered {text!r}; see its log")
+
+
+class _Protocol(asyncio.Protocol):
+    """Feeds bytes to the parser and hands replies to those who wait, first come first served."""
+
+    def __init__(self, on_push: Callable[[Reply], None] | None) -> None:
+        self.reader = hiredis.Reader(encoding="utf-8", errors="surrogateescape")
+        self.waiting: deque[asyncio.Future[Reply]] = deque()
+        self.transport: asyncio.Transport | None = None
+        self.on_push = on_push
+        self.closed = False
+        self.outgoing: list[bytes] = []
+        self.flush_planned = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - asyncio's own contract for streams
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.reader.feed(data)
+        while (reply := self.reader.gets()) is not False:
+            if not self.waiting:
+                if self.on_push is not None:
+                    self.on_push(reply)
+                continue
+            future = self.waiting.popleft()
+            if not future.done():
+                future.set_result(reply)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed = True
+        error = StoreUnreachable(f"store: connection lost ({exc or 'closed by the server'}); the act may have happened")
+        while self.waiting:
+            future = self.waiting.popleft()
+            if not future.done():
+                future.set_exception(error)
+
+
+class Wire:
+    """A connection that opens itself when first used and again after a loss."""
+
+    def __init__(self, url: str, *, on_connect: Callable[["Wire"], Awaitable[None]] | None = None) -> None:
+        try:
+            self._options = parse_url(url)
+        except ValueError as error:
+            raise ConfigError(f"store URL: {error}; use redis://, rediss:// or unix://") from error
+        self._on_connect = on_connect
+        self._on_push: Callable[[Reply], None] | None = None
+        self._protocol: _Protocol | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._watch: asyncio.TimerHandle | None = None
+        self._watched: asyncio.Future[Reply] | None = None
+
+    async def command(self, *args: Argument) -> Reply:
+        """Send one command and return its reply; raise ServerRefused or StoreUnreachable."""
+        if self._protocol is None or self._protocol.closed:
+            await self._open()
+        return _checked(await self._send(args))
+
+    def _send(self, args: tuple[Argument, ...]) -> asyncio.Future[Reply]:
+        protocol, loop = self._protocol, self._loop
+        if protocol is None or loop is None or protocol.closed:
+            raise StoreUnreachable("store: not connected; try again")
+        future: asyncio.Future[Reply] = loop.create_future()
+        protocol.outgoing.append(hiredis.pack_command(args))
+        protocol.waiting.append(future)
+        if not protocol.flush_planned:
+            protocol.flush_planned = True
+            loop.call_soon(self._flush, protocol)
+        return future
+
+    def _flush(self, protocol: _Protocol) -> None:
+        protocol.flush_planned = False
+        data = b"".join(protocol.outgoing)
+        protocol.outgoing.clear()
+        if protocol.closed or protocol.transport is None:
+            return  # connection_lost has failed these commands already
+        protocol.transport.write(data)
+        if self._watch is None and self._loop is not None:
+            self._watched = protocol.waiting[0] if protocol.waiting else None
+            self._watch = self._loop.call_later(REPLY_SECONDS, self._check_progress)
+
+    def _check_progress(self) -> None:
+        """Give up a connection whose oldest command was not answered for a whole period."""
+        self._watch = None
+        protocol = self._protocol
+        if protocol is None or protocol.closed or not protocol.waiting or self._loop is None:
+            return
+        if protocol.waiting[0] is self._watched and protocol.transport is not None:
+            log.warning("store: no reply for %.0f s; reconnecting", REPLY_SECONDS)
+            protocol.transport.abort()
+            return
+        self._watched = protocol.waiting[0]
+        self._watch = self._loop.call_later(REPLY_SECONDS, self._check_progress)
+
+    async def _open(self) -> None:
+        """Open once for all who ask at the same time."""
+        if self._opening is None:
+            self._opening = asyncio.ensure_future(self._connect())
+            self._opening.add_done_callback(self._opened)
+        await asyncio.shield(self._opening)
+
+    def _opened(self, task: asyncio.Task[None]) -> None:
+        self._opening = None
+        if not task.cancelled():
+            task.exception()  # marks it as seen even if everyone who waited was cancelled
+
+    async def _connect(self) -> None:
+        loop = asyncio.get_running_loop()
+        options = self._options
+        self._loop = loop
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        kind = options.get("connection_class")
+
+        def make() -> _Protocol:
+            return _Protocol(self._on_push)
+
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                if kind is not None and issubclass(kind, UnixDomainSocketConnection):
+                    _, protocol = await loop.create_unix_connection(make, str(options["path"]))
+                else:
+                    secure = tls.create_default_context() if kind is not None and issubclass(kind, SSLConnection) else None
+                    host, port = str(options.get("host") or "localhost"), int(options.get("port") or 6379)
+                    _, protocol = await loop.create_connection(make, host, port, ssl=secure)
+                self._protocol = protocol
+                await self._greet()
+        except (OSError, TimeoutError) as error:
+            raise StoreUnreachable(f"store: cannot connect ({error or 'timed out'}); is the server running?") from error
+
+    async def _greet(self) -> None:
+        options = self._options
+        if options.get("password"):
+            user = (str(options["username"]),) if options.get("username") else ()
+            _checked(await self._send(("AUTH", *user, str(options["password"]))))
+        if options.get("db"):
+            _checked(await self._send(("SELECT", int(options["db"]))))
+        if self._on_connect is not None:
+            await self._on_connect(self)
+
+    async def during_open(self, *args: Argument) -> Reply:
+        """Send a command from `on_connect`, before anybody else may use the connection."""
+        return _checked(await self._send(args))
+
+    async def subscribe(self, channel: str, on_message: Callable[[str], None]) -> None:
+        """Turn this connection into a listener; use it for nothing else afterwards."""
+
+        def on_push(reply: Reply) -> None:
+            if isinstance(reply, list) and reply and reply[0] == "message":
+                on_message(str(reply[2]))
+
+        self._on_push = on_push
+        await self.command("SUBSCRIBE", channel)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection is open now."""
+        return self._protocol is not None and not self._protocol.closed
+
+    async def aclose(self) -> None:
+        """Close the connection; a later command would open it again."""
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        protocol, self._protocol = self._protocol, None
+        if protocol is not None and protocol.transport is not None:
+            protocol.transport.close()
+            await asyncio.sleep(0)
+
+
+def _checked(reply: Reply) -> Reply:
+    if isinstance(reply, hiredis.ReplyError):
+        raise ServerRefused(str(reply))
+    return reply
