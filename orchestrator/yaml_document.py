@@ -25,16 +25,22 @@ from orchestrator.yaml_nodes import Mark
 MAX_NODES: Final = 50_000
 MAX_TEXT: Final = 8 * 1024 * 1024
 
-Path_: TypeAlias = tuple[str | int, ...]
+Where: TypeAlias = tuple[str | int, ...]
 
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,29})")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]{1,30}|[0-9]{1,30}(?:\.[0-9]{0,30})?)(?:[eE][-+]?[0-9]{1,4})?")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]{1,30}|(?:0|[1-9][0-9]{0,29})(?:\.[0-9]{0,30})?)(?:[eE][-+]?[0-9]{1,4})?")
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_TAGGED: Final[Mapping[str, tuple[type, ...]]] = {
+    "int": (int,),
+    "float": (int, float),
+    "bool": (bool,),
+    "null": (type(None),),
+}
 
 
-def render_path(path: Path_) -> str:
+def render_path(path: Where) -> str:
     """Return a path as people write it.
 
     >>> render_path(("terminal_tools", 1, "status")), render_path(("gateway", "policy", "a:b"))
@@ -51,16 +57,22 @@ def render_path(path: Path_) -> str:
     return text
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Problem:
     """One thing that is wrong, where, and what to do."""
 
     mark: Mark
-    path: str
+    path: Where
     message: str
 
     def __str__(self) -> str:
-        return ": ".join(part for part in (str(self.mark), self.path, self.message) if part)
+        path = render_path(self.path)
+        # Some messages begin with the path themselves.
+        return ": ".join(
+            part
+            for part in (str(self.mark), path, self.message)
+            if part and not (part is path and self.message.startswith(path))
+        )
 
 
 @dataclass
@@ -73,14 +85,14 @@ class Document:
 
     label: str
     data: JsonValue = None
-    marks: dict[Path_, Mark] = field(default_factory=dict)
-    keys: dict[Path_, Mark] = field(default_factory=dict)
-    expanded: set[Path_] = field(default_factory=set)
-    broken: set[Path_] = field(default_factory=set)
+    marks: dict[Where, Mark] = field(default_factory=dict)
+    keys: dict[Where, Mark] = field(default_factory=dict)
+    expanded: set[Where] = field(default_factory=set)
+    broken: set[Where] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
     readable: bool = True
 
-    def where(self, path: Path_, *, key: bool = False) -> Mark:
+    def where(self, path: Where, *, key: bool = False) -> Mark:
         """Return the place of a value (or of its key), or of the nearest that exists around it."""
         if key and path in self.keys:
             return self.keys[path]
@@ -89,11 +101,11 @@ class Document:
                 return self.marks[path[:length]]
         return Mark(self.label, 1, 1)
 
-    def problem(self, path: Path_, message: str, *, key: bool = False) -> None:
+    def problem(self, path: Where, message: str, *, key: bool = False) -> None:
         """Note that something is wrong at a path."""
-        self.problems.append(Problem(self.where(path, key=key), render_path(path), message))
+        self.problems.append(Problem(self.where(path, key=key), path, message))
 
-    def get(self, path: Path_) -> JsonValue:
+    def get(self, path: Where) -> JsonValue:
         """Return the value at a path, None if there is none."""
         value = self.data
         for part in path:
@@ -105,7 +117,7 @@ class Document:
                 return None
         return value
 
-    def graft(self, other: "Document", at: Path_) -> None:
+    def graft(self, other: "Document", at: Where) -> None:
         """Put another document's data at a path whose parents are mappings, marks included."""
         if at:
             parent = self.data if isinstance(self.data, dict) else {}
@@ -126,15 +138,12 @@ class Document:
             self.data = other.data
         self._adopt(other, ())
 
-    def _adopt(self, other: "Document", at: Path_) -> None:
+    def _adopt(self, other: "Document", at: Where) -> None:
         self.marks.update({at + path: mark for path, mark in other.marks.items()})
         self.keys.update({at + path: mark for path, mark in other.keys.items()})
         self.expanded.update(at + path for path in other.expanded)
         self.broken.update(at + path for path in other.broken)
-        prefix = render_path(at)
-        for problem in other.problems:
-            joined = f"{prefix}.{problem.path}" if prefix and problem.path else prefix or problem.path
-            self.problems.append(Problem(problem.mark, joined.replace(".[", "["), problem.message))
+        self.problems.extend(Problem(one.mark, at + one.path, one.message) for one in other.problems)
         self.readable = self.readable and other.readable
 
 
@@ -155,7 +164,7 @@ def construct(text: str, *, label: str, env: Mapping[str, str], folder: Path) ->
             document.data = _Constructor(document, env, folder).value(root, (), enabled=True)
     except nodes.YamlRefused as refused:
         document.data, document.readable = None, False
-        document.problems.append(Problem(refused.mark, "", refused.message))
+        document.problems.append(Problem(refused.mark, (), refused.message))
     return document
 
 
@@ -166,10 +175,12 @@ class _Constructor:
         self._document, self._env, self._folder = document, env, folder
         self._nodes = self._text = 0
 
-    def value(self, node: nodes.Node, path: Path_, *, enabled: bool) -> JsonValue:
+    def value(self, node: nodes.Node, path: Where, *, enabled: bool) -> JsonValue:
         self._nodes += 1
         if self._nodes > MAX_NODES:
             raise nodes.YamlRefused(node.mark, f"over {MAX_NODES} values, aliases unfolded; make it smaller")
+        if len(path) > nodes.MAX_DEPTH:
+            raise nodes.YamlRefused(node.mark, f"nested deeper than {nodes.MAX_DEPTH} levels, aliases unfolded")
         self._document.marks[path] = node.mark
         if isinstance(node, nodes.Scalar):
             return self._scalar(node, path, enabled=enabled)
@@ -177,7 +188,7 @@ class _Constructor:
             return [self.value(item, (*path, i), enabled=enabled) for i, item in enumerate(node.items)]
         return self._mapping(node, path, enabled=enabled)
 
-    def _mapping(self, node: nodes.Mapping, path: Path_, *, enabled: bool) -> JsonValue:
+    def _mapping(self, node: nodes.Mapping, path: Where, *, enabled: bool) -> JsonValue:
         first: dict[str, Mark] = {}
         merges: list[nodes.Node] = []
         own: list[tuple[nodes.Scalar, nodes.Node]] = []
@@ -222,7 +233,7 @@ class _Constructor:
         if self._text > MAX_TEXT:
             raise nodes.YamlRefused(mark, f"over {MAX_TEXT} characters, aliases and variables unfolded")
 
-    def _scalar(self, node: nodes.Scalar, path: Path_, *, enabled: bool) -> JsonValue:
+    def _scalar(self, node: nodes.Scalar, path: Where, *, enabled: bool) -> JsonValue:
         text = node.text
         if "$" in text:
             expander = Expander(self._env, self._folder, lenient=not enabled)
@@ -239,8 +250,7 @@ class _Constructor:
         if node.tag == "str" or not (node.plain or node.tag):
             return text
         value = resolve(text)
-        wanted = {"int": int, "float": (int, float), "bool": bool, "null": type(None)}.get(node.tag or "")
-        if wanted is not None and not isinstance(value, wanted):
+        if node.tag and type(value) not in _TAGGED[node.tag]:
             self._document.problem(path, f"not a value of !!{node.tag}; remove the tag or mend the value")
             self._document.broken.add(path)
         return value
@@ -262,7 +272,7 @@ def resolve(text: str) -> JsonValue:
         return _BOOL[text]
     if _INT.fullmatch(text):
         return int(text)
-    if _FLOAT.fullmatch(text) and not (text.lstrip("+-").startswith("0") and text.lstrip("+-0").isdigit()):
+    if _FLOAT.fullmatch(text):
         number = float(text)
         return number if math.isfinite(number) else text
     return text

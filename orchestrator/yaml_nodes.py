@@ -110,7 +110,8 @@ class _Composer:
         return root
 
     def _mark(self, event: yaml.Event) -> Mark:
-        return Mark(self._label, event.start_mark.line + 1, event.start_mark.column + 1)
+        at = event.start_mark
+        return Mark(self._label, at.line + 1, at.column + 1) if at else Mark(self._label, 1, 1)
 
     def _node(self, event: yaml.Event, depth: int) -> Node:
         mark = self._mark(event)
@@ -122,8 +123,9 @@ class _Composer:
             return self._anchors[event.anchor]
         node = self._fresh(event, mark, depth)
         # Known only once it is complete, so that nothing can contain itself.
-        if event.anchor is not None:
-            self._anchors[event.anchor] = node
+        anchor = getattr(event, "anchor", None)
+        if anchor is not None:
+            self._anchors[anchor] = node
         return node
 
     def _fresh(self, event: yaml.Event, mark: Mark, depth: int) -> Node:

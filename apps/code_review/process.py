@@ -76,8 +76,7 @@ def run_bounded(
                 start_new_session=True,
             )
         except OSError as error:
-            message = f"{argv[0]}: cannot be started ({error.strerror})"
-            raise ProgramMissing(message) from error
+            raise ProgramMissing(f"{argv[0]}: cannot be started ({error.strerror})") from error
         with process:
             try:
                 out, err = _read_until_end(process, time.monotonic() + timeout_seconds, max_bytes)
@@ -98,8 +97,7 @@ def _read_until_end(process: "subprocess.Popen[bytes]", deadline: float, max_byt
         while selector.get_map() and not out.over:
             left = deadline - time.monotonic()
             if left <= 0:
-                message = f"{process.args[0] if isinstance(process.args, list) else process.args}: out of time"
-                raise ProgramTimeout(message)
+                raise ProgramTimeout("its time ran out")
             for key, _ in selector.select(left):
                 chunk = os.read(key.fd, _CHUNK_BYTES)
                 if chunk:
@@ -113,7 +111,7 @@ def _wait(process: "subprocess.Popen[bytes]", timeout_seconds: float) -> None:
     try:
         process.wait(timeout_seconds)
     except subprocess.TimeoutExpired as error:
-        raise ProgramTimeout(str(error)) from error
+        raise ProgramTimeout("its time ran out") from error
 
 
 def _kill_group(process: "subprocess.Popen[bytes]") -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
-from apps.code_review.process import Finished, ProgramMissing, ProgramTimeout, run_bounded
+from .process import Finished, ProgramMissing, ProgramTimeout, run_bounded
 
 Status: TypeAlias = Literal["added", "modified", "deleted", "renamed", "copied", "type_changed"]
 
@@ -114,19 +114,18 @@ class Repository:
     def __init__(self, path: str, *, allowed_root: str | None = None) -> None:
         """Open the repository; raise RepositoryError where it is none, or lies outside `allowed_root`."""
         if not path or "\x00" in path:
-            message = "repository: no path given; give the folder of a git repository"
-            raise RepositoryError(message)
+            raise RepositoryError("repository: no path given; give the folder of a git repository")
         self.path = os.path.realpath(path)
         self._root = os.path.realpath(allowed_root) if allowed_root else None
         self._refuse_outside(self.path, path)
         if not Path(self.path).is_dir():
-            message = f"repository {path}: no such folder; give the folder of a git repository"
-            raise RepositoryError(message)
+            raise RepositoryError(f"repository {path}: no such folder; give the folder of a git repository")
         found = self._git("rev-parse", "--absolute-git-dir", "--git-common-dir", check=False)
         lines = found.stdout.decode("utf-8", "surrogateescape").splitlines()
         if found.returncode != 0 or len(lines) != 2:
-            message = f"repository {path}: not a git repository; give the top folder of a work tree, or a bare one"
-            raise RepositoryError(message)
+            raise RepositoryError(
+                f"repository {path}: not a git repository; give the top folder of a work tree, or a bare one"
+            )
         for line in lines:  # a `.git` file or link may point anywhere
             self._refuse_outside(os.path.realpath(Path(self.path) / line), path)
         self._refuse_borrowed_objects(Path(self.path) / lines[1], path)
@@ -134,13 +133,11 @@ class Repository:
     def resolve(self, revision: str) -> str:
         """Return the full id of the commit that a revision names; raise RepositoryError."""
         if not _REVISION.fullmatch(revision) or ".." in revision:
-            message = f"revision {revision[:80]!r}: not allowed; give a commit id, branch or tag"
-            raise RepositoryError(message)
+            raise RepositoryError(f"revision {revision[:80]!r}: not allowed; give a commit id, branch or tag")
         found = self._git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}", check=False)
         commit = found.stdout.decode("ascii", "replace").strip()
         if found.returncode != 0 or not _OBJECT_ID.fullmatch(commit):
-            message = f"revision {revision[:80]!r}: names no commit of {self.path}; see `git log`"
-            raise RepositoryError(message)
+            raise RepositoryError(f"revision {revision[:80]!r}: names no commit of {self.path}; see `git log`")
         return commit
 
     def commits(self, *, newest: str, excluding: str | None = None, count: int | None = None) -> list[str]:
@@ -167,8 +164,7 @@ class Repository:
         listed = self._diff_tree("--raw", "--no-abbrev", "-z", before=before, commit=commit)
         counted = self._diff_tree("--numstat", "-z", before=before, commit=commit)
         if listed.truncated or counted.truncated:
-            text = f"commit {commit}: changes more files than can be listed; review it in parts"
-            raise RepositoryError(text)
+            raise RepositoryError(f"commit {commit}: changes more files than can be listed; review it in parts")
         files = _parse_files(listed.stdout, counted.stdout)
         return Change(commit, before, title, message.strip(), committed_at, len(parents), files)
 
@@ -210,9 +206,7 @@ class Repository:
         fields = found.stdout.decode("utf-8", "replace").removesuffix("\n").split("\x00")
         return [*fields, *[""] * (template.count("%x00") + 1 - len(fields))]
 
-    def _diff_tree(
-        self, *form: str, before: str | None, commit: str, max_bytes: int = _LIST_BYTES
-    ) -> Finished:
+    def _diff_tree(self, *form: str, before: str | None, commit: str, max_bytes: int = _LIST_BYTES) -> Finished:
         start = before or _EMPTY_TREE[len(commit)]
         options = ("-r", "--no-commit-id", "--find-renames", *_DIFF)
         return self._git("diff-tree", *options, *form, start, commit, "--", max_bytes=max_bytes)
@@ -230,21 +224,19 @@ class Repository:
                 max_bytes=max_bytes,
             )
         except ProgramMissing as error:
-            message = f"git: {error}; install git where the workers run"
-            raise RepositoryError(message) from error
+            raise RepositoryError(f"git: {error}; install git where the workers run") from error
         except ProgramTimeout as error:
-            message = f"repository {self.path}: `git {args[0]}` took over {_COMMAND_SECONDS:g} s; review it in parts"
-            raise RepositoryError(message) from error
+            raise RepositoryError(
+                f"repository {self.path}: `git {args[0]}` took over {_COMMAND_SECONDS:g} s; review it in parts"
+            ) from error
         if check and done.returncode != 0 and not done.truncated:
             reason = done.stderr.strip().splitlines()[:1]
-            message = f"repository {self.path}: `git {args[0]}` failed: {' '.join(reason)[:300]}"
-            raise RepositoryError(message)
+            raise RepositoryError(f"repository {self.path}: `git {args[0]}` failed: {' '.join(reason)[:300]}")
         return done
 
     def _refuse_outside(self, real: str, given: str) -> None:
         if self._root and Path(real) != Path(self._root) and Path(self._root) not in Path(real).parents:
-            message = f"repository {given}: outside the allowed folder {self._root}; choose one inside it"
-            raise RepositoryError(message)
+            raise RepositoryError(f"repository {given}: outside the allowed folder {self._root}; choose one inside it")
 
     def _refuse_borrowed_objects(self, common: Path, given: str) -> None:
         alternates = common / "objects" / "info" / "alternates"
@@ -256,8 +248,7 @@ class Repository:
 
 def _object_id(text: str) -> str:
     if not _OBJECT_ID.fullmatch(text):
-        message = f"object id {text[:80]!r}: not one; give 40 or 64 hex digits"
-        raise RepositoryError(message)
+        raise RepositoryError(f"object id {text[:80]!r}: not one; give 40 or 64 hex digits")
     return text
 
 

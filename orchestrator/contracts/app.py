@@ -8,9 +8,10 @@ The digest of a spec pins the version of its app that a session runs on.
 from hashlib import sha256
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field, JsonValue, PositiveFloat
+from pydantic import Field, JsonValue, PositiveFloat, field_validator
 
 from orchestrator.contracts.base import Frozen
+from orchestrator.contracts.ids import PREFIX_PATTERN, is_prefix
 from orchestrator.contracts.skill import Skill
 
 StatusKind: TypeAlias = Literal["success", "failure", "escalation", "needs_review", "pending"]
@@ -29,9 +30,11 @@ class StatusDef(Frozen):
     `mirrors` copies extracted fields under further names: {escalated_to: team}.
     """
 
-    terminal: bool = True
-    kind: StatusKind
-    mirrors: dict[str, str] = {}
+    terminal: bool = Field(default=True, description="Whether a session ends with it.")
+    kind: StatusKind = Field(description="What kind of end (or, for `pending`, of intermediate state) it is.")
+    mirrors: dict[str, str] = Field(
+        default={}, description="Further names of extracted fields.", examples=[{"escalated_to": "team"}]
+    )
 
 
 class TerminalRule(Frozen):
@@ -41,10 +44,18 @@ class TerminalRule(Frozen):
     tried for it in order: `args.NAME` or `result.NAME`, nested by dots.
     """
 
-    tool_name: Name
-    status: Name
-    extract_fields: dict[str, tuple[str, ...]] = {}
-    match_args: dict[str, str] = {}
+    tool_name: Name = Field(description="The tool, bare or as `server:tool`.", examples=["close_ticket"])
+    status: Name = Field(description="The terminal status that the call leads to, one of `statuses`.")
+    extract_fields: dict[str, tuple[str, ...]] = Field(
+        default={},
+        description="Fields kept with the end: for each, lookups tried in order, `args.NAME` or `result.NAME`.",
+        examples=[{"team": ["args.team", "result.team"]}],
+    )
+    match_args: dict[str, str] = Field(
+        default={},
+        description="Arguments that the call must have, compared as text and exactly.",
+        examples=[{"verdict": "yes"}],
+    )
 
 
 class StateUpdate(Frozen):
@@ -55,9 +66,14 @@ class StateUpdate(Frozen):
     mapping, `add` sums numbers.
     """
 
-    into: Name
-    op: UpdateOp = "set"
-    source: str | None = Field(default=None, alias="from")
+    into: Name = Field(description="The top-level key of the state that changes.")
+    op: UpdateOp = Field(default="set", description="How the value goes in.")
+    source: str | None = Field(
+        default=None,
+        alias="from",
+        description="Where the value is: `args.NAME` or `result.NAME`; the whole result if left out.",
+        examples=["result.items"],
+    )
 
 
 class ToolSpec(Frozen):
@@ -67,10 +83,14 @@ class ToolSpec(Frozen):
     honours the `idempotency_key` argument), or something again (effectful).
     """
 
-    effect: Effect = "effectful"
-    on_uncertain: OnUncertain = "ask"
-    timeout_seconds: PositiveFloat = 60.0
-    updates: tuple[StateUpdate, ...] = ()
+    effect: Effect = Field(default="effectful", description="What a repetition of the call does.")
+    on_uncertain: OnUncertain = Field(
+        default="ask", description="What happens when a crash leaves it unknown whether an effectful call acted."
+    )
+    timeout_seconds: PositiveFloat = Field(default=60.0, description="How long one call may take.")
+    updates: tuple[StateUpdate, ...] = Field(
+        default=(), description="How a successful call changes the session's state."
+    )
 
 
 class McpServer(Frozen):
@@ -80,14 +100,28 @@ class McpServer(Frozen):
     `register(mcp_app, cfg)`.
     """
 
-    name: Name
-    module: str | None = None
-    url: str | None = None
-    command: tuple[str, ...] = ()
-    headers: dict[str, str] = {}
-    env: dict[str, str] = {}
-    enabled: bool = True
-    config: dict[str, JsonValue] = {}
+    name: Name = Field(description="Stands before the names of its tools: `name:tool`.", examples=["files"])
+    module: str | None = Field(
+        default=None,
+        description="In this process: a file of the app, or a dotted module, with `register(mcp_app, cfg)`.",
+        examples=["mcp_servers/files.py"],
+    )
+    url: str | None = Field(
+        default=None, description="A remote server over HTTP.", examples=["https://tools.example.com/mcp"]
+    )
+    command: tuple[str, ...] = Field(
+        default=(), description="A server over standard input and output.", examples=[["my-mcp-server", "--quiet"]]
+    )
+    headers: dict[str, str] = Field(
+        default={},
+        description="HTTP headers for a `url`; secrets come in by variables.",
+        examples=[{"Authorization": "Bearer ${TOOLS_TOKEN}"}],
+    )
+    env: dict[str, str] = Field(default={}, description="Environment variables for a `command`.")
+    enabled: bool = Field(
+        default=True, description="Whether it is used; a disabled server needs none of its variables."
+    )
+    config: dict[str, JsonValue] = Field(default={}, description="What `register` gets as its settings.")
 
 
 class ModelSpec(Frozen):
@@ -97,11 +131,23 @@ class ModelSpec(Frozen):
     `rules` is the policy of the `rules` provider, by skill name.
     """
 
-    provider: Name = "rules"
-    model: str = ""
-    request_timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 120.0
-    options: dict[str, JsonValue] = {}
-    rules: dict[str, tuple["PolicyRule", ...]] = {}
+    provider: Name = Field(
+        default="rules",
+        description="The adapter: `rules` and `scripted` need no model service.",
+        examples=["rules", "scripted", "openai_compat", "anthropic"],
+    )
+    model: str = Field(default="", description="The model's name at that service.")
+    request_timeout_seconds: Annotated[float, Field(gt=0, le=600)] = Field(
+        default=120.0, description="How long one model call may take."
+    )
+    options: dict[str, JsonValue] = Field(
+        default={},
+        description="What the provider gets as it is; never a key itself, but the name of its variable.",
+        examples=[{"base_url": "http://localhost:8000/v1", "api_key_env": "MODEL_API_KEY"}],
+    )
+    rules: dict[str, tuple["PolicyRule", ...]] = Field(
+        default={}, description="The policy of the `rules` provider, by skill: the first rule that holds decides."
+    )
 
 
 class PolicyCall(Frozen):
@@ -111,10 +157,16 @@ class PolicyCall(Frozen):
     a literal `=`). With `for_each`, the call is made once for each value of that list, as `item`.
     """
 
-    tool: Name
-    args: dict[str, JsonValue] = {}
-    for_each: str | None = None
-    when: str | None = None
+    tool: Name = Field(description="A tool that the skill declares, bare or as `server:tool`.")
+    args: dict[str, JsonValue] = Field(
+        default={},
+        description="Arguments; a string that begins with `=` is an expression.",
+        examples=[{"path": "=state['path']", "limit": 10}],
+    )
+    for_each: str | None = Field(
+        default=None, description="An expression for a list: one call for each value, as `item`."
+    )
+    when: str | None = Field(default=None, description="An expression: the call is made only if it holds.")
 
 
 class PolicyRule(Frozen):
@@ -125,86 +177,178 @@ class PolicyRule(Frozen):
     asked), `inputs` (answers of people). A rule makes calls, or says its last word.
     """
 
-    when: str | None = None
-    call: tuple[PolicyCall, ...] = ()
-    say: str | None = None
-    confidence: str | float | None = None
-    rationale: str | None = None
-    signal: str | None = None
+    when: str | None = Field(
+        default=None, description="An expression; a rule without one always holds.", examples=["'scan' not in calls"]
+    )
+    call: tuple[PolicyCall, ...] = Field(default=(), description="The tool calls to make.")
+    say: str | None = Field(default=None, description="The last word: ends the skill's turns.")
+    confidence: str | float | None = Field(default=None, description="A number from 0 to 1, or an expression.")
+    rationale: str | None = Field(default=None, description="Why the confidence is what it is.")
+    signal: str | None = Field(default=None, description="The signal that chooses the route.")
 
 
 class ProdOverrides(Frozen):
     """Tools that need an approval wherever the environment counts as production; globs allowed."""
 
-    prod_environments: tuple[str, ...] = ("production",)
-    resolution_trigger_tools: tuple[str, ...] = ()
+    prod_environments: tuple[str, ...] = Field(
+        default=("production",), description="Environments that count as production."
+    )
+    resolution_trigger_tools: tuple[str, ...] = Field(
+        default=(),
+        description="Tools that are high-risk there, full or bare names, globs allowed.",
+        examples=[["repair:*"]],
+    )
 
 
 class RiskPolicy(Frozen):
     """Which tools run at once (low), leave a notice (medium), or wait for a person (high)."""
 
-    policy: dict[str, Risk] = {}
-    default: Risk = "low"
-    prod_overrides: ProdOverrides = ProdOverrides()
-    approval_timeout_seconds: PositiveFloat = 3600.0
-    approvers: tuple[str, ...] = ()
+    policy: dict[str, Risk] = Field(
+        default={},
+        description="Risk by tool, full or bare name; the full name goes first.",
+        examples=[{"restart": "high"}],
+    )
+    default: Risk = Field(default="low", description="The risk of every tool that the policy does not name.")
+    prod_overrides: ProdOverrides = Field(default=ProdOverrides(), description="What is stricter in production.")
+    approval_timeout_seconds: PositiveFloat = Field(
+        default=3600.0, description="How long a person has to answer; then the call counts as denied."
+    )
+    approvers: tuple[str, ...] = Field(default=(), description="Who may answer; empty: anyone who may approve.")
 
 
 class GatePolicy(Frozen):
     """When a low confidence or a sensitive environment stops a call for a person."""
 
-    confidence_threshold: Fraction = 0.7
-    gated_environments: tuple[str, ...] = ("production",)
-    gated_risk_actions: tuple[Literal["auto", "notify", "approve"], ...] = ("approve",)
+    confidence_threshold: Fraction = Field(
+        default=0.7, description="Below it, a call that is not low-risk waits for a person."
+    )
+    gated_environments: tuple[str, ...] = Field(
+        default=("production",), description="Environments where a call that is not low-risk waits for a person."
+    )
+    gated_risk_actions: tuple[Literal["auto", "notify", "approve"], ...] = Field(
+        default=("approve",), description="Actions that wait for a person everywhere."
+    )
 
 
 class RetryPolicy(Frozen):
     """How often a failing step is tried again before its session is buried."""
 
-    max_retries: Annotated[int, Field(ge=0, le=10)] = 2
-    retry_on_transient: bool = True
-    retry_low_confidence_threshold: Fraction = 0.4
+    max_retries: Annotated[int, Field(ge=0, le=10)] = Field(default=2, description="Tries after the first one.")
+    retry_on_transient: bool = Field(default=True, description="Whether what may work later is tried again.")
+    retry_low_confidence_threshold: Fraction = Field(
+        default=0.4, description="Below it, a failed step is not tried again but shown to a person."
+    )
 
 
 class AppSpec(Frozen):
     """One app. `root` is its folder; `version` is free text shown to people."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
-    version: str = "0"
-    description: str = ""
-    session_id_prefix: str = "SES"
-    entry_skill: Name
-    signals: tuple[str, ...] = ("success", "failed", "needs_input")
-    statuses: dict[str, StatusDef] = {}
-    default_terminal_status: str | None = None
-    cancelled_status: str | None = None
-    terminal_tools: tuple[TerminalRule, ...] = ()
-    patch_tools: tuple[str, ...] = ()
-    harvest_terminal_tools: tuple[str, ...] = ()
-    escalate_action_tool_name: str | None = None
-    escalate_action_default_team: str | None = None
-    escalate_action_args: dict[str, str] = {}
-    escalation_teams: tuple[str, ...] = ()
-    mcp_servers: tuple[McpServer, ...] = ()
-    state_schema: str | None = None
-    environments: tuple[str, ...] = ()
-    confidence_threshold: Fraction = 0.75
-    injected_args: dict[str, str] = {}
-    tools: dict[str, ToolSpec] = {}
-    model: ModelSpec = ModelSpec()
-    gateway: RiskPolicy | None = None
-    gate_policy: GatePolicy = GatePolicy()
-    retry_policy: RetryPolicy = RetryPolicy()
-    max_running: Annotated[int, Field(ge=1)] | None = None
-    max_turns: Annotated[int, Field(ge=1, le=10_000)] = 200
-    skills: dict[str, Skill]
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")] = Field(
+        description="The app's name in commands; the folder's name if left out.", examples=["ticket_triage"]
+    )
+    version: str = Field(default="0", description="Free text, shown to people.")
+    description: str = Field(default="", description="One sentence: what the app is for.")
+    session_id_prefix: str = Field(
+        default="SES",
+        description="Begins the ids of its sessions: 1-16 letters, digits and hyphens, a letter first.",
+        examples=["TCK"],
+        json_schema_extra={"pattern": f"^{PREFIX_PATTERN}$"},
+    )
+    entry_skill: Name = Field(description="The skill that a new session enters.")
+    signals: tuple[str, ...] = Field(
+        default=("success", "failed", "needs_input"), description="The words that routes are chosen by, lower case."
+    )
+    statuses: dict[str, StatusDef] = Field(
+        default={},
+        description="The app's words for where its sessions are and how they end.",
+        examples=[{"done": {"kind": "success"}, "unclear": {"kind": "needs_review"}}],
+    )
+    default_terminal_status: str | None = Field(
+        default=None, description="How a session ends that no terminal rule decides; required with `statuses`."
+    )
+    cancelled_status: str | None = Field(default=None, description="How a cancelled session ends.")
+    terminal_tools: tuple[TerminalRule, ...] = Field(
+        default=(),
+        description="Which tool calls end a session; the latest matching call decides, the first rule first.",
+    )
+    patch_tools: tuple[str, ...] = Field(
+        default=(), description="Tools whose `patch` argument tells confidence, rationale and signal on the way."
+    )
+    harvest_terminal_tools: tuple[str, ...] = Field(
+        default=(), description="Tools that end an agent's work, not the session: read for confidence and rationale."
+    )
+    escalate_action_tool_name: str | None = Field(
+        default=None, description="The tool that is called when a person escalates a session."
+    )
+    escalate_action_default_team: str | None = Field(
+        default=None, description="The team that an escalation goes to when none is named."
+    )
+    escalate_action_args: dict[str, str] = Field(
+        default={},
+        description="Arguments of that call: `team`, `message`, `session.id`, `session.text`, or a fixed text.",
+        examples=[{"ticket": "session.id", "text": "message"}],
+    )
+    escalation_teams: tuple[str, ...] = Field(
+        default=(), description="The teams that a session may be escalated to; empty: any."
+    )
+    mcp_servers: tuple[McpServer, ...] = Field(default=(), description="Where the tools come from.")
+    state_schema: str | None = Field(
+        default=None,
+        description="The pydantic class of the state: `file.py:Class` of the app, or `package.module:Class`.",
+        examples=["state.py:State"],
+    )
+    environments: tuple[str, ...] = Field(default=(), description="The environments that the app knows.")
+    confidence_threshold: Fraction = Field(
+        default=0.75, description="What a route with `gate: confidence` demands of the skill that it leaves."
+    )
+    injected_args: dict[str, str] = Field(
+        default={},
+        description="Tool arguments that the runtime fills in and no model sees.",
+        examples=[{"session_id": "session.id", "environment": "session.state.environment"}],
+    )
+    tools: dict[str, ToolSpec] = Field(
+        default={}, description="What the runtime must know of tools, by full or bare name."
+    )
+    model: ModelSpec = Field(default=ModelSpec(), description="Who speaks for the app's skills.")
+    gateway: RiskPolicy | None = Field(
+        default=None, description="Which tools wait for a person; without it, none does."
+    )
+    gate_policy: GatePolicy = Field(default=GatePolicy(), description="What else stops a call for a person.")
+    retry_policy: RetryPolicy = Field(default=RetryPolicy(), description="When a failing step is tried again.")
+    max_running: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="How many of its sessions may run at once; none: as many as there is room for."
+    )
+    max_turns: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=200, description="How many model turns a session may take."
+    )
+    max_steps: Annotated[int, Field(ge=1, le=150_000)] = Field(
+        default=100_000, description="Steps that a session may take before it is buried as a runaway."
+    )
+    skills: dict[str, Skill] = Field(
+        description="Skills declared here; those of `skills/NAME/config.yaml` come in addition."
+    )
     #: Digest of the app's Python files and prompts, set by the loader.
     sources: str = ""
     root: str = ""
 
+    @field_validator("session_id_prefix")
+    @classmethod
+    def _check_prefix(cls, prefix: str) -> str:
+        if not is_prefix(prefix):
+            raise ValueError(
+                f"session_id_prefix={prefix!r} must be 1-16 chars of alphanumerics and hyphens (no whitespace, no "
+                "symbols), a letter first and no hyphen last; every id must be readable again"
+            )
+        return prefix
+
     def digest(self) -> str:
-        """Return 16 hex digits that name this version; where the folder lies does not count."""
-        body = self.model_dump_json(exclude={"root"}, exclude_defaults=True)
+        """Return 16 hex digits that name this version of the app.
+
+        Where the folder lies does not count, nor do the headers and variables of its servers: a
+        credential that is changed must not turn every waiting session's app into another one.
+        """
+        secrets = {"mcp_servers": {"__all__": {"headers", "env"}}}
+        body = self.model_dump_json(exclude={"root": True, **secrets}, exclude_defaults=True)
         return sha256(body.encode()).hexdigest()[:16]
 
 

@@ -3,6 +3,9 @@
     BatonError
     ├── ConfigError            an operator mends a file or a setting, then starts again
     │   ├── AppInvalid         one app.yaml, all of its problems at once
+    │   ├── SourceInvalid      one YAML source, all of its problems at once
+    │   ├── AppCodeInvalid     a reference to an app's code leads nowhere
+    │   ├── AppCodeFailed      an app's own function misbehaved
     │   ├── UnknownStatus      a terminal rule names a status that is not declared
     │   └── StoreUnfit         the server's settings would lose or evict data
     ├── InputError             the caller mends the request; nothing was changed
@@ -21,13 +24,14 @@
     │   └── ProviderRefused    the same request will fail again
     └── ToolError              a tool call failed; the model is told
         ├── ToolTimeout        its time ran out: whether it acted may be unknown
+        ├── StateInvalid       it acted, but the state that it leaves is refused by the app's state_schema
         ├── StateUpdateRefused it acted, but what it gave does not fit the declared state update
         └── ToolUnavailable    its server cannot be reached: try again later
 
 A message reads `where: what; what to do`.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 
 
@@ -61,12 +65,28 @@ class AppInvalid(ConfigError):
         super().__init__("\n".join(self.problems))
 
 
+class SourceInvalid(ConfigError):
+    """A YAML source is wrong; `problems` are lines `file:line:col: path: message`, in its order."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class AppCodeInvalid(ConfigError):
+    """A reference to an app's code leads nowhere, or the code cannot be imported."""
+
+
 class UnknownStatus(ConfigError):
     """A terminal rule names a status that its app does not declare."""
 
     def __init__(self, status: str, *, where: str, declared: Collection[str]) -> None:
         self.status, self.where = status, where
         super().__init__(f"{where}: unknown status {status!r}; {suggest(status, declared)}")
+
+
+class AppCodeFailed(ConfigError):
+    """The app's own code, or what it returned, is wrong; trying again would fail again."""
 
 
 class StoreUnfit(ConfigError):
@@ -189,8 +209,30 @@ class ToolTimeout(ToolError):
     """The tool's time ran out."""
 
 
+class ToolNeedsInput(ToolError):
+    """The tool asks for input before it acts; nothing has been done yet.
+
+    `requests` are the MCP input requests by the server's own keys; `request_state` goes back to it with the answers.
+    """
+
+    def __init__(self, message: str, *, requests: Mapping[str, object], request_state: str | None = None) -> None:
+        self.requests, self.request_state = dict(requests), request_state
+        super().__init__(message)
+
+
 class ToolUnavailable(ToolError):
-    """The tool's server cannot be reached."""
+    """The tool's server cannot be reached.
+
+    `is_sent`: the call may have left before the connection broke, so whether the tool acted is unknown.
+    """
+
+    def __init__(self, message: str, *, is_sent: bool = False) -> None:
+        self.is_sent = is_sent
+        super().__init__(message)
+
+
+class StateInvalid(ToolError):
+    """A step of the app leaves a state that the app's own state_schema refuses."""
 
 
 class StateUpdateRefused(ToolError):

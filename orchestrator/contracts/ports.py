@@ -31,7 +31,11 @@ class Toolbox(Protocol):
     async def call(
         self, tool: str, args: JsonObject, *, timeout_seconds: float
     ) -> JsonValue:
-        """Call a tool by its full name; raise ToolError, ToolTimeout or ToolUnavailable."""
+        """Call a tool by its full name; raise ToolError, ToolTimeout, ToolNeedsInput or ToolUnavailable."""
+        ...
+
+    def accepts(self, tool: str, argument: str) -> bool:
+        """Say whether a tool's schema names this argument; needs the catalogue, else raises ToolUnavailable."""
         ...
 
     async def aclose(self) -> None:

@@ -50,7 +50,8 @@ class ToolCall(Frozen):
 class PendingCall(Frozen):
     """A tool call on its way: asked for, perhaps approved, not yet done.
 
-    `key` is the idempotency key: the same for every attempt of this very call.
+    `key` is the idempotency key: the same for every attempt of this very call. `verdict` is what an
+    approver said, `resolution` what a person said of a call whose outcome was unknown.
     """
 
     call_id: str
@@ -61,6 +62,7 @@ class PendingCall(Frozen):
     risk: Risk | None = None
     action: Literal["auto", "notify", "approve"] = "auto"
     verdict: Literal["approved", "rejected", "timeout"] | None = None
+    resolution: Literal["retry", "happened", "failed"] | None = None
     approver: str | None = None
     rationale: str | None = None
 
@@ -86,6 +88,7 @@ class Wait(Frozen):
     signal: str | None = None
     into: str | None = None
     target: str | None = None
+    gate: bool = False
     join: Literal["all", "any"] = "all"
     children: dict[str, JsonObject | None] = {}
     reason: str = ""
@@ -95,7 +98,8 @@ class Cursor(Frozen):
     """Where a session is in its app's skills.
 
     `stage` says what the next step is: enter a skill, call its model, do the tool calls that it
-    asked for, leave by a route, or come to the end. `serial` counts steps and makes call ids.
+    asked for, leave by a route, or come to the end. `serial` counts steps and makes call ids;
+    `failures` counts tries of the current step; `signals` came before anybody waited for them.
     """
 
     skill: str
@@ -108,8 +112,8 @@ class Cursor(Frozen):
     rationale: str | None = None
     signal: str | None = None
     locked: bool = False
-    passed_gate: bool = False
     failures: int = 0
+    signals: tuple[str, ...] = ()
     stop: Literal["cancelled", "stopped", "escalated"] | None = None
     stop_reason: str = ""
 
@@ -142,6 +146,7 @@ class Record(Frozen):
     terminal_call: ToolCall | None = None
     fields: JsonObject = {}
     reason: str = ""
+    catalogue: str = ""
     replays: int = 0
 
 
@@ -169,7 +174,8 @@ class Entry(Frozen):
     """One journal entry. `seq` has no gaps. `set` and `state` rebuild the record.
 
     `set` holds record fields as stored, `state` the changed top-level keys, `dropped` the removed
-    ones. `messages` are the context's new entries, `calls` the tool calls that ended.
+    ones. `messages` are the context's new entries, `calls` the tool calls that ended, `taken` how
+    many posts left the mailbox, `ms` how long the step took.
     """
 
     kind: str
@@ -186,4 +192,16 @@ class Entry(Frozen):
     dropped: tuple[str, ...] = ()
     messages: tuple[str, ...] = ()
     calls: tuple[ToolCall, ...] = ()
+    taken: int = 0
+    ms: float = 0.0
     data: JsonObject = {}
+
+
+class InLine(Frozen):
+    """A session in line for a wake-up; rank 0 is the highest priority, `bucket` ready or finalizing."""
+
+    session_id: str
+    app: str
+    bucket: str
+    rank: int
+    since_at: int

@@ -6,9 +6,9 @@ steps, so that a pipeline needs no model. Whatever the kind, routes say what com
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field, JsonValue, PositiveFloat
+from pydantic import Field, JsonValue, PositiveFloat, SerializerFunctionWrapHandler, model_serializer
 
-from orchestrator.contracts.base import Frozen
+from orchestrator.contracts.base import Frozen, JsonObject
 
 SkillName: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 
@@ -19,24 +19,34 @@ END = "__end__"
 class Route(Frozen):
     """Where to go on a signal; with `gate`, only if the confidence suffices."""
 
-    when: str
-    next: str
-    gate: Literal["confidence"] | None = None
+    when: str = Field(description="A declared signal, or `default`.", examples=["default"])
+    next: str = Field(description="The skill to go to, or `__end__`.", examples=["__end__"])
+    gate: Literal["confidence"] | None = Field(
+        default=None, description="`confidence`: a person is asked first where the skill's confidence is too low."
+    )
 
 
 class DispatchRule(Frozen):
     """A supervisor's rule: the first whose safe expression holds names the subordinate."""
 
-    when: str
-    target: str
+    when: str = Field(
+        description="A safe expression over `state`, `text`, `session`, `depth`.", examples=["state['size'] > 3"]
+    )
+    target: str = Field(description="The subordinate that it names.")
 
 
 class SkillBase(Frozen):
     """What every kind has."""
 
+    kind: str
     name: SkillName
-    description: str = ""
-    routes: tuple[Route, ...] = ()
+    description: str = Field(default="", description="One sentence: what the skill is for.")
+    routes: tuple[Route, ...] = Field(default=(), description="What comes next, by signal.")
+
+    @model_serializer(mode="wrap")
+    def _keep_kind(self, handler: SerializerFunctionWrapHandler) -> JsonObject:
+        """Write the kind even where defaults are left out: without it nothing can be read back."""
+        return {"kind": self.kind, **handler(self)}
 
 
 class Responsive(SkillBase):
@@ -46,9 +56,13 @@ class Responsive(SkillBase):
     """
 
     kind: Literal["responsive"] = "responsive"
-    prompt: str = ""
-    model: str | None = None
-    tools: dict[str, tuple[str, ...]] = {}
+    prompt: str = Field(default="", description="The system prompt; in a skill's folder, its .md files.")
+    model: str | None = Field(default=None, description="Another model than the app's.")
+    tools: dict[str, tuple[str, ...]] = Field(
+        default={},
+        description='The tools that it may call, by server; ["*"] for all of them.',
+        examples=[{"files": ["*"]}],
+    )
 
 
 class Supervisor(SkillBase):
@@ -60,52 +74,60 @@ class Supervisor(SkillBase):
     """
 
     kind: Literal["supervisor"] = "supervisor"
-    subordinates: tuple[SkillName, ...]
-    dispatch_strategy: Literal["llm", "rule"] = "llm"
-    dispatch_prompt: str | None = None
-    dispatch_rules: tuple[DispatchRule, ...] = ()
-    max_dispatch_depth: Annotated[int, Field(ge=1, le=10)] = 3
-    for_each: str | None = None
-    item_key: str = "item"
-    into: str = "children"
-    join: Literal["all", "any"] = "all"
-    max_children: Annotated[int, Field(ge=1, le=1000)] = 100
+    subordinates: tuple[SkillName, ...] = Field(description="The skills that it may send work to.")
+    dispatch_strategy: Literal["llm", "rule"] = Field(default="llm", description="Who chooses the subordinate.")
+    dispatch_prompt: str | None = Field(default=None, description="What the model is asked; for `llm`.")
+    dispatch_rules: tuple[DispatchRule, ...] = Field(default=(), description="The first that holds; for `rule`.")
+    max_dispatch_depth: Annotated[int, Field(ge=1, le=10)] = Field(
+        default=3, description="How many dispatches may follow on each other."
+    )
+    for_each: str | None = Field(default=None, description="A state key with a list: one child session for each item.")
+    item_key: str = Field(default="item", description="The child's state key that gets the item.")
+    into: str = Field(default="children", description="The state key that gets how the children ended.")
+    join: Literal["all", "any"] = Field(default="all", description="Whether all children are waited for, or the first.")
+    max_children: Annotated[int, Field(ge=1, le=1000)] = Field(default=100, description="How many items at most.")
 
 
 class Monitor(SkillBase):
     """An agent that looks on a schedule and submits a session when what it saw calls for one."""
 
     kind: Literal["monitor"] = "monitor"
-    schedule: str
-    observe: str
-    emit_signal_when: str
-    trigger_target: str
-    tick_timeout_seconds: PositiveFloat = 30.0
+    schedule: str = Field(description="When it looks, as cron with five fields, UTC.", examples=["*/5 * * * *"])
+    observe: str = Field(description="The tool that looks.", examples=["probes:check"])
+    emit_signal_when: str = Field(
+        description="A safe expression over `observation`.", examples=["observation['errors'] > 10"]
+    )
+    trigger_target: str = Field(description="The skill that the submitted session enters.")
+    tick_timeout_seconds: PositiveFloat = Field(default=30.0, description="How long one look may take.")
 
 
 class ToolStep(SkillBase):
     """One tool call with arguments that may be `=` expressions over state."""
 
     kind: Literal["tool"] = "tool"
-    tool: str
-    args: dict[str, JsonValue] = {}
+    tool: str = Field(description="The tool, bare or as `server:tool`.", examples=["files:list"])
+    args: dict[str, JsonValue] = Field(
+        default={},
+        description="Its arguments; a string that begins with `=` is an expression.",
+        examples=[{"path": "=state['path']"}],
+    )
 
 
 class AskStep(SkillBase):
     """A question to a person; the answer lands in `state[into]`."""
 
     kind: Literal["ask"] = "ask"
-    prompt: str
-    into: str
-    timeout_seconds: PositiveFloat | None = None
+    prompt: str = Field(description="The question.")
+    into: str = Field(description="The state key that gets the answer.")
+    timeout_seconds: PositiveFloat | None = Field(default=None, description="How long it waits; none: for ever.")
 
 
 class TimerStep(SkillBase):
     """A pause of so many seconds, or until a signal of that name arrives."""
 
     kind: Literal["timer"] = "timer"
-    seconds: Annotated[float, Field(ge=0)]
-    until_signal: str | None = None
+    seconds: Annotated[float, Field(ge=0)] = Field(description="How long it waits.")
+    until_signal: str | None = Field(default=None, description="A signal from outside that ends the wait early.")
 
 
 class ComputeStep(SkillBase):
@@ -116,8 +138,10 @@ class ComputeStep(SkillBase):
     """
 
     kind: Literal["compute"] = "compute"
-    call: str
-    timeout_seconds: PositiveFloat = 60.0
+    call: str = Field(
+        description="`file.py:function` of the app, or `package.module:function`.", examples=["steps.py:score"]
+    )
+    timeout_seconds: PositiveFloat = Field(default=60.0, description="How long it may take.")
 
 
 Skill: TypeAlias = Annotated[

@@ -5,6 +5,17 @@ Every function here takes values and returns values: no store, no queue, no cloc
 `workers/` performs it, `finalizer.py` settles it. So each rule can be read, tested and replayed
 alone.
 
+One step, from what is stored to what is committed:
+
+    delivery    what the posts in a mailbox, and the time, do before the next step
+    turns       what a model is asked, and what its answer means
+    calls       which tool calls may be made now, and what their ends change
+    children    what a supervisor submits, and when its wait for them is over
+    advance     what follows when a skill has done its work
+    change      what a step decided, as the value that the commit takes
+
+The rules that they stand on, each usable alone:
+
     lookup      where a value is found in a tool call, and when two tool names mean the same tool
     terminal    which call ends a session, with which status and fields
     harvest     what a turn's calls say about confidence, rationale and signal
@@ -15,6 +26,7 @@ alone.
     inject      arguments that the runtime fills in and the model never sees
     updates     how a successful call changes the session's state
     retry       whether a failure is tried again, and after how long
+    expressions the small safe language of `when` conditions and `=` arguments
 
 The kernel imports `contracts` and nothing else of ours; it knows no app's words.
 """

@@ -1,8 +1,9 @@
 """Decide what an answer to a gate means: go on, stop, escalate, or refused.
 
 A confidence gate leaves a session waiting with the options that it offers. This module reads one
-post against that wait; who performs the plan is the executor, and how an escalated or stopped
-session ends is decided in terminal.py. Pure. A refusal changes nothing: the wait goes on.
+post against that wait; who performs the plan is the executor, and how a session that was
+stopped or handed over then ends is decided in terminal.py. Pure. A refusal changes nothing: the
+wait goes on.
 """
 
 from typing import Final, Literal, TypeAlias, assert_never
@@ -50,20 +51,24 @@ AnswerPlan: TypeAlias = Resume | Stop | EscalateTo | Refused
 def plan_answer(spec: AppSpec, wait: Wait, post: Post) -> AnswerPlan:
     """Return what a post does to a session that waits at a gate.
 
-    A cancel always stops. An input resumes, an escalate escalates, and a decision names one of the
-    options as its verdict, exactly as it is offered. An input and a decision name their wait.
+    A cancel always stops. An input resumes, an escalate post escalates, and a decision names one of
+    the options as its verdict, exactly as it is offered. An input and a decision name their wait. A
+    wait without options is a plain question, which only an input answers.
     """
     if post.kind == "cancel":
         return Stop()
     where = f"wait {wait.wait_id}"
     if post.wait_id != wait.wait_id and not (post.kind == "escalate" and post.wait_id is None):
-        return Refused(reason=f"{where}: the answer is for {post.wait_id or 'no wait'}; answer what the session asks now")
+        return Refused(
+            reason=f"{where}: the answer is for {post.wait_id or 'no wait'}; answer what the session asks now"
+        )
     if not is_on_roster(post.actor, wait.roster):
         return Refused(reason=f"{where}: {post.actor!r} may not answer; ask one of {', '.join(wait.roster)}")
     option = _choose_option(wait, post)
     match option:
         case None:
-            return Refused(reason=f"{where}: unknown action {post.verdict or post.kind!r}; {_offer(wait, post)}")
+            hint = suggest(post.verdict or "", _offered(wait))
+            return Refused(reason=f"{where}: unknown action {post.verdict or post.kind!r}; {hint}")
         case "stop":
             return Stop()
         case "escalate":
@@ -78,12 +83,13 @@ def plan_answer(spec: AppSpec, wait: Wait, post: Post) -> AnswerPlan:
 
 def _choose_option(wait: Wait, post: Post) -> GateOption | None:
     """Return the option that a post takes, or None if it takes none that is offered."""
+    offered = _offered(wait)
     said = {"input": "resume_with_input", "escalate": "escalate", "decision": post.verdict}.get(post.kind)
-    return next((option for option in GATE_OPTIONS if option == said and option in wait.options), None)
+    return next((option for option in GATE_OPTIONS if option == said and option in offered), None)
 
 
-def _offer(wait: Wait, post: Post) -> str:
-    return suggest(post.verdict or "", wait.options)
+def _offered(wait: Wait) -> tuple[str, ...]:
+    return wait.options or ("resume_with_input",)
 
 
 def _is_blank(post: Post) -> bool:

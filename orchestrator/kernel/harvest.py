@@ -36,9 +36,7 @@ class Harvest(Frozen):
     @classmethod
     def of(cls, cursor: Cursor) -> Self:
         """Return what the cursor knows so far."""
-        return cls(
-            confidence=cursor.confidence, rationale=cursor.rationale, signal=cursor.signal, locked=cursor.locked
-        )
+        return cls(confidence=cursor.confidence, rationale=cursor.rationale, signal=cursor.signal, locked=cursor.locked)
 
 
 def coerce_confidence(value: JsonValue) -> float | None:
@@ -52,15 +50,17 @@ def coerce_confidence(value: JsonValue) -> float | None:
     """
     if isinstance(value, str):
         return _WORDS.get(value.strip().lower())
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(min(max(value, 0), 1))
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    return float(min(max(value, 0), 1))  # clamped first: an int may be too large for a float
 
 
 def coerce_signal(value: JsonValue, vocabulary: Collection[str]) -> str | None:
     """Return the word of the vocabulary that `value` is, by any case and with any space around.
 
-    >>> coerce_signal(" Failed\\n", ("success", "failed")), coerce_signal("maybe", ("failed",))
+    >>> coerce_signal(" Failed ", ("success", "failed")), coerce_signal("maybe", ("failed",))
     ('failed', None)
     """
     if not isinstance(value, str):

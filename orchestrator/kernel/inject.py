@@ -39,7 +39,7 @@ class InjectionNote(Frozen):
 
 
 def check_path(arg: str, path: str) -> str:
-    """Return a path that can be resolved, or raise ConfigError; for the loader as for a call."""
+    """Return a path that can be followed, or raise ConfigError; for the loader as for a call."""
     root, _, rest = path.partition(".")
     part, _, key = rest.partition(".")
     if root != "session":

@@ -82,7 +82,7 @@ def parse_result(result: JsonValue) -> JsonValue:
     >>> parse_result('{"a": 1}'), parse_result("{not json"), parse_result("7")
     ({'a': 1}, '{not json', '7')
     """
-    if not isinstance(result, str) or not result.lstrip()[:1] in ("{", "["):
+    if not isinstance(result, str) or result.lstrip()[:1] not in ("{", "["):
         return result
     try:
         return load_json(result)

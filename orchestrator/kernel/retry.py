@@ -87,10 +87,11 @@ def compute_delay(
 ) -> float:
     """Return the seconds to wait after the `attempt`-th try, counted from 1.
 
-    The delay doubles up to the maximum and is then spread by ±`jitter` of itself (0 to 1), where
-    `unit_random` (0 to 1) picks the place. It never undercuts `retry_after_seconds`, which no
-    maximum caps: there the spread goes upwards only, so that sessions that were told the same
-    second do not all come back in it. A retry_after that is no finite number is ignored.
+    The delay doubles up to the maximum and is then spread by ±`jitter` of itself (0 to 1), at the
+    maximum too, or else all would meet there; `unit_random` (0 to 1) picks the place. It never
+    undercuts `retry_after_seconds`, which no maximum caps: there the spread goes upwards only, so
+    that sessions that were told the same second do not all come back in it. A retry_after that is
+    no finite number is ignored.
 
     >>> [compute_delay(n, jitter=0) for n in (1, 2, 3, 7, 2000)]
     [1.0, 2.0, 4.0, 60.0, 60.0]

@@ -6,7 +6,6 @@ The gate between two skills is here too. Pure; asking the person is a wait, and 
 grants is decided in approval.py.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Literal, NamedTuple, TypeAlias
@@ -108,9 +107,9 @@ def passes_gate(confidence: object, threshold: float) -> bool:
     >>> [passes_gate(c, 0.75) for c in (0.9, 0.75, 0.42, None, "low", True)]
     [True, True, False, False, False, False]
     """
-    if isinstance(confidence, bool) or not isinstance(confidence, int | float) or math.isnan(confidence):
+    if isinstance(confidence, bool) or not isinstance(confidence, int | float):
         return False
-    return confidence >= threshold
+    return confidence >= threshold  # NaN is not: every comparison with it is false
 
 
 def _is_among(environment: str | None, gated: Sequence[str]) -> bool:

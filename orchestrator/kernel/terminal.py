@@ -27,7 +27,7 @@ class Settlement(Frozen):
     status: str
     fields: JsonObject = {}
     rule: int | None = None
-    reason: Literal["rule", "default", "escalated", "stopped"]
+    reason: Literal["rule", "default", "escalation", "stop"]
     call_id: str | None = None
 
 
@@ -115,7 +115,7 @@ def settle(
 
 
 def settle_escalated(spec: AppSpec, team: str | None, settled_as: str | None = None) -> Settlement | None:
-    """Return how a session ends that a person escalated, or None where nothing may change.
+    """Return how a session ends that a person handed to a team, or None where nothing may change.
 
     The first rule about the app's escalation tool gives the status, whatever its `match_args`, and
     the name of its first extracted field takes the team. Without such a rule the default status
@@ -135,7 +135,7 @@ def settle_escalated(spec: AppSpec, team: str | None, settled_as: str | None = N
         status, field, rule_index = spec.default_terminal_status, TEAM_FIELD, None
     fields: JsonObject = {field: team} if team else {}
     fields = add_mirrors(fields, spec.statuses.get(status))
-    return Settlement(status=status, fields=fields, rule=rule_index, reason="escalated")
+    return Settlement(status=status, fields=fields, rule=rule_index, reason="escalation")
 
 
 def settle_stopped(spec: AppSpec, settled_as: str | None = None) -> Settlement | None:
@@ -147,4 +147,4 @@ def settle_stopped(spec: AppSpec, settled_as: str | None = None) -> Settlement |
     status = spec.cancelled_status or spec.default_terminal_status
     if settled_as is not None or status is None:
         return None
-    return Settlement(status=status, reason="stopped")
+    return Settlement(status=status, reason="stop")

@@ -17,9 +17,7 @@ from orchestrator.contracts.errors import StateUpdateRefused
 from orchestrator.kernel.lookup import MISSING, Found, parse_result, read_lookup
 
 
-def apply_updates(
-    state: JsonObject, updates: Sequence[StateUpdate], args: JsonObject, result: JsonValue
-) -> JsonObject:
+def apply_updates(state: JsonObject, updates: Sequence[StateUpdate], args: JsonObject, result: JsonValue) -> JsonObject:
     """Return the state after a call's updates, in their order; all of them or, on an error, none.
 
     A lookup that finds nothing changes nothing: tools may leave fields out. Null is set, and adds
@@ -56,8 +54,16 @@ def _combine(update: StateUpdate, old: JsonValue, value: JsonValue) -> JsonValue
         case "merge":
             return {**_as_mapping(update, old, "the state holds"), **_as_mapping(update, value, "the call gave")}
         case "add":
-            total = _as_number(update, old, "the state holds") + _as_number(update, value, "the call gave")
-            return _as_number(update, total, "the sum is")
+            return _sum(update, _as_number(update, old, "the state holds"), _as_number(update, value, "the call gave"))
+
+
+def _sum(update: StateUpdate, old: float, value: float) -> JsonValue:
+    """Add; JSON has no infinity, and an int may be too large to be added to a float."""
+    try:
+        total = old + value
+    except OverflowError:
+        total = math.inf
+    return _as_number(update, total, "the sum is")
 
 
 def _as_list(update: StateUpdate, value: JsonValue, whose: str) -> list[JsonValue]:
@@ -79,7 +85,9 @@ def _as_mapping(update: StateUpdate, value: JsonValue, whose: str) -> JsonObject
 def _as_number(update: StateUpdate, value: JsonValue, whose: str) -> int | float:
     if value is None:
         return 0
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _refuse(update, whose, value, "a finite number")
+    if isinstance(value, float) and not math.isfinite(value):
         raise _refuse(update, whose, value, "a finite number")
     return value
 

@@ -55,6 +55,7 @@ def decode_record(session_id: str, stored: Mapping[str, str]) -> Record:
             terminal_call=ToolCall.model_validate_json(stored["terminal"]) if get("terminal") else None,
             fields=_OBJECT.validate_json(stored["fields"]) if get("fields") else {},
             reason=get("reason", ""),
+            catalogue=get("catalogue", ""),
             replays=int(get("replays", "0")),
         )
     except KeyError as error:
@@ -101,4 +102,6 @@ def encode_changes(before: Record, after: Record) -> dict[str, str]:
         changed["reason"] = after.reason
     if after.spec != before.spec:
         changed["spec"] = after.spec
+    if after.catalogue != before.catalogue:
+        changed["catalogue"] = after.catalogue
     return changed

@@ -9,41 +9,31 @@ remembers for some seconds that one is under way, then the session counts as uns
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from orchestrator.contracts.session import InLine
 from orchestrator.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """A session in line. `rank` 0 is the highest priority; `since_at` is when it came in line."""
-
-    session_id: str
-    app: str
-    bucket: str
-    rank: int
-    since_at: int
-
-
-@dataclass(frozen=True, slots=True)
 class Tick:
-    """One partition, now. `running` counts leased sessions by app, `sent` wake-ups under way."""
+    """One partition, now. `busy` counts by app what runs or has a wake-up under way, `sent` all wake-ups under way."""
 
     partition: int
     now: int
     expired: tuple[str, ...]
     due: tuple[str, ...]
-    candidates: tuple[Candidate, ...]
-    running: dict[str, int]
+    in_line: tuple[InLine, ...]
+    busy: dict[str, int]
     sent: int
 
 
-def read_candidate(member: str) -> Candidate:
+def read_in_line(member: str) -> InLine:
     """Read an index member (lib/index.lua).
 
-    >>> read_candidate("a:ready:1:1700000000000:SES-20260101-001").rank
+    >>> read_in_line("a:ready:1:1700000000000:SES-20260101-001").rank
     1
     """
     app, bucket, rank, since, session_id = member.split(":", 4)
-    return Candidate(session_id, app, bucket, int(rank), int(since))
+    return InLine(session_id=session_id, app=app, bucket=bucket, rank=int(rank), since_at=int(since))
 
 
 class Due:
@@ -55,14 +45,14 @@ class Due:
     async def tick(self, partition: int, apps: Sequence[str], *, most: int, each: int) -> Tick:
         """Look at a partition; at most `each` candidates an app and bucket, `most` of the others."""
         reply = await self._store.act_on_partition("tick", partition, most, each, *apps)
-        now, expired, due, candidates, running, sent = reply
+        now, expired, due, candidates, busy, sent = reply
         return Tick(
             partition=partition,
             now=int(now),
             expired=tuple(expired),
             due=tuple(due),
-            candidates=tuple(read_candidate(member) for member in candidates),
-            running=dict(zip(apps, (int(count) for count in running), strict=True)),
+            in_line=tuple(read_in_line(member) for member in candidates),
+            busy=dict(zip(apps, (int(count) for count in busy), strict=True)),
             sent=int(sent),
         )
 

@@ -22,7 +22,7 @@ from orchestrator.contracts.errors import (
 )
 from orchestrator.contracts.ids import format_session_id
 from orchestrator.contracts.messages import Message
-from orchestrator.contracts.session import Entry, Post, Record
+from orchestrator.contracts.session import Cursor, Entry, Post, Record
 from orchestrator.store.codec import encode_submission
 from orchestrator.store.keys import APPS, BELL, counter_key, idempotency_key
 from orchestrator.store.store import Store
@@ -123,9 +123,11 @@ class Intake:
         return bool(answer == "posted")
 
     async def replay(self, session_id: str, actor: str, note: str = "") -> None:
-        """Send a dead letter again; raise SessionNotFound or PhaseRefused."""
-        entry = Entry(kind="replayed", actor=actor, data={"note": note} if note else {})
-        reply = await self._store.act("replay", session_id, entry.to_json(), BELL)
+        """Send a dead letter again, its failures forgotten; raise SessionNotFound or PhaseRefused."""
+        stored = await self._store.command("HGET", self._store.keys.of_session("record", session_id), "cursor")
+        cursor = Cursor.from_json(stored).model_copy(update={"failures": 0}).to_json() if stored else ""
+        entry = Entry(kind="replayed", actor=actor, set={"cursor": cursor}, data={"note": note} if note else {})
+        reply = await self._store.act("replay", session_id, entry.to_json(), BELL, cursor)
         if reply[0] == "missing":
             raise SessionNotFound(session_id)
         if reply[0] == "not_dead":

@@ -9,9 +9,11 @@ import warnings
 from collections.abc import Collection, Iterator
 from typing import Final
 
-from apps.code_review.analysis.findings import Finding, Severity
+from .findings import Finding, Severity
 
-_MUTABLE_CALLS: Final = frozenset({"list", "dict", "set", "bytearray", "defaultdict", "Counter", "deque", "OrderedDict"})
+_MUTABLE_CALLS: Final = frozenset(
+    {"list", "dict", "set", "bytearray", "defaultdict", "Counter", "deque", "OrderedDict"}
+)
 _MUTABLE_NODES: Final = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp)
 _SHELL_CALLS: Final = frozenset({"os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput"})
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Collection
 from typing import Final
 
-from apps.code_review.analysis.findings import Finding
+from .findings import Finding
 
 #: Tokens with a form of their own. The group is what gets masked.
 _TOKENS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
@@ -23,7 +23,13 @@ _TOKENS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
     ("Stripe key", re.compile(r"\b([sr]k_live_[A-Za-z0-9]{16,128})\b")),
     ("Google API key", re.compile(r"\b(AIza[0-9A-Za-z_-]{35})\b")),
     ("model service key", re.compile(r"\b(sk-(?:ant-|proj-)?[A-Za-z0-9_-]{32,200})\b")),
-    ("password in a URL", re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@'\"]{0,64}:([^\s/:@'\"{}<>$%]{6,128})@[\w.-]+")),
+    (
+        "password in a URL",
+        re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@'\"]{0,64}:([^\s/:@'\"{}<>$%]{6,128})@[\w.-]+"),
+    ),
+)
+_KEY_BLOCK: Final = re.compile(
+    r"-----BEGIN (?:[A-Z]+ ){0,2}PRIVATE KEY(?: BLOCK)?-----.{0,8000}?(?:-----END [A-Z ]{0,40}-----|\Z)", re.DOTALL
 )
 _NAMED: Final = re.compile(
     r"""(?ix)
@@ -37,7 +43,9 @@ _PLACEHOLDER: Final = re.compile(
     r"(?i)example|sample|dummy|fake|placeholder|change_?me|replace|your[_-]|insert|redacted|masked|secret|passw|token|"
     r"^test|test$|_test|test_|todo|xxxx|\*\*\*|\.\.\.|1234|abcd|^none$|^null$|^true$|^false$|foobar|hunter2|default"
 )
-_REFERENCE: Final = re.compile(r"[${}<>()|]|%[(s]|^[./~]|^[a-z][a-z0-9+.-]*://|^[A-Z][A-Z0-9_]*$|^[a-z_]+(?:[.:/-][a-z_]+)*$")
+_REFERENCE: Final = re.compile(
+    r"[${}<>()|]|%[(s]|^[./~]|^[a-z][a-z0-9+.-]*://|^[A-Z][A-Z0-9_]*$|^[a-z_]+(?:[.:/-][a-z_]+)*$"
+)
 _MASK: Final = "[masked]"
 
 
@@ -46,7 +54,7 @@ def find_secrets(
 ) -> list[Finding]:
     """Return the findings on changed lines (None: all). In a test, a secret is a warning."""
     findings: list[Finding] = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if changed is not None and number not in changed:
             continue
         kind = _kind_of_secret(line, tokens_only=tokens_only)
@@ -70,9 +78,10 @@ def find_secrets(
 def mask_secrets(text: str) -> str:
     """Return the text with every secret replaced, line by line, so that it may be stored.
 
-    >>> mask_secrets('api_key = "9fK2qLx8Zr4TvB7nWm3s"')
+    >>> mask_secrets('api_key = "%s"' % "9fK2qLx8Zr4TvB7nWm3s")
     'api_key = "[masked]"'
     """
+    text = _KEY_BLOCK.sub(_MASK, text)
     for _, pattern in _TOKENS:
         text = pattern.sub(lambda found: _replace(found, 1), text)
     return _NAMED.sub(lambda found: _replace(found, "value") if _is_random(found) else found[0], text)

@@ -3,7 +3,7 @@
 -- replay: a person sends a dead letter again. Answers: replayed · missing · not_dead.
 -- Replay of the replay: the session is not dead any more.
 --
--- ARGV: sid, entry, bell
+-- ARGV: sid, entry, bell, cursor with its failures forgotten
 local sid = ARGV[1]
 local f = read_record()
 if not f then return {'missing'} end
@@ -12,7 +12,7 @@ local now = now_ms()
 local seq = tonumber(f.seq) + 1
 append_entry(K.journal, seq, now, ARGV[2])
 redis.call('HSET', K.record, 'phase', 'ready', 'since', int(now), 'updated', int(now), 'seq', int(seq), 'attempts', '0',
-  'reason', '')
+  'reason', '', 'cursor', ARGV[4])
 redis.call('HINCRBY', K.record, 'replays', 1)
 redis.call('ZREM', K.dead, sid)
 redis.call('HDEL', K.deadinfo, sid)

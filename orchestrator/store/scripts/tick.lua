@@ -4,16 +4,18 @@
 -- sessions in line of every app. It changes nothing but to forget marks of wake-ups sent too long ago.
 --
 -- ARGV: most sids a list, most candidates an app, app, …
--- Answer: now, expired sids, due sids, candidates as index members, running count by app, sent count
+-- Answer: now, expired sids, due sids, candidates as index members, busy count by app, sent count
+-- (busy: running, or with a wake-up under way)
 local now = now_ms()
 local most, each = tonumber(ARGV[1]), tonumber(ARGV[2])
 redis.call('ZREMRANGEBYSCORE', K.sent, '-inf', int(now))
 local expired = redis.call('ZRANGEBYSCORE', K.leases, '-inf', int(now), 'LIMIT', 0, most)
 local due = redis.call('ZRANGEBYSCORE', K.due, '-inf', int(now), 'LIMIT', 0, most)
 local sent = redis.call('ZCARD', K.sent)
-local candidates, running = {}, {}
+local candidates, busy = {}, {}
 for i = 3, #ARGV do
-  running[#running + 1] = redis.call('ZLEXCOUNT', K.by, '[' .. ARGV[i] .. ':running:', '(' .. ARGV[i] .. ':running;')
+  local under_way = 0
+  local running = redis.call('ZLEXCOUNT', K.by, '[' .. ARGV[i] .. ':running:', '(' .. ARGV[i] .. ':running;')
   for _, bucket in ipairs({'finalizing', 'ready'}) do
     local from = '[' .. ARGV[i] .. ':' .. bucket .. ':'
     local to = '(' .. ARGV[i] .. ':' .. bucket .. ';'
@@ -22,11 +24,14 @@ for i = 3, #ARGV do
     for _, member in ipairs(line) do
       local sid = string.match(member, '[^:]+$')
       local held = bucket == 'finalizing' and redis.call('ZSCORE', K.leases, sid)
-      if found < each and not held and not redis.call('ZSCORE', K.sent, sid) then
+      if redis.call('ZSCORE', K.sent, sid) then
+        under_way = under_way + 1
+      elseif found < each and not held then
         found = found + 1
         candidates[#candidates + 1] = member
       end
     end
   end
+  busy[#busy + 1] = running + under_way
 end
-return {now, expired, due, candidates, running, sent}
+return {now, expired, due, candidates, busy, sent}

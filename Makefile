@@ -1,0 +1,34 @@
+# Short names for what a developer does every day. `./baton` makes the environment; nothing here needs one beforehand.
+
+PYTHON = $(or $(VIRTUAL_ENV),.venv)/bin/python
+LOCK = uv export --frozen --no-emit-project --no-header --no-annotate --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help check test demo bench fmt lock env
+
+help:  ## Print this help
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+check:  ## Format, lint, types, architecture, unit tests and docstring examples: what to run before a commit
+	@./baton test tests/architecture tests/unit orchestrator workers plugin_sandbox
+
+test:  ## The whole suite, exactly as CI runs it (.ci/run)
+	@./baton test
+
+demo:  ## The demo: two apps on real input
+	@./baton demo
+
+bench:  ## Every bench with --quick, or one: make bench NAME=steps
+	@set -e; for name in $(or $(NAME),$(basename $(notdir $(filter-out bench/_%,$(wildcard bench/*.py))))); do ./baton bench $$name --quick; done
+
+fmt: env  ## Format the tree and mend what the linter can mend by itself
+	@$(PYTHON) -m ruff check --fix-only --quiet .
+	@$(PYTHON) -m ruff format .
+
+lock:  ## Resolve pyproject.toml into uv.lock, and export requirements.lock for where uv is missing
+	@uv lock
+	@{ echo '# The same as uv.lock, for pip. Made by `make lock`; not edited by hand.'; $(LOCK); } > requirements.lock.new
+	@mv requirements.lock.new requirements.lock
+
+env:
+	@./baton test --version > /dev/null

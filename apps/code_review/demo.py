@@ -1,0 +1,42 @@
+"""The demo: review the last commits of a real repository, one session a commit.
+
+Options: `repo` (default: the checkout that this file lies in) and `count` (default 20; a shorter
+history gives what there is). Reads only, starts nothing, so there is nothing to stop.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from orchestrator.contracts.demo import Submission
+from orchestrator.contracts.errors import InputError
+
+from .repository import RepositoryError
+from .submit import count_of, open_repository, submission
+
+
+class ReviewDemo:
+    """One submission for each of a repository's last commits."""
+
+    def prepare(self, folder: Path, options: Mapping[str, str]) -> list[Submission]:
+        """Return the submissions, oldest commit first; `folder` stays empty. Raise InputError."""
+        del folder
+        repo = options.get("repo") or str(Path(__file__).resolve().parents[2])
+        try:
+            repository = open_repository(repo)
+        except InputError as error:
+            if options.get("repo"):
+                raise
+            raise InputError(f"{error}; Baton does not run from a checkout here: give one with --repo PATH") from error
+        try:
+            commits = repository.commits(newest="HEAD", count=count_of(options))
+            return [submission(repository, commit) for commit in commits]
+        except RepositoryError as error:
+            raise InputError(str(error)) from error
+
+    def stop(self) -> None:
+        """Do nothing: the demo started nothing."""
+
+
+def demo() -> ReviewDemo:
+    """Return the app's demo."""
+    return ReviewDemo()

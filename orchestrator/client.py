@@ -1,0 +1,301 @@
+"""What a caller may do: submit, answer, cancel, read, wait, replay.
+
+Every face of Baton (command line, HTTP, MCP) and every step that starts child sessions goes
+through here and nothing deeper. A refused request has changed nothing. Every change names its
+actor. `specs` are the apps that this caller knows; reading needs none.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from uuid import uuid4
+
+from pydantic import JsonValue
+
+from orchestrator.app_loader import validate_state
+from orchestrator.contracts.app import AppSpec
+from orchestrator.contracts.base import JsonObject
+from orchestrator.contracts.errors import (
+    InputError,
+    NotPermitted,
+    NotWaiting,
+    SessionNotFound,
+    UnknownApp,
+    suggest,
+)
+from orchestrator.contracts.ids import check_session_id
+from orchestrator.contracts.messages import Message
+from orchestrator.contracts.phases import PHASES
+from orchestrator.contracts.session import Cursor, Entry, Post, Priority, Record, Wait
+from orchestrator.kernel.answers import Refused, plan_answer
+from orchestrator.kernel.approval import ALLOW, DENY, is_on_roster
+from orchestrator.store.fleet import Fleet, WorkerInfo
+from orchestrator.store.intake import Intake, Submitted
+from orchestrator.store.store import Store
+from orchestrator.store.views import Row, Views
+
+#: How often a waiting caller looks.
+LOOK_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One line of `list`: the session and where it is."""
+
+    row: Row
+    record: Record
+
+
+class Client:
+    """A caller's view of one store."""
+
+    def __init__(
+        self,
+        store: Store,
+        specs: Mapping[str, AppSpec],
+        *,
+        key_ttl_seconds: int = 86_400,
+        beat_seconds: float = 2.0,
+    ) -> None:
+        self.store = store
+        self.specs = specs
+        self.views = Views(store)
+        self.fleet = Fleet(store, beat_seconds=beat_seconds)
+        self._intake = Intake(store, key_ttl_seconds=key_ttl_seconds)
+
+    # --- submitting
+
+    def spec(self, app: str) -> AppSpec:
+        """Return a loaded app, or raise UnknownApp."""
+        found = self.specs.get(app)
+        if found is None:
+            raise UnknownApp(app, self.specs)
+        return found
+
+    async def submit(
+        self,
+        app: str,
+        *,
+        text: str = "",
+        overrides: Mapping[str, JsonValue] | None = None,
+        actor: str,
+        key: str | None = None,
+        priority: Priority = "normal",
+        parent: str | None = None,
+        entry_skill: str | None = None,
+    ) -> Submitted:
+        """Create a session; with `key`, at most one for this app and key.
+
+        Raise UnknownApp, InvalidOverrides, PayloadTooLarge, KeyConflict: then no record exists.
+        """
+        spec = self.spec(app)
+        state = validate_state(spec, dict(overrides or {}))
+        entry = entry_skill or spec.entry_skill
+        if entry not in spec.skills:
+            raise InputError(f"app {app}: no skill {entry!r}; {suggest(entry, spec.skills)}")
+        if key is not None and not 1 <= len(key) <= 200:
+            raise InputError("idempotency key: it must have 1 to 200 characters; shorten it")
+        draft = Record(
+            session_id="",
+            app=app,
+            spec=spec.digest(),
+            phase="ready",
+            priority=priority,
+            actor=actor,
+            text=text,
+            parent=parent,
+            cursor=Cursor(skill=entry),
+            state=state,
+        )
+        messages = (Message(role="user", content=text),) if text else ()
+        return await self._intake.submit(draft, spec.session_id_prefix, key=key, messages=messages)
+
+    # --- answering
+
+    async def _waiting(self, session_id: str, actor: str) -> tuple[Record, Wait]:
+        record = await self.show(session_id)
+        wait = record.wait
+        if wait is None or record.phase in {"ended", "dead"}:
+            raise NotWaiting(
+                f"session {session_id}: it waits for nobody ({record.phase}); see `baton show {session_id}`"
+            )
+        if not is_on_roster(actor, wait.roster):
+            raise NotPermitted(f"session {session_id}: {actor!r} may not answer; ask one of {', '.join(wait.roster)}")
+        return record, wait
+
+    async def decide(
+        self, session_id: str, *, allow: bool, actor: str, reason: str = "", wait_id: str | None = None
+    ) -> None:
+        """Approve or deny the call that a session asks about, exactly as it is shown now."""
+        _, wait = await self._waiting(session_id, actor)
+        if wait.kind != "approval" or (wait_id is not None and wait.wait_id != wait_id):
+            raise NotWaiting(f"session {session_id}: it waits for {wait.wait_id} ({wait.kind}), not for this approval")
+        post = Post(
+            post_id=f"answer:{wait.wait_id}:{uuid4().hex[:12]}",
+            kind="decision",
+            actor=actor,
+            wait_id=wait.wait_id,
+            verdict=ALLOW if allow else DENY,
+            digest=wait.digest,
+            text=reason,
+        )
+        await self._intake.post(session_id, post, answers=wait.wait_id)
+
+    async def answer(
+        self,
+        session_id: str,
+        *,
+        actor: str,
+        text: str = "",
+        value: JsonValue = None,
+        verdict: str | None = None,
+        team: str | None = None,
+    ) -> None:
+        """Answer a question, a gate (text, or verdict stop/escalate) or an uncertain call (a verdict)."""
+        record, wait = await self._waiting(session_id, actor)
+        kind = "input"
+        if verdict == "escalate":
+            kind = "escalate"
+        elif verdict is not None and verdict != "resume_with_input":
+            kind = "decision"
+        post = Post(
+            post_id=f"answer:{wait.wait_id}:{uuid4().hex[:12]}",
+            kind=kind,  # type: ignore[arg-type]
+            actor=actor,
+            wait_id=wait.wait_id,
+            verdict=verdict,
+            digest=wait.digest,
+            text=text,
+            value=value,
+            team=team,
+        )
+        if wait.kind == "approval":
+            raise NotWaiting(f"session {session_id}: it waits for an approval; use `baton approve` or `baton deny`")
+        if wait.kind == "uncertain":
+            if verdict not in wait.options:
+                raise InputError(
+                    f"session {session_id}: say one of {', '.join(wait.options)}; {suggest(verdict or '', wait.options)}"
+                )
+        elif wait.kind != "input":
+            raise NotWaiting(
+                f"session {session_id}: it waits for {wait.kind}, not for an answer; see `baton show {session_id}`"
+            )
+        elif wait.gate:
+            plan = plan_answer(self.spec(record.app), wait, post)
+            if isinstance(plan, Refused):
+                raise InputError(f"session {session_id}: {plan.reason}")
+        elif not text.strip() and value is None:
+            raise InputError(f"session {session_id}: the answer is blank; say something")
+        await self._intake.post(session_id, post, answers=wait.wait_id)
+
+    async def signal(
+        self, session_id: str, name: str, *, actor: str, value: JsonValue = None, post_id: str | None = None
+    ) -> bool:
+        """Send a named signal; False where the same post id was taken before."""
+        check_session_id(session_id)
+        post = Post(post_id=post_id or f"signal:{uuid4().hex}", kind="signal", actor=actor, name=name, value=value)
+        return await self._intake.post(session_id, post)
+
+    async def cancel(self, session_id: str, *, actor: str, reason: str = "") -> None:
+        """Ask a session to stop; a settled one refuses."""
+        check_session_id(session_id)
+        text = reason or f"cancelled by {actor}"
+        post = Post(post_id=f"cancel:{uuid4().hex}", kind="cancel", actor=actor, text=text)
+        await self._intake.post(session_id, post)
+
+    async def post_child_ended(self, parent: str, child: str, end: JsonObject) -> None:
+        """Tell a parent how its child ended; saying it again changes nothing."""
+        post = Post(post_id=f"child:{child}", kind="child_ended", actor=f"session:{child}", name=child, value=end)
+        await self._intake.post(parent, post)
+
+    # --- reading
+
+    async def show(self, session_id: str) -> Record:
+        """Return a session; an unknown id raises SessionNotFound with near ones."""
+        try:
+            return await self.views.record(session_id)
+        except SessionNotFound as error:
+            raise SessionNotFound(session_id, await self.views.near(session_id)) from error
+
+    async def list_sessions(
+        self, *, app: str | None = None, bucket: str | None = None, limit: int = 50
+    ) -> list[Listed]:
+        """Return the newest sessions, by app and by phase (or ended/STATUS) where given."""
+        apps = (app,) if app is not None else await self.views.apps()
+        buckets = (bucket,) if bucket is not None else PHASES
+        pages = await asyncio.gather(*(self.views.rows(one, where, limit=limit) for one in apps for where in buckets))
+        rows = sorted(
+            (row for page in pages for row in page), key=lambda row: (row.since_at, row.session_id), reverse=True
+        )
+        found = await asyncio.gather(*(self._listed(row) for row in rows[:limit]))
+        return [listed for listed in found if listed is not None]
+
+    async def _listed(self, row: Row) -> Listed | None:
+        try:
+            return Listed(row, await self.views.record(row.session_id))
+        except SessionNotFound:  # it was removed between the index and the record
+            return None
+
+    async def counts(self) -> dict[str, dict[str, int]]:
+        """Return how many sessions each app has in each phase."""
+        apps = await self.views.apps()
+        numbers = await asyncio.gather(*(self.views.count(app, phase) for app in apps for phase in PHASES))
+        rows = iter(numbers)
+        return {app: {phase: next(rows) for phase in PHASES} for app in apps}
+
+    def events(self, session_id: str, *, after: int = 0) -> AsyncIterator[Entry]:
+        """Yield a session's journal."""
+        return self.views.iter_journal(check_session_id(session_id), after=after)
+
+    async def explain(self, session_id: str) -> Entry | None:
+        """Return the journal entry that settled a session, or None while it is not settled."""
+        record = await self.show(session_id)
+        if record.phase != "ended":
+            return None
+        settled = None
+        async for entry in self.events(session_id, after=max(record.seq - 50, 0)):
+            if entry.step == "finalize" and entry.kind == "step":
+                settled = entry
+        return settled
+
+    async def workers(self) -> list[WorkerInfo]:
+        """Return who is at work."""
+        return await self.fleet.members()
+
+    async def wait_for(
+        self, session_ids: Iterable[str], *, phases: frozenset[str] = frozenset({"ended", "dead"}), seconds: float
+    ) -> dict[str, Record]:
+        """Return the sessions once all are in one of these phases; raise TimeoutError."""
+        left, found = set(session_ids), {}
+        async with asyncio.timeout(seconds):
+            while left:
+                records = await asyncio.gather(*(self.show(session_id) for session_id in sorted(left)))
+                for record in records:
+                    if record.phase in phases:
+                        found[record.session_id] = record
+                        left.discard(record.session_id)
+                if left:
+                    await asyncio.sleep(LOOK_SECONDS)
+        return found
+
+    # --- dead letters
+
+    async def dead_letters(self, *, limit: int = 100) -> list[tuple[str, JsonObject]]:
+        """Return dead letters, newest first."""
+        return await self.views.dead_letters(limit=limit)
+
+    async def replay(self, session_ids: Sequence[str], *, actor: str, note: str = "") -> None:
+        """Send dead letters again; the first that is none raises, those before it are sent."""
+        for session_id in session_ids:
+            await self._intake.replay(check_session_id(session_id), actor, note)
+
+    async def drain_worker(self, name: str) -> None:
+        """Order a worker to finish what runs and take nothing new."""
+        names = [info.name for info in await self.workers()]
+        if name not in names:
+            raise InputError(f"worker {name!r}: not alive; {suggest(name, names)}")
+        await self.fleet.order(name, "drain")
+
+    async def aclose(self) -> None:
+        """Close the store's connection."""
+        await self.store.aclose()

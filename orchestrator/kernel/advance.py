@@ -1,0 +1,75 @@
+"""Decide what follows when a skill has done its work: the next skill, a gate, or the end.
+
+Pure. The signal chooses the route, the gate asks for confidence; entering the next skill starts
+with a clean turn counter and no confidence, because those belong to one agent's activation.
+"""
+
+from orchestrator.contracts.app import AppSpec
+from orchestrator.contracts.errors import ConfigError, suggest
+from orchestrator.contracts.session import Cursor, Record, StepKind, Wait
+from orchestrator.contracts.skill import END, Skill
+from orchestrator.kernel.answers import GATE_OPTIONS
+from orchestrator.kernel.change import Change, finish, move, suspend
+from orchestrator.kernel.risk import passes_gate
+from orchestrator.kernel.routes import choose_route
+
+
+def current_skill(spec: AppSpec, record: Record) -> Skill:
+    """Return the skill that a session is in; raise ConfigError where this version lacks it."""
+    name = record.cursor.skill
+    skill = spec.skills.get(name)
+    if skill is None:
+        raise ConfigError(f"app {spec.name}: has no skill {name!r}; {suggest(name, spec.skills)}")
+    return skill
+
+
+def enter(record: Record, skill: str, *, depth: int | None = None) -> Cursor:
+    """Return the cursor at the beginning of a skill."""
+    cursor = record.cursor
+    return Cursor(
+        skill=skill,
+        serial=cursor.serial,
+        depth=cursor.depth if depth is None else depth,
+        signals=cursor.signals,
+    )
+
+
+def leave(spec: AppSpec, record: Record, step: StepKind, now: int, **parts: object) -> Change:
+    """Return the change that leaves the current skill; `parts` go into it as they are."""
+    skill = current_skill(spec, record)
+    route = choose_route(skill, record.cursor.signal)
+    if route.next == END:
+        return finish(record, step, **parts)
+    if route.gate is not None and not passes_gate(record.cursor.confidence, spec.confidence_threshold):
+        wait = gate_wait(spec, record, route.next, now)
+        cursor = record.cursor.model_copy(update={"stage": "route", "calls": ()})
+        change = suspend(record, wait, step, cursor=cursor)
+        return _with(change, parts)
+    return _with(Change(record=move(record, enter(record, route.next)), step=step), parts)
+
+
+def gate_wait(spec: AppSpec, record: Record, target: str, now: int) -> Wait:
+    """Return the wait of a session whose confidence does not suffice."""
+    cursor = record.cursor
+    said = "none" if cursor.confidence is None else f"{cursor.confidence:.2f}"
+    return Wait(
+        wait_id=f"{record.session_id}/gate-{cursor.serial}",
+        kind="input",
+        gate=True,
+        since_at=now,
+        prompt=f"{cursor.skill}: confidence {said} is below {spec.confidence_threshold:.2f}. {cursor.rationale or ''}".strip(),
+        options=GATE_OPTIONS,
+        teams=spec.escalation_teams,
+        target=target,
+        reason="low_confidence",
+    )
+
+
+def _with(change: Change, parts: dict[str, object]) -> Change:
+    if not parts:
+        return change
+    names = ("messages", "calls", "intents", "cleared", "data")
+    values = {name: parts.get(name, getattr(change, name)) for name in names}
+    return Change(
+        record=change.record, step=change.step, directive=change.directive, outcome=change.outcome, **values  # type: ignore[arg-type]
+    )

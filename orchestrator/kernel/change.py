@@ -1,0 +1,53 @@
+"""What one step decided: the session as it will be, and what goes with it into the commit.
+
+Steps return a Change; the executor writes it. Nothing here says how it is stored.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from orchestrator.contracts.base import JsonObject
+from orchestrator.contracts.messages import Message
+from orchestrator.contracts.session import Cursor, Outcome, PendingCall, Record, StepKind, ToolCall, Wait
+
+Directive: TypeAlias = Literal["continue", "waiting", "finalizing", "ended", "dead"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One step's decision.
+
+    `record` carries the new cursor, state, wait and terminal call. `intents` are announced before
+    they act, `cleared` have an outcome now. `status`, `reason` and `detail` go with an end.
+    """
+
+    record: Record
+    step: StepKind
+    directive: Directive = "continue"
+    outcome: Outcome = "succeeded"
+    messages: tuple[Message, ...] = ()
+    calls: tuple[ToolCall, ...] = ()
+    intents: tuple[PendingCall, ...] = ()
+    cleared: tuple[str, ...] = ()
+    status: str = ""
+    reason: str = ""
+    detail: str = ""
+    data: JsonObject = field(default_factory=dict)
+
+
+def move(record: Record, cursor: Cursor) -> Record:
+    """Return the record at another cursor, one step further."""
+    return record.model_copy(update={"cursor": cursor.model_copy(update={"serial": record.cursor.serial + 1})})
+
+
+def suspend(record: Record, wait: Wait, step: StepKind, *, cursor: Cursor | None = None, data: JsonObject | None = None) -> Change:
+    """Return the change that lets a session wait; the worker is free afterwards."""
+    moved = move(record, cursor or record.cursor).model_copy(update={"wait": wait})
+    return Change(record=moved, step=step, directive="waiting", outcome="suspended", data=data or {"wait": wait.kind})
+
+
+def finish(record: Record, step: StepKind, **parts: object) -> Change:
+    """Return the change that hands a session to the finaliser."""
+    cursor = record.cursor.model_copy(update={"stage": "end", "calls": ()})
+    moved = move(record, cursor).model_copy(update={"wait": None})
+    return Change(record=moved, step=step, directive="finalizing", **parts)  # type: ignore[arg-type]

@@ -1,0 +1,192 @@
+"""Decide what the posts in a mailbox, and the time, do to a session before its next step.
+
+Posts are folded in their order. One that answers the wait resolves it; one that does not is
+noted and dropped, and the wait goes on. A deadline counts only where no answer came before it.
+Pure: `now` is the store's time, and taking the posts off the mailbox is the commit's work.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from pydantic import JsonValue
+
+from orchestrator.contracts.app import AppSpec
+from orchestrator.contracts.base import JsonObject, dump_json
+from orchestrator.contracts.messages import Message
+from orchestrator.contracts.session import PendingCall, Post, Record, Wait
+from orchestrator.kernel.advance import enter
+from orchestrator.kernel.answers import EscalateTo, Refused, Resume, Stop, plan_answer
+from orchestrator.kernel.approval import Denied, Granted, check_binding, check_decision
+from orchestrator.kernel.children import fold_child
+
+#: Signals kept that nobody waits for yet.
+KEPT_SIGNALS = 32
+
+#: What a person may say of a call whose outcome is unknown.
+UNCERTAIN_OPTIONS = ("retry", "happened", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """The session after its posts: the record, messages for the context, and notes for the journal."""
+
+    record: Record
+    messages: tuple[Message, ...] = ()
+    notes: tuple[JsonObject, ...] = ()
+    taken: int = 0
+
+    def note(self, post: Post, what: str, **more: JsonValue) -> "Delivery":
+        """Return the delivery with a line about a post."""
+        line: JsonObject = {"post": post.post_id, "kind": post.kind, "actor": post.actor, "what": what, **more}
+        return replace(self, notes=(*self.notes, line))
+
+
+def deliver(spec: AppSpec, record: Record, posts: Sequence[Post], now: int) -> Delivery:
+    """Fold the posts into the session, then the deadline of what it still waits for."""
+    delivery = Delivery(record)
+    for post in posts:
+        delivery = replace(_fold(spec, delivery, post), taken=delivery.taken + 1)
+    wait = delivery.record.wait
+    if wait is not None and wait.deadline_at is not None and wait.deadline_at <= now:
+        delivery = _fold_deadline(delivery, wait)
+    return delivery
+
+
+def _fold(spec: AppSpec, delivery: Delivery, post: Post) -> Delivery:
+    record = delivery.record
+    if record.cursor.stop is not None:
+        return delivery.note(post, "ignored: the session is at its end")
+    if post.kind == "cancel":
+        return replace(delivery, record=stopped(record, "cancelled", post.text or "cancelled")).note(post, "cancelled")
+    wait = record.wait
+    if post.kind == "signal":
+        return _fold_signal(delivery, post, wait)
+    if wait is None:
+        return delivery.note(post, "ignored: the session waits for nothing")
+    if post.kind == "child_ended":
+        return replace(delivery, record=fold_child(record, wait, post.name, post.value))
+    if wait.gate:
+        return _fold_gate(spec, delivery, post, wait)
+    if wait.kind == "approval":
+        return _fold_approval(delivery, post, wait)
+    if wait.kind == "uncertain":
+        return _fold_uncertain(delivery, post, wait)
+    if wait.kind == "input" and post.kind == "input":
+        return _fold_input(delivery, post, wait)
+    return delivery.note(post, f"ignored: the session waits for {wait.kind}")
+
+
+def stopped(record: Record, how: str, reason: str) -> Record:
+    """Return the record of a session that goes to its end now."""
+    cursor = record.cursor.model_copy(update={"stage": "end", "calls": (), "stop": how, "stop_reason": reason})
+    return record.model_copy(update={"cursor": cursor, "wait": None})
+
+
+def _resolved(record: Record, **cursor: object) -> Record:
+    changed = record.cursor.model_copy(update=cursor) if cursor else record.cursor
+    return record.model_copy(update={"cursor": changed, "wait": None})
+
+
+def _fold_signal(delivery: Delivery, post: Post, wait: Wait | None) -> Delivery:
+    record = delivery.record
+    if wait is not None and wait.signal == post.name:
+        resolved = _resolved(record, stage="route")
+        return replace(delivery, record=resolved).note(post, "signalled")
+    kept = (*record.cursor.signals, post.name)[-KEPT_SIGNALS:]
+    cursor = record.cursor.model_copy(update={"signals": kept})
+    return replace(delivery, record=record.model_copy(update={"cursor": cursor})).note(post, "kept for later")
+
+
+def _fold_gate(spec: AppSpec, delivery: Delivery, post: Post, wait: Wait) -> Delivery:
+    record = delivery.record
+    plan = plan_answer(spec, wait, post)
+    match plan:
+        case Refused(reason=reason):
+            return _again(delivery, wait).note(post, f"refused: {reason}")
+        case Stop():
+            return replace(delivery, record=stopped(record, "stopped", f"stopped by {post.actor}")).note(post, "stopped")
+        case EscalateTo(team=team):
+            reason = f"escalated by {post.actor}"
+            cursor = record.cursor.model_copy(
+                update={"stage": "tools", "calls": (), "stop": "escalated", "stop_reason": reason}
+            )
+            state = {"escalated": {"team": team, "by": post.actor, "reason": post.text}}
+            after = record.model_copy(update={"cursor": cursor, "wait": None, "fields": {**record.fields, **state}})
+            return replace(delivery, record=after).note(post, "escalated", team=team)
+        case Resume(text=text, value=value):
+            said = text or (value if isinstance(value, str) else dump_json(value))
+            message = Message(role="user", content=said, skill=wait.target or record.cursor.skill)
+            cursor = enter(record, wait.target or record.cursor.skill)
+            after = record.model_copy(update={"cursor": cursor, "wait": None})
+            return replace(delivery, record=after, messages=(*delivery.messages, message)).note(post, "resumed")
+
+
+def _again(delivery: Delivery, wait: Wait) -> Delivery:
+    """Wait again for a real answer: a new copy of the wait also makes the store accept one."""
+    return replace(delivery, record=delivery.record.model_copy(update={"wait": wait.model_copy()}))
+
+
+def _fold_approval(delivery: Delivery, post: Post, wait: Wait) -> Delivery:
+    record = delivery.record
+    if post.kind != "decision":
+        return delivery.note(post, "ignored: the session waits for an approval")
+    decision = check_decision(wait, post)
+    if isinstance(decision, Granted):
+        after = _judge(record, wait, verdict="approved", approver=decision.actor, rationale=decision.rationale)
+        return replace(delivery, record=after).note(post, "approved")
+    if isinstance(decision, Denied):
+        rationale = decision.rationale or decision.reason
+        after = _judge(record, wait, verdict="rejected", approver=decision.actor, rationale=rationale)
+        return replace(delivery, record=after).note(post, "rejected")
+    return _again(delivery, wait).note(post, f"refused: {decision.reason}")
+
+
+def _judge(record: Record, wait: Wait, **verdict: str | None) -> Record:
+    """Write a verdict on the call in question, and on no other."""
+    asked = wait.call.call_id if wait.call is not None else ""
+    calls = tuple(call.model_copy(update=verdict) if call.call_id == asked else call for call in record.cursor.calls)
+    return _resolved(record, calls=calls)
+
+
+def _fold_uncertain(delivery: Delivery, post: Post, wait: Wait) -> Delivery:
+    """`retry` runs the call again, `happened` and `failed` record what the person found out."""
+    record = delivery.record
+    if post.kind != "decision" or wait.call is None or check_binding(wait, post) is not None:
+        return _again(delivery, wait).note(post, "refused: it does not answer this question")
+    if post.verdict not in UNCERTAIN_OPTIONS:
+        return _again(delivery, wait).note(post, f"refused: say one of {', '.join(UNCERTAIN_OPTIONS)}")
+    settled = wait.call.model_copy(update={"resolution": post.verdict, "approver": post.actor, "rationale": post.text or None})
+    calls: list[PendingCall] = [settled if call.call_id == settled.call_id else call for call in record.cursor.calls]
+    return replace(delivery, record=_resolved(record, calls=tuple(calls))).note(post, str(post.verdict))
+
+
+def _fold_input(delivery: Delivery, post: Post, wait: Wait) -> Delivery:
+    record = delivery.record
+    if check_binding(wait, post) is not None:
+        return _again(delivery, wait).note(post, "refused: it does not answer this question")
+    value: JsonValue = post.text if post.value is None else post.value
+    if isinstance(value, str) and not value.strip():
+        return _again(delivery, wait).note(post, "refused: the input is blank")
+    after = _resolved(record, stage="route", signal=None)
+    if wait.into is not None:
+        after = after.model_copy(update={"state": {**record.state, wait.into: value}})
+    message = Message(role="user", content=post.text or str(value), skill=record.cursor.skill)
+    return replace(delivery, record=after, messages=(*delivery.messages, message)).note(post, "answered")
+
+
+def _fold_deadline(delivery: Delivery, wait: Wait) -> Delivery:
+    record = delivery.record
+    if wait.kind == "approval":
+        after = _judge(record, wait, verdict="timeout", approver="system", rationale="approval window expired")
+    elif wait.kind == "retry":
+        after = _resolved(record)
+    elif wait.kind == "timer" or (wait.kind == "child" and not wait.children):
+        after = _resolved(record, stage="route")
+    elif wait.kind == "child":
+        return delivery  # the step looks at the children itself
+    elif wait.kind == "uncertain":
+        return delivery  # only a person knows
+    else:
+        after = _resolved(record, stage="route", signal="failed")
+    line: JsonObject = {"what": "deadline", "wait": wait.wait_id, "kind": wait.kind}
+    return replace(delivery, record=after, notes=(*delivery.notes, line))

@@ -1,0 +1,216 @@
+"""The scheduler: send what is due, rescue what is orphaned. Any number of them may run.
+
+One round: look at every partition that we lead; make orphans and due waits ready; then, over all
+partitions at once, choose who is woken (kernel/dispatching.py) and send wake-ups, at most as many
+as leave the broker with twice the workers' slots. What does not fit stays in line in the store,
+where priority and fairness are decided again at the next round, with what came meanwhile.
+
+Partitions are led by leases, spread over the schedulers that live. Two leaders of one partition
+would only send wake-ups twice; a session is still claimed once.
+
+This module knows no broker: `wakeups` sends. It rings when the bell does (a submission, a post),
+so that a session need not wait for the next round.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from zlib import crc32
+
+from orchestrator.client import Client
+from orchestrator.contracts.app import AppSpec
+from orchestrator.contracts.errors import StoreUnreachable
+from orchestrator.contracts.ports import Wakeups
+from orchestrator.contracts.session import InLine
+from orchestrator.kernel.dispatching import plan_dispatch
+from orchestrator.settings import Settings
+from orchestrator.store.due import Due, Tick
+from orchestrator.store.fleet import WorkerInfo
+from orchestrator.store.keys import BELL
+from orchestrator.store.store import Store
+from orchestrator.store.wire import Wire
+
+log = logging.getLogger(__name__)
+
+#: How long a bell is answered late, so that a burst of submissions becomes one round.
+BELL_SECONDS = 0.003
+
+#: How often the fleet and the leads are looked at.
+LOOK_SECONDS = 1.0
+
+#: A store without workers still gets this many wake-ups, for the one that comes.
+LEAST_SLOTS = 8
+
+
+@dataclass(slots=True)
+class Round:
+    """What one round did; for logs, metrics and tests."""
+
+    partitions: int = 0
+    rescued: int = 0
+    woken: int = 0
+    sent: list[str] = field(default_factory=list)
+    in_line: int = 0
+
+
+class Scheduler:
+    """One scheduler process's work, on one event loop."""
+
+    def __init__(
+        self, name: str, store: Store, client: Client, wakeups: Wakeups, settings: Settings, specs: Mapping[str, AppSpec]
+    ) -> None:
+        self._name = name
+        self._store = store
+        self._client = client
+        self._due = Due(store)
+        self._wakeups = wakeups
+        self._settings = settings
+        self._limits = {app: spec.max_running for app, spec in specs.items() if spec.max_running is not None}
+        self._led: list[int] = []
+        self._slots = LEAST_SLOTS
+        self._workers = 1
+        self._looked_at = 0.0
+        self._rung = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._started_at = int(time.time() * 1000)
+        self.rounds = 0
+
+    async def run(self) -> None:
+        """Go round until `stop`; give up the leads then."""
+        bell = asyncio.create_task(self._listen())
+        try:
+            while not self._stopping.is_set():
+                try:
+                    done = await self.round()
+                except StoreUnreachable as error:
+                    log.warning("scheduler: %s", error)
+                    done = Round()
+                await self._pause(busy=bool(done.sent or done.rescued or done.woken))
+        finally:
+            bell.cancel()
+            await asyncio.gather(bell, return_exceptions=True)
+            await self._client.fleet.yield_lead(self._name, self._led)
+            await self._client.fleet.leave(self._name)
+
+    def stop(self) -> None:
+        """End `run` after its round."""
+        self._stopping.set()
+        self._rung.set()
+
+    async def _pause(self, *, busy: bool) -> None:
+        scheduler = self._settings.scheduler
+        try:
+            async with asyncio.timeout(scheduler.tick_seconds if busy or self._led else scheduler.idle_tick_seconds):
+                await self._rung.wait()
+            await asyncio.sleep(BELL_SECONDS)
+        except TimeoutError:
+            return
+        finally:
+            if not self._stopping.is_set():
+                self._rung.clear()
+
+    async def _listen(self) -> None:
+        """Ring on every submission and post; a lost connection only means slower rounds."""
+        while True:
+            wire = Wire(self._store.url)
+            try:
+                await wire.subscribe(BELL, lambda _: self._rung.set())
+                while wire.connected:
+                    await asyncio.sleep(LOOK_SECONDS)
+            except StoreUnreachable:
+                await asyncio.sleep(LOOK_SECONDS)
+            finally:
+                await wire.aclose()
+
+    async def round(self) -> Round:
+        """Do one round."""
+        if time.monotonic() - self._looked_at >= LOOK_SECONDS or not self._led:
+            await self._look()
+        self.rounds += 1
+        done = Round(partitions=len(self._led))
+        if not self._led:
+            return done
+        apps = await self._client.views.apps()
+        ticks = await self._tick_all(apps)
+        expired = [session_id for tick in ticks for session_id in tick.expired]
+        due = [session_id for tick in ticks for session_id in tick.due]
+        if expired or due:
+            done.rescued = sum(await asyncio.gather(*(self._due.rescue(session_id) for session_id in expired)))
+            done.woken = sum(await asyncio.gather(*(self._due.wake(session_id) for session_id in due)))
+            if expired:
+                log.warning("scheduler: rescued %d orphans of %d expired leases", done.rescued, len(expired))
+            ticks = await self._tick_all(apps)
+        in_line = [one for tick in ticks for one in tick.in_line]
+        done.in_line = len(in_line)
+        if in_line:
+            done.sent = await self._dispatch(in_line, ticks)
+        return done
+
+    async def _tick_all(self, apps: Sequence[str]) -> list[Tick]:
+        scheduler = self._settings.scheduler
+        return await asyncio.gather(
+            *(
+                self._due.tick(partition, apps, most=scheduler.tick_batch, each=scheduler.tick_batch)
+                for partition in self._led
+            )
+        )
+
+    async def _dispatch(self, in_line: Sequence[InLine], ticks: Sequence[Tick]) -> list[str]:
+        scheduler, queues = self._settings.scheduler, self._settings.queues
+        room = 2 * self._slots - sum(tick.sent for tick in ticks)
+        if room <= 0:
+            return []
+        busy = await self._busy(ticks)
+        chosen = plan_dispatch(in_line, room=room, busy=busy, limits=self._limits)
+        until = ticks[0].now + int(scheduler.resend_seconds * 1000)
+        for queue, bucket in ((queues.finalize, "finalizing"), (queues.steps, "ready")):
+            session_ids = [one.session_id for one in chosen if one.bucket == bucket]
+            if session_ids:
+                await self._send(queue, session_ids, until)
+        return [one.session_id for one in chosen]
+
+    async def _busy(self, ticks: Sequence[Tick]) -> dict[str, int]:
+        """Count each app's busy sessions; for apps with a limit also those that other schedulers lead."""
+        busy: dict[str, int] = {}
+        for tick in ticks:
+            for app, count in tick.busy.items():
+                busy[app] = busy.get(app, 0) + count
+        if len(self._led) < self._store.keys.partitions:
+            for app in self._limits:
+                busy[app] = max(busy.get(app, 0), await self._client.views.count(app, "running"))
+        return busy
+
+    async def _send(self, queue: str, session_ids: Sequence[str], until: int) -> None:
+        """Mark, then send: a crash in between delays a wake-up, and never doubles the load."""
+        batch = max(1, min(self._settings.scheduler.batch, -(-len(session_ids) // max(self._workers, 1))))
+        await self._due.mark_sent(session_ids, until)
+        loop = asyncio.get_running_loop()
+        for start in range(0, len(session_ids), batch):
+            part = session_ids[start : start + batch]
+            try:
+                await loop.run_in_executor(None, self._wakeups.send, queue, part)
+            except OSError as error:
+                log.warning("scheduler: the broker did not take %d wake-ups (%s); again soon", len(part), error)
+                await self._due.unmark_sent(part)
+
+    async def _look(self) -> None:
+        """Tell the fleet of us, count the slots, take our share of the partitions."""
+        self._looked_at = time.monotonic()
+        fleet = self._client.fleet
+        await fleet.beat(WorkerInfo(name=self._name, kind="scheduler", started_at=self._started_at))
+        members = await fleet.members()
+        workers = [info for info in members if info.kind == "worker"]
+        self._slots = max(sum(info.slots for info in workers), LEAST_SLOTS)
+        self._workers = len(workers)
+        schedulers = sorted(info.name for info in members if info.kind == "scheduler") or [self._name]
+        every = range(self._store.keys.partitions)
+        wanted = [number for number in every if _owner(number, schedulers) == self._name]
+        await fleet.yield_lead(self._name, [number for number in self._led if number not in wanted])
+        self._led = await fleet.lead(self._name, wanted, self._settings.scheduler.leader_seconds)
+
+
+def _owner(partition: int, schedulers: Sequence[str]) -> str:
+    """Return who should lead a partition: the highest random weight, so that few move when one comes or goes."""
+    return max(schedulers, key=lambda name: crc32(f"{partition}:{name}".encode()))

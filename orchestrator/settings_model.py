@@ -1,0 +1,251 @@
+"""The sections of settings: fields, defaults, bounds, and what must hold between them.
+
+The defaults stand here; config/ repeats each with its unit and the reason for its value, and a
+test keeps the two equal. Reading them is the work of `settings`. Units are in the names: seconds,
+bytes; everything else is a count. A rule between two fields is checked at the later one.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator
+
+from orchestrator.contracts.base import Frozen
+
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Url = Annotated[str, Field(max_length=2_000, repr=False)]
+Level = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+class Section(Frozen):
+    """One section; its defaults are checked like what is written, so that sections hold together."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+def _check_url(url: str) -> str:
+    if url and "://" not in url:
+        raise ValueError("not a URL; write e.g. redis://host:6379/0, or leave it empty")
+    return url
+
+
+def _at_least(value: float, info: ValidationInfo, other: str, section: str) -> float:
+    least = info.data.get(other, 0)
+    if value < least:
+        raise ValueError(f"{value:g} is less than {section}.{other} ({least:g}); raise it, or lower that")
+    return value
+
+
+class StoreSettings(Section):
+    """The server that holds the truth."""
+
+    url: Url = Field(default="", description="Redis or Valkey by URL; empty: the bundled server.")
+    partitions: Annotated[int, Field(ge=1, le=16_384)] = Field(
+        default=64, description="Fixed when the store is created; each is one slot of a cluster."
+    )
+    patience_seconds: Seconds = Field(default=20.0, description="How long a command waits for a server that is away.")
+
+    _url = field_validator("url")(_check_url)
+
+
+class LimitsSettings(Section):
+    """The most that is stored; what is over a limit is refused with a clear error."""
+
+    state_bytes: Annotated[int, Field(ge=KIB, le=16 * MIB)] = Field(default=262_144, description="A session's state.")
+    message_bytes: Annotated[int, Field(ge=KIB, le=64 * MIB)] = Field(default=1_048_576, description="One message.")
+    entry_bytes: Annotated[int, Field(ge=KIB, le=128 * MIB)] = Field(default=2_097_152, description="A journal entry.")
+    text_bytes: Annotated[int, Field(ge=KIB, le=16 * MIB)] = Field(default=65_536, description="A submission's text.")
+    mailbox_posts: Annotated[int, Field(ge=1, le=100_000)] = Field(default=256, description="Posts not yet taken.")
+    journal_entries: Annotated[int, Field(ge=100, le=10_000_000)] = Field(
+        default=200_000, description="Journal entries of one session."
+    )
+    context_messages: Annotated[int, Field(ge=10, le=1_000_000)] = Field(
+        default=20_000, description="Messages in a session's context."
+    )
+    result_bytes: Annotated[int, Field(ge=KIB, le=16 * MIB)] = Field(default=262_144, description="A tool's result.")
+
+    @field_validator("entry_bytes")
+    @classmethod
+    def _entries_hold_messages(cls, value: int, info: ValidationInfo) -> int:
+        least = info.data.get("message_bytes", 0)
+        if value < least:
+            raise ValueError(f"{value} is less than limits.message_bytes ({least}); an entry holds a message")
+        return value
+
+
+class LeaseSettings(Section):
+    """How long a session belongs to a worker that may have died."""
+
+    seconds: Annotated[float, Field(ge=1, le=3_600)] = Field(default=15.0, description="How long a lease lasts.")
+    renew_seconds: Annotated[float, Field(ge=0.1, le=1_800)] = Field(
+        default=5.0, description="How often it is renewed."
+    )
+    max_attempts: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=5, description="Claims of one step without a commit before the session is buried."
+    )
+
+    @field_validator("renew_seconds")
+    @classmethod
+    def _renewed_twice(cls, value: float, info: ValidationInfo) -> float:
+        lease = info.data.get("seconds")
+        if lease is not None and value >= lease / 2:
+            raise ValueError(
+                f"{value:g} is not below half of lease.seconds ({lease:g}); one lost renewal would lose the lease"
+            )
+        return value
+
+
+class LanesSettings(Section):
+    """How many sessions one process advances at once, and for how long each."""
+
+    per_process: Annotated[int, Field(ge=1, le=10_000)] = Field(default=256, description="Sessions at once.")
+    drain_seconds: Annotated[float, Field(ge=0, le=600)] = Field(default=2.0, description="A session's slice: time.")
+    drain_steps: Annotated[int, Field(ge=1, le=100_000)] = Field(default=200, description="A session's slice: steps.")
+    blocking_threads: Annotated[int, Field(ge=1, le=1_000)] = Field(default=8, description="Threads for blocking work.")
+
+
+class SchedulerSettings(Section):
+    """How due sessions are found and sent."""
+
+    tick_seconds: Annotated[float, Field(ge=0.01, le=60)] = Field(default=0.2, description="Between rounds.")
+    idle_tick_seconds: Annotated[float, Field(ge=0.01, le=60)] = Field(default=1.0, description="... with nothing due.")
+    resend_seconds: Annotated[float, Field(ge=0.5, le=600)] = Field(
+        default=5.0, description="When a wake-up that nobody answered is sent again."
+    )
+    batch: Annotated[int, Field(ge=1, le=1_000)] = Field(default=32, description="Sessions in one message.")
+    tick_batch: Annotated[int, Field(ge=1, le=10_000)] = Field(default=256, description="Sessions in a round.")
+    leader_seconds: Annotated[float, Field(ge=1, le=600)] = Field(default=10.0, description="The lease of a leader.")
+
+    @field_validator("idle_tick_seconds")
+    @classmethod
+    def _idle_is_slower(cls, value: float, info: ValidationInfo) -> float:
+        return _at_least(value, info, "tick_seconds", "scheduler")
+
+    @field_validator("resend_seconds")
+    @classmethod
+    def _resends_after_a_tick(cls, value: float, info: ValidationInfo) -> float:
+        return _at_least(value, info, "idle_tick_seconds", "scheduler")
+
+    @field_validator("leader_seconds")
+    @classmethod
+    def _leads_for_some_ticks(cls, value: float, info: ValidationInfo) -> float:
+        idle = info.data.get("idle_tick_seconds", 0)
+        if value < 2 * idle:
+            raise ValueError(
+                f"{value:g} is less than twice scheduler.idle_tick_seconds ({idle:g}); leaders would keep changing"
+            )
+        return value
+
+
+class RetrySettings(Section):
+    """The back-off between attempts of a step."""
+
+    base_seconds: Annotated[float, Field(ge=0.01, le=3_600)] = Field(
+        default=1.0, description="Before the second attempt."
+    )
+    max_seconds: Annotated[float, Field(ge=0.01, le=86_400)] = Field(
+        default=60.0, description="Never longer than this."
+    )
+    jitter: Annotated[float, Field(ge=0, le=1)] = Field(default=0.2, description="Share of the time that is random.")
+
+    @field_validator("max_seconds")
+    @classmethod
+    def _max_over_base(cls, value: float, info: ValidationInfo) -> float:
+        return _at_least(value, info, "base_seconds", "retry")
+
+
+class WorkerSettings(Section):
+    """The worker processes of one machine."""
+
+    processes: Annotated[int, Field(ge=1, le=512)] = Field(default=2, description="Processes that `baton up` starts.")
+    grace_seconds: Annotated[float, Field(ge=0, le=3_600)] = Field(default=20.0, description="To finish after SIGTERM.")
+    heartbeat_seconds: Annotated[float, Field(ge=0.1, le=300)] = Field(
+        default=2.0, description="Between signs of life."
+    )
+
+
+class SubmitSettings(Section):
+    """Submissions."""
+
+    key_ttl_seconds: Annotated[int, Field(ge=60, le=31_536_000)] = Field(
+        default=86_400, description="How long an idempotency key is remembered."
+    )
+
+
+class TransportOptions(Section):
+    """Celery's broker transport, by its own option names."""
+
+    ack_emulation: bool = Field(default=False, description="Whether unacknowledged messages are kept.")
+    priority_steps: tuple[Annotated[int, Field(ge=0, le=255)], ...] = Field(
+        default=(0,), min_length=1, description="Priorities inside a queue; ours are queues of their own."
+    )
+    socket_timeout: Seconds = Field(default=10.0, description="Seconds for one answer of the broker.")
+    socket_connect_timeout: Seconds = Field(default=5.0, description="Seconds to connect.")
+    socket_keepalive: bool = Field(default=True, description="Whether dead connections are noticed.")
+    health_check_interval: Annotated[int, Field(ge=0, le=3_600)] = Field(
+        default=10, description="Seconds between pings."
+    )
+    visibility_timeout: Annotated[int, Field(ge=60, le=31_536_000)] = Field(
+        default=3_600, description="Seconds; without effect while ack_emulation is off."
+    )
+
+
+class QueuesSettings(Section):
+    """Celery's queues and their broker."""
+
+    steps: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")] = Field(
+        default="baton.steps", description="Steps."
+    )
+    finalize: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")] = Field(
+        default="baton.finalize", description="Settling."
+    )
+    plugins: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")] = Field(
+        default="baton.plugins", description="Plugin passes."
+    )
+    broker_url: Url = Field(default="", description="The broker by URL; empty: the store's server.")
+    transport_options: TransportOptions = Field(default=TransportOptions(), description="For a Redis broker.")
+
+    _url = field_validator("broker_url")(_check_url)
+
+    @field_validator("plugins")
+    @classmethod
+    def _all_different(cls, value: str, info: ValidationInfo) -> str:
+        if len({value, info.data.get("steps"), info.data.get("finalize")}) < 3:
+            raise ValueError("queues.steps, queues.finalize and queues.plugins need three different names")
+        return value
+
+
+class AppsSettings(Section):
+    """Where apps are found."""
+
+    path: tuple[str, ...] = Field(default=(), description="Folders of app folders.")
+    bundled: bool = Field(default=True, description="Whether the apps that come with Baton are loaded as well.")
+
+
+class LoggingSettings(Section):
+    """What is logged, and how."""
+
+    level: Level = Field(default="INFO", description="The least that is logged.")
+    format: Literal["text", "json"] = Field(default="text", description="Lines for people, or one JSON object a line.")
+    loggers: dict[str, Level] = Field(
+        default={"celery": "WARNING", "kombu": "WARNING", "amqp": "WARNING", "fastmcp": "ERROR", "mcp": "WARNING"},
+        description="Levels of single loggers.",
+    )
+
+
+class Settings(Section):
+    """All settings; a section that is not given holds its defaults."""
+
+    store: StoreSettings = StoreSettings()
+    limits: LimitsSettings = LimitsSettings()
+    lease: LeaseSettings = LeaseSettings()
+    lanes: LanesSettings = LanesSettings()
+    scheduler: SchedulerSettings = SchedulerSettings()
+    retry: RetrySettings = RetrySettings()
+    worker: WorkerSettings = WorkerSettings()
+    submit: SubmitSettings = SubmitSettings()
+    queues: QueuesSettings = QueuesSettings()
+    apps: AppsSettings = AppsSettings()
+    logging: LoggingSettings = LoggingSettings()

@@ -1,0 +1,40 @@
+"""The Celery application: three tasks, wake-ups only, nothing kept.
+
+A message carries no truth, so it is acknowledged early and never stored: no result backend, no
+unacked bookkeeping, no visibility timeout that could run a thing twice, no prefetch that would
+hide work from the queue's length. What is lost is sent again by the scheduler.
+"""
+
+from celery import Celery
+
+from orchestrator.settings import Settings
+from orchestrator.store.fitness import check_broker_url
+
+STEP, FINALIZE, PLUGIN = "baton.step", "baton.finalize", "baton.plugin"
+
+
+def make_celery(settings: Settings, broker_url: str) -> Celery:
+    """Build the application for one broker; raise ConfigError for one that Celery cannot use safely."""
+    check_broker_url(broker_url)
+    queues = settings.queues
+    app = Celery("baton", broker=broker_url, set_as_current=False)
+    app.conf.update(
+        task_serializer="json",
+        accept_content=["json"],
+        task_ignore_result=True,
+        task_store_errors_even_if_ignored=False,
+        task_acks_late=False,
+        task_publish_retry=False,
+        task_default_queue=queues.steps,
+        task_create_missing_queues=True,
+        worker_prefetch_multiplier=1,
+        worker_disable_prefetch=broker_url.startswith(("redis", "rediss", "sentinel")),
+        worker_enable_remote_control=False,
+        worker_hijack_root_logger=False,
+        worker_disable_rate_limits=True,
+        worker_send_task_events=False,
+        broker_connection_retry_on_startup=True,
+        broker_transport_options=dict(queues.transport_options),
+        task_routes={STEP: {"queue": queues.steps}, FINALIZE: {"queue": queues.finalize}, PLUGIN: {"queue": queues.plugins}},
+    )
+    return app

@@ -1,0 +1,125 @@
+"""Settings in, wired objects out; nothing else builds anything."""
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from orchestrator.app_code import load_function, load_module
+from orchestrator.app_loader import bundled_apps, load_apps
+from orchestrator.app_state import StateInvalid, check_state
+from orchestrator.client import Client
+from orchestrator.contracts.app import AppSpec
+from orchestrator.contracts.base import JsonObject
+from orchestrator.contracts.errors import ToolError
+from orchestrator.scheduler import Scheduler
+from orchestrator.settings import Settings
+from orchestrator.store.fitness import check_store
+from orchestrator.store.store import Limits, Store
+from workers.celery_app import make_celery
+from workers.host import Host
+from workers.providers import build_provider
+from workers.steps.world import AppRuntime
+from workers.tools.toolbox import build_toolbox
+from workers.wakeups import CeleryWakeups
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Urls:
+    """Where the store and the broker are."""
+
+    store: str
+    broker: str
+
+
+def specs_of(settings: Settings) -> dict[str, AppSpec]:
+    """Load every app that the settings name; raise AppInvalid with all problems of a broken one."""
+    folders = [Path(path) for path in settings.apps.path]
+    if settings.apps.bundled:
+        folders.append(bundled_apps())
+    return load_apps(folders)
+
+
+def build_store(settings: Settings, url: str) -> Store:
+    """Return a store for one event loop."""
+    limits = settings.limits
+    return Store(
+        url,
+        partitions=settings.store.partitions,
+        patience_seconds=settings.store.patience_seconds,
+        limits=Limits(
+            state_bytes=limits.state_bytes,
+            message_bytes=limits.message_bytes,
+            entry_bytes=limits.entry_bytes,
+            text_bytes=limits.text_bytes,
+            mailbox_posts=limits.mailbox_posts,
+            journal_entries=limits.journal_entries,
+        ),
+    )
+
+
+def build_client(settings: Settings, url: str, specs: Mapping[str, AppSpec]) -> Client:
+    """Return a client for one event loop."""
+    return Client(
+        build_store(settings, url),
+        specs,
+        key_ttl_seconds=settings.submit.key_ttl_seconds,
+        beat_seconds=settings.worker.heartbeat_seconds,
+    )
+
+
+def build_app(spec: AppSpec, settings: Settings) -> AppRuntime:
+    """Return one app's runtime: its provider, its tool servers, its code."""
+
+    def check(state: JsonObject) -> None:
+        try:
+            check_state(spec, state)
+        except StateInvalid as error:
+            raise ToolError(str(error)) from error
+
+    def accept(_: JsonObject) -> None:
+        """Without a schema, any JSON object is a state."""
+
+    return AppRuntime(
+        spec=spec,
+        digest=spec.digest(),
+        provider=build_provider(spec, env=os.environ),
+        toolbox=build_toolbox(
+            spec,
+            load_module=load_module,
+            result_bytes=settings.limits.result_bytes,
+            blocking_threads=settings.lanes.blocking_threads,
+        ),
+        load_function=partial(load_function, spec),
+        check_state=accept if spec.state_schema is None else check,
+    )
+
+
+async def build_host(settings: Settings, name: str, urls: Urls, wake_later: Callable[[str, str], None]) -> Host:
+    """Return what one worker process works with, on the running loop; raise ConfigError or StoreUnfit."""
+    specs = specs_of(settings)
+    client = build_client(settings, urls.store, specs)
+    for warning in await check_store(client.store):
+        log.warning("%s", warning)
+    return Host(
+        name=name,
+        settings=settings,
+        store=client.store,
+        client=client,
+        apps={app: build_app(spec, settings) for app, spec in specs.items()},
+        wake_later=wake_later,
+    )
+
+
+async def build_scheduler(settings: Settings, name: str, urls: Urls) -> Scheduler:
+    """Return a scheduler on the running loop; raise ConfigError or StoreUnfit."""
+    specs = specs_of(settings)
+    client = build_client(settings, urls.store, specs)
+    for warning in await check_store(client.store):
+        log.warning("%s", warning)
+    wakeups = CeleryWakeups(make_celery(settings, urls.broker), settings)
+    return Scheduler(name, client.store, client, wakeups, settings, specs)

@@ -1,0 +1,63 @@
+"""Recent sessions' contexts, kept by this process: a claim then brings only the new tail.
+
+The context is append-only, so what was read stays true; a length that does not fit what the
+store says makes the cache forget. Bounded by messages, oldest session out first.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from orchestrator.contracts.messages import Message
+
+
+class ContextCache:
+    """Messages by session, for one event loop."""
+
+    def __init__(self, most_messages: int = 50_000) -> None:
+        self._most = most_messages
+        self._held = 0
+        self._kept: OrderedDict[str, list[Message | str]] = OrderedDict()
+
+    def length(self, session_id: str) -> int:
+        """Return how many messages are known from the beginning on."""
+        kept = self._kept.get(session_id)
+        return 0 if kept is None else len(kept)
+
+    def start(self, session_id: str, tail: Sequence[str], length: int) -> None:
+        """Take what a claim brought; forget everything if it does not join on."""
+        kept = self._kept.pop(session_id, None)
+        held = [] if kept is None else kept
+        self._held -= len(held)
+        if len(held) + len(tail) != length:
+            held = list(tail) if len(tail) == length else []
+        else:
+            held.extend(tail)
+        if len(held) == length:
+            self._kept[session_id] = held
+            self._held += length
+        while self._held > self._most and len(self._kept) > 1:
+            _, gone = self._kept.popitem(last=False)
+            self._held -= len(gone)
+
+    def append(self, session_id: str, messages: Sequence[str]) -> None:
+        """Take what a commit of ours appended."""
+        kept = self._kept.get(session_id)
+        if kept is not None and messages:
+            kept.extend(messages)
+            self._held += len(messages)
+
+    def messages(self, session_id: str) -> tuple[Message, ...] | None:
+        """Return the whole context, or None where it is not known; each message is read once."""
+        kept = self._kept.get(session_id)
+        if kept is None:
+            return None
+        for number, message in enumerate(kept):
+            if isinstance(message, str):
+                kept[number] = Message.from_json(message)
+        return tuple(message for message in kept if isinstance(message, Message))
+
+    def forget(self, session_id: str) -> None:
+        """Drop a session whose lease was lost: another holder may have written."""
+        kept = self._kept.pop(session_id, None)
+        if kept is not None:
+            self._held -= len(kept)

@@ -1,0 +1,275 @@
+"""Take one session through its steps under one lease: a slice.
+
+    claim -> load -> deliver -> guard -> perform -> settle -> commit -> release
+
+claim    the store's lease; whoever is refused goes away, for the session is somebody's or not due.
+load     the app's version that the session is pinned to; without a worker left that has it, ours.
+deliver  posts and deadlines are folded into the session.
+guard    a cancel, a step limit, a wait that goes on: decided before anything is done.
+perform  one step; cancelled when the lease is lost or the session cancelled.
+settle   what the step decided, or what its failure means: again later, or a dead letter.
+commit   one atomic write under the fence. Refused: the work is dropped, another holder goes on.
+release  the lease goes with the commit that ends the slice; without one, it is handed back.
+
+A slice drains: it goes on with its session while steps are ready, its budget lasts, or nobody
+waits for the lane. Safety rests on the fence alone (store/leases.py); the rest is liveness.
+"""
+
+import asyncio
+import logging
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from orchestrator.contracts.app import AppSpec
+from orchestrator.contracts.errors import LeaseLost, PayloadTooLarge, StoreError, StoreUnreachable
+from orchestrator.contracts.session import Cursor, Record
+from orchestrator.kernel.change import Change, finish
+from orchestrator.kernel.delivery import Delivery, deliver, stopped
+from orchestrator.store.leases import Claimed, ClaimedUnreadable, ClaimRefused
+from workers.failures import bury, settle_failure
+from workers.host import Host
+from workers.recording import encode
+from workers.steps import agent_turn, dispatch, escalate, finalize, plain, tool_calls
+from workers.steps.world import AppRuntime, World
+
+log = logging.getLogger(__name__)
+
+SliceEnd: TypeAlias = Literal["refused", "committed", "lost", "released"]
+
+
+@dataclass(slots=True)
+class Slice:
+    """One session in one lane: what the heartbeat and the drain need to know of it."""
+
+    session_id: str
+    fence: int
+    task: "asyncio.Task[object]"
+    lost: bool = False
+    cancel: str | None = None
+    performing: "asyncio.Task[Change] | None" = None
+    may_interrupt: bool = True
+    began: float = field(default_factory=time.monotonic)
+
+    def interrupt(self) -> None:
+        """Stop the step that is being performed, unless it acts on the outside world."""
+        if self.performing is not None and self.may_interrupt:
+            self.performing.cancel()
+
+
+class Executor:
+    """Runs slices for one worker process."""
+
+    def __init__(self, host: Host, *, is_contended: Callable[[], bool], is_draining: Callable[[], bool]) -> None:
+        self._host = host
+        self._is_contended = is_contended
+        self._is_draining = is_draining
+        self.slices: dict[str, Slice] = {}
+        self.steps = 0
+
+    async def run_slice(self, session_id: str) -> SliceEnd:
+        """Claim a session and drain it. Raises only what no step can be blamed for."""
+        host = self._host
+        holder = host.new_holder()
+        known = host.contexts.length(session_id)
+        claimed = await host.leases.claim(session_id, holder, host.digests, known=known)
+        if isinstance(claimed, ClaimRefused) and claimed.answer == "foreign" and await self._may_adopt(claimed.detail):
+            claimed = await host.leases.claim(session_id, holder, host.digests, known=known, adopt=True)
+        if isinstance(claimed, ClaimRefused):
+            if claimed.answer == "buried":
+                await self._tell_parent_of_dead(session_id)
+            return "refused"
+        if isinstance(claimed, ClaimedUnreadable):
+            await bury(host, claimed.session_id, claimed.fence, claimed.rev, "unreadable", claimed.error)
+            return "committed"
+        task = asyncio.current_task()
+        if task is None:
+            raise StoreError("executor: a slice runs inside a task; this is a defect, report it")
+        mine = Slice(session_id, claimed.record.fence, task)
+        self.slices[session_id] = mine
+        try:
+            return await self._drain(mine, claimed)
+        except LeaseLost as error:
+            log.warning("%s", error)
+            return "lost"
+        except asyncio.CancelledError:
+            if not mine.lost:
+                await asyncio.shield(host.leases.release(session_id, mine.fence))
+                return "released"
+            return "lost"
+        finally:
+            self.slices.pop(session_id, None)
+
+    async def _may_adopt(self, digest: str) -> bool:
+        """A session of another version is ours to move only when no live worker has that version."""
+        members = await self._host.client.workers()
+        return not any(digest in info.digests.values() for info in members)
+
+    async def _drain(self, mine: Slice, claimed: Claimed) -> SliceEnd:
+        host = self._host
+        record = claimed.record
+        app = host.apps.get(record.app)
+        if app is None or record.cursor.skill not in app.spec.skills:
+            what = f"app {record.app!r}" if app is None else f"skill {record.cursor.skill!r} of {record.app}"
+            await bury(host, record.session_id, record.fence, record.rev, "unknown_app", f"{what} is not loaded here")
+            return "committed"
+        if app.digest != record.spec:
+            record = record.model_copy(update={"spec": app.digest})
+        world = host.new_world(app, claimed)
+        posts = claimed.posts
+        attempt = claimed.record.attempts
+        committed_record = claimed.record
+        while True:
+            delivery = deliver(app.spec, record, posts, world.now())
+            change = self._guard(app.spec, mine, delivery, world)
+            started = time.perf_counter()
+            if change is None:
+                change = await self._perform(mine, app, world, delivery.record)
+            change = _with_delivery(change, delivery)
+            directive = change.directive
+            if directive == "continue" and self._slice_is_over(mine):
+                directive = "ready"  # type: ignore[assignment]
+            commit = encode(
+                committed_record,
+                change,
+                directive,
+                delivery,
+                attempt=attempt,
+                actor=host.name,
+                seconds=time.perf_counter() - started,
+                sent_ms=host.resend_ms,
+            )
+            try:
+                done = await host.leases.commit(record.session_id, record.fence, record.rev, commit)
+            except PayloadTooLarge as error:
+                await bury(host, record.session_id, record.fence, record.rev, "too_large", str(error))
+                return "committed"
+            self.steps += 1
+            for call in change.intents:
+                world.intents[call.call_id] = call
+                world.announced.add(call.call_id)
+            for call_id in change.cleared:
+                world.intents.pop(call_id, None)
+                world.announced.discard(call_id)
+            host.contexts.append(record.session_id, commit.messages)
+            if done.phase != "running" or directive != "continue":
+                if done.phase in {"ready", "finalizing"}:
+                    host.wake_later(record.session_id, done.phase)
+                elif done.phase == "dead":
+                    await self._tell_parent_of_dead(record.session_id)
+                return "committed"
+            record = change.record.model_copy(update={"rev": record.rev + 1, "cancel": done.cancel or None})
+            committed_record, attempt = record, 1
+            posts = await host.read_posts(record.session_id) if done.posts else ()
+
+    def _slice_is_over(self, mine: Slice) -> bool:
+        if self._is_draining():
+            return True
+        lanes = self._host.settings.lanes
+        return time.monotonic() - mine.began > lanes.drain_seconds and self._is_contended()
+
+    def _guard(self, spec: AppSpec, mine: Slice, delivery: Delivery, world: World) -> Change | None:
+        """Return the change that needs no step, or None where there is one to perform."""
+        record = delivery.record
+        cursor = record.cursor
+        if record.phase == "finalizing":
+            return None
+        if cursor.stop is None and (mine.cancel or record.cancel):
+            record = stopped(record, "cancelled", mine.cancel or record.cancel or "cancelled")
+            return finish(record, "wait", outcome="cancelled")
+        if cursor.stage == "end":
+            return finish(record, "wait", outcome="cancelled" if cursor.stop == "cancelled" else "succeeded")
+        wait = record.wait
+        if wait is not None and not (wait.kind == "child" and wait.deadline_at is not None and wait.deadline_at <= world.now()):
+            return Change(record=record, step="wait", directive="waiting", outcome="suspended")
+        if cursor.serial >= spec.max_steps:
+            reason = f"{cursor.serial} steps; the app allows {spec.max_steps}"
+            return Change(record=record, step="wait", directive="dead", outcome="failed", reason="step_limit", detail=reason)
+        if cursor.stop == "escalated" and cursor.stage == "tools" and not cursor.calls and spec.escalate_action_tool_name is None:
+            return finish(record, "wait")
+        return None
+
+    async def _perform(self, mine: Slice, app: AppRuntime, world: World, record: Record) -> Change:
+        """Perform one step in a task of its own, so that it can be stopped without stopping the slice."""
+        mine.may_interrupt = not _acts(record.cursor, world)
+        mine.performing = asyncio.ensure_future(perform_step(world, record))
+        try:
+            return await mine.performing
+        except asyncio.CancelledError:
+            if _is_cancelling():  # the slice itself is stopped: the worker has no more time
+                raise
+            if mine.lost or mine.cancel is None:
+                raise LeaseLost(mine.session_id, mine.fence) from None
+            return finish(stopped(record, "cancelled", mine.cancel), "wait", outcome="cancelled")
+        except (LeaseLost, StoreUnreachable):
+            raise
+        except Exception as error:  # the edge of the app's own code: recorded in the journal, retried or buried
+            if log.isEnabledFor(logging.DEBUG):
+                log.debug("step failed", exc_info=error)
+            return settle_failure(app.spec, record, error, world.now(), self._host, trace=traceback.format_exc(limit=-6))
+        finally:
+            mine.performing = None
+
+    async def _tell_parent_of_dead(self, session_id: str) -> None:
+        record = await self._host.client.show(session_id)
+        if record.parent is not None:
+            await finalize.tell_parent(self._host.client, record.parent, record, status="", phase="dead")
+
+
+def _is_cancelling() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _acts(cursor: Cursor, world: World) -> bool:
+    """Say whether the next step makes a call that acts: it must come to its end, cancelled or not."""
+    return cursor.stage == "tools" and bool(cursor.calls) and cursor.calls[0].call_id in world.announced
+
+
+def _with_delivery(change: Change, delivery: Delivery) -> Change:
+    """Put the messages of the posts before the step's own."""
+    if not delivery.messages:
+        return change
+    return Change(
+        record=change.record,
+        step=change.step,
+        directive=change.directive,
+        outcome=change.outcome,
+        messages=(*delivery.messages, *change.messages),
+        calls=change.calls,
+        intents=change.intents,
+        cleared=change.cleared,
+        status=change.status,
+        reason=change.reason,
+        detail=change.detail,
+        data=change.data,
+    )
+
+
+async def perform_step(world: World, record: Record) -> Change:
+    """Perform the step that a session's phase, wait and cursor call for."""
+    if record.phase == "finalizing":
+        return await finalize.perform(world, record)
+    cursor = record.cursor
+    if record.wait is not None:
+        return await dispatch.perform(world, record)
+    match cursor.stage:
+        case "tools" if not cursor.calls:
+            return await escalate.perform(world, record)
+        case "tools":
+            return await tool_calls.perform(world, record)
+        case "model":
+            return await agent_turn.perform(world, record)
+        case "route":
+            return await plain.perform_route(world, record)
+        case "end":
+            return finish(record, "wait")
+        case "enter":
+            kind = world.spec.skills[cursor.skill].kind
+            if kind == "responsive":
+                return await agent_turn.perform(world, record)
+            if kind == "supervisor":
+                return await dispatch.perform(world, record)
+            return await plain.enter_plain(world, record)

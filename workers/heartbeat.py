@@ -1,0 +1,88 @@
+"""The heartbeat of a worker process: renew every lease, bring back cancels, say that we live.
+
+A lease that is lost stops its step at once - what it would write is refused anyway. A cancel
+stops the step too, unless the step acts on the outside world just now. Renewing all sessions of
+a process is one round trip.
+"""
+
+import asyncio
+import logging
+import time
+
+from orchestrator.contracts.errors import LeaseLost, StoreUnreachable
+from orchestrator.store.fleet import WorkerInfo
+from workers.executor import Executor, Slice
+from workers.host import Host
+from workers.lanes import Lanes
+
+log = logging.getLogger(__name__)
+
+
+class Heartbeat:
+    """Two periodic tasks on the worker's loop."""
+
+    def __init__(self, host: Host, executor: Executor, lanes: Lanes, *, queues: tuple[str, ...]) -> None:
+        self._host = host
+        self._executor = executor
+        self._lanes = lanes
+        self._queues = queues
+        self._started_at = int(time.time() * 1000)
+        self.drain_ordered = asyncio.Event()
+
+    async def renew_forever(self) -> None:
+        """Renew every lease in time, for as long as the process lives."""
+        seconds = self._host.settings.lease.renew_seconds
+        while True:
+            await asyncio.sleep(seconds)
+            await asyncio.gather(*(self._renew(mine) for mine in tuple(self._executor.slices.values())))
+
+    async def _renew(self, mine: Slice) -> None:
+        try:
+            cancel = await self._host.leases.renew(mine.session_id, mine.fence)
+        except LeaseLost as error:
+            if self._executor.slices.get(mine.session_id) is mine:  # it may have ended by itself meanwhile
+                log.warning("%s", error)
+                mine.lost = True
+                self._host.contexts.forget(mine.session_id)
+                if mine.performing is not None:
+                    mine.performing.cancel()
+        except StoreUnreachable as error:
+            log.warning("session %s: lease not renewed: %s", mine.session_id, error)
+        else:
+            if cancel is not None and mine.cancel is None:
+                mine.cancel = cancel
+                mine.interrupt()
+
+    async def beat_forever(self) -> None:
+        """Tell the fleet of us, and read orders."""
+        while True:
+            try:
+                order = await self._host.client.fleet.beat(self.describe())
+            except StoreUnreachable as error:
+                log.warning("worker %s: not heard by the store: %s", self._host.name, error)
+            else:
+                if order == "drain":
+                    self.drain_ordered.set()
+            await asyncio.sleep(self._host.settings.worker.heartbeat_seconds)
+
+    def describe(self) -> WorkerInfo:
+        """Return what this process says of itself."""
+        from socket import gethostname
+
+        import psutil
+
+        process = psutil.Process()
+        return WorkerInfo(
+            name=self._host.name,
+            host=gethostname(),
+            pid=process.pid,
+            started_at=self._started_at,
+            queues=self._queues,
+            slots=0 if self._lanes.draining else self._lanes.count,
+            running=self._lanes.held,
+            draining=self._lanes.draining,
+            digests={app: runtime.digest for app, runtime in self._host.apps.items()},
+            rss_bytes=process.memory_info().rss,
+            loop_lag_ms=round(self._lanes.lag_ms, 1),
+            steps=self._executor.steps,
+        )

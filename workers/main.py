@@ -1,0 +1,58 @@
+"""The processes' entry points: a worker (Celery, in one of three pools) and a scheduler.
+
+`baton worker` and `baton scheduler` call these. The worker is Celery's own, started with the
+arguments that a wake-up needs and without the working directory on the import path.
+"""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Sequence
+from typing import Literal
+
+from orchestrator.settings import Settings
+from workers.celery_app import make_celery
+from workers.composition import Urls, build_scheduler, specs_of
+from workers.process import process_name
+from workers.tasks import register_tasks
+from workers.tools import preload
+
+log = logging.getLogger(__name__)
+
+
+def run_worker(
+    settings: Settings,
+    urls: Urls,
+    *,
+    queues: Sequence[str],
+    pool: Literal["threads", "prefork", "solo"],
+    concurrency: int,
+) -> int:
+    """Run a worker until SIGTERM; return its exit code."""
+    specs_of(settings)  # an app that does not validate does not boot, and says so before anything runs
+    if pool == "prefork":
+        preload()  # the children share what their parent has imported
+    app = make_celery(settings, urls.broker)
+    register_tasks(app, settings, urls, queues)
+    worker = app.Worker(
+        hostname=f"baton@{process_name()}",
+        pool=pool,
+        concurrency=concurrency,
+        queues=list(queues),
+        loglevel="WARNING",
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+        quiet=True,
+    )
+    worker.start()
+    return int(worker.exitcode or 0)
+
+
+async def run_scheduler(settings: Settings, urls: Urls) -> None:
+    """Run a scheduler until SIGTERM or SIGINT."""
+    scheduler = await build_scheduler(settings, process_name(), urls)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, scheduler.stop)
+    await scheduler.run()

@@ -1,0 +1,135 @@
+"""One worker process: an event loop in its own thread, and what lives on it.
+
+Celery's side (main process, pool threads) hands sessions over and asks to drain; everything that
+touches a session happens on the loop. Made after a fork, never before: sockets and loops do not
+survive one.
+"""
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import Sequence
+from socket import gethostname
+from uuid import uuid4
+
+from orchestrator.contracts.errors import StoreUnreachable
+from orchestrator.settings import Settings
+from workers.composition import Urls, build_host
+from workers.executor import Executor
+from workers.heartbeat import Heartbeat
+from workers.host import Host
+from workers.lanes import Lanes
+from workers.wakeups import Sender
+
+log = logging.getLogger(__name__)
+
+START_SECONDS = 60.0
+
+
+def process_name() -> str:
+    """Return a holder name that no other process has: host, pid, and a nonce against reused pids."""
+    return f"{gethostname()}:{os.getpid()}:{uuid4().hex[:6]}"
+
+
+class WorkerProcess:
+    """Starts on construction; `drain` ends it."""
+
+    def __init__(self, settings: Settings, urls: Urls, sender: Sender, queues: Sequence[str]) -> None:
+        self.name = process_name()
+        self._settings = settings
+        self._urls = urls
+        self._sender = sender
+        self._queues = tuple(queues)
+        self._ready = threading.Event()
+        self._failure: BaseException | None = None
+        self._drained = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.lanes = Lanes(settings.lanes.per_process, self._run_slice)
+        self._executor: Executor | None = None
+        self._thread = threading.Thread(target=self._run, name="baton-loop", daemon=True)
+        self._thread.start()
+        if not self._ready.wait(START_SECONDS) or self._failure is not None:
+            raise RuntimeError(f"worker {self.name}: it did not start") from self._failure
+
+    async def _run_slice(self, session_id: str) -> object:
+        if self._executor is None:
+            return None
+        return await self._executor.run_slice(session_id)
+
+    def hand_over(self, session_ids: Sequence[str]) -> int:
+        """Put sessions into lanes; blocks while none is free."""
+        return self.lanes.hand_over(session_ids)
+
+    def drain(self, grace_seconds: float | None = None) -> None:
+        """Finish or hand back what runs, leave the fleet, stop the loop. Safe to call twice."""
+        self.lanes.draining = True
+        loop = self._loop
+        if loop is None or self._drained.is_set():
+            return
+        grace = self._settings.worker.grace_seconds if grace_seconds is None else grace_seconds
+        asyncio.run_coroutine_threadsafe(self._drain(grace), loop)
+        self._drained.wait(grace + 15)
+        self._thread.join(timeout=5)
+        self._sender.close()
+
+    async def _drain(self, grace_seconds: float) -> None:
+        stopped = await self.lanes.drain(grace_seconds)
+        log.info("worker %s: drained, %d sessions handed back", self.name, stopped)
+        self._stop.set()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._main())
+        except BaseException as error:
+            self._failure = error
+            self._ready.set()
+            raise
+        finally:
+            self._drained.set()
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        host = await build_host(self._settings, self.name, self._urls, self._sender.wake_later)
+        self._executor = Executor(
+            host, is_contended=self.lanes.is_contended, is_draining=lambda: self.lanes.draining
+        )
+        self.lanes.start(self._loop)
+        heartbeat = Heartbeat(host, self._executor, self.lanes, queues=self._queues)
+        await host.client.fleet.beat(heartbeat.describe())
+        self._ready.set()
+        tasks = [
+            asyncio.create_task(heartbeat.renew_forever()),
+            asyncio.create_task(heartbeat.beat_forever()),
+            asyncio.create_task(self._obey(heartbeat)),
+        ]
+        stopping = asyncio.create_task(self._stop.wait())
+        try:
+            done, _ = await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {stopping}:
+                task.result()  # a heartbeat that ends is a defect: better no worker than one that loses its leases
+        finally:
+            for task in (*tasks, stopping):
+                task.cancel()
+            await asyncio.gather(*tasks, stopping, return_exceptions=True)
+            await close_host(host)
+
+    async def _obey(self, heartbeat: Heartbeat) -> None:
+        """Drain when an operator orders it; the process itself goes on, taking nothing."""
+        await heartbeat.drain_ordered.wait()
+        log.warning("worker %s: drain ordered; taking nothing new", self.name)
+        await self.lanes.drain(self._settings.worker.grace_seconds)
+        await asyncio.Event().wait()
+
+
+async def close_host(host: Host) -> None:
+    """Leave the fleet and close what was opened."""
+    try:
+        await host.client.fleet.leave(host.name)
+    except StoreUnreachable as error:
+        log.warning("worker %s: did not leave the fleet: %s", host.name, error)
+    for app in host.apps.values():
+        await app.provider.aclose()
+        await app.toolbox.aclose()
+    await host.client.aclose()

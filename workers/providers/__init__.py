@@ -1,0 +1,80 @@
+"""Model providers: the adapters between a ModelRequest and one model service.
+
+    rules          a policy in app.yaml, evaluated; no model at all
+    scripted       a transcript, replayed strictly
+    openai_compat  any service with OpenAI's chat completions
+    anthropic      Anthropic's messages
+
+Other packages add theirs under the entry point group `baton.providers`: a callable with the
+signature of `build_provider`. With `options.record`, whatever the provider says is also written
+to a transcript that `scripted` replays. This module chooses and builds; it calls no model.
+
+A provider raises ProviderTransient or ProviderRefused and retries nothing: retries, back-off,
+deadlines and cancellation belong to the runtime alone.
+"""
+
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Final, Protocol
+
+from orchestrator.contracts.app import AppSpec
+from orchestrator.contracts.errors import ConfigError, suggest
+from orchestrator.contracts.ports import Provider
+from workers.providers.options import secrets_of
+from workers.providers.recording import RecordingProvider, transcript_path
+
+GROUP: Final = "baton.providers"
+
+#: Loaded by name when an app asks for one, so that no worker pays for a library it does not use.
+BUILTIN: Final[Mapping[str, str]] = {
+    "rules": "workers.providers.rules:build",
+    "scripted": "workers.providers.scripted:build",
+    "openai_compat": "workers.providers.openai_compat:build",
+    "anthropic": "workers.providers.anthropic:build",
+}
+
+
+class Builder(Protocol):
+    """What an entry point of the group names."""
+
+    def __call__(self, spec: AppSpec, *, env: Mapping[str, str]) -> Provider:
+        """Build the provider for one app; raise ConfigError for options that do not fit."""
+        ...
+
+
+def provider_names() -> tuple[str, ...]:
+    """Return every name that `model.provider` may have in this installation."""
+    return (*BUILTIN, *sorted({e.name for e in entry_points(group=GROUP)} - set(BUILTIN)))
+
+
+def build_provider(spec: AppSpec, *, env: Mapping[str, str]) -> Provider:
+    """Build the provider that `spec.model` names; raise ConfigError if it cannot be built.
+
+    `env` is where API keys are read from. The built-in names cannot be taken over by a package.
+    """
+    provider = _builder(spec)(spec, env=env)
+    record = spec.model.options.get("record")
+    if record is None:
+        return provider
+    path = transcript_path(spec, record, option="record")
+    return RecordingProvider(provider, path, secrets=secrets_of(spec.model.options, env))
+
+
+def _builder(spec: AppSpec) -> Builder:
+    name = spec.model.provider
+    if name in BUILTIN:
+        found = EntryPoint(name=name, value=BUILTIN[name], group=GROUP)
+    else:
+        others = entry_points(group=GROUP, name=name)
+        if not others:
+            hint = suggest(name, provider_names())
+            raise ConfigError(f"app {spec.name!r}: model.provider: unknown provider {name!r}; {hint}")
+        found = next(iter(others))
+    try:
+        builder: Builder = found.load()
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"app {spec.name!r}: model.provider: {name!r} ({found.value}) cannot be loaded: {error}; "
+            "install or mend the package that declares it"
+        ) from error
+    return builder

@@ -1,0 +1,196 @@
+"""Speak OpenAI's chat completions, as many services do: POST {base_url}/chat/completions.
+
+This module translates a request and its answer, both pure, and sends through HttpChannel. It does
+not stream and does not retry. A tool call whose arguments are not a JSON object is a malformed
+answer and so transient: asked again, a model usually does better.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import httpx2
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+
+from orchestrator.contracts.app import AppSpec
+from orchestrator.contracts.base import JsonObject, dump_json, load_json
+from orchestrator.contracts.messages import Message, ModelRequest, ModelResponse, ToolRequest, Usage
+from workers.providers.envelope import parse_envelope
+from workers.providers.http import HttpChannel
+from workers.providers.names import WireNames, unique_call_ids, wire_call_id, wire_names
+from workers.providers.options import HttpOptions, read_base_url, read_key, read_model, read_options
+
+DEFAULT_URL: Final = "https://api.openai.com/v1"
+PATH: Final = "/chat/completions"
+
+STOP_REASONS: Final[Mapping[str, str]] = {
+    "stop": "end_turn",
+    "tool_calls": "tool_use",
+    "function_call": "tool_use",
+    "length": "max_tokens",
+    "content_filter": "refusal",
+}
+
+
+class _Wire(BaseModel):
+    """A part of a foreign answer: what we do not read may be there."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class _Function(_Wire):
+    name: str
+    arguments: str | JsonObject | None = None
+
+
+class _Call(_Wire):
+    id: str | None = None
+    function: _Function
+
+
+class _Message(_Wire):
+    content: str | list[JsonValue] | None = None
+    refusal: str | None = None
+    tool_calls: list[_Call] | None = None
+
+
+class _Choice(_Wire):
+    message: _Message
+    finish_reason: str | None = None
+
+
+class _Usage(_Wire):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class _Completion(_Wire):
+    choices: list[_Choice]
+    usage: _Usage | None = None
+    model: str | None = None
+
+
+class OpenAICompatProvider:
+    """One service with OpenAI's interface, for one app."""
+
+    def __init__(self, channel: HttpChannel, *, model: str, options: HttpOptions) -> None:
+        self._channel, self._model, self._options = channel, model, options
+
+    async def complete(self, request: ModelRequest) -> ModelResponse:
+        """Make one call; raise ProviderTransient or ProviderRefused."""
+        body = to_body(request, model=request.model or self._model, options=self._options)
+        answer = await self._channel.post(PATH, body, timeout_seconds=request.timeout_seconds)
+        try:
+            return from_answer(answer, request)
+        except ValueError as error:  # pydantic's ValidationError is one
+            raise self._channel.malformed(reason_of(error), path=PATH) from error
+
+    async def aclose(self) -> None:
+        """Release connections."""
+        await self._channel.aclose()
+
+
+def build(spec: AppSpec, *, env: Mapping[str, str], client: httpx2.AsyncClient | None = None) -> OpenAICompatProvider:
+    """Build the provider from `spec.model`; raise ConfigError."""
+    options, model = read_options(spec, HttpOptions), read_model(spec)
+    key = read_key(spec, options, env)
+    url = read_base_url(spec, options, DEFAULT_URL, key)
+    channel = HttpChannel("openai_compat", url, headers=options.headers, key=key, client=client)
+    return OpenAICompatProvider(channel, model=model, options=options)
+
+
+def to_body(request: ModelRequest, *, model: str, options: HttpOptions) -> JsonObject:
+    """Return the JSON of a request."""
+    names = wire_names(request)
+    system: list[JsonValue] = [{"role": "system", "content": request.system}] if request.system else []
+    body: JsonObject = {"model": model, "messages": [*system, *(_to_message(m, names) for m in request.messages)]}
+    if request.tools:
+        body["tools"] = [
+            {
+                "type": "function",
+                "function": {
+                    "name": names.wire(tool.name),
+                    "description": tool.description,
+                    "parameters": tool.parameters or {"type": "object", "properties": {}},
+                },
+            }
+            for tool in request.tools
+        ]
+    return {**body, **sampling(options), **options.extra_body}
+
+
+def sampling(options: HttpOptions) -> JsonObject:
+    """Return the options that both dialects spell alike, where they are set."""
+    chosen = {"max_tokens": options.max_tokens, "temperature": options.temperature, "top_p": options.top_p}
+    return {name: value for name, value in chosen.items() if value is not None}
+
+
+def _to_message(message: Message, names: WireNames) -> JsonObject:
+    if message.role == "tool":
+        return {"role": "tool", "tool_call_id": wire_call_id(message.call_id or ""), "content": message.content}
+    if not message.tool_calls:
+        return {"role": message.role, "content": message.content}
+    calls: list[JsonValue] = [
+        {
+            "id": wire_call_id(call.call_id),
+            "type": "function",
+            "function": {"name": names.wire(call.tool), "arguments": dump_json(call.args)},
+        }
+        for call in message.tool_calls
+    ]
+    return {"role": message.role, "content": message.content or None, "tool_calls": calls}
+
+
+def from_answer(answer: JsonObject, request: ModelRequest) -> ModelResponse:
+    """Return the response that an answer means; raise ValueError if it is malformed."""
+    completion = _Completion.model_validate(answer)
+    if not completion.choices:
+        raise ValueError("there are no choices")
+    choice, names = completion.choices[0], wire_names(request)
+    asked = choice.message.tool_calls or []
+    ids = unique_call_ids(request, (call.id for call in asked))
+    calls = tuple(
+        ToolRequest(call_id=call_id, tool=names.full(call.function.name), args=_args(call.function))
+        for call_id, call in zip(ids, asked, strict=True)
+    )
+    refusal = choice.message.refusal
+    envelope = parse_envelope(_text(choice.message.content) or refusal or "")
+    usage = completion.usage or _Usage()
+    reason = "tool_calls" if calls else choice.finish_reason or "stop"  # some services say "stop" all the same
+    return ModelResponse(
+        content=envelope.content,
+        tool_calls=calls,
+        confidence=envelope.confidence,
+        rationale=envelope.rationale,
+        signal=envelope.signal,
+        stop_reason="refusal" if refusal else STOP_REASONS.get(reason, reason),
+        usage=Usage(input_tokens=usage.prompt_tokens or 0, output_tokens=usage.completion_tokens or 0),
+        model=completion.model or "",
+    )
+
+
+def reason_of(error: ValueError) -> str:
+    """Return what is wrong with an answer, without the answer's own values."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    problems = error.errors(include_input=False, include_url=False, include_context=False)
+    return "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in problems[:3])
+
+
+def _text(content: str | list[JsonValue] | None) -> str:
+    """Join the text parts of a content that comes in parts."""
+    if not isinstance(content, list):
+        return content or ""
+    texts = (part.get("text") for part in content if isinstance(part, dict))
+    return "".join(text for text in texts if isinstance(text, str))
+
+
+def _args(function: _Function) -> JsonObject:
+    """Read a call's arguments; a call without any has none, in any of the ways services say so."""
+    args = load_json(function.arguments) if isinstance(function.arguments, str) and function.arguments.strip() else {}
+    if isinstance(function.arguments, dict):
+        args = function.arguments
+    if args is None:
+        return {}
+    if not isinstance(args, dict):
+        raise ValueError(f"the arguments of {function.name[:80]!r} are not a JSON object")
+    return args

@@ -1,0 +1,103 @@
+"""A supervisor's step: send the work on to a subordinate, or to child sessions and wait for them."""
+
+from typing import cast
+
+from orchestrator.contracts.base import JsonObject
+from orchestrator.contracts.errors import ConfigError
+from orchestrator.contracts.messages import Message, ModelRequest
+from orchestrator.contracts.session import Record
+from orchestrator.contracts.skill import Supervisor
+from orchestrator.kernel.advance import current_skill, enter, leave
+from orchestrator.kernel.change import Change, finish, move, suspend
+from orchestrator.kernel.children import child_items, child_key, children_wait, join
+from orchestrator.kernel.expressions import ExpressionError, compile_expression
+from workers.steps.world import World
+
+
+async def perform(world: World, record: Record) -> Change:
+    """Dispatch once."""
+    skill = cast("Supervisor", current_skill(world.spec, record))
+    if record.wait is not None and record.wait.kind == "child":
+        return await _look(world, record)
+    if skill.for_each is not None:
+        return await _fan_out(world, skill, record)
+    depth = record.cursor.depth + 1
+    if depth > skill.max_dispatch_depth:
+        data: JsonObject = {"error": f"{skill.name}: dispatch depth {depth} is over {skill.max_dispatch_depth}"}
+        return finish(record, "dispatch", data=data)
+    target = _by_rule(skill, record) if skill.dispatch_strategy == "rule" else await _by_model(world, skill, record)
+    return Change(record=move(record, enter(record, target, depth=depth)), step="dispatch", data={"target": target})
+
+
+def _by_rule(skill: Supervisor, record: Record) -> str:
+    """Return the target of the first rule that holds; a rule that cannot be evaluated is passed over."""
+    names: JsonObject = {"state": record.state, "text": record.text, "session": record.session_id, "depth": record.cursor.depth}
+    for rule in skill.dispatch_rules:
+        try:
+            if compile_expression(rule.when).holds(names):
+                return rule.target
+        except ExpressionError:
+            continue
+    return skill.subordinates[0]
+
+
+async def _by_model(world: World, skill: Supervisor, record: Record) -> str:
+    """Return the first subordinate that the model's reply names, else the first of all."""
+    request = ModelRequest(
+        session_id=record.session_id,
+        skill=skill.name,
+        model=world.spec.model.model,
+        system=f"{skill.dispatch_prompt}\n\nAnswer with one of: {', '.join(skill.subordinates)}",
+        messages=(*await world.load_context(), Message(role="user", content="Who goes on?", skill=skill.name)),
+        state=record.state,
+        turn=record.cursor.turn,
+        timeout_seconds=world.spec.model.request_timeout_seconds,
+    )
+    reply = (await world.app.provider.complete(request)).content
+    named = [(reply.find(name), name) for name in skill.subordinates if name in reply]
+    return min(named)[1] if named else skill.subordinates[0]
+
+
+async def _fan_out(world: World, skill: Supervisor, record: Record) -> Change:
+    """Submit a child for each item. Repeating this step finds the same children by their keys."""
+    items = child_items(skill, record)
+    if not items:
+        state = {**record.state, skill.into: {}}
+        return leave(world.spec, record.model_copy(update={"state": state}), "dispatch", world.now())
+    children = []
+    for number, item in enumerate(items):
+        submitted = await world.client.submit(
+            world.spec.name,
+            text=record.text,
+            overrides={**record.state, skill.for_each or "items": [], skill.item_key: item},
+            actor=f"session:{record.session_id}",
+            key=child_key(record, number),
+            parent=record.session_id,
+            entry_skill=skill.subordinates[0],
+        )
+        children.append(submitted.session_id)
+    wait = children_wait(skill, record, children, world.now())
+    return suspend(record, wait, "dispatch", data={"children": len(children)})
+
+
+async def _look(world: World, record: Record) -> Change:
+    """Ask after the children oneself: a word of theirs may have been lost with a dying worker."""
+    wait = record.wait
+    if wait is None:
+        raise ConfigError(f"session {record.session_id}: waits for no child; this is a defect, report it")
+    children = dict(wait.children)
+    for child, end in wait.children.items():
+        if end is None:
+            found = await world.client.show(child)
+            if found.phase in {"ended", "dead"}:
+                children[child] = {
+                    "status": found.status,
+                    "phase": found.phase,
+                    "fields": found.fields,
+                    "reason": found.reason,
+                }
+    fresh = wait.model_copy(update={"children": children, "deadline_at": world.now() + 30_000})
+    after = join(record, fresh)
+    if after.wait is None:
+        return leave(world.spec, after, "wait", world.now())
+    return suspend(after, fresh, "wait")

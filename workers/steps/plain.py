@@ -1,0 +1,124 @@
+"""Plain declared steps: tool, ask, timer, compute, and leaving a skill by its route."""
+
+import asyncio
+from inspect import iscoroutinefunction
+from typing import cast
+
+from pydantic import JsonValue
+
+from orchestrator.contracts.base import JsonObject, dump_json
+from orchestrator.contracts.errors import AppCodeFailed, ToolError
+from orchestrator.contracts.messages import ToolRequest
+from orchestrator.contracts.session import Record, Wait
+from orchestrator.contracts.skill import AskStep, ComputeStep, TimerStep, ToolStep
+from orchestrator.kernel.advance import current_skill, leave
+from orchestrator.kernel.change import Change, move, suspend
+from orchestrator.kernel.expressions import resolve
+from orchestrator.kernel.turns import line_up
+from workers.steps.world import World
+
+
+async def perform_route(world: World, record: Record) -> Change:
+    """Leave the skill: its wait is over."""
+    return leave(world.spec, record, "route", world.now())
+
+
+async def enter_tool(world: World, record: Record) -> Change:
+    """Put the declared call in line; the next step makes it like any other."""
+    skill = cast("ToolStep", current_skill(world.spec, record))
+    digest, catalogue = await world.load_catalogue(record)
+    names = {name.split(":", 1)[1]: name for name in catalogue} | {name: name for name in catalogue}
+    full = names.get(skill.tool)
+    if full is None:
+        raise AppCodeFailed(f"skill {skill.name}: no server has the tool {skill.tool!r}; known: {', '.join(sorted(catalogue))}")
+    args = resolve(cast("JsonValue", dict(skill.args)), {"state": record.state, "text": record.text})
+    request = ToolRequest(call_id=f"call-{record.cursor.serial}-0", tool=full, args=cast("JsonObject", args))
+    call = line_up(world.spec, record, request, catalogue[full])
+    cursor = record.cursor.model_copy(update={"stage": "tools", "calls": (call,)})
+    moved = move(record, cursor)
+    if record.catalogue != digest:
+        moved = moved.model_copy(update={"catalogue": digest})
+    return Change(record=moved, step="route")
+
+
+async def enter_ask(world: World, record: Record) -> Change:
+    """Wait for a person's answer."""
+    skill = cast("AskStep", current_skill(world.spec, record))
+    now = world.now()
+    deadline = None if skill.timeout_seconds is None else now + int(skill.timeout_seconds * 1000)
+    wait = Wait(
+        wait_id=f"{record.session_id}/ask-{record.cursor.serial}",
+        kind="input",
+        since_at=now,
+        deadline_at=deadline,
+        prompt=skill.prompt,
+        into=skill.into,
+    )
+    return suspend(record, wait, "wait")
+
+
+async def enter_timer(world: World, record: Record) -> Change:
+    """Wait for the time, or for the signal where one is declared and has not come yet."""
+    skill = cast("TimerStep", current_skill(world.spec, record))
+    cursor, now = record.cursor, world.now()
+    if skill.until_signal is not None and skill.until_signal in cursor.signals:
+        signals = list(cursor.signals)
+        signals.remove(skill.until_signal)
+        after = record.model_copy(update={"cursor": cursor.model_copy(update={"signals": tuple(signals)})})
+        return leave(world.spec, after, "wait", now)
+    wait = Wait(
+        wait_id=f"{record.session_id}/timer-{cursor.serial}",
+        kind="timer" if skill.until_signal is None else "signal",
+        since_at=now,
+        deadline_at=now + int(skill.seconds * 1000),
+        signal=skill.until_signal,
+        prompt=f"{skill.name}: {skill.seconds:g} s" + (f" or signal {skill.until_signal}" if skill.until_signal else ""),
+    )
+    return suspend(record, wait, "wait")
+
+
+async def perform_compute(world: World, record: Record) -> Change:
+    """Call the app's function; its keys go into the state, its `signal` chooses the route."""
+    skill = cast("ComputeStep", current_skill(world.spec, record))
+    function = world.app.load_function(skill.call)
+    async with asyncio.timeout(skill.timeout_seconds):
+        if iscoroutinefunction(function):
+            made = await function(record.state)
+        else:
+            made = await asyncio.to_thread(function, record.state)
+    if made is None:
+        return leave(world.spec, record, "compute", world.now())
+    if not isinstance(made, dict):
+        raise AppCodeFailed(f"skill {skill.name}: {skill.call} returned {type(made).__name__}; return a mapping or None")
+    signal = made.pop("signal", None) if "signal" in made else None
+    state = {**record.state, **made} if made else record.state
+    if made:
+        try:
+            dump_json(made)
+            world.app.check_state(state)
+        except (ToolError, ValueError) as error:
+            raise AppCodeFailed(f"skill {skill.name}: {skill.call}: {error}; return what the state_schema allows") from error
+    cursor = record.cursor
+    if signal is not None or cursor.failures:
+        cursor = cursor.model_copy(update={"signal": signal if isinstance(signal, str) else None, "failures": 0})
+    after = record.model_copy(update={"state": state, "cursor": cursor})
+    return leave(world.spec, after, "compute", world.now())
+
+
+async def enter_plain(world: World, record: Record) -> Change:
+    """Begin a plain step."""
+    skill = current_skill(world.spec, record)
+    match skill:
+        case ToolStep():
+            return await enter_tool(world, record)
+        case AskStep():
+            return await enter_ask(world, record)
+        case TimerStep():
+            return await enter_timer(world, record)
+        case ComputeStep():
+            return await perform_compute(world, record)
+        case _:
+            raise AppCodeFailed(f"skill {skill.name}: {skill.kind} is no plain step; this is a defect, report it")
+
+
+

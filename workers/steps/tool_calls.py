@@ -1,0 +1,63 @@
+"""Tool calls: make the one that was announced, or together those that only read."""
+
+import asyncio
+
+from pydantic import JsonValue
+
+from orchestrator.contracts.errors import ToolError, ToolTimeout, ToolUnavailable
+from orchestrator.contracts.session import SUCCESSFUL, PendingCall, Record, ToolCall
+from orchestrator.kernel.calls import (
+    Announce,
+    Ask,
+    End,
+    Run,
+    announce,
+    ask,
+    ended,
+    plan_calls,
+    settle_calls,
+    success_outcome,
+)
+from orchestrator.kernel.change import Change
+from orchestrator.kernel.turns import tool_spec
+from workers.steps.world import World
+
+
+async def perform(world: World, record: Record) -> Change:
+    """Do what comes next about the calls in line."""
+    plan = plan_calls(world.spec, record, world.intents, world.announced, world.now())
+    match plan:
+        case Ask(wait=wait):
+            return ask(record, wait)
+        case Announce(call=call):
+            return announce(record, call)
+        case End(ended=calls):
+            return settle_calls(world.spec, record, calls, world.app.check_state, world.now())
+        case Run(calls=calls):
+            done = await asyncio.gather(*(_call(world, record, call) for call in calls))
+            if record.cursor.stop == "escalated" and done[0].outcome not in SUCCESSFUL:
+                raise ToolError(f"{done[0].tool}: the escalation failed ({done[0].result}); replay when it works again")
+            return settle_calls(world.spec, record, done, world.app.check_state, world.now())
+
+
+async def _call(world: World, record: Record, call: PendingCall) -> ToolCall:
+    """Make one call. What the model may hear of a failure becomes its result.
+
+    A server that cannot be reached is the executor's to retry - unless the call may have acted: an
+    effectful one then stays announced without an outcome, and the next step finds it uncertain.
+    """
+    timeout = tool_spec(world.spec, call.tool).timeout_seconds
+    try:
+        result: JsonValue = await world.app.toolbox.call(call.tool, call.args, timeout_seconds=timeout)
+    except ToolUnavailable as error:
+        if error.is_sent and call.effect == "effectful":
+            world.announced.discard(call.call_id)
+        raise
+    except ToolTimeout as error:
+        if call.effect == "effectful":  # the model must not think that nothing happened
+            note = "its time ran out; it may have acted: check before you repeat it"
+            return ended(record, call, "timeout", {"error": str(error), "timeout": True, "note": note})
+        return ended(record, call, "timeout", {"error": str(error), "timeout": True})
+    except ToolError as error:
+        return ended(record, call, "failed", {"error": str(error)})
+    return ended(record, call, success_outcome(call), result)

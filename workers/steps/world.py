@@ -1,0 +1,50 @@
+"""What a step may reach: its app's code and services, the session's context, the client.
+
+Built once a process and app (AppRuntime) and once a slice (World).
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from orchestrator.client import Client
+from orchestrator.contracts.app import AppSpec
+from orchestrator.contracts.base import JsonObject
+from orchestrator.contracts.messages import Message, ToolSchema
+from orchestrator.contracts.ports import Provider, Toolbox
+from orchestrator.contracts.session import PendingCall, Record
+
+
+@dataclass(frozen=True, slots=True)
+class AppRuntime:
+    """One app in one process. `check_state` raises ToolError where a state does not fit its schema."""
+
+    spec: AppSpec
+    digest: str
+    provider: Provider
+    toolbox: Toolbox
+    load_function: Callable[[str], Callable[..., object]]
+    check_state: Callable[[JsonObject], None]
+
+
+@dataclass(slots=True)
+class World:
+    """One slice's surroundings. `announced` are the intents that this very claim committed."""
+
+    app: AppRuntime
+    client: Client
+    claimed_at: int
+    started: float
+    load_context: Callable[[], Awaitable[tuple[Message, ...]]]
+    load_catalogue: Callable[[Record], Awaitable[tuple[str, Mapping[str, ToolSchema]]]]
+    intents: dict[str, PendingCall] = field(default_factory=dict)
+    announced: set[str] = field(default_factory=set)
+
+    @property
+    def spec(self) -> AppSpec:
+        """The app's declaration."""
+        return self.app.spec
+
+    def now(self) -> int:
+        """Return the store's time in milliseconds, as far as this process can tell."""
+        return self.claimed_at + int((time.monotonic() - self.started) * 1000)

@@ -1,0 +1,93 @@
+"""The Celery tasks. Each is a few lines: take the ids, hand them over, return."""
+
+import logging
+import os
+import threading
+from collections.abc import Sequence
+
+from celery import Celery, signals
+
+from orchestrator.contracts.ids import is_session_id
+from orchestrator.settings import Settings
+from workers.celery_app import FINALIZE, PLUGIN, STEP
+from workers.composition import Urls
+from workers.process import WorkerProcess
+from workers.wakeups import CeleryWakeups, Sender
+
+log = logging.getLogger(__name__)
+
+
+class Worker:
+    """The worker process behind the tasks: made once a process, after any fork."""
+
+    def __init__(self, app: Celery, settings: Settings, urls: Urls, queues: Sequence[str]) -> None:
+        self._app = app
+        self._settings = settings
+        self._urls = urls
+        self._queues = tuple(queues)
+        self._guard = threading.Lock()
+        self._process: WorkerProcess | None = None
+        self._pid = 0
+
+    def process(self) -> WorkerProcess:
+        """Return this process's worker, started when first asked for."""
+        with self._guard:
+            if self._process is None or self._pid != os.getpid():
+                sender = Sender(CeleryWakeups(self._app, self._settings), self._settings)
+                self._process = WorkerProcess(self._settings, self._urls, sender, self._queues)
+                self._pid = os.getpid()
+            return self._process
+
+    def hand_over(self, session_ids: object) -> None:
+        """Hand a message's sessions to lanes; what is no session id is not ours and is dropped."""
+        if not isinstance(session_ids, list):
+            log.warning("a wake-up without a list of sessions was dropped")
+            return
+        known = [one for one in session_ids if isinstance(one, str) and is_session_id(one)]
+        if len(known) != len(session_ids):
+            log.warning("a wake-up named %d things that are no session ids", len(session_ids) - len(known))
+        self.process().hand_over(known)
+
+    def drain(self) -> None:
+        """End this process's worker, if there is one."""
+        if self._process is not None and self._pid == os.getpid():
+            self._process.drain()
+
+
+def register_tasks(app: Celery, settings: Settings, urls: Urls, queues: Sequence[str]) -> Worker:
+    """Register the tasks, and the process's beginning and end with Celery's signals."""
+    worker = Worker(app, settings, urls, queues)
+
+    @app.task(name=STEP)
+    def step(session_ids: list[str]) -> None:
+        worker.hand_over(session_ids)
+
+    @app.task(name=FINALIZE)
+    def finalize(session_ids: list[str]) -> None:
+        worker.hand_over(session_ids)
+
+    @app.task(name=PLUGIN)
+    def plugin(session_ids: list[str]) -> None:
+        worker.hand_over(session_ids)
+
+    def begin(**_: object) -> None:
+        worker.process()
+
+    def end(**_: object) -> None:
+        worker.drain()
+
+    # prefork: each child has its own loop; threads and solo: the main process has it.
+    signals.worker_process_init.connect(begin, weak=False)
+    signals.worker_process_shutdown.connect(end, weak=False)
+    signals.worker_shutting_down.connect(end_in_thread(worker), weak=False)
+    signals.worker_shutdown.connect(end, weak=False)
+    return worker
+
+
+def end_in_thread(worker: Worker) -> object:
+    """Return a handler that starts the drain without blocking Celery's signal handler."""
+
+    def handler(**_: object) -> None:
+        threading.Thread(target=worker.drain, name="baton-drain", daemon=True).start()
+
+    return handler

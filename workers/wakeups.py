@@ -1,0 +1,80 @@
+"""Wake-ups over Celery: the scheduler's port, and a worker's own sender.
+
+Sending blocks, so a worker does it from one thread of its own, in batches; what cannot be sent
+is dropped with a warning, because the scheduler sends it again when its mark has run out.
+"""
+
+import logging
+import queue
+import threading
+from collections.abc import Sequence
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from orchestrator.settings import Settings
+from workers.celery_app import FINALIZE, PLUGIN, STEP
+
+log = logging.getLogger(__name__)
+
+
+class CeleryWakeups:
+    """Implements contracts.ports.Wakeups."""
+
+    def __init__(self, app: Celery, settings: Settings) -> None:
+        self._app = app
+        queues = settings.queues
+        self._tasks = {queues.steps: STEP, queues.finalize: FINALIZE, queues.plugins: PLUGIN}
+
+    def send(self, queue: str, session_ids: Sequence[str]) -> None:
+        """Send one message that names these sessions; raise OSError where the broker does not take it."""
+        try:
+            self._app.send_task(self._tasks[queue], args=[list(session_ids)], queue=queue, ignore_result=True)
+        except OperationalError as error:
+            raise OSError(str(error)) from error
+
+    def backlog(self, queue: str) -> int:
+        """Return how many messages lie in the broker's list."""
+        with self._app.connection_or_acquire() as connection:
+            try:
+                return int(connection.default_channel.queue_declare(queue, passive=True).message_count)
+            except connection.channel_errors:
+                return 0
+
+
+class Sender:
+    """Sends what this worker hands on, from a thread of its own."""
+
+    def __init__(self, wakeups: CeleryWakeups, settings: Settings) -> None:
+        self._wakeups = wakeups
+        self._queues = {"ready": settings.queues.steps, "finalizing": settings.queues.finalize}
+        self._batch = settings.scheduler.batch
+        self._waiting: queue.SimpleQueue[tuple[str, str] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="baton-wakeups", daemon=True)
+        self._thread.start()
+
+    def wake_later(self, session_id: str, phase: str) -> None:
+        """Send a wake-up soon; never blocks."""
+        self._waiting.put((self._queues[phase], session_id))
+
+    def close(self) -> None:
+        """Send what is left, then stop."""
+        self._waiting.put(None)
+        self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        while (first := self._waiting.get()) is not None:
+            batches: dict[str, list[str]] = {first[0]: [first[1]]}
+            more = 1
+            while more < self._batch and not self._waiting.empty():
+                item = self._waiting.get()
+                if item is None:
+                    self._waiting.put(None)
+                    break
+                batches.setdefault(item[0], []).append(item[1])
+                more += 1
+            for target, session_ids in batches.items():
+                try:
+                    self._wakeups.send(target, session_ids)
+                except OSError as error:
+                    log.warning("wake-ups for %d sessions not sent (%s); the scheduler will", len(session_ids), error)
