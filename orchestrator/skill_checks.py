@@ -147,16 +147,21 @@ def check_supervisor(check: Check, name: str, skill: Supervisor) -> None:
     if skill.for_each is not None:
         for field in ("for_each", "item_key", "into"):
             check.is_state_key((*at, field), getattr(skill, field))
-    # With one subordinate there is nothing to choose among children's skills.
-    has_choice = skill.for_each is None or len(skill.subordinates) > 1
+        if len(skill.subordinates) > 1:
+            message = "with for_each every child enters the first subordinate; keep that one"
+            check.say((*at, "subordinates"), message)
+        for field in ("dispatch_prompt", "dispatch_rules"):
+            if getattr(skill, field):
+                check.say((*at, field), "is not read with for_each, which chooses nobody; remove it", key=True)
+        return
     if skill.dispatch_strategy == "llm":
-        if has_choice and not (skill.dispatch_prompt or "").strip():
+        if not (skill.dispatch_prompt or "").strip():
             check.say((*at, "dispatch_prompt"), "dispatch_strategy llm needs a dispatch_prompt; write it")
         if skill.dispatch_rules:
             check.say(
                 (*at, "dispatch_rules"), "are read only with dispatch_strategy: rule; set it, or remove them", key=True
             )
-    elif has_choice and not skill.dispatch_rules:
+    elif not skill.dispatch_rules:
         check.say((*at, "dispatch_rules"), "dispatch_strategy rule needs dispatch_rules; write at least one")
     for index, rule in enumerate(skill.dispatch_rules):
         check.compiles((*at, "dispatch_rules", index, "when"), rule.when, DISPATCH_NAMES)
@@ -257,5 +262,5 @@ def check_call(check: Check, at: Where, call: PolicyCall, skill: Skill | None) -
 
 def _asks_model(skill: Skill) -> bool:
     if isinstance(skill, Supervisor):
-        return skill.dispatch_strategy == "llm" and (skill.for_each is None or len(skill.subordinates) > 1)
+        return skill.dispatch_strategy == "llm" and skill.for_each is None
     return isinstance(skill, Responsive)

@@ -5,15 +5,14 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from orchestrator.app_code import load_function, load_module
-from orchestrator.app_loader import bundled_apps, load_apps
 from orchestrator.app_state import StateInvalid, check_state
 from orchestrator.client import Client
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.errors import ToolError
+from orchestrator.installed import load_installed_apps
 from orchestrator.scheduler import Scheduler
 from orchestrator.settings import Settings
 from orchestrator.store.fitness import check_store
@@ -34,14 +33,6 @@ class Urls:
 
     store: str
     broker: str
-
-
-def specs_of(settings: Settings) -> dict[str, AppSpec]:
-    """Load every app that the settings name; raise AppInvalid with all problems of a broken one."""
-    folders = [Path(path) for path in settings.apps.path]
-    if settings.apps.bundled:
-        folders.append(bundled_apps())
-    return load_apps(folders)
 
 
 def build_store(settings: Settings, url: str) -> Store:
@@ -101,7 +92,7 @@ def build_app(spec: AppSpec, settings: Settings) -> AppRuntime:
 
 async def build_host(settings: Settings, name: str, urls: Urls, wake_later: Callable[[str, str], None]) -> Host:
     """Return what one worker process works with, on the running loop; raise ConfigError or StoreUnfit."""
-    specs = specs_of(settings)
+    specs = load_installed_apps(settings)
     client = build_client(settings, urls.store, specs)
     for warning in await check_store(client.store):
         log.warning("%s", warning)
@@ -117,7 +108,7 @@ async def build_host(settings: Settings, name: str, urls: Urls, wake_later: Call
 
 async def build_scheduler(settings: Settings, name: str, urls: Urls) -> Scheduler:
     """Return a scheduler on the running loop; raise ConfigError or StoreUnfit."""
-    specs = specs_of(settings)
+    specs = load_installed_apps(settings)
     client = build_client(settings, urls.store, specs)
     for warning in await check_store(client.store):
         log.warning("%s", warning)

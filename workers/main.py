@@ -10,12 +10,13 @@ import signal
 from collections.abc import Sequence
 from typing import Literal
 
+from orchestrator.installed import load_installed_apps
 from orchestrator.settings import Settings
 from workers.celery_app import make_celery
-from workers.composition import Urls, build_scheduler, specs_of
+from workers.composition import Urls, build_scheduler
 from workers.process import process_name
 from workers.tasks import register_tasks
-from workers.tools import preload
+from workers.tools.toolbox import preload
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ def run_worker(
     concurrency: int,
 ) -> int:
     """Run a worker until SIGTERM; return its exit code."""
-    specs_of(settings)  # an app that does not validate does not boot, and says so before anything runs
+    load_installed_apps(settings)  # an app that does not validate does not boot, and says so before anything runs
     if pool == "prefork":
         preload()  # the children share what their parent has imported
     app = make_celery(settings, urls.broker)

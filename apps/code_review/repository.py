@@ -132,7 +132,7 @@ class Repository:
 
     def resolve(self, revision: str) -> str:
         """Return the full id of the commit that a revision names; raise RepositoryError."""
-        if not _REVISION.fullmatch(revision) or ".." in revision:
+        if not _REVISION.fullmatch(revision) or any(sign in revision for sign in ("..", "^{", "@{")):
             raise RepositoryError(f"revision {revision[:80]!r}: not allowed; give a commit id, branch or tag")
         found = self._git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}", check=False)
         commit = found.stdout.decode("ascii", "replace").strip()

@@ -38,8 +38,8 @@ from difflib import get_close_matches
 def suggest(word: str, known: Collection[str]) -> str:
     """Return the hint that ends a message about an unknown word.
 
-    >>> suggest("aproved", ["approved", "commented"])
-    "did you mean 'approved'?"
+    >>> suggest("dnoe", ["done", "unclear"])
+    "did you mean 'done'?"
     >>> suggest("zzz", ["b", "a"])
     'known: a, b'
     """

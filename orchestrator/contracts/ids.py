@@ -19,7 +19,7 @@ _SESSION_ID = re.compile(rf"{PREFIX_PATTERN}-\d{{8}}-\d{{3,12}}")
 def is_prefix(text: str) -> bool:
     """Say whether `text` may stand in front of session ids.
 
-    >>> [is_prefix(t) for t in ("INC", "MY-APP", "x" * 16, "", "-", "1A", "A-", "INC\\n", "x" * 17)]
+    >>> [is_prefix(t) for t in ("SES", "MY-APP", "x" * 16, "", "-", "1A", "A-", "SES\\n", "x" * 17)]
     [True, True, True, False, False, False, False, False, False]
     """
     return _PREFIX.fullmatch(text) is not None
@@ -41,10 +41,10 @@ def format_session_id(prefix: str, day: datetime, number: int) -> str:
     """Build the id of the `number`-th session that `prefix` saw on the UTC day of `day`.
 
     >>> from datetime import UTC
-    >>> format_session_id("INC", datetime(2026, 11, 20, tzinfo=UTC), 7)
-    'INC-20261120-007'
-    >>> format_session_id("INC", datetime(2026, 11, 20, tzinfo=UTC), 1000)
-    'INC-20261120-1000'
+    >>> format_session_id("SES", datetime(2026, 11, 20, tzinfo=UTC), 7)
+    'SES-20261120-007'
+    >>> format_session_id("SES", datetime(2026, 11, 20, tzinfo=UTC), 1000)
+    'SES-20261120-1000'
     """
     return f"{prefix}-{day:%Y%m%d}-{number:03d}"
 

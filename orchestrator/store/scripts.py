@@ -32,11 +32,8 @@ class Script:
 
 
 def _transition_table() -> str:
-    rows = (
-        f"  {before} = {{{', '.join(f'{after} = true' for after in sorted(afters))}}}"
-        for before, afters in TRANSITIONS.items()
-    )
-    return "local ALLOWED = {\n" + ",\n".join(rows) + "\n}\n"
+    pairs = (f"['{before}>{after}']=true" for before, afters in TRANSITIONS.items() for after in afters)
+    return f"local ALLOWED = {{{', '.join(pairs)}}}\n"
 
 
 def _declared(source: str, what: str) -> tuple[str, ...]:
@@ -56,7 +53,8 @@ def _build(path: Path) -> Script:
         raise ValueError(msg)
     table = ", ".join(f"{name} = KEYS[{number}]" for number, name in enumerate(keys, start=1))
     pieces = [(FOLDER / "lib" / f"{piece}.lua").read_text(encoding="utf-8") for piece in _declared(body, "uses")]
-    source = f"local K = {{{table}}}\n" + _transition_table() + "".join(pieces) + body
+    allowed = _transition_table() if "ALLOWED" in body else ""
+    source = f"local K = {{{table}}}\n" + allowed + "".join(pieces) + body
     return Script(path.stem, keys, source, sha1(source.encode(), usedforsecurity=False).hexdigest())
 
 

@@ -8,11 +8,16 @@ import pytest
 from tests.architecture.source_tree import ROOT, SHIPPED, Module, called_name, load_modules, parse
 
 #: `path:function` → why this is an edge of the process. Three places at most.
-NAMED: dict[str, str] = {}
+NAMED = {
+    "workers/executor.py:_perform": "the edge of an app's own code: whatever it raises is journaled, then retried or buried",
+    "workers/process.py:_run": "the edge of the loop's thread: kept for the thread that waits for it, and raised again",
+}
 
 BROAD = frozenset({"Exception", "BaseException"})
 #: What counts as a record of the error: a log line with its traceback, a dead letter, a journal entry.
-RECORDERS = frozenset({"exception", "critical", "error", "warning", "bury", "record", "add_note", "set_exception"})
+RECORDERS = frozenset(
+    {"exception", "critical", "error", "warning", "bury", "record", "settle_failure", "set_exception"}
+)
 
 
 def list_names(node: ast.expr | None) -> set[str]:

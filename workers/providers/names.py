@@ -52,7 +52,7 @@ def wire_names(request: ModelRequest) -> WireNames:
 def wire_call_id(call_id: str) -> str:
     """Return a call's id as every service accepts it: the same for the call and for its answer.
 
-    >>> wire_call_id("call_1"), len(wire_call_id("INC-20261120-001:7:0"))
+    >>> wire_call_id("call_1"), len(wire_call_id("SES-20261120-001:7:0"))
     ('call_1', 29)
     """
     return call_id if _CALL_ID.fullmatch(call_id) else f"call_{_digest(call_id)[:24]}"

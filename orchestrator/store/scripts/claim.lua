@@ -20,7 +20,7 @@ if not f then
   forget(sid)
   return {'missing'}
 end
-if not ALLOWED[f.phase]['running'] and f.phase ~= 'running' and f.phase ~= 'finalizing' then
+if not ALLOWED[f.phase .. '>running'] and f.phase ~= 'running' and f.phase ~= 'finalizing' then
   forget(sid)
   return {'settled', f.phase}
 end
@@ -42,17 +42,17 @@ if not again then
     seq = seq + 1
     append_entry(K.journal, seq, now, store_entry('orphaned', tonumber(f.fence), attempts, '{}'))
     redis.call('HINCRBY', K.stats, 'orphaned', 1)
-    f.seq = int(seq)
+    f.seq = seq
   end
   if attempts >= tonumber(ARGV[4]) then
-    bury(sid, f, now, 'attempts', 'claimed ' .. int(attempts) .. ' times without a commit')
+    bury(sid, f, now, 'attempts', 'claimed ' .. attempts .. ' times without a commit')
     return {'buried', 'attempts'}
   end
-  f.fence = int(math.max(tonumber(f.fence) + 1, now))
+  f.fence = math.max(tonumber(f.fence) + 1, now)
   local phase = f.phase == 'finalizing' and 'finalizing' or 'running'
-  redis.call('HSET', K.record, 'phase', phase, 'fence', f.fence, 'holder', holder, 'attempts', int(attempts + 1),
-    'seq', int(seq), 'since', int(now), 'claimed', int(now))
-  redis.call('ZADD', K.leases, int(now + tonumber(ARGV[3])), sid)
+  redis.call('HSET', K.record, 'phase', phase, 'fence', f.fence, 'holder', holder, 'attempts', attempts + 1,
+    'seq', seq, 'since', now, 'claimed', now)
+  redis.call('ZADD', K.leases, now + tonumber(ARGV[3]), sid)
   redis.call('ZREM', K.due, sid)
   redis.call('ZREM', K.sent, sid)
   reindex(K.by, sid, f.app, f.rank, {phase = f.phase, status = f.status, since = tonumber(f.since)},

@@ -23,7 +23,7 @@ if f.fence ~= fence or f.rev ~= rev then return {'stale', f.fence, f.rev} end
 
 local phase = directive
 if directive == 'continue' then phase = f.phase end
-if not ALLOWED[f.phase][phase] then return {'refused', f.phase, phase} end
+if not ALLOWED[f.phase .. '>' .. phase] then return {'refused', f.phase, phase} end
 
 local state_limit, message_limit, entry_limit, entries_limit =
   tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14]), tonumber(ARGV[15])
@@ -64,11 +64,11 @@ if taken > 0 then
   posts = posts - taken
 end
 
-local patch = {'rev', int(tonumber(rev) + 1), 'last', mark, 'seq', int(seq), 'attempts', '0', 'updated', int(now)}
+local patch = {'rev', tonumber(rev) + 1, 'last', mark, 'seq', seq, 'attempts', '0', 'updated', now}
 for i = at_fields, at_entries - 1 do patch[#patch + 1] = ARGV[i] end
 if taken > 0 then
   patch[#patch + 1] = 'posts'
-  patch[#patch + 1] = int(posts)
+  patch[#patch + 1] = posts
 end
 if directive ~= 'continue' then
   -- A post that came while the step ran must not wait for the deadline: the session stays ready.
@@ -79,12 +79,12 @@ if directive ~= 'continue' then
   patch[#patch + 1] = 'status'
   patch[#patch + 1] = status
   patch[#patch + 1] = 'since'
-  patch[#patch + 1] = int(now)
+  patch[#patch + 1] = now
   redis.call('ZREM', K.leases, sid)
   if phase == 'dead' then
     redis.call('HSET', K.record, unpack(patch))
     redis.call('HINCRBY', K.stats, ARGV[10], 1)
-    f.seq = int(seq)
+    f.seq = seq
     bury(sid, f, now, ARGV[9], ARGV[8])
     return {'committed', phase, '', posts, now}
   end
@@ -95,7 +95,7 @@ if directive ~= 'continue' then
   elseif phase == 'ended' then
     redis.call('HINCRBY', K.stats, 'ended:' .. f.app .. ':' .. status, 1)
   elseif ARGV[6] ~= '0' then
-    redis.call('ZADD', K.sent, int(now + tonumber(ARGV[6])), sid)
+    redis.call('ZADD', K.sent, now + tonumber(ARGV[6]), sid)
   end
 end
 redis.call('HSET', K.record, unpack(patch))

@@ -25,9 +25,9 @@ local now = now_ms()
 local seq = tonumber(f.seq) + 1
 append_entry(K.journal, seq, now, ARGV[4])
 redis.call('RPUSH', K.mailbox, ARGV[3])
-redis.call('ZADD', K.seen, int(now), post_id)
+redis.call('ZADD', K.seen, now, post_id)
 redis.call('ZREMRANGEBYRANK', K.seen, 0, -1025)
-local patch = {'seq', int(seq), 'posts', int(f.posts + 1), 'updated', int(now)}
+local patch = {'seq', seq, 'posts', f.posts + 1, 'updated', now}
 if expected ~= '' then
   patch[#patch + 1] = 'answered'
   patch[#patch + 1] = '1'
@@ -40,7 +40,7 @@ if f.phase == 'waiting' then
   patch[#patch + 1] = 'phase'
   patch[#patch + 1] = 'ready'
   patch[#patch + 1] = 'since'
-  patch[#patch + 1] = int(now)
+  patch[#patch + 1] = now
   redis.call('ZREM', K.due, sid)
   reindex(K.by, sid, f.app, f.rank, {phase = f.phase, status = f.status, since = tonumber(f.since)},
     {phase = 'ready', status = f.status}, now)

@@ -10,8 +10,8 @@ local now = now_ms()
 local phase = f.phase == 'finalizing' and 'finalizing' or 'ready'
 local seq = tonumber(f.seq) + 1
 append_entry(K.journal, seq, now, store_entry('released', tonumber(f.fence), tonumber(f.attempts), '{}'))
-redis.call('HSET', K.record, 'phase', phase, 'since', int(now), 'updated', int(now), 'seq', int(seq),
-  'attempts', int(math.max(tonumber(f.attempts) - 1, 0)))
+redis.call('HSET', K.record, 'phase', phase, 'since', now, 'updated', now, 'seq', seq,
+  'attempts', math.max(tonumber(f.attempts) - 1, 0))
 redis.call('ZREM', K.leases, ARGV[1])
 reindex(K.by, ARGV[1], f.app, f.rank, {phase = f.phase, status = f.status, since = tonumber(f.since)},
   {phase = phase, status = f.status}, now)

@@ -6,5 +6,5 @@
 -- ARGV: sid, fence, lease ms
 local v = redis.call('HMGET', K.record, 'fence', 'cancel')
 if v[1] ~= ARGV[2] or not redis.call('ZSCORE', K.leases, ARGV[1]) then return {'stale'} end
-redis.call('ZADD', K.leases, int(now_ms() + tonumber(ARGV[3])), ARGV[1])
+redis.call('ZADD', K.leases, now_ms() + tonumber(ARGV[3]), ARGV[1])
 return {'renewed', v[2] or ''}

@@ -17,8 +17,8 @@ end
 local phase = f.phase == 'finalizing' and 'finalizing' or 'ready'
 local seq = tonumber(f.seq) + 1
 append_entry(K.journal, seq, now, store_entry('orphaned', tonumber(f.fence), tonumber(f.attempts), '{}'))
-redis.call('HSET', K.record, 'phase', phase, 'since', int(now), 'updated', int(now), 'seq', int(seq),
-  'fence', int(math.max(tonumber(f.fence) + 1, now)))
+redis.call('HSET', K.record, 'phase', phase, 'since', now, 'updated', now, 'seq', seq,
+  'fence', math.max(tonumber(f.fence) + 1, now))
 redis.call('ZREM', K.leases, sid)
 redis.call('ZREM', K.sent, sid)
 reindex(K.by, sid, f.app, f.rank, {phase = f.phase, status = f.status, since = tonumber(f.since)},

@@ -13,7 +13,7 @@ if found then return {found == digest and 'existing' or 'taken'} end
 
 local now = now_ms()
 local last_field = 5 + 2 * tonumber(ARGV[5])
-local record = {'submit', digest, 'phase', 'ready', 'status', '', 'since', int(now), 'created', int(now), 'updated', int(now),
+local record = {'submit', digest, 'phase', 'ready', 'status', '', 'since', now, 'created', now, 'updated', now,
   'rev', '0', 'fence', '0', 'attempts', '0', 'seq', '1', 'posts', '0'}
 local app, rank
 for i = 6, last_field, 2 do

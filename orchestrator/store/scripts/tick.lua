@@ -8,9 +8,9 @@
 -- (busy: running, or with a wake-up under way)
 local now = now_ms()
 local most, each = tonumber(ARGV[1]), tonumber(ARGV[2])
-redis.call('ZREMRANGEBYSCORE', K.sent, '-inf', int(now))
-local expired = redis.call('ZRANGEBYSCORE', K.leases, '-inf', int(now), 'LIMIT', 0, most)
-local due = redis.call('ZRANGEBYSCORE', K.due, '-inf', int(now), 'LIMIT', 0, most)
+redis.call('ZREMRANGEBYSCORE', K.sent, '-inf', now)
+local expired = redis.call('ZRANGEBYSCORE', K.leases, '-inf', now, 'LIMIT', 0, most)
+local due = redis.call('ZRANGEBYSCORE', K.due, '-inf', now, 'LIMIT', 0, most)
 local sent = redis.call('ZCARD', K.sent)
 local candidates, busy = {}, {}
 for i = 3, #ARGV do

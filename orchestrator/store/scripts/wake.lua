@@ -17,7 +17,7 @@ redis.call('ZREM', K.due, sid)
 if f.phase ~= 'waiting' then return {'early'} end
 local seq = tonumber(f.seq) + 1
 append_entry(K.journal, seq, now, store_entry('due', tonumber(f.fence), tonumber(f.attempts), '{}'))
-redis.call('HSET', K.record, 'phase', 'ready', 'since', int(now), 'updated', int(now), 'seq', int(seq))
+redis.call('HSET', K.record, 'phase', 'ready', 'since', now, 'updated', now, 'seq', seq)
 reindex(K.by, sid, f.app, f.rank, {phase = 'waiting', status = f.status, since = tonumber(f.since)},
   {phase = 'ready', status = f.status}, now)
 return {'woken', f.app}

@@ -1,8 +1,9 @@
 """Real git repositories, real services, and the apps' tools as the runtime calls them."""
 
+import asyncio
 import os
 import subprocess
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,7 +16,7 @@ from apps.incident_management.demo import start_demo_service
 from apps.incident_management.restart import end_process
 from apps.incident_management.service import Service, find_process, load_service
 
-CallTool = Callable[..., Awaitable[dict[str, Any]]]
+CallTool = Callable[..., dict[str, Any]]
 
 
 class GitRepo:
@@ -93,11 +94,14 @@ def serve() -> Callable[..., CallTool]:
         server = FastMCP("test")
         module.register(server, cfg)
 
-        async def call(tool: str, **args: Any) -> dict[str, Any]:
+        async def send(tool: str, args: dict[str, Any]) -> Any:
             async with Client(server) as client:
-                result = await client.call_tool(tool, args, raise_on_error=False)
+                return await client.call_tool(tool, args, raise_on_error=False)
+
+        def call(tool: str, **args: Any) -> dict[str, Any]:
+            result = asyncio.run(send(tool, args))
             if result.is_error:
-                raise ToolError(result.content[0].text)  # type: ignore[union-attr]
+                raise ToolError(result.content[0].text)
             return dict(result.structured_content or {})
 
         return call

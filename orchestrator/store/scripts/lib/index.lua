@@ -5,7 +5,7 @@ local function index_member(app, phase, status, rank, since, sid)
   local bucket = phase
   if phase == 'ended' then bucket = 'ended/' .. status end
   if phase ~= 'ready' and phase ~= 'finalizing' then rank = '-' end
-  return app .. ':' .. bucket .. ':' .. rank .. ':' .. string.format('%013.0f', since) .. ':' .. sid
+  return app .. ':' .. bucket .. ':' .. rank .. ':' .. since .. ':' .. sid
 end
 
 local function reindex(by, sid, app, rank, from, to, now)

@@ -161,9 +161,9 @@ def test_nothing_outside_the_allowed_folder_is_read(repo: GitRepo, make_repo: Ma
 
 def test_a_repository_inside_the_allowed_folder_is_read(repo: GitRepo, tmp_path: Path) -> None:
     """The refusal is for those outside only."""
-    repo.commit("First", a_dot_py="x = 1\n")
+    commit = repo.commit("First", a_dot_py="x = 1\n")
 
-    assert Repository(str(repo.path), allowed_root=str(tmp_path)).title("HEAD" and repo.git("rev-parse", "HEAD")) == "First"
+    assert Repository(str(repo.path), allowed_root=str(tmp_path)).title(commit) == "First"
 
 
 def test_no_program_of_the_repository_is_started(repo: GitRepo, tmp_path: Path) -> None:

@@ -1,0 +1,262 @@
+"""The embedded server: one Valkey on a Unix socket, so that Baton runs on a machine where nothing is set up.
+
+    configured URL -> the one that runs on the state folder -> a binary (embedded_binary.py) -> one clear refusal
+
+A state folder holds the data (AOF), the socket, the log, and two locks. `alive.lock` is held by the server process
+itself, through a descriptor that it inherits and never knows of: the lock says whether a server lives, whatever a
+pidfile says, and no two servers ever open the same data. `start.lock` lets one starter at a time through.
+
+The server runs in a session of its own, so that a terminal's Ctrl-C does not reach it. It outlives its starter: a
+kept server is ended by `stop`, or taken over by the next `start`. A temporary one has a companion process
+(embedded_watch.py) that ends it when its owner is gone. This module is no client: it speaks three words to the
+server (PING, INFO, SHUTDOWN) and leaves the rest to store/.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal, TypeAlias
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+
+from orchestrator import embedded_watch
+from orchestrator.contracts.base import Frozen
+from orchestrator.contracts.errors import ConfigError, StoreUnreachable
+from orchestrator.embedded_binary import ServerBinary, find_server
+from orchestrator.embedded_folder import claim_folder, kill_server, locked, log_tail, rotate_log, socket_path, try_lock
+from orchestrator.embedded_watch import is_alive
+from orchestrator.embedded_wire import ask
+
+__all__ = [
+    "RunningServer",
+    "ServerBinary",
+    "ServerStatus",
+    "StoreAddress",
+    "broker_beside",
+    "default_state_dir",
+    "find_server",
+    "find_store",
+    "start",
+    "status",
+    "stop",
+    "temporary",
+]
+
+Fsync: TypeAlias = Literal["always", "everysec", "no"]
+
+STORE_DB, BROKER_DB = 0, 1
+#: From the start of the process to its first answer; reading back a large AOF has its own limit.
+START_SECONDS = 15.0
+LOADING_SECONDS = 600.0
+STOP_SECONDS = 15.0
+_PAUSE_SECONDS = 0.01
+
+
+class RunningServer(Frozen):
+    """A server that answers. `url` is for the store, `broker_url` for Celery: another database of the same server.
+
+    `is_new` tells that this very call started it.
+    """
+
+    url: str
+    broker_url: str
+    pid: int
+    version: str
+    socket: Path
+    state_dir: Path
+    is_new: bool = False
+
+
+class ServerStatus(Frozen):
+    """What is on a state folder: nothing, a server that answers, or one that lives and does not answer."""
+
+    state: Literal["stopped", "running", "silent"]
+    server: RunningServer | None = None
+
+
+def default_state_dir(checkout: Path | None = None) -> Path:
+    """Return `.runtime/server` of a checkout, else a folder below $XDG_STATE_HOME."""
+    if checkout is not None:
+        return checkout / ".runtime" / "server"
+    base = os.environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "state") / "baton" / "server"
+
+
+def start(state_dir: Path, *, fsync: Fsync = "everysec") -> RunningServer:
+    """Return the server that runs on `state_dir`, started where there is none.
+
+    Raise ConfigError for a folder that is not ours or a server that cannot start, StoreUnreachable for one that
+    lives and does not answer.
+    """
+    home = claim_folder(state_dir)
+    deadline = time.monotonic() + START_SECONDS
+    with locked(home / "start.lock", deadline):
+        while True:
+            held = try_lock(home / "alive.lock")
+            if held is not None:
+                try:
+                    started = _launch(home, fsync, held)
+                finally:
+                    os.close(held)  # from here on the server's own copy holds the lock, or nobody's if it has died
+                return _wait_ready(home, deadline, is_new=True, said=started)
+            if ask(socket_path(home), "PING") is not None:
+                return _wait_ready(home, deadline, is_new=False, said="")
+            if time.monotonic() > deadline:
+                raise StoreUnreachable(f"{home}: its server lives and does not answer; end it with `baton redis stop`")
+            time.sleep(_PAUSE_SECONDS)
+
+
+def stop(state_dir: Path) -> bool:
+    """End the server on `state_dir` and return True; False if none runs. What was acknowledged stays on disk."""
+    if not state_dir.exists():
+        return False
+    home = claim_folder(state_dir)
+    deadline = time.monotonic() + STOP_SECONDS
+    with locked(home / "start.lock", deadline):
+        if not is_alive(home):
+            return False
+        ask(socket_path(home), "SHUTDOWN", seconds=STOP_SECONDS)
+        while is_alive(home) and time.monotonic() < deadline:
+            time.sleep(_PAUSE_SECONDS)
+        if is_alive(home):
+            kill_server(home)
+    return True
+
+
+def status(state_dir: Path) -> ServerStatus:
+    """Say what is on `state_dir`, without waiting."""
+    if not state_dir.exists():
+        return ServerStatus(state="stopped")
+    home = claim_folder(state_dir)
+    server = _describe(home, is_new=False)
+    if server is not None:
+        return ServerStatus(state="running", server=server)
+    return ServerStatus(state="silent" if is_alive(home) else "stopped")
+
+
+class StoreAddress(Frozen):
+    """Where the store and the broker are, and the embedded server behind them, where there is one."""
+
+    url: str
+    broker_url: str
+    server: RunningServer | None = None
+
+
+def find_store(url: str, broker_url: str, *, state_dir: Path) -> StoreAddress:
+    """Return the store: the configured one, else the embedded one, started if need be; "" is not configured."""
+    if url:
+        return StoreAddress(url=url, broker_url=broker_url or broker_beside(url))
+    server = start(state_dir)
+    return StoreAddress(url=server.url, broker_url=broker_url or server.broker_url, server=server)
+
+
+def broker_beside(url: str) -> str:
+    """Return Celery's URL for the next database of the same server: emptying one never touches the other.
+
+    >>> broker_beside("redis://:pw@host:6379/2"), broker_beside("unix:///run/s.sock?db=0")
+    ('redis://:pw@host:6379/3', 'redis+socket:///run/s.sock?virtual_host=1')
+    """
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query))
+    named = query.pop("db", None) or ("" if parts.scheme == "unix" else parts.path.strip("/")) or "0"
+    if parts.scheme not in {"redis", "rediss", "unix"} or not named.isdigit():
+        raise ConfigError(f"store URL {parts.scheme}://…: its broker cannot be guessed; set BATON_BROKER_URL")
+    database = str(int(named) + 1)
+    if parts.scheme == "unix":
+        query["virtual_host"] = database
+        return urlunsplit(("redis+socket", parts.netloc, parts.path, urlencode(query), ""))
+    return urlunsplit((parts.scheme, parts.netloc, f"/{database}", urlencode(query), ""))
+
+
+@contextmanager
+def temporary(*, fsync: Fsync = "no") -> Iterator[RunningServer]:
+    """Lend a server on a folder of its own; both are gone afterwards, also when the owner is killed."""
+    home = Path(tempfile.mkdtemp(prefix="baton-")).resolve()
+    script = [embedded_watch.__file__, str(home), str(socket_path(home)), str(os.getpid())]
+    # The companion comes first: whatever happens from here on, somebody cleans up.
+    with subprocess.Popen(
+        [sys.executable, "-I", "-S", *script], stdin=subprocess.PIPE, start_new_session=True
+    ) as companion:
+        try:
+            yield start(home, fsync=fsync)
+        finally:
+            # Leaving the block closes its stdin, which is its sign, and waits for it.
+            if companion.poll() is not None:
+                stop(home)
+                shutil.rmtree(home, ignore_errors=True)
+
+
+def _launch(home: Path, fsync: Fsync, held: int) -> str:
+    """Start a server that inherits the lock; return which one, for messages."""
+    binary = find_server()
+    rotate_log(home / "server.log")
+    data = home / "data"
+    data.mkdir(exist_ok=True)
+    settings = {
+        "port": "0",
+        "unixsocket": str(socket_path(home)),
+        "unixsocketperm": "700",
+        "dir": str(data),
+        "pidfile": str(home / "server.pid"),
+        "logfile": str(home / "server.log"),
+        "loglevel": "warning",
+        "daemonize": "yes",
+        "appendonly": "yes",
+        "appendfsync": fsync,
+        "save": "",
+        "maxmemory-policy": "noeviction",
+    }
+    command = [str(binary.path), *(word for name, value in settings.items() for word in (f"--{name}", value))]
+    # Nothing of our environment goes along: it may hold secrets, and a process shows its own.
+    started = subprocess.run(
+        command, pass_fds=[held], cwd=home, env={"PATH": os.defpath}, capture_output=True, text=True, check=False
+    )
+    name = f"embedded server {binary.path} {binary.version}"
+    if started.returncode != 0:
+        said = (started.stderr or started.stdout).strip() or log_tail(home / "server.log")
+        raise ConfigError(f"{name}: it refuses to start; it says: {said[-2000:]}")
+    return name
+
+
+def _wait_ready(home: Path, deadline: float, *, is_new: bool, said: str) -> RunningServer:
+    """Return the server once it answers; a large AOF may take its time to be read back."""
+    loading_until = time.monotonic() + LOADING_SECONDS
+    while True:
+        server = _describe(home, is_new=is_new)
+        if server is not None:
+            return server
+        is_loading = (ask(socket_path(home), "PING") or b"").startswith(b"-LOADING")
+        if not is_alive(home):
+            raise ConfigError(
+                f"{said or home}: it ended while it started; mend what its log names, or set BATON_REDIS_URL; "
+                f"{home / 'server.log'}:\n{log_tail(home / 'server.log')}"
+            )
+        if time.monotonic() > (loading_until if is_loading else deadline):
+            raise StoreUnreachable(f"{said or home}: it does not answer in time; see {home / 'server.log'}")
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _describe(home: Path, *, is_new: bool) -> RunningServer | None:
+    """Return the server that answers on a folder's socket, or None."""
+    path = socket_path(home)
+    if not (ask(path, "PING") or b"").startswith(b"+PONG"):
+        return None
+    rows = (line.partition(":") for line in (ask(path, "INFO server") or b"").decode().splitlines())
+    info = {name: value for name, _, value in rows}
+    if not info.get("process_id", "").isdigit():
+        return None
+    where = quote(str(path))
+    return RunningServer(
+        url=f"unix://{where}?db={STORE_DB}",
+        broker_url=f"redis+socket://{where}?virtual_host={BROKER_DB}",
+        pid=int(info["process_id"]),
+        version=info.get("valkey_version") or info.get("redis_version", ""),
+        socket=path,
+        state_dir=home,
+        is_new=is_new,
+    )

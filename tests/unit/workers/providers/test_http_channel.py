@@ -1,0 +1,47 @@
+"""The HTTP channel: Retry-After in all its forms, and statuses by class."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from workers.providers.http import MAX_RETRY_AFTER_SECONDS, is_transient_status, read_retry_after
+
+NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "3"}, 3.0),
+        ({"retry-after": " 1.5 "}, 1.5),
+        ({"retry-after": "0"}, 0.0),
+        ({"retry-after": "-5"}, 0.0),
+        ({"retry-after-ms": "250"}, 0.25),
+        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
+        ({"retry-after-ms": "soon", "retry-after": "9"}, 9.0),
+        ({"retry-after": "Fri, 20 Nov 2026 12:01:30 GMT"}, 90.0),
+        ({"retry-after": "Fri, 20 Nov 2026 13:01:30 +0100"}, 90.0),
+        ({"retry-after": "Fri, 20 Nov 2026 11:00:00 GMT"}, 0.0),
+        ({"retry-after": "Fri, 20 Nov 2026 12:01:30 GMT", "date": "Fri, 20 Nov 2026 12:01:00 GMT"}, 30.0),
+        ({"retry-after": "Fri, 20 Nov 2026 12:01:30 GMT", "date": "yesterday"}, 90.0),
+        ({"retry-after": "Friday, 20-Nov-26 12:01:30 GMT"}, 90.0),
+        ({"retry-after": "Fri Nov 20 12:01:30 2026"}, 90.0),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": ""}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after": "1e300"}, MAX_RETRY_AFTER_SECONDS),
+        ({"retry-after": "Fri, 99 Nov 2026 12:01:30 GMT"}, None),
+    ],
+)
+def test_retry_after_is_understood(headers: dict[str, str], seconds: float | None) -> None:
+    """A service that says when to come back is obeyed; what it mumbles is ignored."""
+    assert read_retry_after(headers, now=NOW) == seconds
+
+
+def test_statuses_are_told_apart_by_number_alone() -> None:
+    """The texts of errors change; the numbers mean something."""
+    passing = {status for status in range(100, 1000) if is_transient_status(status)}
+
+    assert passing == {408, 409, 425, 429, *range(500, 600)}
