@@ -169,7 +169,7 @@ def broker_beside(url: str) -> str:
     database = str(int(named) + 1)
     if parts.scheme == "unix":
         query["virtual_host"] = database
-        return urlunsplit(("redis+socket", parts.netloc, parts.path, urlencode(query), ""))
+        return f"redis+socket://{parts.netloc}{parts.path}?{urlencode(query)}"
     return urlunsplit((parts.scheme, parts.netloc, f"/{database}", urlencode(query), ""))
 
 
@@ -179,7 +179,7 @@ def temporary(*, fsync: Fsync = "no") -> Iterator[RunningServer]:
     home = Path(tempfile.mkdtemp(prefix="baton-")).resolve()
     script = [embedded_watch.__file__, str(home), str(socket_path(home)), str(os.getpid())]
     # The companion comes first: whatever happens from here on, somebody cleans up.
-    with subprocess.Popen(
+    with subprocess.Popen(  # noqa: S603 - our own interpreter, our own script
         [sys.executable, "-I", "-S", *script], stdin=subprocess.PIPE, start_new_session=True
     ) as companion:
         try:
@@ -213,7 +213,7 @@ def _launch(home: Path, fsync: Fsync, held: int) -> str:
     }
     command = [str(binary.path), *(word for name, value in settings.items() for word in (f"--{name}", value))]
     # Nothing of our environment goes along: it may hold secrets, and a process shows its own.
-    started = subprocess.run(
+    started = subprocess.run(  # noqa: S603 - a binary that find_server chose
         command, pass_fds=[held], cwd=home, env={"PATH": os.defpath}, capture_output=True, text=True, check=False
     )
     name = f"embedded server {binary.path} {binary.version}"

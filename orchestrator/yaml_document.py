@@ -29,8 +29,8 @@ Where: TypeAlias = tuple[str | int, ...]
 
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-_INT = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,29})")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]{1,30}|(?:0|[1-9][0-9]{0,29})(?:\.[0-9]{0,30})?)(?:[eE][-+]?[0-9]{1,4})?")
+_INT = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,999})")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]{1,999}|(?:0|[1-9][0-9]{0,999})(?:\.[0-9]{0,999})?)(?:[eE][-+]?[0-9]{1,4})?")
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _TAGGED: Final[Mapping[str, tuple[type, ...]]] = {
     "int": (int,),

@@ -83,7 +83,9 @@ def compose(text: str, label: str) -> Node | None:
         mark = error.problem_mark or error.context_mark
         where = Mark(label, mark.line + 1, mark.column + 1) if mark else Mark(label, 1, 1)
         said = " ".join(part for part in (error.problem, error.context) if part)
-        raise YamlRefused(where, f"not YAML: {said}") from None
+        at_fault = text.splitlines()[where.line - 1 : where.line]
+        hint = "; inside [ ] and { } put ${...} into quotes" if any("${" in part for part in at_fault) else ""
+        raise YamlRefused(where, f"not YAML: {said}{hint}") from None
     except yaml.YAMLError as error:
         # The reader's own error, for characters that YAML does not allow, has only an offset.
         offset = getattr(error, "position", 0)

@@ -34,7 +34,7 @@ def run_worker(
     if pool == "prefork":
         preload()  # the children share what their parent has imported
     app = make_celery(settings, urls.broker)
-    register_tasks(app, settings, urls, queues)
+    register_tasks(app, settings, urls, queues, forks=pool == "prefork")
     worker = app.Worker(
         hostname=f"baton@{process_name()}",
         pool=pool,

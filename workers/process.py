@@ -44,6 +44,7 @@ class WorkerProcess:
         self._ready = threading.Event()
         self._failure: BaseException | None = None
         self._drained = threading.Event()
+        self._closing = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.lanes = Lanes(settings.lanes.per_process, self._run_slice)
         self._executor: Executor | None = None
@@ -65,13 +66,14 @@ class WorkerProcess:
         """Finish or hand back what runs, leave the fleet, stop the loop. Safe to call twice."""
         self.lanes.draining = True
         loop = self._loop
-        if loop is None or self._drained.is_set():
-            return
-        grace = self._settings.worker.grace_seconds if grace_seconds is None else grace_seconds
-        asyncio.run_coroutine_threadsafe(self._drain(grace), loop)
-        self._drained.wait(grace + 15)
-        self._thread.join(timeout=5)
-        self._sender.close()
+        with self._closing:  # whoever comes second waits until the first has drained
+            if loop is None or self._drained.is_set():
+                return
+            grace = self._settings.worker.grace_seconds if grace_seconds is None else grace_seconds
+            asyncio.run_coroutine_threadsafe(self._drain(grace), loop)
+            self._drained.wait(grace + 15)
+            self._thread.join(timeout=5)
+            self._sender.close()
 
     async def _drain(self, grace_seconds: float) -> None:
         stopped = await self.lanes.drain(grace_seconds)

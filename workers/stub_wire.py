@@ -57,8 +57,9 @@ def read_anthropic(body: JsonObject) -> Conversation:
     """Read a messages request, as strictly as a real service; raise BadRequest."""
     if not isinstance(body.get("max_tokens"), int):
         raise BadRequest("max_tokens: field required")
-    names = [_tool_name(tool.get("name"), "tools") for tool in _objects(body, "tools")] if body.get("tools") else []
-    if any(not isinstance(tool.get("input_schema"), dict) for tool in _objects(body, "tools") if names):
+    tools = _objects(body, "tools") if body.get("tools") else []
+    names = [_tool_name(tool.get("name"), "tools") for tool in tools]
+    if any(not isinstance(tool.get("input_schema"), dict) for tool in tools):
         raise BadRequest("tools: input_schema: field required")
     turns: list[Said] = []
     for index, message in enumerate(_objects(body, "messages")):

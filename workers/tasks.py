@@ -3,7 +3,7 @@
 import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from celery import Celery, signals
 
@@ -54,8 +54,11 @@ class Worker:
             self._process.drain()
 
 
-def register_tasks(app: Celery, settings: Settings, urls: Urls, queues: Sequence[str]) -> Worker:
-    """Register the tasks, and the process's beginning and end with Celery's signals."""
+def register_tasks(app: Celery, settings: Settings, urls: Urls, queues: Sequence[str], *, forks: bool) -> Worker:
+    """Register the tasks, and the process's beginning and end with Celery's signals.
+
+    With a pool that forks, each child has its own loop and the parent none.
+    """
     worker = Worker(app, settings, urls, queues)
 
     @app.task(name=STEP)
@@ -76,15 +79,18 @@ def register_tasks(app: Celery, settings: Settings, urls: Urls, queues: Sequence
     def end(**_: object) -> None:
         worker.drain()
 
-    # prefork: each child has its own loop; threads and solo: the main process has it.
-    signals.worker_process_init.connect(begin, weak=False)
-    signals.worker_process_shutdown.connect(end, weak=False)
-    signals.worker_shutting_down.connect(end_in_thread(worker), weak=False)
-    signals.worker_shutdown.connect(end, weak=False)
+    if forks:
+        signals.worker_process_init.connect(begin, weak=False)
+        signals.worker_process_shutdown.connect(end, weak=False)
+    else:
+        signals.worker_ready.connect(begin, weak=False)
+        # The drain begins with the signal, not after the pool has waited for tasks that wait for lanes.
+        signals.worker_shutting_down.connect(begin_drain(worker), weak=False)
+        signals.worker_shutdown.connect(end, weak=False)
     return worker
 
 
-def end_in_thread(worker: Worker) -> object:
+def begin_drain(worker: Worker) -> Callable[..., None]:
     """Return a handler that starts the drain without blocking Celery's signal handler."""
 
     def handler(**_: object) -> None:

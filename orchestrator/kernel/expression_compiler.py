@@ -130,8 +130,11 @@ class Compiler:
         line = lines[node.lineno - 1] if node.lineno <= len(lines) else ""
         return self._offset(node.lineno, len(line.encode()[: node.col_offset].decode(errors="ignore")))
 
+    def _error(self, what: str, position: int) -> ExpressionError:
+        return ExpressionError(what, text=self.text, position=position)
+
     def _refuse(self, what: str, position: int, cause: BaseException | None = None) -> NoReturn:
-        raise ExpressionError(what, text=self.text, position=position) from cause
+        raise self._error(what, position) from cause
 
     def _guard(self, node: ast.expr, run: Run) -> Run:
         """Let a failure in `run` say where in the text it happened."""
@@ -176,7 +179,7 @@ class Compiler:
             case ast.Call():
                 return self._call(node, depth)
         kind = node.op if isinstance(node, ast.BinOp | ast.UnaryOp) else node
-        self._refuse(_REFUSED.get(type(node), f"{type(kind).__name__} is not allowed"), self._place(node))
+        raise self._error(_REFUSED.get(type(node), f"{type(kind).__name__} is not allowed"), self._place(node))
 
     def _constant(self, node: ast.Constant) -> Run:
         value = node.value

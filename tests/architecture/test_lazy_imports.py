@@ -7,7 +7,7 @@ import pytest
 
 from tests.architecture.source_tree import ROOT
 
-HEAVY = ("celery", "kombu", "fastmcp", "mcp", "starlette", "uvicorn", "redis", "httpx2", "workers")
+HEAVY = ("celery", "kombu", "fastmcp", "mcp", "starlette", "uvicorn", "workers")
 #: Prints what is loaded once the help is written, whichever way the command ends.
 REPORT = """
 import runpy, sys

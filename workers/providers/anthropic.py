@@ -18,7 +18,7 @@ from workers.providers.envelope import parse_envelope
 from workers.providers.http import HttpChannel
 from workers.providers.names import WireNames, unique_call_ids, wire_call_id, wire_names
 from workers.providers.openai_compat import reason_of, sampling
-from workers.providers.options import HttpOptions, read_base_url, read_key, read_model, read_options
+from workers.providers.options import HttpOptions, read_base_url, read_headers, read_key, read_model, read_options
 
 DEFAULT_URL: Final = "https://api.anthropic.com"
 PATH: Final = "/v1/messages"
@@ -80,7 +80,7 @@ def build(spec: AppSpec, *, env: Mapping[str, str], client: httpx2.AsyncClient |
     options, model = read_options(spec, HttpOptions), read_model(spec)
     key = read_key(spec, options, env)
     url = read_base_url(spec, options, DEFAULT_URL, key).removesuffix("/v1")
-    headers = {"anthropic-version": API_VERSION, **options.headers}
+    headers = {"anthropic-version": API_VERSION, **read_headers(spec, options)}
     channel = HttpChannel(
         "anthropic", url, headers=headers, key=key, key_header="x-api-key", key_prefix="", client=client
     )

@@ -17,7 +17,7 @@ from orchestrator.contracts.messages import Message, ModelRequest, ModelResponse
 from workers.providers.envelope import parse_envelope
 from workers.providers.http import HttpChannel
 from workers.providers.names import WireNames, unique_call_ids, wire_call_id, wire_names
-from workers.providers.options import HttpOptions, read_base_url, read_key, read_model, read_options
+from workers.providers.options import HttpOptions, read_base_url, read_headers, read_key, read_model, read_options
 
 DEFAULT_URL: Final = "https://api.openai.com/v1"
 PATH: Final = "/chat/completions"
@@ -94,7 +94,7 @@ def build(spec: AppSpec, *, env: Mapping[str, str], client: httpx2.AsyncClient |
     options, model = read_options(spec, HttpOptions), read_model(spec)
     key = read_key(spec, options, env)
     url = read_base_url(spec, options, DEFAULT_URL, key)
-    channel = HttpChannel("openai_compat", url, headers=options.headers, key=key, client=client)
+    channel = HttpChannel("openai_compat", url, headers=read_headers(spec, options), key=key, client=client)
     return OpenAICompatProvider(channel, model=model, options=options)
 
 

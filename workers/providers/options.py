@@ -4,6 +4,7 @@ An API key comes from the environment (`api_key_env`), or, for a service of one'
 `api_key`. It is held as a SecretStr: it shows up in no message, log or representation.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
@@ -19,6 +20,8 @@ DEFAULT_KEY_ENV: Final[Mapping[str, str]] = {
     "openai_compat": "OPENAI_API_KEY",
     "anthropic": "ANTHROPIC_API_KEY",
 }
+
+_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 
 
 class ProviderOptions(Frozen):
@@ -66,6 +69,18 @@ def read_model(spec: AppSpec) -> str:
     if not spec.model.model:
         raise ConfigError(f"app {spec.name!r}: model.model: no model is named; set it to one the service has")
     return spec.model.model
+
+
+def read_headers(spec: AppSpec, options: HttpOptions) -> Mapping[str, str]:
+    """Return the app's own headers; raise ConfigError for one that no request could carry."""
+    for name, value in options.headers.items():
+        if (
+            not _HEADER_NAME.fullmatch(name)
+            or not value.isascii()
+            or not (value.isprintable() and value == value.strip())
+        ):
+            raise ConfigError(f"app {spec.name!r}: model.options.headers.{name!r}: not a header; use printable ASCII")
+    return {name.lower(): value for name, value in options.headers.items()}
 
 
 def read_key(spec: AppSpec, options: HttpOptions, env: Mapping[str, str]) -> SecretStr | None:

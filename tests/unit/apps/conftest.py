@@ -46,10 +46,9 @@ class GitRepo:
 
     def write(self, name: str | bytes, content: str | bytes) -> None:
         """Put a file into the work tree."""
-        path = os.path.join(os.fsencode(self.path), os.fsencode(name))
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+        path = self.path / os.fsdecode(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
 
     def commit(self, title: str = "Change", **files: str | bytes) -> str:
         """Commit the work tree, after writing `files` (`__` in a name stands for `/`, `_dot_` for a dot)."""

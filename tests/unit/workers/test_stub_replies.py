@@ -10,7 +10,7 @@ from workers.stub_llm import choose_fault, load_replies, serve
 from workers.stub_replies import Answer, BadRequest, StubCall, StubReply, choose_answer
 from workers.stub_wire import read_anthropic, read_openai
 
-TOOLS = [{"type": "function", "function": {"name": n}} for n in ("disk__list", "disk__read")]
+TOOLS: Any = [{"type": "function", "function": {"name": n}} for n in ("disk__list", "disk__read")]
 
 
 def answer_to(*messages: dict[str, Any], model: str = "stub", replies: tuple[StubReply, ...] = ()) -> Answer:
@@ -51,7 +51,7 @@ def test_it_calls_what_it_is_asked_to(text: str, calls: list[str]) -> None:
 
 def test_after_an_answer_of_a_tool_it_comes_to_its_end() -> None:
     """A conversation in which it were asked to call would otherwise call for ever."""
-    assert answer_to(user("call read"), ASKED, ANSWERED) .text == "the tool said: 42"
+    assert answer_to(user("call read"), ASKED, ANSWERED).text == "the tool said: 42"
 
 
 def test_scripted_replies_go_first_and_fit_by_text_turn_and_model() -> None:
@@ -83,7 +83,10 @@ def test_the_same_request_gets_the_same_answer_and_ids() -> None:
         ([ANSWERED], "answers no call"),
         ([user("x"), ASKED], "no answer to c"),
         ([user("x"), ASKED, user("y")], "must be followed by"),
-        ([{"role": "assistant", "tool_calls": [{"id": "c", "function": {"name": "a:b", "arguments": "{}"}}]}], "tool name"),
+        (
+            [{"role": "assistant", "tool_calls": [{"id": "c", "function": {"name": "a:b", "arguments": "{}"}}]}],
+            "tool name",
+        ),
         ([{"role": "assistant", "tool_calls": [{"id": "c", "function": {"name": "a", "arguments": {}}}]}], "as text"),
         ([user("call read {x}")], "not JSON"),
     ],
@@ -121,8 +124,8 @@ RESULT = block("tool_result", tool_use_id="u", content="42")
 )
 def test_anthropic_requests_are_checked(change: dict[str, Any], what: str) -> None:
     """The service's rules about turns are where adapters go wrong."""
-    tools = [{"name": "read", "input_schema": {}}]
-    body = {"model": "stub", "max_tokens": 9, "messages": [user("x")], "tools": tools, **change}
+    tools: Any = [{"name": "read", "input_schema": {}}]
+    body: dict[str, Any] = {"model": "stub", "max_tokens": 9, "messages": [user("x")], "tools": tools, **change}
 
     with pytest.raises(BadRequest, match=what):
         read_anthropic(body)
@@ -131,15 +134,21 @@ def test_anthropic_requests_are_checked(change: dict[str, Any], what: str) -> No
 def test_an_anthropic_conversation_is_the_same_conversation() -> None:
     """One script serves both dialects."""
     messages = [user("call read"), USE, {"role": "user", "content": [RESULT]}]
-    tools = [{"name": "read", "input_schema": {}}]
+    tools: Any = [{"name": "read", "input_schema": {}}]
 
-    body = {"model": "stub", "max_tokens": 9, "messages": messages, "tools": tools}
+    body: dict[str, Any] = {"model": "stub", "max_tokens": 9, "messages": messages, "tools": tools}
     assert choose_answer(read_anthropic(body)).text == "the tool said: 42"
 
 
 @pytest.mark.parametrize(
     ("model", "header", "seconds"),
-    [("slow", None, 1.0), ("slow-200ms", None, 0.2), ("slow-200ms", "5", 0.005), ("stub", "5", 0.005), ("stub", "x", 0.0)],
+    [
+        ("slow", None, 1.0),
+        ("slow-200ms", None, 0.2),
+        ("slow-200ms", "5", 0.005),
+        ("stub", "5", 0.005),
+        ("stub", "x", 0.0),
+    ],
 )
 def test_delays_are_chosen_by_name_or_header(model: str, header: str | None, seconds: float) -> None:
     """A test of time-outs sets the time it needs."""

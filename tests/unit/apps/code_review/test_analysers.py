@@ -17,15 +17,18 @@ AWS = "AKIA" + "QWERTYUIOPASDF7H"
 
 
 def rules(source: str) -> list[tuple[str, Severity]]:
+    """Return which rules our own checks found."""
     found = find_in_python("a.py", textwrap.dedent(source), None)
     return [(finding.rule, finding.severity) for finding in found]
 
 
 def finding(severity: Severity = "warning", *, line: int = 1, rule: str = "r", file: str = "a.py") -> Finding:
+    """Return a finding."""
     return Finding(file=file, line=line, severity=severity, category="c", message="m", rule=rule)
 
 
 def changed(path: str, *, additions: int = 50, status: str = "modified", binary: bool = False) -> ChangedFile:
+    """Return a changed file."""
     return ChangedFile(path, status, None, additions, 0, binary, "a" * 40, None)  # type: ignore[arg-type]
 
 
@@ -117,13 +120,42 @@ def test_a_secret_is_found_and_never_repeated(line: str, severity: Severity) -> 
 @pytest.mark.parametrize(
     "line",
     [
-        *('password = "changeme"', 'password = "your-password-here"', 'API_KEY = "<your key>"', 'token = "xxxxxxxxxxxxxxxx"'),
-        *('password = os.environ["PASSWORD"]', 'TOKEN_ENV = "GITHUB_TOKEN"', 'token = "${TOKEN}"', 'secret = "{{ secret }}"'),
-        *('password_prompt = "Enter the password: "', 'token = "=="', 'api_key = ""', 'token_url = "https://auth.example.com/t"'),
+        *(
+            'password = "changeme"',
+            'password = "your-password-here"',
+            'API_KEY = "<your key>"',
+            'token = "xxxxxxxxxxxxxxxx"',
+        ),
+        *(
+            'password = os.environ["PASSWORD"]',
+            'TOKEN_ENV = "GITHUB_TOKEN"',
+            'token = "${TOKEN}"',
+            'secret = "{{ secret }}"',
+        ),
+        *(
+            'password_prompt = "Enter the password: "',
+            'token = "=="',
+            'api_key = ""',
+            'token_url = "https://auth.example.com/t"',
+        ),
         *('secret = "vault:kv/data/app"', 'secret_path = "/run/secrets/db_key_1"', 'key = "AKIAIOSFODNN7EXAMPLE"'),
-        *('token = "test-token-1234"', 'access_token = "access_token"', 'password: "password"', "passwords = ['correct horse']"),
-        *('url = "postgres://user:password@localhost/db"', 'url = "postgres://user:${PW}@host/db"', "tokenizer = 'bert-base-uncased'"),
-        *('secret = "module.submodule"', 'api_key = "a" * 20', "token = 'aaaaaaaaaaaaaaaaaaaa'", 'x = "https://host/a:b@c"'),
+        *(
+            'token = "test-token-1234"',
+            'access_token = "access_token"',
+            'password: "password"',
+            "passwords = ['correct horse']",
+        ),
+        *(
+            'url = "postgres://user:password@localhost/db"',
+            'url = "postgres://user:${PW}@host/db"',
+            "tokenizer = 'bert-base-uncased'",
+        ),
+        *(
+            'secret = "module.submodule"',
+            'api_key = "a" * 20',
+            "token = 'aaaaaaaaaaaaaaaaaaaa'",
+            'x = "https://host/a:b@c"',
+        ),
     ],
 )
 def test_placeholders_references_and_words_are_no_secrets(line: str) -> None:
@@ -180,7 +212,9 @@ def test_a_syntax_error_counts_wherever_it_is() -> None:
     assert {(it.rule, it.severity) for it in found} == {("invalid-syntax", "error")}
 
 
-@pytest.mark.parametrize("path", ["-x.py", "--config=/etc/passwd.py", "a b.py", "node_modules/a.py", ".venv/a.py", "é.pyi"])
+@pytest.mark.parametrize(
+    "path", ["-x.py", "--config=/etc/passwd.py", "a b.py", "node_modules/a.py", ".venv/a.py", "é.pyi"]
+)
 def test_a_files_name_changes_nothing_of_how_ruff_runs(path: str) -> None:
     """A name is chosen by whoever commits: it is no option, and exempts from nothing."""
     assert [it.rule for it in run_ruff(path, b"x: int = undefined\n", None)] == ["F821"]

@@ -1,6 +1,5 @@
 """Reading commits with the real git, from repositories that mean no good."""
 
-import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ MakeRepo = Callable[..., GitRepo]
 
 
 def opened(repo: GitRepo) -> Repository:
+    """Return the reader of a repository."""
     return Repository(str(repo.path))
 
 
@@ -79,7 +79,7 @@ def test_only_added_and_altered_lines_count_as_changed(repo: GitRepo) -> None:
     reader = opened(repo)
     (file,) = reader.change(commit).files
 
-    assert reader.changed_lines(file) == {3, 10, 11}
+    assert reader.changed_lines(file) == frozenset({3, 10, 11})
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,17 @@ def test_only_added_and_altered_lines_count_as_changed(repo: GitRepo) -> None:
     [
         *("-x", "--upload-pack=touch pwned", "--output=pwned", "--", "--end-of-options", "HEAD -x", "HEAD\n", "\x00"),
         *("HEAD:a.py", ":/First", "HEAD^{/First}", "HEAD..HEAD", "HEAD^!", "HEAD^@", "^HEAD", "@{u}", "", "a" * 300),
-        *("nope", "0" * 40, "HEAD~99", "refs/../../etc/passwd", "../../etc/passwd", "/etc/passwd", "*", "$(id)", "`id`"),
+        *(
+            "nope",
+            "0" * 40,
+            "HEAD~99",
+            "refs/../../etc/passwd",
+            "../../etc/passwd",
+            "/etc/passwd",
+            "*",
+            "$(id)",
+            "`id`",
+        ),
     ],
 )
 def test_what_names_no_single_commit_is_refused(repo: GitRepo, revision: str) -> None:
@@ -186,7 +196,7 @@ def test_no_program_of_the_repository_is_started(repo: GitRepo, tmp_path: Path) 
     patch, _ = reader.patch(change, max_bytes=10_000)
 
     assert "+x = 2" in patch
-    assert reader.changed_lines(change.files[0]) == {1}
+    assert reader.changed_lines(change.files[0]) == frozenset({1})
     assert not marker.exists()
 
 
@@ -200,11 +210,11 @@ def test_a_missing_object_is_not_fetched_from_a_remote(repo: GitRepo, tmp_path: 
     repo.git("config", "core.repositoryFormatVersion", "1")
     repo.git("config", "protocol.ext.allow", "always")
     blob = repo.git("rev-parse", "HEAD:a.py")
-    os.remove(repo.path / ".git/objects" / blob[:2] / blob[2:])
+    (repo.path / ".git/objects" / blob[:2] / blob[2:]).unlink()
+    reader = opened(repo)
 
     with pytest.raises(RepositoryError):
-        reader = opened(repo)
-        reader.content(reader.change(commit).files[0].content_id or "", max_bytes=100)
+        _ = reader.change(commit)
 
     assert not marker.exists()
 
@@ -256,7 +266,7 @@ def test_without_git_the_message_says_so(repo: GitRepo, tmp_path: Path, monkeypa
 def test_links_and_submodules_have_no_content_to_analyse(repo: GitRepo) -> None:
     """A link's content is a path, a submodule's a commit of another repository."""
     commit = repo.commit("First", a_dot_py="x = 1\n")
-    os.symlink("/etc/passwd", repo.path / "link.py")
+    (repo.path / "link.py").symlink_to("/etc/passwd")
     repo.git("update-index", "--add", "--cacheinfo", f"160000,{commit},sub")
     repo.git("add", "link.py")
     repo.git("commit", "--quiet", "-m", "Second")

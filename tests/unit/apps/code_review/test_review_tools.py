@@ -11,7 +11,7 @@ from apps.code_review.mcp_servers import review
 from tests.unit.apps.conftest import CallTool, GitRepo
 
 Serve = Callable[..., CallTool]
-BAD = 'import subprocess\n\n\ndef f(x, y=[]):\n    try:\n        subprocess.run(x, shell=True)\n    except:\n        pass\n'
+BAD = "import subprocess\n\n\ndef f(x, y=[]):\n    try:\n        subprocess.run(x, shell=True)\n    except:\n        pass\n"
 
 
 def test_a_diff_names_its_files_and_masks_secrets(repo: GitRepo, serve: Serve) -> None:
@@ -43,7 +43,7 @@ def test_a_bad_revision_is_told_to_the_model(repo: GitRepo, serve: Serve, commit
     repo.commit("First")
     call = serve(review)
 
-    with pytest.raises(ToolError, match="^revision"):
+    with pytest.raises(ToolError, match=r"^revision"):
         call("fetch_diff", repo=str(repo.path), commit=commit)
 
 
@@ -72,7 +72,9 @@ def test_the_changed_files_are_analysed_at_that_commit(repo: GitRepo, serve: Ser
 def test_a_clean_tested_change_has_no_findings(repo: GitRepo, serve: Serve) -> None:
     """Approval must be possible."""
     repo.commit("First", src__a_dot_py=BAD)
-    commit = repo.commit("Second", src__a_dot_py=BAD + "\n\nZ = 1\n", tests__test_a_dot_py="def test_z():\n    assert 1\n")
+    commit = repo.commit(
+        "Second", src__a_dot_py=BAD + "\n\nZ = 1\n", tests__test_a_dot_py="def test_z():\n    assert 1\n"
+    )
     call = serve(review)
 
     result = call("analyse_files", repo=str(repo.path), commit=commit)
@@ -85,7 +87,11 @@ def test_odd_files_are_skipped_or_told_and_never_break_the_analysis(repo: GitRep
     """A commit may hold anything."""
     repo.write(b"caf\xe9.py", "def f(:\n")
     commit = repo.commit(
-        "Odd", blob_dot_bin=b"\x00" * 100, large_dot_txt="x" * 3_000_000, latin_dot_py=b"# caf\xe9\nx = 1\n", empty_dot_py=""
+        "Odd",
+        blob_dot_bin=b"\x00" * 100,
+        large_dot_txt="x" * 3_000_000,
+        latin_dot_py=b"# caf\xe9\nx = 1\n",
+        empty_dot_py="",
     )
     call = serve(review)
 
@@ -120,9 +126,7 @@ def test_a_huge_commit_stays_bounded(repo: GitRepo, serve: Serve) -> None:
     assert len(result["skipped"]) == 25
 
 
-def test_without_ruff_the_own_checks_still_run(
-    repo: GitRepo, serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_ruff_the_own_checks_still_run(repo: GitRepo, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """A missing program is told, not hidden, and takes nothing else down."""
     commit = repo.commit("Bad", src__a_dot_py=BAD, src__b_dot_py="def f(:\n")
 

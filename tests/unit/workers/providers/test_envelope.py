@@ -24,7 +24,7 @@ CASES = {
         FULL,
     ),
     "the whole text, fenced and over lines": (
-        '```json\n{\n "content": "Done.",\n "confidence": 0.9,\n "rationale": "seen twice",\n "signal": "SUCCESS"\n}\n```',
+        '```json\n{\n "content": "Done.",\n "confidence": 0.9,\n "rationale": "seen twice", "signal": "SUCCESS"\n}\n```',
         FULL,
     ),
     "response for content": ('{"response": "Done.", "confidence": 0.5}', Envelope(content="Done.", confidence=0.5)),
@@ -61,7 +61,10 @@ CASES = {
         FULL,
     ),
     "markdown, reason on the next line": ("# Response\nDone.\n# Confidence:\n0.9\nseen twice\n# Signal\nsuccess", FULL),
-    "markdown, other order and case": ("### SIGNAL\nsuccess\n### confidence\n0.9: seen twice\n### response\nDone.", FULL),
+    "markdown, other order and case": (
+        "### SIGNAL\nsuccess\n### confidence\n0.9: seen twice\n### response\nDone.",
+        FULL,
+    ),
     "markdown, percent": ("## Confidence\n90% - seen twice\n## Signal\nsuccess\n## Response\nDone.", FULL),
     "markdown, out of ten": ("Done.\n## Confidence\n9/10 - seen twice\n## Signal\nsuccess", FULL),
     "markdown, a word": ("Done.\n## Confidence\nHigh - seen twice\n## Signal\nsuccess", FULL),
@@ -96,7 +99,9 @@ def test_any_text_has_an_envelope(text: str) -> None:
     assert envelope.confidence is None or 0 <= envelope.confidence <= 1
 
 
-@pytest.mark.parametrize("text", ["#" * 200_000, "## Confidence" + " " * 200_000 + "x", "```\n" * 50_000, "{" * 200_000])
+@pytest.mark.parametrize(
+    "text", ["#" * 200_000, "## Confidence" + " " * 200_000 + "x", "```\n" * 50_000, "{" * 200_000]
+)
 def test_long_hostile_text_is_read_in_time(text: str) -> None:
     """The text comes from outside and is read on the loop."""
     began = time.process_time()

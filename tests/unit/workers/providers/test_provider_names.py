@@ -55,7 +55,11 @@ def test_call_ids_are_the_same_for_the_same_turn_and_differ_otherwise() -> None:
     first = make_call_id(request_with(), 0)
 
     assert make_call_id(request_with(), 0) == first
-    others = {make_call_id(request_with(), 1), make_call_id(request_with(turn=1), 0), make_call_id(request_with("x"), 0)}
+    others = {
+        make_call_id(request_with(), 1),
+        make_call_id(request_with(turn=1), 0),
+        make_call_id(request_with("x"), 0),
+    }
     assert len({first, *others}) == 4
 
 

@@ -106,6 +106,9 @@ def test_another_package_adds_a_provider_and_cannot_take_a_name_over(monkeypatch
         (spec_of("openai_compat", base_url="http://h:99999"), {}, "not a URL"),
         (spec_of("openai_compat", base_url=f"http://u:{SECRET}@h/v1"), {}, "credentials"),
         (spec_of("openai_compat", base_url="http://h/v1?x=1"), {}, "credentials"),
+        (spec_of("openai_compat", base_url="http://h", headers={"x-team": "a\nb"}), {}, "not a header"),
+        (spec_of("anthropic", base_url="http://h", headers={"x team": "ab"}), {}, "not a header"),
+        (spec_of("anthropic", base_url="http://h", headers={"x-team": "\u00e4"}), {}, "not a header"),
         (spec_of("rules", transcript="t"), {}, "unknown option of rules"),
         (spec_of("scripted"), {}, "model.options.transcript"),
         (spec_of("rules", record="x.jsonl"), {}, "not below the app's folder"),
@@ -132,7 +135,7 @@ def test_a_key_shows_nowhere() -> None:
 
 def test_every_secret_that_options_name_is_known_for_redaction() -> None:
     """A recording cuts out what the options hold, name, or imply."""
-    options = {"api_key_env": "K", "api_key": "direct", "headers": {"x-token": "t" * 16, "x-flag": "1"}}
+    options: dict[str, Any] = {"api_key_env": "K", "api_key": "direct", "headers": {"x-token": "t" * 16, "x-flag": "1"}}
 
     found = secrets_of(options, {"K": "named\n", "ANTHROPIC_API_KEY": "implied"})
     assert set(found) == {"direct", "named", "implied", "t" * 16}

@@ -88,10 +88,12 @@ def test_anthropic_without_tools_tells_of_earlier_calls_as_text() -> None:
 
 def test_anthropic_gets_a_first_turn_and_no_empty_ones() -> None:
     """A skill that is entered by a route may begin with nothing said by a person."""
-    context = (Message(role="system", content="Also."), Message(role="assistant", content="So far."), Message(role="user"))
-    body = anthropic.to_body(
-        REQUEST.model_copy(update={"messages": context}), model="m", options=HttpOptions()
+    context = (
+        Message(role="system", content="Also."),
+        Message(role="assistant", content="So far."),
+        Message(role="user"),
     )
+    body = anthropic.to_body(REQUEST.model_copy(update={"messages": context}), model="m", options=HttpOptions())
 
     assert body["system"] == "You work.\n\nAlso."
     assert body["messages"] == [
@@ -192,7 +194,12 @@ def test_an_anthropic_answer_is_read_whole() -> None:
             {"type": "tool_use", "id": "toolu_1", "name": "disk__read", "input": {"path": "a"}},
         ],
         "stop_reason": "tool_use",
-        "usage": {"input_tokens": 1, "output_tokens": 2, "cache_read_input_tokens": 30, "cache_creation_input_tokens": None},
+        "usage": {
+            "input_tokens": 1,
+            "output_tokens": 2,
+            "cache_read_input_tokens": 30,
+            "cache_creation_input_tokens": None,
+        },
     }
 
     response = anthropic.from_answer(answer, REQUEST)
@@ -203,7 +210,12 @@ def test_an_anthropic_answer_is_read_whole() -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [{}, {"content": "x"}, {"content": [{"type": "tool_use", "input": {}}]}, {"content": [{"type": "tool_use", "name": "a", "input": []}]}],
+    [
+        {},
+        {"content": "x"},
+        {"content": [{"type": "tool_use", "input": {}}]},
+        {"content": [{"type": "tool_use", "name": "a", "input": []}]},
+    ],
 )
 def test_a_malformed_anthropic_answer_is_a_value_error(answer: dict[str, Any]) -> None:
     """The provider turns it into a transient error: the next answer may be whole."""

@@ -131,7 +131,9 @@ def test_the_same_request_gets_the_same_response() -> None:
 
     first, again = (decide(provider_of(rule), request_of(user("go"))) for _ in range(2))
     assert first == again
-    assert decide(provider_of(rule), request_of(user("go"), turn=1)).tool_calls[0].call_id != first.tool_calls[0].call_id
+    assert (
+        decide(provider_of(rule), request_of(user("go"), turn=1)).tool_calls[0].call_id != first.tool_calls[0].call_id
+    )
 
 
 def test_a_condition_over_a_missing_result_does_not_hold() -> None:
@@ -192,9 +194,7 @@ def test_confidence_rationale_and_signal_may_be_computed() -> None:
     }
 
     response = decide(provider_of(rule), request_of(user("hi"), state={"xs": [{"ok": True}, {"ok": False}]}))
-    assert response == ModelResponse(
-        content="hi", confidence=0.6, rationale="seen 2", signal="success", model="rules"
-    )
+    assert response == ModelResponse(content="hi", confidence=0.6, rationale="seen 2", signal="success", model="rules")
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_a_skill_without_rules_is_refused() -> None:
 
 def test_everything_that_cannot_work_is_refused_at_boot_at_once() -> None:
     """An app's author mends one list of problems, before any session runs."""
-    rules = [
+    rules: list[dict[str, Any]] = [
         {"when": "trun == 0", "say": "x"},
         {"when": "state.x", "say": "=resluts", "confidence": "1 +"},
         {"call": [{"tool": "read", "args": {"a": ["=item"]}, "when": "index > 0"}]},
@@ -234,7 +234,9 @@ def test_everything_that_cannot_work_is_refused_at_boot_at_once() -> None:
     ]
     spec = spec_of(*rules)
     spec = spec.model_copy(
-        update={"model": spec.model.model_copy(update={"rules": {**spec.model.rules, "wrok": spec.model.rules["work"][:0]}})}
+        update={
+            "model": spec.model.model_copy(update={"rules": {**spec.model.rules, "wrok": spec.model.rules["work"][:0]}})
+        }
     )
 
     with pytest.raises(ConfigError) as caught:

@@ -81,8 +81,8 @@ def question() -> InputRequiredResult:
 @app.tool
 async def elicit(ctx: Context) -> str:
     """Ask in the middle of the call, as old servers do."""
-    answer = await ctx.elicit("Really?", response_type=None)
-    return answer.action
+    answer = await ctx.elicit("Really?", str)
+    return str(answer.action)
 
 
 def main() -> None:

@@ -7,13 +7,15 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
+from fastmcp import Client, Context, FastMCP
 from pydantic import JsonValue
 
 from orchestrator.contracts.app import McpServer
 from orchestrator.contracts.errors import ToolError, ToolNeedsInput, ToolTimeout, ToolUnavailable
+from workers.tools.connection import decline
 from workers.tools.remote import RemoteServer
 
 PEER = Path(__file__).with_name("peer_server.py")
@@ -256,6 +258,21 @@ def test_an_http_error_is_an_outage_and_says_whether_the_call_may_have_arrived(
     assert f"HTTP {status}" in str(refused)
     assert "swordfish" not in str(refused)
     assert refused.is_sent is is_sent
+
+
+def test_an_old_server_that_asks_in_the_middle_of_a_call_is_declined() -> None:
+    """Before 2026 a server asked while the call waited; nobody is there to answer, so the answer is no."""
+    app: FastMCP[Any] = FastMCP("old")
+
+    @app.tool
+    async def ask(ctx: Context) -> str:
+        return str((await ctx.elicit("Really?", str)).action)
+
+    async def run() -> object:
+        async with Client(app, mode="legacy", elicitation_handler=decline) as client:
+            return (await client.call_tool("ask", {})).data
+
+    assert asyncio.run(run()) == "decline"
 
 
 def test_a_server_that_accepts_and_is_silent_is_given_up() -> None:

@@ -5,6 +5,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from fastmcp import FastMCP
 
 from orchestrator.contracts.app import AppSpec, McpServer
 from orchestrator.contracts.errors import ConfigError, ToolError, ToolUnavailable
@@ -31,7 +32,7 @@ def module_with(register: object) -> ModuleType:
     return module
 
 
-def echoing(mcp_app: Any, cfg: dict[str, Any]) -> None:
+def echoing(mcp_app: FastMCP[Any], cfg: dict[str, Any]) -> None:
     """Register two tools, one of which tells what `register` was told."""
 
     @mcp_app.tool

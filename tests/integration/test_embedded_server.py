@@ -1,0 +1,403 @@
+"""Tests of the embedded server: real binaries, real processes, real deaths."""
+
+import os
+import select
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import redis
+from kombu.connection import Connection
+
+from orchestrator import embedded, embedded_binary
+from orchestrator.contracts.errors import ConfigError, StoreUnreachable
+from orchestrator.embedded import RunningServer
+from orchestrator.embedded_binary import bundled_path
+
+pytestmark = pytest.mark.skipif(bundled_path() is None, reason="no server is bundled for this platform")
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def state_dir(tmp_path: Path) -> Iterator[Path]:
+    """Lend a state folder, and end whatever runs on it afterwards."""
+    folder = tmp_path / "state"
+    yield folder
+    for made in tmp_path.glob("**/.baton-server-1"):
+        embedded.stop(made.parent)
+
+
+def client(server: RunningServer) -> redis.Redis:
+    """Connect as the store does."""
+    return redis.Redis.from_url(server.url, decode_responses=True)
+
+
+def wait_dead(pid: int, seconds: float = 20) -> None:
+    """Return once a process has ended, or fail."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        ended, _, _ = select.select([descriptor], [], [], seconds)
+    finally:
+        os.close(descriptor)
+    assert ended, f"process {pid} lives on"
+
+
+def kill(pid: int) -> None:
+    """Kill a process and wait until it is gone."""
+    os.kill(pid, signal.SIGKILL)
+    wait_dead(pid)
+
+
+def run_python(code: str, *args: str, **environment: str) -> subprocess.Popen[str]:
+    """Run Python code in a process and a session of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *args],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        start_new_session=True,
+    )
+
+
+def test_a_second_start_finds_the_first_ones_server(state_dir: Path) -> None:
+    """Every command of one machine meets on the same server."""
+    first = embedded.start(state_dir)
+
+    second = embedded.start(state_dir)
+
+    assert first.is_new
+    assert not second.is_new
+    assert (second.pid, second.url) == (first.pid, first.url)
+
+
+def test_many_starters_at_once_start_one_server(state_dir: Path) -> None:
+    """Two servers on the same data would destroy it."""
+    code = "import sys, pathlib; from orchestrator import embedded; s = embedded.start(pathlib.Path(sys.argv[1])); print(s.pid, s.is_new)"
+    starters = [run_python(code, str(state_dir)) for _ in range(4)]
+
+    said = [starter.communicate(timeout=60)[0].split() for starter in starters]
+
+    assert len({pid for pid, _ in said}) == 1
+    assert sorted(is_new for _, is_new in said) == ["False", "False", "False", "True"]
+
+
+def test_the_server_is_closed_to_others_and_never_evicts(state_dir: Path) -> None:
+    """What is acknowledged is kept, and nobody else on the machine can reach it."""
+    server = embedded.start(state_dir)
+
+    settings = client(server).config_get("*")
+
+    wanted = {"port": "0", "appendonly": "yes", "appendfsync": "everysec", "maxmemory-policy": "noeviction", "save": ""}
+    assert {name: settings[name] for name in wanted} == wanted
+    assert stat.S_IMODE(state_dir.stat().st_mode) == 0o700
+    assert stat.S_IMODE(server.socket.stat().st_mode) == 0o700
+
+
+def test_a_folder_that_others_could_read_is_closed(state_dir: Path) -> None:
+    """A folder made by hand is rarely made private."""
+    state_dir.mkdir(mode=0o755)
+
+    embedded.start(state_dir)
+
+    assert stat.S_IMODE(state_dir.stat().st_mode) == 0o700
+
+
+def test_a_killed_server_comes_back_with_its_data(state_dir: Path) -> None:
+    """A session that was acknowledged survives the death of the server."""
+    server = embedded.start(state_dir)
+    first = client(server)
+    for number in range(500):
+        first.set(f"key:{number}", number)
+    first.xadd("journal", {"a": 1})
+    kill(server.pid)
+    assert embedded.status(state_dir).state == "stopped"
+
+    again = embedded.start(state_dir)
+
+    assert again.is_new
+    assert again.pid != server.pid
+    assert client(again).dbsize() == 501
+    assert client(again).get("key:499") == "499"
+
+
+def test_stop_ends_the_server_and_keeps_its_data(state_dir: Path) -> None:
+    """The next `up` goes on where the last one ended."""
+    server = embedded.start(state_dir)
+    client(server).set("kept", "yes")
+
+    assert embedded.stop(state_dir)
+
+    assert not embedded.stop(state_dir)
+    assert embedded.status(state_dir).state == "stopped"
+    assert client(embedded.start(state_dir)).get("kept") == "yes"
+
+
+def test_stop_of_a_folder_that_never_was_does_nothing(tmp_path: Path) -> None:
+    """`down` after `down` is no error, and makes no folder."""
+    assert not embedded.stop(tmp_path / "none")
+    assert embedded.status(tmp_path / "none").state == "stopped"
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_server_is_out_of_reach_of_ctrl_c(state_dir: Path) -> None:
+    """A terminal signals its whole process group; workers need the server to the end of their drain."""
+    server = embedded.start(state_dir)
+
+    assert os.getsid(server.pid) != os.getsid(0)
+    assert os.getpgid(server.pid) != os.getpgid(0)
+
+
+def test_the_server_sees_nothing_of_our_environment(state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process shows its environment to its user; keys of model services do not belong there."""
+    monkeypatch.setenv("SOME_API_KEY", "swordfish")
+
+    server = embedded.start(state_dir)
+
+    assert b"swordfish" not in Path(f"/proc/{server.pid}/environ").read_bytes()
+
+
+def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
+    """A mistyped path must not fill somebody's home with a database."""
+    (tmp_path / "thesis.txt").write_text("text")
+
+    with pytest.raises(ConfigError, match="holds files of something else"):
+        embedded.start(tmp_path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_folder_of_another_version_is_refused(state_dir: Path) -> None:
+    """Data of a later layout must not be opened by an earlier one."""
+    state_dir.mkdir()
+    (state_dir / ".baton-server-9").touch()
+
+    with pytest.raises(ConfigError, match="another version"):
+        embedded.start(state_dir)
+
+
+def test_a_path_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    """The message says so, instead of a stack."""
+    (tmp_path / "file").touch()
+
+    with pytest.raises(ConfigError, match="not a folder"):
+        embedded.start(tmp_path / "file")
+    with pytest.raises(ConfigError, match="not a folder"):
+        embedded.start(tmp_path / "file" / "below")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_folder_of_another_user_is_refused(state_dir: Path) -> None:
+    """Whoever owns the folder could read the data and replace the socket."""
+    state_dir.mkdir()
+    os.chown(state_dir, 12345, 12345)
+
+    with pytest.raises(ConfigError, match="belongs to user 12345"):
+        embedded.start(state_dir)
+
+
+@pytest.mark.parametrize("name", ["a b%20c?#'", "x" * 120, "é" * 50], ids=["odd", "long", "wide"])
+def test_any_path_works_for_the_store_and_the_broker(tmp_path: Path, state_dir: Path, name: str) -> None:
+    """A checkout lies where its owner put it: with spaces, or too deep for a socket."""
+    server = embedded.start(tmp_path / name / "state")
+
+    client(server).set("in store", 1)
+    with Connection(server.broker_url) as broker:  # type: ignore[no-untyped-call]
+        queue = broker.SimpleQueue("some")
+        queue.put("a message")
+        client(server).flushdb()
+        assert queue.get(timeout=10).payload == "a message"
+        queue.close()
+
+    assert client(server).dbsize() == 0
+    assert stat.S_IMODE(server.socket.parent.stat().st_mode) == 0o700
+
+
+def test_a_server_that_refuses_its_data_says_why(state_dir: Path) -> None:
+    """The operator reads the server's own words."""
+    server = embedded.start(state_dir)
+    client(server).set("a", "b")
+    embedded.stop(state_dir)
+    [manifest] = state_dir.glob("data/appendonlydir/*.manifest")
+    manifest.write_text("nonsense\n")
+
+    with pytest.raises(ConfigError, match="manifest"):
+        embedded.start(state_dir)
+    manifest.unlink()
+
+
+def test_a_silent_server_is_told_from_a_dead_one_and_can_be_ended(
+    state_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stopped process holds its data; a second server beside it would destroy it."""
+    server = embedded.start(state_dir)
+    os.kill(server.pid, signal.SIGSTOP)
+    monkeypatch.setattr(embedded, "START_SECONDS", 0.2)
+    monkeypatch.setattr(embedded, "STOP_SECONDS", 0.2)
+
+    assert embedded.status(state_dir).state == "silent"
+    with pytest.raises(StoreUnreachable, match="lives and does not answer"):
+        embedded.start(state_dir)
+    assert embedded.stop(state_dir)
+    assert embedded.status(state_dir).state == "stopped"
+
+
+def fail_on(lent: list[RunningServer]) -> None:
+    """Use a temporary server, and fail."""
+    with embedded.temporary() as server:
+        lent.append(server)
+        assert client(server).ping()
+        raise ZeroDivisionError
+
+
+def test_a_temporary_server_leaves_nothing() -> None:
+    """A demo and a test run clean up, also when what they did failed."""
+    lent: list[RunningServer] = []
+
+    with pytest.raises(ZeroDivisionError):
+        fail_on(lent)
+
+    [server] = lent
+    wait_dead(server.pid)
+    assert not server.state_dir.exists()
+    assert not server.socket.exists()
+
+
+OWNER = """
+import os, sys
+from orchestrator import embedded
+with embedded.temporary() as server:
+    if sys.argv[1] == "forks" and os.fork() == 0:
+        print("child", os.getpid(), flush=True)
+        sys.stdin.read()
+        os._exit(0)
+    print("server", server.pid, server.state_dir, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("how", ["alone", "forks"])
+def test_a_temporary_server_dies_with_its_owner(how: str) -> None:
+    """A demo that is killed leaves no server behind, even if a child of it lives on with all its descriptors."""
+    owner = run_python(OWNER, how)
+    assert owner.stdout is not None
+    said = dict(line.split(maxsplit=1) for line in (owner.stdout.readline() for _ in range(1 + (how == "forks"))))
+    pid, state_dir = said["server"].split()
+    watches = [child for child in psutil.Process(owner.pid).children() if "embedded_watch" in " ".join(child.cmdline())]
+
+    kill(owner.pid)
+
+    wait_dead(int(pid))
+    for watch in watches:
+        wait_dead(watch.pid)
+    assert len(watches) == 1
+    assert not Path(state_dir).exists()
+    owner.communicate()
+
+
+def test_the_bundled_server_comes_first() -> None:
+    """It behaves the same on every machine, whatever is installed there."""
+    found = embedded.find_server()
+
+    assert found.origin == "bundled"
+    assert tuple(map(int, found.version.split("."))) >= (9, 1, 2)
+
+
+def script(folder: Path, name: str, text: str) -> None:
+    """Put an executable on a PATH of our own."""
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(text)
+    (folder / name).chmod(0o755)
+
+
+@pytest.fixture
+def path_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Take the bundled server away and lend an empty PATH."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setattr(embedded_binary, "bundled_path", lambda: None)
+    monkeypatch.setenv("PATH", str(folder))
+    return folder
+
+
+def test_a_server_on_path_serves_where_none_is_bundled(path_only: Path, state_dir: Path) -> None:
+    """On other platforms the distribution's own server is used."""
+    installed = shutil.which("redis-server", path="/usr/bin:/usr/local/bin") or bundled_path()
+    assert installed is not None
+    (path_only / "redis-server").symlink_to(installed)
+
+    found = embedded.find_server()
+
+    assert found.origin == "path"
+    assert client(embedded.start(state_dir)).ping()
+
+
+def test_an_old_server_is_passed_over_for_a_newer_one(path_only: Path) -> None:
+    """Its scripts would fail later and less clearly."""
+    script(path_only, "valkey-server", "#!/bin/sh\necho 'Redis server v=6.2.14 sha=0:0'")
+    script(path_only, "redis-server", "#!/bin/sh\necho 'Redis server v=7.0.15 sha=0:0'")
+
+    assert embedded.find_server().version == "7.0.15"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (None, "neither valkey-server nor redis-server is on PATH"),
+        ("#!/bin/sh\necho 'Redis server v=6.2.14 sha=0:0'", "is version 6.2.14, too old"),
+        ("\x7fELF nonsense", "is for another architecture"),
+        ("#!/nonexistent/loader\n", "needs a C library"),
+        ("#!/bin/sh\necho 'GLIBC_2.99 not found' >&2; exit 1", "fails: GLIBC_2.99 not found"),
+    ],
+)
+def test_without_any_server_one_message_names_the_ways_out(path_only: Path, text: str | None, problem: str) -> None:
+    """What is wrong here, and what to do about it."""
+    if text is not None:
+        script(path_only, "valkey-server", text)
+
+    with pytest.raises(ConfigError, match="none is bundled for") as refused:
+        embedded.find_server()
+    assert problem in str(refused.value)
+    assert "BATON_REDIS_URL" in str(refused.value)
+
+
+def test_a_configured_store_starts_no_server(state_dir: Path) -> None:
+    """An operator's own server is the only one then."""
+    address = embedded.find_store("redis://host:6380/4", "", state_dir=state_dir)
+
+    assert (address.url, address.broker_url, address.server) == ("redis://host:6380/4", "redis://host:6380/5", None)
+    assert not state_dir.exists()
+
+
+def test_without_a_configured_store_the_embedded_one_serves(state_dir: Path) -> None:
+    """Nothing needs to be set up."""
+    address = embedded.find_store("", "", state_dir=state_dir)
+
+    assert address.server is not None
+    assert address.url == address.server.url
+    assert address.broker_url == address.server.broker_url
+
+
+@pytest.mark.parametrize("url", ["redis+cluster://a:1", "redis+sentinel://a:1/name", "redis://host/name"])
+def test_a_broker_that_cannot_be_guessed_is_asked_for(url: str) -> None:
+    """A wrong guess would mix the broker's keys with the store's."""
+    with pytest.raises(ConfigError, match="set BATON_BROKER_URL"):
+        embedded.broker_beside(url)
+
+
+def test_the_fixtures_lend_an_empty_server(store_url: str, broker_url: str) -> None:
+    """A test finds nothing of the test before it."""
+    store = redis.Redis.from_url(store_url)
+
+    assert store.dbsize() == 0
+    assert broker_url.startswith("redis+socket://")
