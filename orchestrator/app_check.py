@@ -44,6 +44,10 @@ class Check:
         """Say whether these top-level sections were read as they were written."""
         return not any(broken[0] in sections for broken in self.document.broken if broken)
 
+    def is_whole(self, path: Where) -> bool:
+        """Say whether everything at and below a path was read as it was written."""
+        return not any(broken[: len(path)] == path for broken in self.document.broken)
+
     def is_among(self, path: Where, word: str, known: Collection[str], what: str, *, key: bool = False) -> None:
         """Note a problem if `word` is not among the known ones."""
         if word not in known:

@@ -59,7 +59,13 @@ class Scheduler:
     """One scheduler process's work, on one event loop."""
 
     def __init__(
-        self, name: str, store: Store, client: Client, wakeups: Wakeups, settings: Settings, specs: Mapping[str, AppSpec]
+        self,
+        name: str,
+        store: Store,
+        client: Client,
+        wakeups: Wakeups,
+        settings: Settings,
+        specs: Mapping[str, AppSpec],
     ) -> None:
         self._name = name
         self._store = store
@@ -117,12 +123,12 @@ class Scheduler:
             wire = Wire(self._store.url)
             try:
                 await wire.subscribe(BELL, lambda _: self._rung.set())
-                while wire.connected:
-                    await asyncio.sleep(LOOK_SECONDS)
-            except StoreUnreachable:
-                await asyncio.sleep(LOOK_SECONDS)
+                await wire.wait_lost()
+            except StoreUnreachable as error:
+                log.debug("scheduler: no bell: %s", error)
             finally:
                 await wire.aclose()
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def round(self) -> Round:
         """Do one round."""
@@ -159,7 +165,13 @@ class Scheduler:
 
     async def _dispatch(self, in_line: Sequence[InLine], ticks: Sequence[Tick]) -> list[str]:
         scheduler, queues = self._settings.scheduler, self._settings.queues
-        room = 2 * self._slots - sum(tick.sent for tick in ticks)
+        # What is under way, and what lies in the broker: the second also counts wake-ups that nobody
+        # took before their mark ran out, so that a fleet that is down does not fill the broker.
+        loop = asyncio.get_running_loop()
+        lying = [
+            await loop.run_in_executor(None, self._wakeups.backlog, queue) for queue in (queues.steps, queues.finalize)
+        ]
+        room = 2 * self._slots - max(sum(tick.sent for tick in ticks), sum(lying))
         if room <= 0:
             return []
         busy = await self._busy(ticks)

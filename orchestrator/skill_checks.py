@@ -250,7 +250,7 @@ def check_call(check: Check, at: Where, call: PolicyCall, skill: Skill | None) -
     names = POLICY_NAMES | ITEM_NAMES if call.for_each is not None else POLICY_NAMES
     check.compiles((*at, "when"), call.when, names)
     check.values_compile((*at, "args"), dict(call.args), names)
-    if isinstance(skill, Responsive):
+    if isinstance(skill, Responsive) and check.is_whole(("skills", skill.name)):
         server, tool = normalise_tool(call.tool)
         for declared, tools in skill.tools.items():
             if server in (None, declared) and (tool in tools or "*" in tools):

@@ -35,6 +35,10 @@ def make_celery(settings: Settings, broker_url: str) -> Celery:
         worker_send_task_events=False,
         broker_connection_retry_on_startup=True,
         broker_transport_options=dict(queues.transport_options),
-        task_routes={STEP: {"queue": queues.steps}, FINALIZE: {"queue": queues.finalize}, PLUGIN: {"queue": queues.plugins}},
+        task_routes={
+            STEP: {"queue": queues.steps},
+            FINALIZE: {"queue": queues.finalize},
+            PLUGIN: {"queue": queues.plugins},
+        },
     )
     return app

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from orchestrator.app_code import load_function, load_module
-from orchestrator.app_state import StateInvalid, check_state
+from orchestrator.app_state import check_state
 from orchestrator.client import Client
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.base import JsonObject
-from orchestrator.contracts.errors import ToolError
+from orchestrator.contracts.errors import StateInvalid, ToolError
 from orchestrator.installed import load_installed_apps
 from orchestrator.scheduler import Scheduler
 from orchestrator.settings import Settings

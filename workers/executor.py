@@ -182,12 +182,21 @@ class Executor:
         if cursor.stage == "end":
             return finish(record, "wait", outcome="cancelled" if cursor.stop == "cancelled" else "succeeded")
         wait = record.wait
-        if wait is not None and not (wait.kind == "child" and wait.deadline_at is not None and wait.deadline_at <= world.now()):
+        if wait is not None and not (
+            wait.kind == "child" and wait.deadline_at is not None and wait.deadline_at <= world.now()
+        ):
             return Change(record=record, step="wait", directive="waiting", outcome="suspended")
         if cursor.serial >= spec.max_steps:
             reason = f"{cursor.serial} steps; the app allows {spec.max_steps}"
-            return Change(record=record, step="wait", directive="dead", outcome="failed", reason="step_limit", detail=reason)
-        if cursor.stop == "escalated" and cursor.stage == "tools" and not cursor.calls and spec.escalate_action_tool_name is None:
+            return Change(
+                record=record, step="wait", directive="dead", outcome="failed", reason="step_limit", detail=reason
+            )
+        if (
+            cursor.stop == "escalated"
+            and cursor.stage == "tools"
+            and not cursor.calls
+            and spec.escalate_action_tool_name is None
+        ):
             return finish(record, "wait")
         return None
 
@@ -208,7 +217,9 @@ class Executor:
         except Exception as error:  # the edge of the app's own code: recorded in the journal, retried or buried
             if log.isEnabledFor(logging.DEBUG):
                 log.debug("step failed", exc_info=error)
-            return settle_failure(app.spec, record, error, world.now(), self._host, trace=traceback.format_exc(limit=-6))
+            return settle_failure(
+                app.spec, record, error, world.now(), self._host, trace=traceback.format_exc(limit=-6)
+            )
         finally:
             mine.performing = None
 

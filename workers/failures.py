@@ -29,10 +29,18 @@ def settle_failure(spec: AppSpec, record: Record, error: Exception, now: int, ho
     text = str(error)[:MOST_DETAIL_CHARS]
     failure: JsonObject = {"error": type(error).__name__, "message": text, "kind": kind, "decision": decision.reason}
     if not decision.retry:
-        detail = text if isinstance(error, BatonError) else f"{type(error).__name__}: {text}\n{trace}"[:MOST_DETAIL_CHARS]
+        detail = (
+            text if isinstance(error, BatonError) else f"{type(error).__name__}: {text}\n{trace}"[:MOST_DETAIL_CHARS]
+        )
         log.error("session %s: step failed for good (%s): %s", record.session_id, decision.reason, text)
         return Change(
-            record=record, step="wait", directive="dead", outcome="failed", reason=decision.reason, detail=detail, data=failure
+            record=record,
+            step="wait",
+            directive="dead",
+            outcome="failed",
+            reason=decision.reason,
+            detail=detail,
+            data=failure,
         )
     retry = host.settings.retry
     delay = compute_delay(
@@ -53,13 +61,17 @@ def settle_failure(spec: AppSpec, record: Record, error: Exception, now: int, ho
         prompt=text[:500],
         reason=type(error).__name__,
     )
-    after = record.model_copy(update={"cursor": cursor.model_copy(update={"failures": cursor.failures + 1}), "wait": wait})
+    after = record.model_copy(
+        update={"cursor": cursor.model_copy(update={"failures": cursor.failures + 1}), "wait": wait}
+    )
     return Change(record=after, step="wait", directive="waiting", outcome="snoozed", data=failure)
 
 
 async def bury(host: Host, session_id: str, fence: int, rev: int, reason: str, detail: str) -> None:
     """Make a session that we hold a dead letter without another word about its state."""
-    entry = Entry(kind="step", actor=host.name, outcome="failed", fence=fence, data={"reason": reason, "detail": detail[:1000]})
+    entry = Entry(
+        kind="step", actor=host.name, outcome="failed", fence=fence, data={"reason": reason, "detail": detail[:1000]}
+    )
     commit = Commit(
         directive="dead",
         fields={},

@@ -35,9 +35,7 @@ class Host:
         self.client = client
         self.apps = apps
         self.wake_later = wake_later
-        self.leases = Leases(
-            store, lease_seconds=settings.lease.seconds, max_attempts=settings.lease.max_attempts
-        )
+        self.leases = Leases(store, lease_seconds=settings.lease.seconds, max_attempts=settings.lease.max_attempts)
         self.contexts = ContextCache()
         self.catalogues = Catalogues(store)
         self.digests = tuple(app.digest for app in apps.values())

@@ -94,9 +94,7 @@ class WorkerProcess:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         host = await build_host(self._settings, self.name, self._urls, self._sender.wake_later)
-        self._executor = Executor(
-            host, is_contended=self.lanes.is_contended, is_draining=lambda: self.lanes.draining
-        )
+        self._executor = Executor(host, is_contended=self.lanes.is_contended, is_draining=lambda: self.lanes.draining)
         self.lanes.start(self._loop)
         heartbeat = Heartbeat(host, self._executor, self.lanes, queues=self._queues)
         await host.client.fleet.beat(heartbeat.describe())

@@ -17,6 +17,8 @@ from .analysis.text import find_conflict_markers
 from .repository import Change, ChangedFile, Repository
 
 _PYTHON: Final = (".py", ".pyi")
+#: git's own rule: a file with a zero byte among its first is binary.
+_SNIFFED_BYTES: Final = 8_000
 _MAX_SKIPS_TOLD: Final = 50
 _MAX_NOTES: Final = 20
 
@@ -75,13 +77,14 @@ def analyse_change(repository: Repository, change: Change, limits: Limits) -> An
 def _analyse_file(
     repository: Repository, file: ChangedFile, sizes: dict[str, int], limits: Limits, analysis: Analysis
 ) -> list[Finding]:
-    if file.binary:
-        analysis.skip(file.path, "binary")
-        return []
     if file.content_id is None or sizes.get(file.content_id, 0) > limits.max_file_bytes:
         analysis.skip(file.path, f"over {limits.max_file_bytes} bytes")
         return []
     content = repository.content(file.content_id, max_bytes=limits.max_file_bytes)
+    if content is not None and b"\0" in content[:_SNIFFED_BYTES] and not file.path.endswith(_PYTHON):
+        # Judged by the content: attributes of the repository may call anything binary.
+        analysis.skip(file.path, "binary")
+        return []
     changed = repository.changed_lines(file)
     analysis.analysed += 1
     if content is None or changed == frozenset():  # only renamed, or lines only removed

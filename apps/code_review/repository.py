@@ -120,6 +120,7 @@ class Repository:
         self._refuse_outside(self.path, path)
         if not Path(self.path).is_dir():
             raise RepositoryError(f"repository {path}: no such folder; give the folder of a git repository")
+        self._folder = self.path
         found = self._git("rev-parse", "--absolute-git-dir", "--git-common-dir", check=False)
         lines = found.stdout.decode("utf-8", "surrogateescape").splitlines()
         if found.returncode != 0 or len(lines) != 2:
@@ -129,6 +130,9 @@ class Repository:
         for line in lines:  # a `.git` file or link may point anywhere
             self._refuse_outside(os.path.realpath(Path(self.path) / line), path)
         self._refuse_borrowed_objects(Path(self.path) / lines[1], path)
+        # From here on git runs inside its own folder. In a work tree it would read files and attributes from
+        # there: a file in place of the commit's content, or a `.gitattributes` that calls source code binary.
+        self._folder = os.path.realpath(lines[0])
 
     def resolve(self, revision: str) -> str:
         """Return the full id of the commit that a revision names; raise RepositoryError."""
@@ -193,7 +197,7 @@ class Repository:
         if file.content_id is None or file.old_content_id is None:
             return None
         ids = (_object_id(file.old_content_id), _object_id(file.content_id))
-        found = self._git("diff", "-U0", "--no-renames", *_DIFF, *ids, "--")
+        found = self._git("diff", "-U0", "--text", "--no-renames", *_DIFF, *ids, "--")
         lines: set[int] = set()
         for start, count in _HUNK.findall(found.stdout):
             lines.update(range(int(start), int(start) + int(count or b"1")))
@@ -212,13 +216,14 @@ class Repository:
         return self._git("diff-tree", *options, *form, start, commit, "--", max_bytes=max_bytes)
 
     def _git(self, *args: str, stdin: bytes = b"", max_bytes: int = _LIST_BYTES, check: bool = True) -> Finished:
-        settings = [part for setting in (*_CONFIG, f"safe.directory={self.path}") for part in ("-c", setting)]
+        trusted = (f"safe.directory={folder}" for folder in dict.fromkeys((self.path, self._folder)))
+        settings = [part for setting in (*_CONFIG, *trusted) for part in ("-c", setting)]
         argv = ("git", "--no-pager", "--literal-pathspecs", "--no-replace-objects", *settings, *args)
         try:
             done = run_bounded(
                 argv,
-                cwd=self.path,
-                env=_environment(self.path),
+                cwd=self._folder,
+                env=_environment(self._folder),
                 stdin=stdin,
                 timeout_seconds=_COMMAND_SECONDS,
                 max_bytes=max_bytes,

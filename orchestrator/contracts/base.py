@@ -44,4 +44,5 @@ def dump_json(value: object) -> str:
 
 def load_json(text: str | bytes) -> JsonValue:
     """Read JSON; NaN and infinities are refused as they are by every other reader of our data."""
-    return from_json(text, allow_inf_nan=False)
+    value: JsonValue = from_json(text, allow_inf_nan=False)
+    return value

@@ -71,5 +71,9 @@ def _with(change: Change, parts: dict[str, object]) -> Change:
     names = ("messages", "calls", "intents", "cleared", "data")
     values = {name: parts.get(name, getattr(change, name)) for name in names}
     return Change(
-        record=change.record, step=change.step, directive=change.directive, outcome=change.outcome, **values  # type: ignore[arg-type]
+        record=change.record,
+        step=change.step,
+        directive=change.directive,
+        outcome=change.outcome,
+        **values,  # type: ignore[arg-type]
     )

@@ -93,7 +93,13 @@ def _plan_uncertain(spec: AppSpec, record: Record, call: PendingCall, now: int) 
         result: JsonObject = {"happened": True, "note": call.rationale or "a person found that it was done"}
         return End((ended(record, call, "executed", result),))
     if call.resolution == "failed" or on_uncertain == "fail":
-        return End((ended(record, call, "failed", {"error": f"{call.tool}: a crash hid whether it acted; it counts as failed"}),))
+        return End(
+            (
+                ended(
+                    record, call, "failed", {"error": f"{call.tool}: a crash hid whether it acted; it counts as failed"}
+                ),
+            )
+        )
     if on_uncertain == "retry":
         return Announce(call)
     return Ask(
@@ -157,7 +163,9 @@ def success_outcome(call: PendingCall) -> ToolOutcome:
 
 def announce(record: Record, call: PendingCall) -> Change:
     """Return the change that announces a call."""
-    return Change(record=move(record, record.cursor), step="tool_calls", intents=(call,), data={"announced": call.call_id})
+    return Change(
+        record=move(record, record.cursor), step="tool_calls", intents=(call,), data={"announced": call.call_id}
+    )
 
 
 def ask(record: Record, wait: Wait) -> Change:

@@ -40,7 +40,9 @@ def move(record: Record, cursor: Cursor) -> Record:
     return record.model_copy(update={"cursor": cursor.model_copy(update={"serial": record.cursor.serial + 1})})
 
 
-def suspend(record: Record, wait: Wait, step: StepKind, *, cursor: Cursor | None = None, data: JsonObject | None = None) -> Change:
+def suspend(
+    record: Record, wait: Wait, step: StepKind, *, cursor: Cursor | None = None, data: JsonObject | None = None
+) -> Change:
     """Return the change that lets a session wait; the worker is free afterwards."""
     moved = move(record, cursor or record.cursor).model_copy(update={"wait": wait})
     return Change(record=moved, step=step, directive="waiting", outcome="suspended", data=data or {"wait": wait.kind})

@@ -19,9 +19,13 @@ def child_items(skill: Supervisor, record: Record) -> list[JsonValue]:
     """Return one item for each child session; raise ConfigError where the state holds no list."""
     value = record.state.get(skill.for_each or "")
     if not isinstance(value, list):
-        raise ConfigError(f"skill {skill.name}: for_each: state key {skill.for_each!r} is no list; fill it before this skill")
+        raise ConfigError(
+            f"skill {skill.name}: for_each: state key {skill.for_each!r} is no list; fill it before this skill"
+        )
     if len(value) > skill.max_children:
-        raise ConfigError(f"skill {skill.name}: for_each: {len(value)} items are over max_children {skill.max_children}")
+        raise ConfigError(
+            f"skill {skill.name}: for_each: {len(value)} items are over max_children {skill.max_children}"
+        )
     return value
 
 

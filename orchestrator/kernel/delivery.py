@@ -104,7 +104,9 @@ def _fold_gate(spec: AppSpec, delivery: Delivery, post: Post, wait: Wait) -> Del
         case Refused(reason=reason):
             return _again(delivery, wait).note(post, f"refused: {reason}")
         case Stop():
-            return replace(delivery, record=stopped(record, "stopped", f"stopped by {post.actor}")).note(post, "stopped")
+            return replace(delivery, record=stopped(record, "stopped", f"stopped by {post.actor}")).note(
+                post, "stopped"
+            )
         case EscalateTo(team=team):
             reason = f"escalated by {post.actor}"
             cursor = record.cursor.model_copy(
@@ -155,7 +157,9 @@ def _fold_uncertain(delivery: Delivery, post: Post, wait: Wait) -> Delivery:
         return _again(delivery, wait).note(post, "refused: it does not answer this question")
     if post.verdict not in UNCERTAIN_OPTIONS:
         return _again(delivery, wait).note(post, f"refused: say one of {', '.join(UNCERTAIN_OPTIONS)}")
-    settled = wait.call.model_copy(update={"resolution": post.verdict, "approver": post.actor, "rationale": post.text or None})
+    settled = wait.call.model_copy(
+        update={"resolution": post.verdict, "approver": post.actor, "rationale": post.text or None}
+    )
     calls: list[PendingCall] = [settled if call.call_id == settled.call_id else call for call in record.cursor.calls]
     return replace(delivery, record=_resolved(record, calls=tuple(calls))).note(post, str(post.verdict))
 

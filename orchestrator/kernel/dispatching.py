@@ -41,7 +41,9 @@ def plan_dispatch(
     counts = dict(busy)
     for rank in sorted({one.rank for one in ready}):
         turns = {
-            app: _Turn(sorted((one for one in ready if one.rank == rank and one.app == app), key=_age), counts.get(app, 0))
+            app: _Turn(
+                sorted((one for one in ready if one.rank == rank and one.app == app), key=_age), counts.get(app, 0)
+            )
             for app in sorted({one.app for one in ready if one.rank == rank})
         }
         while len(chosen) < room:

@@ -8,7 +8,7 @@ when that fails, is the step's and the executor's work.
 from collections.abc import Mapping
 
 from orchestrator.contracts.app import AppSpec, ToolSpec
-from orchestrator.contracts.base import dump_json
+from orchestrator.contracts.base import JsonObject, dump_json
 from orchestrator.contracts.errors import suggest
 from orchestrator.contracts.messages import Message, ModelRequest, ModelResponse, ToolRequest, ToolSchema
 from orchestrator.contracts.session import PendingCall, Record, ToolCall
@@ -82,7 +82,7 @@ def settle_turn(
     message = Message(
         role="assistant", content=response.content, tool_calls=_with_ids(record, response), skill=skill.name
     )
-    data = {
+    data: JsonObject = {
         "model": response.model,
         "input_tokens": response.usage.input_tokens,
         "output_tokens": response.usage.output_tokens,

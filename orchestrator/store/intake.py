@@ -49,7 +49,9 @@ class Intake:
         number = await self._store.command("INCR", counter_key(prefix, f"{day:%Y%m%d}"))
         return format_session_id(prefix, day, int(number))
 
-    async def submit(self, draft: Record, prefix: str, *, key: str | None = None, messages: Sequence[Message] = ()) -> Submitted:
+    async def submit(
+        self, draft: Record, prefix: str, *, key: str | None = None, messages: Sequence[Message] = ()
+    ) -> Submitted:
         """Create the session that `draft` describes (its session_id is minted here).
 
         Raise PayloadTooLarge or KeyConflict; then nothing was created.
@@ -97,7 +99,9 @@ class Intake:
         limits = self._store.limits
         if len(body.encode()) > limits.text_bytes:
             raise PayloadTooLarge(f"session {session_id}: post", len(body.encode()), limits.text_bytes)
-        entry = Entry(kind="posted", actor=post.actor, data={"post": post.model_dump(mode="json", exclude_defaults=True)})
+        entry = Entry(
+            kind="posted", actor=post.actor, data={"post": post.model_dump(mode="json", exclude_defaults=True)}
+        )
         reply = await self._store.act(
             "post",
             session_id,

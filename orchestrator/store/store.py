@@ -48,13 +48,17 @@ class Store:
         """Do one act on one session; repeat it over lost connections."""
         script = self._scripts[name]
         keys = self.keys.for_script(script.keys, session_id)
-        return await self._repeat(("EVALSHA", script.sha, len(keys), *keys, session_id, *args), script.source)
+        reply: list[Reply] = await self._repeat(
+            ("EVALSHA", script.sha, len(keys), *keys, session_id, *args), script.source
+        )
+        return reply
 
     async def act_on_partition(self, name: str, partition: int, *args: Argument) -> list[Reply]:
         """Do one act on what the sessions of a partition share."""
         script = self._scripts[name]
         keys = [self.keys.of_partition(key, partition) for key in script.keys]
-        return await self._repeat(("EVALSHA", script.sha, len(keys), *keys, *args), script.source)
+        reply: list[Reply] = await self._repeat(("EVALSHA", script.sha, len(keys), *keys, *args), script.source)
+        return reply
 
     async def command(self, *args: Argument) -> Reply:
         """Send a command that may be repeated safely."""

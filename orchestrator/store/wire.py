@@ -22,7 +22,7 @@ from redis.asyncio.connection import SSLConnection, UnixDomainSocketConnection, 
 from orchestrator.contracts.errors import ConfigError, StoreError, StoreUnreachable
 
 Reply: TypeAlias = Any
-Argument: TypeAlias = str | bytes | int | float
+Argument: TypeAlias = str | bytes | int | float | memoryview
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +47,7 @@ class _Protocol(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.on_push = on_push
         self.closed = False
+        self.lost = asyncio.Event()
         self.outgoing: list[bytes] = []
         self.flush_planned = False
 
@@ -67,6 +68,7 @@ class _Protocol(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
+        self.lost.set()
         error = StoreUnreachable(f"store: connection lost ({exc or 'closed by the server'}); the act may have happened")
         while self.waiting:
             future = self.waiting.popleft()
@@ -101,7 +103,7 @@ class Wire:
         if protocol is None or loop is None or protocol.closed:
             raise StoreUnreachable("store: not connected; try again")
         future: asyncio.Future[Reply] = loop.create_future()
-        protocol.outgoing.append(hiredis.pack_command(args))
+        protocol.outgoing.append(hiredis.pack_command(args))  # type: ignore[arg-type]  # its stub means any length
         protocol.waiting.append(future)
         if not protocol.flush_planned:
             protocol.flush_planned = True
@@ -161,7 +163,9 @@ class Wire:
                 if kind is not None and issubclass(kind, UnixDomainSocketConnection):
                     _, protocol = await loop.create_unix_connection(make, str(options["path"]))
                 else:
-                    secure = tls.create_default_context() if kind is not None and issubclass(kind, SSLConnection) else None
+                    secure = (
+                        tls.create_default_context() if kind is not None and issubclass(kind, SSLConnection) else None
+                    )
                     host, port = str(options.get("host") or "localhost"), int(options.get("port") or 6379)
                     _, protocol = await loop.create_connection(make, host, port, ssl=secure)
                 self._protocol = protocol
@@ -193,10 +197,10 @@ class Wire:
         self._on_push = on_push
         await self.command("SUBSCRIBE", channel)
 
-    @property
-    def connected(self) -> bool:
-        """Whether the connection is open now."""
-        return self._protocol is not None and not self._protocol.closed
+    async def wait_lost(self) -> None:
+        """Return once the connection is lost, at once where there is none."""
+        if self._protocol is not None:
+            await self._protocol.lost.wait()
 
     async def aclose(self) -> None:
         """Close the connection; a later command would open it again."""

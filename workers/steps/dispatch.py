@@ -31,7 +31,12 @@ async def perform(world: World, record: Record) -> Change:
 
 def _by_rule(skill: Supervisor, record: Record) -> str:
     """Return the target of the first rule that holds; a rule that cannot be evaluated is passed over."""
-    names: JsonObject = {"state": record.state, "text": record.text, "session": record.session_id, "depth": record.cursor.depth}
+    names: JsonObject = {
+        "state": record.state,
+        "text": record.text,
+        "session": record.session_id,
+        "depth": record.cursor.depth,
+    }
     for rule in skill.dispatch_rules:
         try:
             if compile_expression(rule.when).holds(names):

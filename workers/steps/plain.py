@@ -30,7 +30,9 @@ async def enter_tool(world: World, record: Record) -> Change:
     names = {name.split(":", 1)[1]: name for name in catalogue} | {name: name for name in catalogue}
     full = names.get(skill.tool)
     if full is None:
-        raise AppCodeFailed(f"skill {skill.name}: no server has the tool {skill.tool!r}; known: {', '.join(sorted(catalogue))}")
+        raise AppCodeFailed(
+            f"skill {skill.name}: no server has the tool {skill.tool!r}; known: {', '.join(sorted(catalogue))}"
+        )
     args = resolve(cast("JsonValue", dict(skill.args)), {"state": record.state, "text": record.text})
     request = ToolRequest(call_id=f"call-{record.cursor.serial}-0", tool=full, args=cast("JsonObject", args))
     call = line_up(world.spec, record, request, catalogue[full])
@@ -72,7 +74,8 @@ async def enter_timer(world: World, record: Record) -> Change:
         since_at=now,
         deadline_at=now + int(skill.seconds * 1000),
         signal=skill.until_signal,
-        prompt=f"{skill.name}: {skill.seconds:g} s" + (f" or signal {skill.until_signal}" if skill.until_signal else ""),
+        prompt=f"{skill.name}: {skill.seconds:g} s"
+        + (f" or signal {skill.until_signal}" if skill.until_signal else ""),
     )
     return suspend(record, wait, "wait")
 
@@ -89,7 +92,9 @@ async def perform_compute(world: World, record: Record) -> Change:
     if made is None:
         return leave(world.spec, record, "compute", world.now())
     if not isinstance(made, dict):
-        raise AppCodeFailed(f"skill {skill.name}: {skill.call} returned {type(made).__name__}; return a mapping or None")
+        raise AppCodeFailed(
+            f"skill {skill.name}: {skill.call} returned {type(made).__name__}; return a mapping or None"
+        )
     signal = made.pop("signal", None) if "signal" in made else None
     state = {**record.state, **made} if made else record.state
     if made:
@@ -97,7 +102,9 @@ async def perform_compute(world: World, record: Record) -> Change:
             dump_json(made)
             world.app.check_state(state)
         except (ToolError, ValueError) as error:
-            raise AppCodeFailed(f"skill {skill.name}: {skill.call}: {error}; return what the state_schema allows") from error
+            raise AppCodeFailed(
+                f"skill {skill.name}: {skill.call}: {error}; return what the state_schema allows"
+            ) from error
     cursor = record.cursor
     if signal is not None or cursor.failures:
         cursor = cursor.model_copy(update={"signal": signal if isinstance(signal, str) else None, "failures": 0})
@@ -119,6 +126,3 @@ async def enter_plain(world: World, record: Record) -> Change:
             return await perform_compute(world, record)
         case _:
             raise AppCodeFailed(f"skill {skill.name}: {skill.kind} is no plain step; this is a defect, report it")
-
-
-

@@ -63,11 +63,9 @@ def test_problems_of_every_sort_come_together(tmp_path: Path) -> None:
 
     problems = refused(app)
 
-    assert [line.split(": ")[1] for line in problems] == [
-        "model.rules.look[0].call[0].tool",
-        "entry_skill='lok' is not a known skill (known",
-        "session_id_prefix='under_score' must be 1-16 chars of alphanumerics and hyphens (no whitespace, no symbols), "
-        + "a letter first and no hyphen last; every id must be readable again",
+    assert [re.split(": |=", line)[1] for line in problems] == [
+        "entry_skill",
+        "session_id_prefix",
         "skills.look.tols",
         "skills.look.routes",
         "skills.look.routes[0].when",
@@ -163,8 +161,7 @@ CASES = {
     "glob as a name": ("gateway: {policy: {'fin*': high}}", "gateway.policy['fin*']: 'fin*' is no name of a tool"),
     "signal in capitals": ("signals: [success, Failed]", "signals[1]: 'Failed' is never met: signals are lower case"),
     "skill given twice": (
-        "skills: {look: {kind: timer, seconds: 1, routes: [{when: default, next: __end__}]}, "
-        "think: {kind: timer, seconds: 1, routes: [{when: default, next: __end__}]}}",
+        "skills: {look: {kind: timer, seconds: 1}, think: {kind: timer, seconds: 1}}",
         "skills.look: given twice: here and in ",
     ),
     "name of an inline skill": (

@@ -153,13 +153,14 @@ def test_an_expanded_number_still_validates_as_a_number() -> None:
 
 def test_all_missing_variables_come_at_once_and_only_once() -> None:
     """A deployment with five missing variables must not need five starts."""
+    forms = "${VAR}, ${VAR:-default}, ${VAR:?message}, ${file:/path}"
+
     assert refused("name: ${A}\nport: ${B}\ncolour: ${C:?say which}\nnotes: {x: '${D', y: '${1}'}") == [
         "h.yaml:1:7: name: environment variable A is not set; set it, or write ${A:-default}",
         "h.yaml:2:7: port: environment variable B is not set; set it, or write ${B:-default}",
         "h.yaml:3:9: colour: environment variable C: say which",
         "h.yaml:4:12: notes.x: ${ without its }; write $$ for a dollar",
-        "h.yaml:4:22: notes.y: ${1} is not understood; "
-        + "write ${VAR}, ${VAR:-default}, ${VAR:?message}, ${file:/path}, or $$ for a dollar",
+        f"h.yaml:4:22: notes.y: ${{1}} is not understood; write {forms}, or $$ for a dollar",
     ]
 
 

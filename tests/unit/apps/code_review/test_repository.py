@@ -1,5 +1,6 @@
 """Reading commits with the real git, from repositories that mean no good."""
 
+import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -217,6 +218,21 @@ def test_a_missing_object_is_not_fetched_from_a_remote(repo: GitRepo, tmp_path: 
         _ = reader.change(commit)
 
     assert not marker.exists()
+
+
+def test_what_lies_in_the_work_tree_does_not_stand_for_the_commit(repo: GitRepo) -> None:
+    """Git reads a file of the work tree in place of its content, where the index says that they are the same."""
+    commit = repo.commit("First", a_dot_py="evil()\n")
+    path = repo.path / "a.py"
+    before = path.stat()
+    path.write_text("nice()\n")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    repo.git("update-index", "--assume-unchanged", "a.py")
+    reader = opened(repo)
+
+    patch, _ = reader.patch(reader.change(commit), max_bytes=10_000)
+
+    assert "+evil()" in patch
 
 
 def test_a_large_diff_is_cut_at_a_lines_end(repo: GitRepo) -> None:

@@ -101,6 +101,18 @@ def test_odd_files_are_skipped_or_told_and_never_break_the_analysis(repo: GitRep
     assert {(it["file"], it["rule"]) for it in result["findings"]} >= {("caf\\xe9.py", "invalid-syntax")}
 
 
+@pytest.mark.parametrize("where", [".gitattributes", ".git/info/attributes"])
+def test_attributes_that_call_source_code_binary_hide_nothing(repo: GitRepo, serve: Serve, where: str) -> None:
+    """One line in a file of the commit itself must not switch the review off."""
+    repo.commit("First", src__a_dot_py="x = 1\n")
+    repo.write(where, "* -diff\n*.py binary\n")
+    commit = repo.commit("Bad", src__a_dot_py="x = 1\n" + BAD)
+
+    result = serve(review)("analyse_files", repo=str(repo.path), commit=commit)
+
+    assert {"shell", "bare-except"} <= {it["rule"] for it in result["findings"]}
+
+
 def test_a_newer_pythons_syntax_is_no_error(repo: GitRepo, serve: Serve) -> None:
     """The interpreter that reviews may be older than the one that will run the code."""
     commit = repo.commit("New", src__a_dot_py="type Alias = list[int]\n\n\ndef f[T](x: T) -> T:\n    return x\n")

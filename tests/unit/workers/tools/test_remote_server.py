@@ -206,6 +206,45 @@ def test_a_toolbox_opens_anew_on_another_loop(peer: Peer) -> None:
     assert [use(server, add), use(server, add)] == [2, 2]
 
 
+FORKING = """
+import asyncio, os, sys
+from orchestrator.contracts.app import McpServer
+from workers.tools.remote import RemoteServer
+
+server = RemoteServer(McpServer(name="far", url=sys.argv[1]), root="", result_bytes=1000, connect_seconds=20)
+add = lambda: server.call("add", {"a": 1}, timeout_seconds=20)
+
+async def parent():
+    assert await add() == 2
+    child = os.fork()
+    if child == 0:
+        return True
+    _, status = await asyncio.to_thread(os.waitpid, child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert await add() == 2
+    await server.aclose()
+
+async def in_child():
+    assert await add() == 2
+    await server.aclose()
+
+loop = asyncio.new_event_loop()
+if loop.run_until_complete(parent()):
+    asyncio.set_event_loop(None)
+    asyncio.new_event_loop().run_until_complete(in_child())
+    os._exit(0)
+"""
+
+
+def test_a_forked_child_opens_a_connection_of_its_own(peer: Peer) -> None:
+    """Two processes on one connection would read each other's answers."""
+    command = [sys.executable, "-W", "ignore", "-c", FORKING, f"http://127.0.0.1:{peer.port}/mcp"]
+
+    done = subprocess.run(command, cwd=PEER.parents[4], capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == 0, done.stderr
+
+
 class FailingGateway:
     """A proxy in front of a real server that answers calls of tools itself, once told to."""
 
