@@ -107,7 +107,9 @@ def start(state_dir: Path, *, fsync: Fsync = "everysec") -> RunningServer:
             if ask(socket_path(home), "PING") is not None:
                 return _wait_ready(home, deadline, is_new=False, said="")
             if time.monotonic() > deadline:
-                raise StoreUnreachable(f"{home}: its server lives and does not answer; end it with `baton redis stop`")
+                raise StoreUnreachable(
+                    f"{home}: its server lives and does not answer; end the process in {home / 'server.pid'} and try again"
+                )
             time.sleep(_PAUSE_SECONDS)
 
 

@@ -82,6 +82,10 @@ class Scheduler:
         self._stopping = asyncio.Event()
         self._started_at = int(time.time() * 1000)
         self.rounds = 0
+        for app, spec in specs.items():
+            for skill in spec.skills.values():
+                if skill.kind == "monitor":
+                    log.warning("app %s: monitor %s is declared, but nothing runs monitors yet", app, skill.name)
 
     async def run(self) -> None:
         """Go round until `stop`; give up the leads then."""

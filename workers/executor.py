@@ -52,6 +52,7 @@ class Slice:
     performing: "asyncio.Task[Change] | None" = None
     may_interrupt: bool = True
     began: float = field(default_factory=time.monotonic)
+    steps: int = 0
 
     def interrupt(self) -> None:
         """Stop the step that is being performed, unless it acts on the outside world."""
@@ -93,6 +94,12 @@ class Executor:
             return await self._drain(mine, claimed)
         except LeaseLost as error:
             log.warning("%s", error)
+            host.contexts.forget(session_id)
+            return "lost"
+        except StoreUnreachable as error:
+            # What was under way is unknown. The lease runs out by itself, and the session is rescued.
+            log.warning("session %s: given up for now: %s", session_id, error)
+            host.contexts.forget(session_id)
             return "lost"
         except asyncio.CancelledError:
             if not mine.lost:
@@ -147,6 +154,7 @@ class Executor:
                 await bury(host, record.session_id, record.fence, record.rev, "too_large", str(error))
                 return "committed"
             self.steps += 1
+            mine.steps += 1
             for call in change.intents:
                 world.intents[call.call_id] = call
                 world.announced.add(call.call_id)
@@ -168,7 +176,8 @@ class Executor:
         if self._is_draining():
             return True
         lanes = self._host.settings.lanes
-        return time.monotonic() - mine.began > lanes.drain_seconds and self._is_contended()
+        is_spent = mine.steps >= lanes.drain_steps or time.monotonic() - mine.began > lanes.drain_seconds
+        return is_spent and self._is_contended()
 
     def _guard(self, spec: AppSpec, mine: Slice, delivery: Delivery, world: World) -> Change | None:
         """Return the change that needs no step, or None where there is one to perform."""

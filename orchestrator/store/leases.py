@@ -135,6 +135,7 @@ class Leases:
             limits.message_bytes,
             limits.entry_bytes,
             limits.journal_entries,
+            limits.context_messages,
             len(commit.fields),
             len(commit.entries),
             len(commit.messages),

@@ -29,6 +29,7 @@ class Limits:
     text_bytes: int = 65_536
     mailbox_posts: int = 256
     journal_entries: int = 200_000
+    context_messages: int = 20_000
 
 
 class Store:

@@ -12,7 +12,7 @@
 --
 -- Directives: continue (keep the lease) · ready · waiting (until `due`) · finalizing · ended · dead.
 -- ARGV: sid, fence, rev, directive, due ms or -1, sent-until ms or 0, lease ms, status, reason, stat,
---       bucket, limits (state, message, entry bytes, entries), counts (fields, entries, messages,
+--       bucket, limits (state, message, entry bytes, entries, messages), counts (fields, entries, messages,
 --       posts taken, intents set, intents cleared), then the values in that order.
 local sid, fence, rev, directive = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local f = read_record()
@@ -25,11 +25,11 @@ local phase = directive
 if directive == 'continue' then phase = f.phase end
 if not ALLOWED[f.phase .. '>' .. phase] then return {'refused', f.phase, phase} end
 
-local state_limit, message_limit, entry_limit, entries_limit =
-  tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14]), tonumber(ARGV[15])
-local fields, entries, messages = tonumber(ARGV[16]), tonumber(ARGV[17]), tonumber(ARGV[18])
-local taken, intents, cleared = tonumber(ARGV[19]), tonumber(ARGV[20]), tonumber(ARGV[21])
-local at_fields = 22
+local state_limit, message_limit, entry_limit, entries_limit, context_limit =
+  tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14]), tonumber(ARGV[15]), tonumber(ARGV[16])
+local fields, entries, messages = tonumber(ARGV[17]), tonumber(ARGV[18]), tonumber(ARGV[19])
+local taken, intents, cleared = tonumber(ARGV[20]), tonumber(ARGV[21]), tonumber(ARGV[22])
+local at_fields = 23
 local at_entries = at_fields + 2 * fields
 local at_messages = at_entries + entries
 local at_intents = at_messages + messages
@@ -44,6 +44,10 @@ for i = at_entries, at_messages - 1 do
 end
 for i = at_messages, at_intents - 1 do
   if #ARGV[i] > message_limit then return {'large', 'message', #ARGV[i], message_limit} end
+end
+if messages > 0 then
+  local length = redis.call('LLEN', K.context) + messages
+  if length > context_limit then return {'large', 'context messages', length, context_limit} end
 end
 local seq = tonumber(f.seq)
 if seq + entries > entries_limit and phase ~= 'dead' and phase ~= 'ended' then
