@@ -115,11 +115,14 @@ def split_reference(reference: str) -> tuple[str, str]:
 
 def _find(spec: AppSpec, reference: str) -> object:
     module_reference, name = split_reference(reference)
-    if not module_reference or not name.isidentifier():
+    if not module_reference or not name.isidentifier() or (":" not in reference and name == "py"):
         raise AppCodeInvalid(
             f"{reference!r}: not a reference; write `file.py:name` below the app's folder, or `package.module:name`"
         )
-    module = load_module(spec, module_reference)
+    try:
+        module = load_module(spec, module_reference)
+    except AppCodeInvalid as error:
+        raise AppCodeInvalid(f"{reference!r}: {error}") from error
     if not hasattr(module, name):
         hint = suggest(name, [known for known in vars(module) if not known.startswith("_")])
         raise AppCodeInvalid(f"{reference!r}: {module_reference} has no {name!r}; {hint}")

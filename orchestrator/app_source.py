@@ -29,6 +29,7 @@ _TEXT_FIELDS: Final[Mapping[str, str]] = {
     "ask": "prompt",
     "supervisor": "dispatch_prompt",
 }
+_TEXTLESS: Final = frozenset({"monitor", "tool", "timer", "compute"})
 
 
 def gather(folder: Path, env: Mapping[str, str]) -> Document:
@@ -149,7 +150,7 @@ def _add_prompt(document: Document, folder: Path, skill: JsonObject) -> None:
     if kind == "responsive" and not has_text:
         document.problem(at, f"no prompt; write {folder / 'system.md'}")
         document.broken.add((*at, "prompt"))
-    elif has_text and field is None:
+    elif has_text and field is None and kind in _TEXTLESS:
         document.problem(at, f"{folder} has .md files, but a skill of kind {kind} has no prompt; remove them")
     elif has_text and field is not None and field in skill:
         document.problem((*at, field), "given here and by the .md files beside it; keep one", key=True)

@@ -4,6 +4,8 @@ import os
 
 import pytest
 
+pytest_plugins = ["tests.fixtures_server"]
+
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,7 +122,9 @@ class PayloadTooLarge(InputError):
 
     def __init__(self, what: str, size: int, limit: int, *, unit: str = "bytes") -> None:
         self.what, self.size, self.limit = what, size, limit
-        super().__init__(f"{what}: {size} {unit}, over the limit of {limit}; make it smaller or raise the limit in config/runtime.yaml")
+        super().__init__(
+            f"{what}: {size} {unit}, over the limit of {limit}; make it smaller or raise the limit in config/runtime.yaml"
+        )
 
 
 class KeyConflict(InputError):
@@ -130,7 +132,9 @@ class KeyConflict(InputError):
 
     def __init__(self, key: str, session_id: str) -> None:
         self.key, self.session_id = key, session_id
-        super().__init__(f"idempotency key {key!r}: already used by {session_id} for a different request; use a new key")
+        super().__init__(
+            f"idempotency key {key!r}: already used by {session_id} for a different request; use a new key"
+        )
 
 
 class NotWaiting(InputError):
@@ -240,4 +244,6 @@ class StateUpdateRefused(ToolError):
 
     def __init__(self, into: str, op: str, what: str) -> None:
         self.into, self.op = into, op
-        super().__init__(f"state update {op} into {into!r}: {what}; mend the tool's `updates` in app.yaml or its result")
+        super().__init__(
+            f"state update {op} into {into!r}: {what}; mend the tool's `updates` in app.yaml or its result"
+        )

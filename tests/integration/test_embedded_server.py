@@ -278,10 +278,10 @@ import os, sys
 from orchestrator import embedded
 with embedded.temporary() as server:
     if sys.argv[1] == "forks" and os.fork() == 0:
-        print("child", os.getpid(), flush=True)
+        os.write(1, f"child {os.getpid()}\\n".encode())
         sys.stdin.read()
         os._exit(0)
-    print("server", server.pid, server.state_dir, flush=True)
+    os.write(1, f"server {server.pid} {server.state_dir}\\n".encode())
     sys.stdin.read()
 """
 
