@@ -60,7 +60,7 @@ def digest_sources(folder: Path) -> str:
     """
     digest = sha256()
     for file in sorted(_source_files(folder), key=lambda file: file.relative_to(folder).as_posix()):
-        digest.update(f"{file.relative_to(folder).as_posix()}\0".encode())
+        digest.update(os.fsencode(file.relative_to(folder)) + b"\0")
         digest.update(sha256(file.read_bytes()).digest())
     return digest.hexdigest()[:16]
 

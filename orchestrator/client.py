@@ -26,7 +26,7 @@ from orchestrator.contracts.errors import (
 from orchestrator.contracts.ids import check_session_id
 from orchestrator.contracts.messages import Message
 from orchestrator.contracts.phases import PHASES
-from orchestrator.contracts.session import Cursor, Entry, Post, Priority, Record, Wait
+from orchestrator.contracts.session import Cursor, Entry, PendingCall, Post, Priority, Record, Wait
 from orchestrator.kernel.answers import Refused, plan_answer
 from orchestrator.kernel.approval import ALLOW, DENY, is_on_roster
 from orchestrator.store.fleet import Fleet, WorkerInfo
@@ -246,6 +246,19 @@ class Client:
     def events(self, session_id: str, *, after: int = 0) -> AsyncIterator[Entry]:
         """Yield a session's journal."""
         return self.views.iter_journal(check_session_id(session_id), after=after)
+
+    async def context(self, session_id: str, *, start: int = 0) -> tuple[Message, ...]:
+        """Return the messages that a session's models see, from index `start` on."""
+        await self.show(session_id)
+        return await self.views.context(session_id, start=start)
+
+    async def intents(self, session_id: str) -> dict[str, PendingCall]:
+        """Return the tool calls that were announced and have no outcome yet, by call id."""
+        return await self.views.intents(check_session_id(session_id))
+
+    async def stats(self) -> dict[str, int]:
+        """Return the store's counters, summed over all sessions."""
+        return await self.views.stats()
 
     async def explain(self, session_id: str) -> Entry | None:
         """Return the journal entry that settled a session, or None while it is not settled."""

@@ -65,6 +65,10 @@ class Expander:
         match = _NAME.match(body)
         name, rest = (match.group(), body[match.end() :]) if match else ("", body)
         value = self.env.get(name)
+        if value is not None and not _is_utf8(value):
+            # Python lends such bytes a form that no JSON can hold.
+            self.problems.append(f"environment variable {name}: not UTF-8 text; set it anew")
+            return ""
         if name and not rest:
             if value is None:
                 self._missing(f"environment variable {name} is not set; set it, or write ${{{name}:-default}}")
@@ -102,6 +106,14 @@ class Expander:
     def _missing(self, problem: str) -> None:
         if not self.lenient:
             self.problems.append(problem)
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _closing(text: str, start: int) -> int:

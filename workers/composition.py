@@ -2,27 +2,27 @@
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 from orchestrator.app_code import load_function, load_module
 from orchestrator.app_state import check_state
-from orchestrator.client import Client
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.errors import StateInvalid, ToolError
 from orchestrator.installed import load_installed_apps
 from orchestrator.scheduler import Scheduler
 from orchestrator.settings import Settings
-from orchestrator.store.fitness import check_store
-from orchestrator.store.store import Limits, Store
+from orchestrator.wiring import build_client, build_store, check_server
 from workers.celery_app import make_celery
 from workers.host import Host
 from workers.providers import build_provider
 from workers.steps.world import AppRuntime
 from workers.tools.toolbox import build_toolbox
 from workers.wakeups import CeleryWakeups
+
+__all__ = ["Urls", "build_app", "build_client", "build_host", "build_scheduler", "build_store"]
 
 log = logging.getLogger(__name__)
 
@@ -33,35 +33,6 @@ class Urls:
 
     store: str
     broker: str
-
-
-def build_store(settings: Settings, url: str) -> Store:
-    """Return a store for one event loop."""
-    limits = settings.limits
-    return Store(
-        url,
-        partitions=settings.store.partitions,
-        patience_seconds=settings.store.patience_seconds,
-        limits=Limits(
-            state_bytes=limits.state_bytes,
-            message_bytes=limits.message_bytes,
-            entry_bytes=limits.entry_bytes,
-            text_bytes=limits.text_bytes,
-            mailbox_posts=limits.mailbox_posts,
-            journal_entries=limits.journal_entries,
-            context_messages=limits.context_messages,
-        ),
-    )
-
-
-def build_client(settings: Settings, url: str, specs: Mapping[str, AppSpec]) -> Client:
-    """Return a client for one event loop."""
-    return Client(
-        build_store(settings, url),
-        specs,
-        key_ttl_seconds=settings.submit.key_ttl_seconds,
-        beat_seconds=settings.worker.heartbeat_seconds,
-    )
 
 
 def build_app(spec: AppSpec, settings: Settings) -> AppRuntime:
@@ -95,7 +66,7 @@ async def build_host(settings: Settings, name: str, urls: Urls, wake_later: Call
     """Return what one worker process works with, on the running loop; raise ConfigError or StoreUnfit."""
     specs = load_installed_apps(settings)
     client = build_client(settings, urls.store, specs)
-    for warning in await check_store(client.store):
+    for warning in await check_server(client):
         log.warning("%s", warning)
     return Host(
         name=name,
@@ -111,7 +82,7 @@ async def build_scheduler(settings: Settings, name: str, urls: Urls) -> Schedule
     """Return a scheduler on the running loop; raise ConfigError or StoreUnfit."""
     specs = load_installed_apps(settings)
     client = build_client(settings, urls.store, specs)
-    for warning in await check_store(client.store):
+    for warning in await check_server(client):
         log.warning("%s", warning)
     wakeups = CeleryWakeups(make_celery(settings, urls.broker), settings)
     return Scheduler(name, client.store, client, wakeups, settings, specs)

@@ -188,6 +188,13 @@ def test_an_expanded_value_is_never_repeated_in_a_message() -> None:
     assert refused("name: x\nport: ${SECRET}", SECRET="hunter2") == ["h.yaml:2:7: port: expected a whole number"]
 
 
+def test_a_variable_that_is_not_text_is_refused() -> None:
+    """Bytes that are not UTF-8 could be neither stored nor logged."""
+    assert refused("name: ${V}", V="\udc80") == [
+        "h.yaml:1:7: name: environment variable V: not UTF-8 text; set it anew"
+    ]
+
+
 def test_merge_keys_give_way_to_what_a_mapping_says_itself() -> None:
     """Anchors with `<<` are how people share defaults in YAML."""
     assert read("a: &a {x: 1, y: 1}\nb: {<<: *a, y: 2}\nc: {y: 3, <<: [*a, {z: 4}]}") == {

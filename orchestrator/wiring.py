@@ -1,0 +1,45 @@
+"""Settings in, store and client out: the small builders that the command line and the workers share.
+
+What only a worker or a scheduler needs (Celery, providers, tool servers) is built by the workers' own composition.
+"""
+
+from collections.abc import Mapping
+
+from orchestrator.client import Client
+from orchestrator.contracts.app import AppSpec
+from orchestrator.settings import Settings
+from orchestrator.store.fitness import check_store
+from orchestrator.store.store import Limits, Store
+
+
+def build_store(settings: Settings, url: str) -> Store:
+    """Return a store for one event loop."""
+    limits = settings.limits
+    return Store(
+        url,
+        partitions=settings.store.partitions,
+        patience_seconds=settings.store.patience_seconds,
+        limits=Limits(
+            state_bytes=limits.state_bytes,
+            message_bytes=limits.message_bytes,
+            entry_bytes=limits.entry_bytes,
+            text_bytes=limits.text_bytes,
+            mailbox_posts=limits.mailbox_posts,
+            journal_entries=limits.journal_entries,
+        ),
+    )
+
+
+def build_client(settings: Settings, url: str, specs: Mapping[str, AppSpec]) -> Client:
+    """Return a client for one event loop."""
+    return Client(
+        build_store(settings, url),
+        specs,
+        key_ttl_seconds=settings.submit.key_ttl_seconds,
+        beat_seconds=settings.worker.heartbeat_seconds,
+    )
+
+
+async def check_server(client: Client) -> list[str]:
+    """Return warnings about the store's server; raise StoreUnfit for one that would lose or evict data."""
+    return await check_store(client.store)

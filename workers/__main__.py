@@ -1,0 +1,128 @@
+"""The processes by themselves: `python -m workers worker|scheduler|stub-llm`.
+
+The command line becomes one of these, or starts them; it knows no Celery. Settings come from where they always do;
+where the store and the broker are must have been said by then (BATON_REDIS_URL, BATON_BROKER_URL).
+
+With `--lifeline` the process drains and ends when its standard input closes: whoever started it holds the other end,
+so that it cannot outlive them, however they end.
+"""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+from orchestrator.contracts.errors import BatonError, ConfigError, StoreUnreachable
+from orchestrator.embedded import broker_beside
+from orchestrator.settings import Settings, load_settings
+from orchestrator.telemetry import configure_logging
+from workers.composition import Urls
+from workers.main import Pool, run_scheduler, run_worker
+
+FAILED, UNREACHABLE = 1, 5
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one process to its end; return its exit code."""
+    options = _parser().parse_args(args)
+    try:
+        if options.process == "stub-llm":
+            return _stub_llm(options)
+        if options.lifeline:
+            _watch_lifeline()
+        settings = load_settings()
+        log = settings.logging
+        configure_logging(level=log.level, style=log.format, loggers=log.loggers)
+        if options.process == "scheduler":
+            asyncio.run(run_scheduler(settings, _urls(settings)))
+            return 0
+        return _worker(settings, options)
+    except StoreUnreachable as error:
+        return _refuse(error, UNREACHABLE)
+    except BatonError as error:
+        return _refuse(error, FAILED)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _worker(settings: Settings, options: argparse.Namespace) -> int:
+    from celery.exceptions import SecurityWarning
+
+    # It is about pickled messages, which are refused here, and would greet everybody who runs in a container.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
+    return run_worker(
+        settings,
+        _urls(settings),
+        queues=[name for name in options.queues.split(",") if name],
+        pool=options.pool,
+        concurrency=options.concurrency,
+    )
+
+
+def _stub_llm(options: argparse.Namespace) -> int:
+    from workers.stub_llm import serve
+
+    key = os.environ.get(options.api_key_env) if options.api_key_env else None
+    if options.api_key_env and not key:
+        raise ConfigError(f"stub-llm: the variable {options.api_key_env} is not set; set it to the key to ask for")
+    serve(
+        options.host,
+        options.port,
+        replies=options.replies,
+        api_key=key,
+        allow_remote=options.allow_remote,
+        ready=lambda url: print(f"stub-llm: {url} (OpenAI: {url}/v1, Anthropic: {url})", flush=True),  # noqa: T201
+    )
+    return 0
+
+
+def _urls(settings: Settings) -> Urls:
+    store = settings.store.url
+    if not store:
+        raise StoreUnreachable("store: no server is named; set BATON_REDIS_URL, or start this by `baton up`")
+    return Urls(store=store, broker=settings.queues.broker_url or broker_beside(store))
+
+
+def _watch_lifeline() -> None:
+    """End this process, as SIGTERM does, once standard input closes."""
+
+    def wait() -> None:
+        while os.read(0, 1024):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="baton-lifeline", daemon=True).start()
+
+
+def _refuse(error: BatonError, code: int) -> int:
+    sys.stderr.write(f"baton: {error}\n")
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m workers", description=(__doc__ or "").splitlines()[0])
+    processes = parser.add_subparsers(dest="process", required=True, metavar="PROCESS")
+    worker = processes.add_parser("worker", help="a Celery worker that advances sessions")
+    worker.add_argument("--queues", required=True, help="queues to take wake-ups from, separated by commas")
+    worker.add_argument("--pool", choices=get_args(Pool), default="threads")
+    worker.add_argument("--concurrency", type=int, default=2)
+    scheduler = processes.add_parser("scheduler", help="sends what is due, rescues what is orphaned")
+    for process in (worker, scheduler):
+        process.add_argument("--lifeline", action="store_true", help="end when standard input closes")
+    stub = processes.add_parser("stub-llm", help="a local model server with faults on demand")
+    stub.add_argument("--host", default="127.0.0.1")
+    stub.add_argument("--port", type=int, default=8089)
+    stub.add_argument("--replies", type=Path)
+    stub.add_argument("--api-key-env")
+    stub.add_argument("--allow-remote", action="store_true")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
