@@ -26,6 +26,7 @@ def build_store(settings: Settings, url: str) -> Store:
             text_bytes=limits.text_bytes,
             mailbox_posts=limits.mailbox_posts,
             journal_entries=limits.journal_entries,
+            context_messages=limits.context_messages,
         ),
     )
 

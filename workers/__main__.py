@@ -16,16 +16,14 @@ import threading
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
 
 from orchestrator.contracts.errors import BatonError, ConfigError, StoreUnreachable
 from orchestrator.embedded import broker_beside
 from orchestrator.settings import Settings, load_settings
 from orchestrator.telemetry import configure_logging
-from workers.composition import Urls
-from workers.main import Pool, run_scheduler, run_worker
 
 FAILED, UNREACHABLE = 1, 5
+POOLS = ("threads", "prefork", "solo")
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -39,10 +37,7 @@ def main(args: Sequence[str] | None = None) -> int:
         settings = load_settings()
         log = settings.logging
         configure_logging(level=log.level, style=log.format, loggers=log.loggers)
-        if options.process == "scheduler":
-            asyncio.run(run_scheduler(settings, _urls(settings)))
-            return 0
-        return _worker(settings, options)
+        return _scheduler(settings) if options.process == "scheduler" else _worker(settings, options)
     except StoreUnreachable as error:
         return _refuse(error, UNREACHABLE)
     except BatonError as error:
@@ -51,14 +46,28 @@ def main(args: Sequence[str] | None = None) -> int:
         return 130
 
 
+# What one process needs is imported when it is asked for: the stub needs no Celery, and nobody needs it for --help.
+
+
+def _scheduler(settings: Settings) -> int:
+    from workers.composition import Urls
+    from workers.main import run_scheduler
+
+    asyncio.run(run_scheduler(settings, Urls(*_urls(settings))))
+    return 0
+
+
 def _worker(settings: Settings, options: argparse.Namespace) -> int:
     from celery.exceptions import SecurityWarning
+
+    from workers.composition import Urls
+    from workers.main import run_worker
 
     # It is about pickled messages, which are refused here, and would greet everybody who runs in a container.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     return run_worker(
         settings,
-        _urls(settings),
+        Urls(*_urls(settings)),
         queues=[name for name in options.queues.split(",") if name],
         pool=options.pool,
         concurrency=options.concurrency,
@@ -82,11 +91,12 @@ def _stub_llm(options: argparse.Namespace) -> int:
     return 0
 
 
-def _urls(settings: Settings) -> Urls:
+def _urls(settings: Settings) -> tuple[str, str]:
+    """Return where the store and the broker are."""
     store = settings.store.url
     if not store:
         raise StoreUnreachable("store: no server is named; set BATON_REDIS_URL, or start this by `baton up`")
-    return Urls(store=store, broker=settings.queues.broker_url or broker_beside(store))
+    return store, settings.queues.broker_url or broker_beside(store)
 
 
 def _watch_lifeline() -> None:
@@ -110,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     processes = parser.add_subparsers(dest="process", required=True, metavar="PROCESS")
     worker = processes.add_parser("worker", help="a Celery worker that advances sessions")
     worker.add_argument("--queues", required=True, help="queues to take wake-ups from, separated by commas")
-    worker.add_argument("--pool", choices=get_args(Pool), default="threads")
+    worker.add_argument("--pool", choices=POOLS, default="threads")
     worker.add_argument("--concurrency", type=int, default=2)
     scheduler = processes.add_parser("scheduler", help="sends what is due, rescues what is orphaned")
     for process in (worker, scheduler):

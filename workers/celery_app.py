@@ -17,6 +17,7 @@ def make_celery(settings: Settings, broker_url: str) -> Celery:
     """Build the application for one broker; raise ConfigError for one that Celery cannot use safely."""
     check_broker_url(broker_url)
     queues = settings.queues
+    is_redis = broker_url.startswith(("redis", "rediss", "sentinel"))
     app = Celery("baton", broker=broker_url, set_as_current=False)
     app.conf.update(
         task_serializer="json",
@@ -28,13 +29,14 @@ def make_celery(settings: Settings, broker_url: str) -> Celery:
         task_default_queue=queues.steps,
         task_create_missing_queues=True,
         worker_prefetch_multiplier=1,
-        worker_disable_prefetch=broker_url.startswith(("redis", "rediss", "sentinel")),
+        worker_disable_prefetch=is_redis,
         worker_enable_remote_control=False,
         worker_hijack_root_logger=False,
         worker_disable_rate_limits=True,
         worker_send_task_events=False,
         broker_connection_retry_on_startup=True,
-        broker_transport_options=dict(queues.transport_options),
+        # They are a Redis transport's own words; another broker would refuse them.
+        broker_transport_options=queues.transport_options.model_dump(mode="json") if is_redis else {},
         task_routes={
             STEP: {"queue": queues.steps},
             FINALIZE: {"queue": queues.finalize},

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import Literal
 
 from orchestrator.installed import load_installed_apps
 from orchestrator.settings import Settings
@@ -20,15 +20,13 @@ from workers.tools.toolbox import preload
 
 log = logging.getLogger(__name__)
 
-Pool: TypeAlias = Literal["threads", "prefork", "solo"]
-
 
 def run_worker(
     settings: Settings,
     urls: Urls,
     *,
     queues: Sequence[str],
-    pool: Pool,
+    pool: Literal["threads", "prefork", "solo"],
     concurrency: int,
 ) -> int:
     """Run a worker until SIGTERM; return its exit code."""

@@ -15,6 +15,7 @@ from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.base import JsonObject, dump_json
 from orchestrator.contracts.messages import Message, ModelRequest, ModelResponse, ToolRequest, Usage
 from workers.providers.envelope import parse_envelope
+from workers.providers.handover import with_handovers
 from workers.providers.http import HttpChannel
 from workers.providers.names import WireNames, unique_call_ids, wire_call_id, wire_names
 from workers.providers.openai_compat import reason_of, sampling
@@ -79,7 +80,7 @@ def build(spec: AppSpec, *, env: Mapping[str, str], client: httpx2.AsyncClient |
     """Build the provider from `spec.model`; raise ConfigError. A base_url may end in /v1 or not."""
     options, model = read_options(spec, HttpOptions), read_model(spec)
     key = read_key(spec, options, env)
-    url = read_base_url(spec, options, DEFAULT_URL, key).removesuffix("/v1")
+    url = read_base_url(spec, options, DEFAULT_URL, key, env).removesuffix("/v1")
     headers = {"anthropic-version": API_VERSION, **read_headers(spec, options)}
     channel = HttpChannel(
         "anthropic", url, headers=headers, key=key, key_header="x-api-key", key_prefix="", client=client
@@ -92,7 +93,7 @@ def to_body(request: ModelRequest, *, model: str, options: HttpOptions) -> JsonO
     names, has_tools = wire_names(request), bool(request.tools)
     opening = _opening(request.messages)
     system = "\n\n".join(text for text in (request.system, *(m.content for m in opening)) if text.strip())
-    turns = _to_turns(request.messages[len(opening) :], names, has_tools=has_tools)
+    turns = _to_turns(with_handovers(request.messages[len(opening) :], request.skill), names, has_tools=has_tools)
     body: JsonObject = {"model": model, "max_tokens": DEFAULT_MAX_TOKENS, "messages": turns}
     if system:
         body["system"] = system

@@ -15,6 +15,7 @@ from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.base import JsonObject, dump_json, load_json
 from orchestrator.contracts.messages import Message, ModelRequest, ModelResponse, ToolRequest, Usage
 from workers.providers.envelope import parse_envelope
+from workers.providers.handover import with_handovers
 from workers.providers.http import HttpChannel
 from workers.providers.names import WireNames, unique_call_ids, wire_call_id, wire_names
 from workers.providers.options import HttpOptions, read_base_url, read_headers, read_key, read_model, read_options
@@ -93,7 +94,7 @@ def build(spec: AppSpec, *, env: Mapping[str, str], client: httpx2.AsyncClient |
     """Build the provider from `spec.model`; raise ConfigError."""
     options, model = read_options(spec, HttpOptions), read_model(spec)
     key = read_key(spec, options, env)
-    url = read_base_url(spec, options, DEFAULT_URL, key)
+    url = read_base_url(spec, options, DEFAULT_URL, key, env)
     channel = HttpChannel("openai_compat", url, headers=read_headers(spec, options), key=key, client=client)
     return OpenAICompatProvider(channel, model=model, options=options)
 
@@ -102,7 +103,8 @@ def to_body(request: ModelRequest, *, model: str, options: HttpOptions) -> JsonO
     """Return the JSON of a request."""
     names = wire_names(request)
     system: list[JsonValue] = [{"role": "system", "content": request.system}] if request.system else []
-    body: JsonObject = {"model": model, "messages": [*system, *(_to_message(m, names) for m in request.messages)]}
+    spoken = (_to_message(message, names) for message in with_handovers(request.messages, request.skill))
+    body: JsonObject = {"model": model, "messages": [*system, *spoken]}
     if request.tools:
         body["tools"] = [
             {

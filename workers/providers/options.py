@@ -21,6 +21,12 @@ DEFAULT_KEY_ENV: Final[Mapping[str, str]] = {
     "anthropic": "ANTHROPIC_API_KEY",
 }
 
+#: ... and its base URL, if the app names none: the official clients' own variables.
+DEFAULT_URL_ENV: Final = {
+    "openai_compat": "OPENAI_BASE_URL",
+    "anthropic": "ANTHROPIC_BASE_URL",
+}
+
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 
 
@@ -101,10 +107,17 @@ def read_key(spec: AppSpec, options: HttpOptions, env: Mapping[str, str]) -> Sec
     return SecretStr(text)
 
 
-def read_base_url(spec: AppSpec, options: HttpOptions, default: str, key: SecretStr | None) -> str:
-    """Return the service's URL without a slash at its end; the public service needs a key."""
-    url = (options.base_url or default).rstrip("/")
-    where = f"app {spec.name!r}: model.options.base_url"
+def read_base_url(
+    spec: AppSpec, options: HttpOptions, default: str, key: SecretStr | None, env: Mapping[str, str]
+) -> str:
+    """Return the service's URL without a slash at its end; the public service needs a key.
+
+    The app's own option goes first, then the environment, so that an app runs unchanged against another service.
+    """
+    variable = DEFAULT_URL_ENV.get(spec.model.provider, "")
+    given = env.get(variable, "") if options.base_url is None else ""
+    url = (options.base_url or given or default).rstrip("/")
+    where = f"app {spec.name!r}: {variable if given else 'model.options.base_url'}"
     try:
         parts = urlsplit(url)
         port_is_valid = parts.port is None or parts.port > 0
@@ -114,7 +127,7 @@ def read_base_url(spec: AppSpec, options: HttpOptions, default: str, key: Secret
         raise ConfigError(f"{where}: {url!r} is not an http(s) URL; write http://host:port/path")
     if parts.username is not None or parts.query or parts.fragment:
         raise ConfigError(f"{where}: credentials, query and fragment do not belong here; use api_key_env or headers")
-    if key is None and options.base_url is None:
+    if key is None and options.base_url is None and not given:
         name = DEFAULT_KEY_ENV.get(spec.model.provider, "api_key_env")
         raise ConfigError(f"app {spec.name!r}: model: {url} needs a key; set {name} or model.options.base_url")
     return url

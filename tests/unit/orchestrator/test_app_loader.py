@@ -12,7 +12,9 @@ from orchestrator.app_loader import find_apps, load_app, load_apps
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.errors import AppInvalid, ConfigError
 from orchestrator.contracts.skill import ComputeStep, Responsive
+from orchestrator.skill_checks import POLICY_NAMES
 from tests.unit.orchestrator.app_folder import APP, FILES, write_app
+from workers.providers.facts import FACT_NAMES
 
 
 def refused(folder: Path, **env: str) -> list[str]:
@@ -254,6 +256,11 @@ def test_folders_that_are_no_skills_are_skipped(tmp_path: Path) -> None:
     app = write_app(tmp_path, {"skills/_draft/config.yaml": "[", "skills/.git/x.md": "x", "skills/art/a.png": "x"})
 
     assert set(load_app(app, env={}).skills) == {"look", "think"}
+
+
+def test_the_loader_knows_the_names_that_policies_see() -> None:
+    """A name that the provider gives and the loader refuses, or the other way round, breaks good apps."""
+    assert POLICY_NAMES == FACT_NAMES
 
 
 def test_variables_come_from_the_given_environment(tmp_path: Path) -> None:

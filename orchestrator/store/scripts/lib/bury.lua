@@ -1,10 +1,12 @@
--- Make a session a dead letter: nothing claims it until a person replays it.
+-- Make a session a dead letter: nothing claims it until a person replays it. The fence grows, so that a
+-- holder that was paused meanwhile cannot bring it back: only a person's replay may.
 local function bury(sid, f, now, reason, detail)
   local seq = tonumber(f.seq) + 1
   local body = store_entry('buried', tonumber(f.fence), tonumber(f.attempts),
     '{"reason":' .. cjson.encode(reason) .. ',"detail":' .. cjson.encode(detail) .. '}')
   append_entry(K.journal, seq, now, body)
-  redis.call('HSET', K.record, 'phase', 'dead', 'since', now, 'updated', now, 'seq', seq, 'reason', reason)
+  redis.call('HSET', K.record, 'phase', 'dead', 'since', now, 'updated', now, 'seq', seq, 'reason', reason,
+    'fence', math.max(tonumber(f.fence) + 1, now))
   reindex(K.by, sid, f.app, f.rank, {phase = f.phase, status = f.status, since = tonumber(f.since)},
     {phase = 'dead', status = ''}, now)
   redis.call('ZADD', K.dead, now, sid)

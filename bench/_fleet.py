@@ -1,0 +1,152 @@
+"""Our side of a bench: a real scheduler and real Celery workers, and rounds of sessions through them.
+
+The processes are `python -m workers scheduler|worker`, as they run anywhere. All sessions of a
+round are in line before the scheduler may send the first wake-up, so that submitting them costs
+nobody anything. What is counted is read from the journal: committed steps, and when each was.
+"""
+
+import asyncio
+import os
+import random
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench._harness import ROOT, Children, halted
+from orchestrator.client import Client
+from orchestrator.contracts.session import Record
+from orchestrator.embedded import RunningServer
+from orchestrator.installed import load_installed_apps
+from orchestrator.settings import Settings, load_settings
+from orchestrator.wiring import build_client
+
+APP = "bench_loop"
+ACTOR = "bench"
+UP_SECONDS, ROUND_SECONDS, LOOK_SECONDS = 30.0, 60.0, 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One round: app steps and all commits a second, and how long each session waited for its first step."""
+
+    steps: int
+    steps_per_s: float
+    commits_per_s: float
+    waits_ms: tuple[float, ...]
+
+
+def bench_settings(server: RunningServer, *, lanes: int = 512) -> Settings:
+    """Return the settings of a bench: the defaults, but for the lanes and the app."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("BATON_")}
+    return load_settings(env={**environment, **variables(server, lanes=lanes)})
+
+
+def variables(server: RunningServer, *, lanes: int) -> dict[str, str]:
+    """Return the environment that tells the processes the same."""
+    return {
+        "BATON_REDIS_URL": server.url,
+        "BATON_BROKER_URL": server.broker_url,
+        "BATON_APPS_PATH": str(ROOT / "bench" / "apps"),
+        "BATON_APPS_BUNDLED": "false",
+        "BATON_LANES_PER_PROCESS": str(lanes),
+        "BATON_LOGGING_LEVEL": "WARNING",
+    }
+
+
+class Fleet:
+    """A scheduler and some workers on one server."""
+
+    def __init__(self, started: Children, server: RunningServer, *, workers: int = 2, lanes: int = 512) -> None:
+        self._settings = bench_settings(server, lanes=lanes)
+        env = variables(server, lanes=lanes)
+        log = Path(server.state_dir) / "fleet.log"
+        queues = f"{self._settings.queues.steps},{self._settings.queues.finalize}"
+        self.scheduler: subprocess.Popen[bytes] = started.start(
+            ["-m", "workers", "scheduler", "--lifeline"], log=log, env=env
+        )
+        self.workers = [
+            started.start(["-m", "workers", "worker", "--queues", queues, "--lifeline"], log=log, env=env)
+            for _ in range(workers)
+        ]
+        self._log = log
+        self.client: Client = build_client(self._settings, server.url, load_installed_apps(self._settings))
+
+    async def wait_until_up(self) -> None:
+        """Wait until the scheduler and every worker have said that they live."""
+        kinds: list[str] = []
+        deadline = time.monotonic() + UP_SECONDS
+        while kinds.count("worker") < len(self.workers) or "scheduler" not in kinds:
+            dead = [child.pid for child in (self.scheduler, *self.workers) if child.poll() is not None]
+            if dead or time.monotonic() > deadline:
+                raise RuntimeError(f"bench: the fleet did not start; its log says:\n{self._log.read_text()[-2000:]}")
+            await asyncio.sleep(LOOK_SECONDS)
+            kinds = [info.kind for info in await self.client.workers()]
+
+    async def submit(self, *, steps: int, state_bytes: int, nap_seconds: float = 0.0, rest: bool = False) -> str:
+        """Submit one session of so many steps, with a state of about so many bytes."""
+        overrides: dict[str, object] = {"of": steps, "pad": "x" * max(state_bytes - 60, 0)}
+        if nap_seconds:
+            overrides["nap_seconds"] = nap_seconds
+        if rest:
+            overrides["rest"] = True
+        submitted = await self.client.submit(APP, overrides=overrides, actor=ACTOR)  # type: ignore[arg-type]
+        return submitted.session_id
+
+    async def round(self, sessions: int, steps: int, *, state_bytes: int, nap_seconds: float = 0.0) -> Round:
+        """Let so many sessions go through so many steps, all of them in line at the start."""
+        ended = await self.client.views.count(APP, "ended")
+        with halted(self.scheduler):
+            session_ids = [
+                one
+                for start in range(0, sessions, 100)
+                for one in await asyncio.gather(
+                    *(
+                        self.submit(steps=steps, state_bytes=state_bytes, nap_seconds=nap_seconds)
+                        for _ in range(min(100, sessions - start))
+                    )
+                )
+            ]
+            released = time.time()
+        await self._wait_ended(ended + sessions)
+        return await self._read(session_ids, released)
+
+    async def _wait_ended(self, count: int) -> None:
+        async with asyncio.timeout(ROUND_SECONDS):
+            while await self.client.views.count(APP, "ended") < count:
+                await asyncio.sleep(LOOK_SECONDS)
+
+    async def _read(self, session_ids: list[str], released: float) -> Round:
+        compute: list[int] = []
+        every: list[int] = []
+        waits: list[float] = []
+        for session_id in session_ids:
+            entries = [entry async for entry in self.client.events(session_id) if entry.kind == "step"]
+            compute += [entry.at for entry in entries if entry.step == "compute"]
+            every += [entry.at for entry in entries]
+            record = await self.client.show(session_id)
+            waits.append((_began(record) - released) * 1000)
+        first = released + min(waits) / 1000
+        return Round(
+            steps=len(compute),
+            steps_per_s=len(compute) / (max(compute) / 1000 - first),
+            commits_per_s=len(every) / (max(every) / 1000 - first),
+            waits_ms=tuple(waits),
+        )
+
+    async def probe(self, count: int, *, state_bytes: int, seed: int = 1) -> list[float]:
+        """Submit sessions one by one to an idle fleet; return the ms from each submission to its first step."""
+        pauses = random.Random(seed)
+        session_ids = []
+        for _ in range(count):
+            session_ids.append(await self.submit(steps=1, state_bytes=state_bytes))
+            await asyncio.sleep(pauses.uniform(0.02, 0.06))
+        found = await self.client.wait_for(session_ids, seconds=ROUND_SECONDS)
+        return [_began(record) * 1000 - record.created_at for record in found.values()]
+
+
+def _began(record: Record) -> float:
+    began = record.state["began"]
+    if not isinstance(began, float):
+        raise TypeError(f"session {record.session_id}: its first step left no time; is the bench's app the one beside it?")
+    return began

@@ -1,0 +1,37 @@
+"""Steps of the benches: count to `of`, and note when the first and the latest one ran.
+
+The state carries a pad, so that it has the size the bench says. `began` and `at` are this
+machine's time in seconds; the journal keeps `at` of every step.
+"""
+
+import asyncio
+import time
+from typing import Any
+
+State = dict[str, Any]
+
+
+async def start(state: State) -> State:
+    """Do the first step: say when it began, and go on with the kind of steps that was asked for."""
+    now = time.time()
+    if state.get("rest"):
+        return {"n": 1, "began": now, "signal": "rest"}
+    seconds = state.get("nap_seconds", 0)
+    if seconds:
+        await asyncio.sleep(seconds)
+    if state.get("of", 1) <= 1:
+        return {"n": 1, "began": now, "at": now, "signal": "success"}
+    return {"n": 1, "began": now, "at": now, "signal": "wait" if seconds else "again"}
+
+
+async def work(state: State) -> State:
+    """Do nothing but count."""
+    n = state["n"] + 1
+    return {"n": n, "at": time.time(), "signal": "again" if n < state["of"] else "success"}
+
+
+async def nap(state: State) -> State:
+    """Wait as one waits for a model, and count."""
+    await asyncio.sleep(state["nap_seconds"])
+    n = state["n"] + 1
+    return {"n": n, "at": time.time(), "signal": "again" if n < state["of"] else "success"}

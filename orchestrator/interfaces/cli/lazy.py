@@ -1,0 +1,88 @@
+"""A command group that knows its commands by name and imports one only when it runs.
+
+The table below is all that `baton --help` needs: no library of a command is loaded to list it. A test keeps the
+sentences here equal to those of the commands.
+"""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Final
+
+import click
+
+from orchestrator.contracts.errors import suggest
+
+_HERE: Final = __name__.rpartition(".")[0]
+
+#: Section → command → (module, what it does in one line). The attribute is the command's name with underscores.
+COMMANDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
+    "Run": {
+        "up": ("up", "Run everything on this machine: server, scheduler, workers."),
+        "demo": ("demo", "Run the installed apps' demos on real input, from start to end."),
+        "worker": ("processes", "Run one worker."),
+        "scheduler": ("processes", "Run one scheduler."),
+        "stub-llm": ("processes", "Run a local model server with faults on demand."),
+        "redis": ("redis_server", "Start, stop or look at the bundled server."),
+    },
+    "Submit and follow": {
+        "submit": ("submit", "Submit a session, or many."),
+        "list": ("sessions", "List sessions, newest first."),
+        "show": ("sessions", "Show a session: where it is, what it waits for, what it has."),
+        "watch": ("watch", "Watch a session, or all of them, live."),
+        "events": ("journal", "Print a session's journal."),
+        "context": ("journal", "Print the messages that a session's models see."),
+        "explain": ("explain", "Say what settled a session, or why it is not settled yet."),
+    },
+    "Answer": {
+        "approve": ("answers", "Allow the tool call that a session asks about."),
+        "deny": ("answers", "Refuse the tool call that a session asks about."),
+        "answer": ("answers", "Answer a session's question, its gate, or an uncertain call."),
+        "signal": ("answers", "Send a named signal to a session."),
+        "cancel": ("answers", "Ask a session to stop."),
+    },
+    "Operate": {
+        "dead": ("dead", "Look at dead letters and replay them."),
+        "retry": ("dead", "Send a dead session again."),
+        "workers": ("fleet", "List who is at work."),
+        "drain": ("fleet", "Let workers finish what runs and take nothing new."),
+        "doctor": ("doctor", "Check this installation: settings, server, apps, workers."),
+    },
+    "Apps and settings": {
+        "apps": ("apps", "List, check and make apps."),
+        "config": ("config", "Show the settings and where they come from."),
+        "version": ("doctor", "Print the versions of Baton and of what it stands on."),
+    },
+}
+
+
+class LazyGroup(click.Group):
+    """The root group. Help is written from the table; a command's module is imported when it is resolved."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names, in the table's order."""
+        del ctx
+        return [name for section in COMMANDS.values() for name in section]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, imported now; None for an unknown name."""
+        del ctx
+        for section in COMMANDS.values():
+            if cmd_name in section:
+                module = import_module(f"{_HERE}.{section[cmd_name][0]}")
+                command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
+                if isinstance(command, click.Command):
+                    return command
+        return None
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the arguments name; an unknown one is refused with the nearest."""
+        if self.get_command(ctx, args[0]) is None:
+            ctx.fail(f"no such command {args[0]!r}; {suggest(args[0], self.list_commands(ctx))}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table, section by section."""
+        del ctx
+        for title, section in COMMANDS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, sentence) for name, (_, sentence) in section.items()], col_max=14)

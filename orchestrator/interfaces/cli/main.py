@@ -1,0 +1,112 @@
+"""The entry of `baton`, and the one place where an error becomes a line and an exit code.
+
+    0  ok                                   3  there is no such session
+    1  failed, or refused by its state      4  waits for a person
+    2  usage: the request is wrong          5  cannot reach the store
+
+An error is one line on standard error. With `-o json` it is an object on standard output as well, so that whoever
+parses standard output always finds one: {"error": {"type": …, "message": …, "exit_code": …}}.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from orchestrator import __version__
+from orchestrator.contracts.errors import (
+    BatonError,
+    InputError,
+    KeyConflict,
+    NotPermitted,
+    NotWaiting,
+    PhaseRefused,
+    SessionNotFound,
+    StoreUnreachable,
+)
+from orchestrator.interfaces.cli.exits import FAILED, INTERRUPTED, NOT_FOUND, OK, UNREACHABLE, USAGE
+from orchestrator.interfaces.cli.lazy import LazyGroup
+
+
+@click.group(
+    name="baton", cls=LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]}
+)
+@click.option(
+    "--state-dir",
+    envvar="BATON_STATE_DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The folder of the bundled server and of logs. Default: .runtime in a checkout.  [env: BATON_STATE_DIR]",
+)
+@click.version_option(__version__, prog_name="baton", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(ctx: click.Context, *, state_dir: Path | None) -> None:
+    """Baton runs durable agent sessions on Celery workers and Redis.
+
+    Start with `baton demo`. `baton COMMAND --help` says more about a command; most take `-o json`.
+    """
+    ctx.obj = state_dir
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    given = list(sys.argv[1:] if args is None else args)
+    try:
+        code = cli.main(args=given, prog_name="baton", standalone_mode=False)
+        sys.stdout.flush()
+    except click.UsageError as error:
+        error.show()
+        return _report(given, "UsageError", error.format_message(), USAGE)
+    except click.ClickException as error:
+        error.show()
+        return _report(given, type(error).__name__, error.format_message(), error.exit_code)
+    except BatonError as error:
+        _say(f"baton: {error}")
+        return _report(given, type(error).__name__, str(error), exit_code_of(error))
+    except (KeyboardInterrupt, click.Abort):
+        _say("\nbaton: interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read us has read enough (`baton list | head`); the interpreter must not stumble over it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    return code if isinstance(code, int) else OK
+
+
+def exit_code_of(error: BatonError) -> int:
+    """Return the exit code that an error's class stands for.
+
+    >>> exit_code_of(SessionNotFound("SES-20261120-001")), exit_code_of(StoreUnreachable("away"))
+    (3, 5)
+    """
+    match error:
+        case SessionNotFound():
+            return NOT_FOUND
+        case StoreUnreachable():
+            return UNREACHABLE
+        case NotWaiting() | NotPermitted() | PhaseRefused() | KeyConflict():
+            return FAILED  # the request was in order; what it met was not
+        case InputError():
+            return USAGE
+        case _:
+            return FAILED
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+def _report(args: Sequence[str], kind: str, message: str, code: int) -> int:
+    """Repeat an error as an object where JSON was asked for; the parsed options may not exist at this point."""
+    from orchestrator.interfaces.cli.output import asks_json, print_json
+
+    if asks_json(args):
+        print_json("error", {"type": kind, "message": message, "exit_code": code})
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""How a command prints: one JSON object for programs, tables for people, plain lines off a terminal.
+
+What sessions hold was written by models and tools: control characters in it never reach the terminal.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+_CONTROL: Final = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)], "\N{REPLACEMENT CHARACTER}")
+#: Off a terminal nothing is wrapped: a line of a table stays one line for grep and awk.
+_ENDLESS: Final = 100_000
+
+
+def asks_json(args: Sequence[str]) -> bool:
+    """Say whether the arguments ask for JSON, even where they could not be parsed.
+
+    >>> asks_json(["list", "-o", "json"]), asks_json(["list", "--output=json"]), asks_json(["list", "json"])
+    (True, True, False)
+    """
+    pairs = list(zip(args, args[1:], strict=False))
+    joined = {"-ojson", "-o=json", "--output=json"}
+    return bool(joined & set(args)) or any(pair in {("-o", "json"), ("--output", "json")} for pair in pairs)
+
+
+def print_json(key: str, value: object, *, as_line: bool = False) -> None:
+    """Print one object with one key that names what it holds; `as_line` where many follow each other."""
+    click.echo(json.dumps({key: value}, ensure_ascii=False, indent=None if as_line else 2))
+
+
+def clean(text: str) -> str:
+    """Return a text without control characters; its lines stay.
+
+    >>> clean("a\\x1b[2Jb")
+    'a\ufffd[2Jb'
+    """
+    return text.translate(_CONTROL)
+
+
+def one_line(text: str, limit: int = 100) -> str:
+    """Return a text as one line of at most so many characters.
+
+    >>> one_line("a  b\\nc", 4)
+    'a b…'
+    """
+    flat = " ".join(clean(text).split())
+    return flat if len(flat) <= limit else f"{flat[: limit - 1].rstrip()}…"
+
+
+def compact(value: object, limit: int = 200) -> str:
+    """Return plain data as one short line of JSON."""
+    return one_line(json.dumps(value, ensure_ascii=False, separators=(", ", ": ")), limit)
+
+
+def is_terminal() -> bool:
+    """Say whether a person looks at standard output and a live view makes sense there."""
+    return sys.stdout.isatty() and os.environ.get("TERM", "") not in {"", "dumb"}
+
+
+def is_coloured() -> bool:
+    """Say whether standard output may be coloured: a terminal, and no NO_COLOR."""
+    return is_terminal() and not os.environ.get("NO_COLOR")
+
+
+def make_console(*, stderr: bool = False, width: int | None = None) -> "Console":
+    """Return a console that takes every text as it is: no markup, no emoji, no highlighting."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(
+        file=stream,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        no_color=not is_coloured(),
+        width=width or (None if stream.isatty() else _ENDLESS),
+    )
+
+
+def make_table(*columns: str, wraps: Sequence[str] = ()) -> "Table":
+    """Return an empty table; columns named in `wraps` share what room is left, the others stay whole."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name in columns:
+        table.add_column(name, no_wrap=name not in wraps, overflow="fold" if name in wraps else "ellipsis")
+    return table
+
+
+def print_table(table: "Table", *, empty: str = "none") -> None:
+    """Print a table, or one word where it has no rows."""
+    if table.row_count:
+        make_console().print(table)
+    else:
+        click.echo(empty)

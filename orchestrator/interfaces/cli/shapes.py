@@ -1,0 +1,142 @@
+"""The JSON that commands print: stable, with times as ISO 8601 in UTC, and documented in docs/reference/cli.md.
+
+A field is added here, never renamed. What the store holds may change under it.
+"""
+
+from datetime import UTC, datetime
+
+from orchestrator.contracts.app import AppSpec
+from orchestrator.contracts.base import JsonObject, load_json
+from orchestrator.contracts.messages import Message
+from orchestrator.contracts.session import Entry, Record, Wait
+from orchestrator.interfaces.cli.wording import list_commands
+
+
+def iso(at: int) -> str | None:
+    """Return the store's milliseconds as text, None for never.
+
+    >>> iso(0), iso(1_795_219_200_500)
+    (None, '2026-11-21T00:00:00.500Z')
+    """
+    if not at:
+        return None
+    return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def session_line(record: Record) -> JsonObject:
+    """Return a session as `list` prints it."""
+    return {
+        "session_id": record.session_id,
+        "app": record.app,
+        "phase": record.phase,
+        "status": record.status,
+        "skill": record.cursor.skill,
+        "waits_for": record.wait.kind if record.wait else None,
+        "priority": record.priority,
+        "text": record.text,
+        "parent": record.parent,
+        "reason": record.reason,
+        "created_at": iso(record.created_at),
+        "since_at": iso(record.since_at),
+        "updated_at": iso(record.updated_at),
+    }
+
+
+def session_shape(record: Record) -> JsonObject:
+    """Return a session as `show` prints it."""
+    cursor = record.cursor
+    return {
+        **session_line(record),
+        "actor": record.actor,
+        "spec": record.spec,
+        "cursor": {
+            "skill": cursor.skill,
+            "stage": cursor.stage,
+            "steps": cursor.serial,
+            "turn": cursor.turn,
+            "failures": cursor.failures,
+            "confidence": cursor.confidence,
+            "rationale": cursor.rationale,
+            "stop": cursor.stop,
+            "stop_reason": cursor.stop_reason,
+            "calls": [call.model_dump(mode="json") for call in cursor.calls],
+        },
+        "wait": wait_shape(record) if record.wait else None,
+        "cancel": record.cancel,
+        "state": record.state,
+        "fields": record.fields,
+        "rev": record.rev,
+        "fence": record.fence,
+        "holder": record.holder or None,
+        "attempts": record.attempts,
+        "entries": record.seq,
+        "replays": record.replays,
+    }
+
+
+def wait_shape(record: Record) -> JsonObject | None:
+    """Return what a session waits for, with the commands that answer it."""
+    wait: Wait | None = record.wait
+    if wait is None:
+        return None
+    return {
+        "wait_id": wait.wait_id,
+        "kind": wait.kind,
+        "since_at": iso(wait.since_at),
+        "deadline_at": iso(wait.deadline_at or 0),
+        "prompt": wait.prompt,
+        "options": list(wait.options),
+        "roster": list(wait.roster),
+        "teams": list(wait.teams),
+        "call": wait.call.model_dump(mode="json") if wait.call else None,
+        "digest": wait.digest or None,
+        "signal": wait.signal,
+        "children": dict(wait.children),
+        "reason": wait.reason,
+        "answered": record.answered,
+        "answer_with": list(list_commands(record)),
+    }
+
+
+def entry_shape(entry: Entry) -> JsonObject:
+    """Return a journal entry as `events` prints it."""
+    return {
+        "seq": entry.seq,
+        "at": iso(entry.at),
+        "kind": entry.kind,
+        "actor": entry.actor,
+        "step": entry.step,
+        "skill": entry.skill or None,
+        "outcome": entry.outcome,
+        "attempt": entry.attempt,
+        "fence": entry.fence,
+        "ms": entry.ms,
+        "calls": [call.model_dump(mode="json") for call in entry.calls],
+        "posts_taken": entry.taken,
+        "set": dict(entry.set),
+        "state": entry.state,
+        "dropped": list(entry.dropped),
+        "messages": [load_json(message) for message in entry.messages],
+        "data": entry.data,
+    }
+
+
+def message_shape(number: int, message: Message) -> JsonObject:
+    """Return a message of a session's context."""
+    return {"number": number, **message.model_dump(mode="json")}
+
+
+def app_shape(spec: AppSpec) -> JsonObject:
+    """Return an app as `apps list` prints it."""
+    return {
+        "app": spec.name,
+        "version": spec.version,
+        "description": spec.description,
+        "prefix": spec.session_id_prefix,
+        "digest": spec.digest(),
+        "entry_skill": spec.entry_skill,
+        "skills": sorted(spec.skills),
+        "statuses": {name: status.kind for name, status in spec.statuses.items()},
+        "provider": spec.model.provider,
+        "folder": spec.root,
+    }

@@ -1,0 +1,195 @@
+"""What a session is doing, in words: where it is, what it waits for, and the exact command that answers.
+
+Pure: values in, lines out. The words are Baton's own; an app's come out of its records as data.
+"""
+
+import json
+import shlex
+import time
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from orchestrator.contracts.session import Entry, Record, ToolCall, Wait
+from orchestrator.interfaces.cli.output import clean, compact, one_line
+
+#: Waits that only a person can end.
+FOR_PEOPLE: Final = frozenset({"approval", "input", "uncertain"})
+
+#: Colours by phase, and by the kind of an app's status.
+PHASE_STYLES: Final[Mapping[str, str]] = {
+    "ready": "cyan",
+    "running": "blue",
+    "waiting": "yellow",
+    "finalizing": "blue",
+    "ended": "green",
+    "dead": "bold red",
+}
+KIND_STYLES: Final[Mapping[str, str]] = {
+    "success": "green",
+    "failure": "red",
+    "escalation": "magenta",
+    "needs_review": "yellow",
+    "pending": "cyan",
+}
+
+
+def waits_for_person(record: Record) -> bool:
+    """Say whether a session waits for a person, who has not answered yet."""
+    wait = record.wait
+    return record.phase == "waiting" and wait is not None and wait.kind in FOR_PEOPLE and not record.answered
+
+
+def describe_call(tool: str, args: Mapping[str, object], limit: int = 120) -> str:
+    """Return a tool call as a person writes it.
+
+    >>> describe_call("srv:close", {"ticket": 7, "word": "yes"})
+    'srv:close(ticket=7, word="yes")'
+    """
+    inner = ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in args.items())
+    return one_line(f"{tool}({inner})", limit)
+
+
+def list_commands(record: Record) -> Iterator[str]:
+    """Yield the commands that answer what a session waits for."""
+    wait, session_id = record.wait, record.session_id
+    if record.phase == "dead":
+        yield f"baton retry {session_id}"
+    if wait is None or record.phase != "waiting" or record.answered:
+        return
+    who = f" --as {shlex.quote(wait.roster[0])}" if wait.roster else ""
+    match wait.kind:
+        case "approval":
+            yield f"baton approve {session_id}{who}"
+            yield f"baton deny {session_id}{who} --reason TEXT"
+        case "uncertain":
+            yield from (f"baton answer {session_id}{who} --verdict {option}" for option in wait.options)
+        case "input":
+            offered = wait.options or ("resume_with_input",)
+            if "resume_with_input" in offered:
+                yield f"baton answer {session_id}{who} TEXT"
+            if "escalate" in offered:
+                yield f"baton answer {session_id}{who} --escalate" + (" --team TEAM" if wait.teams else "")
+            if "stop" in offered:
+                yield f"baton answer {session_id}{who} --stop"
+        case "signal" | "timer" if wait.signal:
+            yield f"baton signal {session_id} {shlex.quote(wait.signal)}"
+        case _:
+            return
+
+
+def describe_wait(record: Record, now: int | None = None) -> str:
+    """Return one line about what a session waits for."""
+    wait = record.wait
+    if wait is None:
+        return "nothing"
+    if record.answered:
+        return f"{wait.kind}: answered, and on its way to a worker"
+    until = f", {_until(wait, now)}" if wait.deadline_at else ""
+    asked = describe_call(wait.call.tool, wait.call.args) if wait.call else ""
+    match wait.kind:
+        case "approval":
+            return f"an approval of {asked}{until}"
+        case "uncertain":
+            return f"a person's word on {asked}: nobody knows whether it acted"
+        case "input":
+            return f"an answer to: {one_line(wait.prompt or wait.reason or 'its question', 160)}{until}"
+        case "timer":
+            return f"a timer{until}" + (f", or the signal {wait.signal!r}" if wait.signal else "")
+        case "signal":
+            return f"the signal {wait.signal!r}{until}"
+        case "child":
+            left = sum(1 for end in wait.children.values() if end is None)
+            return f"{left} of {len(wait.children)} child sessions{until}" if wait.children else f"its schedule{until}"
+        case "retry":
+            return f"another try{until}" + (f": {one_line(wait.reason, 120)}" if wait.reason else "")
+
+
+def describe_where(record: Record, now: int | None = None) -> str:
+    """Return one line about what a session does now."""
+    cursor = record.cursor
+    match record.phase:
+        case "ended":
+            return "ended"
+        case "dead":
+            return f"dead letter: {record.reason or 'no reason was kept'}"
+        case "waiting":
+            return f"waits for {describe_wait(record, now)}"
+        case "finalizing":
+            return "comes to its end"
+        case "ready":
+            return f"in line for {cursor.skill}, step {cursor.serial + 1}"
+        case "running":
+            return f"in {cursor.skill}, step {cursor.serial + 1}"
+
+
+def describe_entry(entry: Entry) -> str:
+    """Return a journal entry as one line, without its number and time."""
+    parts = [entry.step or entry.kind]
+    if entry.skill:
+        parts.append(f"in {entry.skill}")
+    if entry.outcome and entry.outcome != "succeeded":
+        parts.append(entry.outcome)
+    if entry.attempt > 1:
+        parts.append(f"(attempt {entry.attempt})")
+    tails = [_describe_ended(call) for call in entry.calls]
+    # The state's keys are values of the session; which of them a step changed is what a reader looks for first.
+    if entry.state and entry.step is not None:
+        tails.append(f"state: {', '.join(entry.state)}")
+    if entry.kind == "posted":
+        tails.append(_describe_post(entry))
+    elif entry.data:
+        tails.append(compact(entry.data, 200))
+    line = " ".join(parts)
+    return f"{line}: {'; '.join(tails)}" if tails else line
+
+
+def describe_age(at: int, now: int | None = None) -> str:
+    """Return how long ago something was.
+
+    >>> describe_age(1000, 4000), describe_age(1000, 3_700_000)
+    ('3s', '1h')
+    """
+    if not at:
+        return "-"
+    seconds = max((int(time.time() * 1000) if now is None else now) - at, 0) / 1000
+    return describe_seconds(seconds)
+
+
+def describe_seconds(seconds: float) -> str:
+    """Return a duration in its largest unit.
+
+    >>> [describe_seconds(s) for s in (0.2, 59, 90, 7300, 200_000)]
+    ['0s', '59s', '1m', '2h', '2d']
+    """
+    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if seconds >= size:
+            return f"{int(seconds // size)}{unit}"
+    return f"{int(seconds)}s"
+
+
+def clock(at: int) -> str:
+    """Return the local time of day of the store's milliseconds."""
+    return time.strftime("%H:%M:%S", time.localtime(at / 1000)) + f".{at % 1000:03d}"
+
+
+def moment(at: int) -> str:
+    """Return the local date and time of the store's milliseconds."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at / 1000)) if at else "-"
+
+
+def _until(wait: Wait, now: int | None) -> str:
+    left = ((wait.deadline_at or 0) - (int(time.time() * 1000) if now is None else now)) / 1000
+    return f"{describe_seconds(left)} left" if left >= 1 else "due now"
+
+
+def _describe_ended(call: ToolCall) -> str:
+    by = f" by {clean(call.approver)}" if call.approver else ""
+    return f"{describe_call(call.tool, call.args, 80)} {call.outcome}{by}"
+
+
+def _describe_post(entry: Entry) -> str:
+    post = entry.data.get("post")
+    if not isinstance(post, dict):
+        return compact(entry.data, 160)
+    said = [str(post[name]) for name in ("verdict", "name", "team", "text") if post.get(name)]
+    return one_line(f"{post.get('kind', 'post')} {' '.join(said)}".strip(), 160)

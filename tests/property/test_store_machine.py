@@ -1,0 +1,399 @@
+"""The acts of the store, in any order, from any worker however late: real scripts against a small model.
+
+Hypothesis invents the histories; each act is done on the server and on `store_model.Session`, the answers are
+compared, and after every act everything that the server holds is. Leases and waits run out when the machine says so
+(see `store_lab`), so that no history waits.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from orchestrator.contracts.errors import KeyConflict, LeaseLost, NotWaiting, PayloadTooLarge, PhaseRefused, StoreError
+from orchestrator.contracts.session import Entry, Post, Wait
+from orchestrator.kernel.rebuild import find_differences, fold
+from orchestrator.store.leases import Claimed, Commit
+from tests.property.store_lab import APP, DIGEST, Lab, draft
+from tests.property.store_model import DIRECTIVES, Session
+
+WORKERS = ("w1", "w2", "w3")
+NUMBERS = st.integers(0, 10_000)
+#: The ends that are drawn often, so that histories are long.
+MOSTLY = ("continue", "continue", "ready", "waiting", "waiting", "waiting", *DIRECTIVES)
+
+
+@dataclass(frozen=True)
+class Handle:
+    """What a worker holds in its hands, perhaps for much too long: it may use it at any time."""
+
+    session_id: str
+    fence: int
+    rev: int
+    holder: str
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Sessions, workers that forget nothing, and a scheduler."""
+
+    def __init__(self, lab: Lab) -> None:
+        super().__init__()
+        self.lab = lab
+        lab.flush()
+        lab.register(APP)
+        self.sessions: dict[str, Session] = {}
+        self.keys: dict[str, tuple[str, str]] = {}
+        self.handles: list[Handle] = []
+        self.commits: list[tuple[Handle, Commit]] = []
+        self.count = 0
+        self.touched: set[str] = set()
+
+    # --- choosing
+
+    def session(self, number: int) -> Session:
+        """Return one of the sessions; what is done to it is checked afterwards."""
+        found = list(self.sessions.values())[number % len(self.sessions)]
+        self.touched.add(found.session_id)
+        return found
+
+    def handle(self, number: int) -> Handle:
+        """Return what some worker holds: mostly the newest, often an old one."""
+        found = self.handles[-1 - (number % len(self.handles)) // 2]
+        self.touched.add(found.session_id)
+        return found
+
+    def unique(self, what: str) -> str:
+        """Return a text that was not there before."""
+        self.count += 1
+        return f"{what}-{self.count}"
+
+    def adopt_fence(self, session: Session) -> None:
+        """Take the server's new fence over: the model knows only that it must grow."""
+        fence = int(self.lab.snapshot(session.session_id).record["fence"])
+        assert fence > session.fence
+        session.fence = fence
+
+    # --- acts of callers
+
+    @rule(key=st.sampled_from([None, None, "k1", "k2"]), text=st.sampled_from(["", "please"]))
+    @precondition(lambda self: len(self.sessions) < 3)
+    def submit(self, key: str | None, text: str) -> None:
+        known = self.keys.get(key) if key else None
+        if known and known[1] != text:
+            with pytest.raises(KeyConflict):
+                self.lab.submit(text=text, key=key)
+            return
+        session_id = self.lab.submit(text=text, key=key)
+        if known:
+            assert session_id == known[0]
+            return
+        assert session_id not in self.sessions
+        self.sessions[session_id] = Session(session_id, messages=1 if text else 0)
+        self.touched.add(session_id)
+        if key:
+            self.keys[key] = session_id, text
+
+    @rule(number=NUMBERS, kind=st.sampled_from(["signal", "signal", "right", "right", "wrong", "cancel", "again"]))
+    @precondition(lambda self: self.sessions)
+    def post(self, number: int, kind: str) -> None:
+        session = self.session(number)
+        post_id = self.unique("post")
+        if kind == "again" and session.seen:
+            post_id = sorted(session.seen)[number % len(session.seen)]
+        answers = {"right": session.wait_id, "wrong": "another-wait"}.get(kind, "")
+        cancel = "enough" if kind == "cancel" else ""
+        post = Post(
+            post_id=post_id,
+            kind="cancel" if cancel else "input" if answers else "signal",
+            actor="al",
+            wait_id=answers or None,
+            text=cancel,
+        )
+
+        expected = session.post(post_id, answers, cancel)
+
+        act = self.lab.intake.post(session.session_id, post, answers=answers or None)
+        refusals = {
+            "settled": PhaseRefused,
+            "full": PayloadTooLarge,
+            "not_waiting": NotWaiting,
+            "answered": NotWaiting,
+        }
+        if expected in refusals:
+            with pytest.raises(refusals[expected]):
+                self.lab.run(act)
+        else:
+            assert self.lab.run(act) is (expected == "posted")
+
+    @rule(number=NUMBERS)
+    @precondition(lambda self: any(session.phase == "dead" for session in self.sessions.values()))
+    def replay(self, number: int) -> None:
+        session = self.session(number)
+        if session.replay() == "replayed":
+            self.lab.run(self.lab.intake.replay(session.session_id, "al", "again"))
+        else:
+            with pytest.raises(PhaseRefused):
+                self.lab.run(self.lab.intake.replay(session.session_id, "al"))
+
+    # --- acts of workers
+
+    @rule(number=NUMBERS, worker=st.sampled_from(WORKERS), knows=st.sampled_from([True] * 5 + [False]))
+    @precondition(lambda self: self.sessions)
+    def claim(self, number: int, worker: str, *, knows: bool) -> None:
+        session = self.session(number)
+        self.claim_as(session, self.unique(worker), knows=knows)
+
+    @rule(number=NUMBERS)
+    @precondition(lambda self: self.handles)
+    def claim_again_after_a_lost_reply(self, number: int) -> None:
+        handle = self.handle(number)
+        self.claim_as(self.sessions[handle.session_id], handle.holder, knows=True)
+
+    def claim_as(self, session: Session, holder: str, *, knows: bool) -> None:
+        before = session.holder, session.fence
+        expected = session.claim(holder, knows=knows)
+
+        digests = (DIGEST,) if knows else ("another",)
+        answer = self.lab.run(self.lab.leases.claim(session.session_id, holder, digests, known=0))
+
+        if expected != "claimed":
+            assert not isinstance(answer, Claimed)
+            assert getattr(answer, "answer", None) == expected
+            if expected == "buried":
+                self.adopt_fence(session)
+            return
+        assert isinstance(answer, Claimed)
+        if before == (holder, answer.record.fence):
+            assert answer.record.fence == session.fence, "the same claim again gets the same fence"
+        else:
+            self.adopt_fence(session)
+        assert answer.record.fence == session.fence
+        assert [post.post_id for post in answer.posts] == session.posts
+        assert answer.context_length == session.messages
+        self.handles.append(Handle(session.session_id, session.fence, session.rev, holder))
+
+    @rule(
+        number=NUMBERS,
+        directive=st.sampled_from(MOSTLY),
+        take=st.sampled_from(["none", "all", "all", "too many"]),
+        due=st.sampled_from([None, False, True]),
+        messages=st.integers(0, 2),
+        wrong_rev=st.sampled_from([0] * 9 + [1]),
+    )
+    @precondition(lambda self: self.handles)
+    def commit(
+        self, number: int, directive: str, take: str, due: bool | None, messages: int, wrong_rev: int
+    ) -> None:
+        handle = self.handle(number)
+        session = self.sessions[handle.session_id]
+        taken = {"none": 0, "all": len(session.posts), "too many": len(session.posts) + 1}[take]
+        wait_id = self.unique("wait") if directive == "waiting" else ""
+        commit = self.build_commit(directive, taken=taken, due=due, wait_id=wait_id, messages=messages)
+        self.commit_as(Handle(handle.session_id, handle.fence, handle.rev + wrong_rev, handle.holder), commit)
+
+    @rule(number=NUMBERS)
+    @precondition(lambda self: self.commits)
+    def commit_again_after_a_lost_reply(self, number: int) -> None:
+        handle, commit = self.commits[-1 - (number % len(self.commits)) // 2]
+        self.touched.add(handle.session_id)
+        self.commit_as(handle, commit)
+
+    def build_commit(self, directive: str, *, taken: int, due: bool | None, wait_id: str, messages: int) -> Commit:
+        fields = {"state": f'{{"n":{self.count}}}'}
+        if directive != "continue":
+            wait = Wait(wait_id=wait_id, kind="input").to_json() if wait_id else ""
+            fields |= {"wait": wait, "wait_id": wait_id, "answered": ""}
+        written = {name: value for name, value in fields.items() if name != "state"}
+        if directive != "continue":
+            written["phase"] = directive
+        if directive == "ended":
+            written["status"] = "done"
+        said = tuple(f'{{"role":"user","content":"m{number}"}}' for number in range(messages))
+        told = Entry(kind="step", actor="w", set=written, state={"n": self.count}, taken=taken, messages=said)
+        return Commit(
+            directive=directive,  # type: ignore[arg-type]
+            fields=fields,
+            entries=(told.to_json(),),
+            messages=said,
+            taken=taken,
+            due_at=None if due is None else 1 if due else 9_999_999_999_999,
+            status="done" if directive == "ended" else "why",
+            reason="asked",
+        )
+
+    def commit_as(self, handle: Handle, commit: Commit) -> None:
+        session = self.sessions[handle.session_id]
+        waits = commit.directive == "waiting"
+        expected = session.commit(
+            handle.fence,
+            handle.rev,
+            commit.directive,
+            taken=commit.taken,
+            due=None if commit.due_at is None else commit.due_at == 1,
+            wait_id=commit.fields["wait_id"] if waits else "",
+            status=commit.status,
+            messages=len(commit.messages),
+        )
+
+        act = self.lab.leases.commit(handle.session_id, handle.fence, handle.rev, commit)
+        if expected in {"committed", "replay"}:
+            done = self.lab.run(act)
+            assert done.replayed is (expected == "replay")
+            assert (done.phase, done.posts) == (session.phase, len(session.posts))
+        else:
+            with pytest.raises(LeaseLost if expected == "stale" else StoreError):
+                self.lab.run(act)
+        if expected == "committed":
+            self.commits.append((handle, commit))
+            if commit.directive == "continue":
+                self.handles.append(Handle(handle.session_id, handle.fence, session.rev, handle.holder))
+            if commit.directive == "dead":
+                self.adopt_fence(session)
+
+    @rule(number=NUMBERS)
+    @precondition(lambda self: self.handles)
+    def renew(self, number: int) -> None:
+        handle = self.handle(number)
+        if self.sessions[handle.session_id].renew(handle.fence) == "renewed":
+            assert self.lab.run(self.lab.leases.renew(handle.session_id, handle.fence)) == (
+                self.sessions[handle.session_id].cancel or None
+            )
+        else:
+            with pytest.raises(LeaseLost):
+                self.lab.run(self.lab.leases.renew(handle.session_id, handle.fence))
+
+    @rule(number=NUMBERS)
+    @precondition(lambda self: self.handles)
+    def release(self, number: int) -> None:
+        handle = self.handle(number)
+        expected = self.sessions[handle.session_id].release(handle.fence)
+
+        assert self.lab.run(self.lab.leases.release(handle.session_id, handle.fence)) is (expected == "released")
+
+    # --- time, and the scheduler
+
+    @rule(number=NUMBERS)
+    @precondition(lambda self: any(session.lease == "alive" for session in self.sessions.values()))
+    def let_a_lease_run_out(self, number: int) -> None:
+        session = self.session(number)
+        if session.lease == "alive":
+            session.lease = "over"
+        self.lab.expire_lease(session.session_id)
+
+    @rule(number=NUMBERS)
+    @precondition(lambda self: any(session.wait == "timed" for session in self.sessions.values()))
+    def let_a_wait_fall_due(self, number: int) -> None:
+        session = self.session(number)
+        if session.wait == "timed":
+            session.wait = "due"
+        self.lab.pass_due(session.session_id)
+
+    @rule(number=NUMBERS)
+    @precondition(lambda self: self.sessions)
+    def rescue(self, number: int) -> None:
+        session = self.session(number)
+        expected = session.rescue()
+
+        assert self.lab.run(self.lab.due.rescue(session.session_id)) is (expected == "rescued")
+        if expected == "rescued":
+            self.adopt_fence(session)
+
+    @rule(number=NUMBERS)
+    @precondition(lambda self: self.sessions)
+    def wake(self, number: int) -> None:
+        session = self.session(number)
+
+        assert self.lab.run(self.lab.due.wake(session.session_id)) is (session.wake() == "woken")
+
+    @rule()
+    @precondition(lambda self: self.sessions)
+    def tick(self) -> None:
+        sessions = self.sessions.values()
+        ticks = [self.lab.run(self.lab.due.tick(number, [APP], most=99, each=99)) for number in range(2)]
+
+        assert {one for tick in ticks for one in tick.expired} == {s.session_id for s in sessions if s.lease == "over"}
+        assert {one for tick in ticks for one in tick.due} == {s.session_id for s in sessions if s.wait == "due"}
+        in_line = [one.session_id for tick in ticks for one in tick.in_line]
+        assert sorted(in_line) == sorted(s.session_id for s in sessions if s.place == "line")
+        assert sum(tick.busy[APP] for tick in ticks) == sum(s.phase == "running" for s in sessions)
+
+    # --- what must hold after every act
+
+    @invariant()
+    def the_server_holds_what_the_model_says(self) -> None:
+        touched, self.touched = self.touched, set()
+        for session_id in touched:
+            self.check(self.sessions[session_id])
+
+    def check(self, session: Session) -> None:
+        now = self.lab.snapshot(session.session_id)
+        record = now.record
+        assert (record["phase"], record["status"], int(record["rev"])) == (session.phase, session.status, session.rev)
+        assert (int(record["fence"]), int(record["attempts"])) == (session.fence, session.attempts)
+        assert (record.get("cancel", ""), record.get("reason", "")) == (session.cancel, session.reason)
+        assert (record.get("answered") == "1") is session.answered
+
+        assert [Post.from_json(post).post_id for post in now.mailbox] == session.posts
+        assert int(record["posts"]) == len(session.posts)
+        assert set(now.seen) == session.seen
+        assert len(now.context) == session.messages
+
+        # The journal: no number is missing, none is twice, and its entries are exactly the accepted acts.
+        assert [number for number, _ in now.journal] == [f"{n}-0" for n in range(1, len(session.entries) + 1)]
+        assert [told.kind for _, told in now.journal] == session.entries
+        assert int(record["seq"]) == len(session.entries)
+
+        # One place each: in line, leased, waiting with a time, waiting for a post, settled.
+        assert (now.lease is not None) is (session.lease != "none")
+        assert (now.due is not None) is (session.wait != "none")
+        assert not (now.lease is not None and now.due is not None)
+        assert (now.dead is not None) is (session.phase == "dead") is (now.deadinfo is not None)
+        bucket = f"ended/{session.status}" if session.phase == "ended" else session.phase
+        rank = "1" if session.phase in {"ready", "finalizing"} else "-"
+        assert now.members == [f"{APP}:{bucket}:{rank}:{record['since']}:{session.session_id}"]
+
+        if session.phase == "ended":
+            told = session.settled_as or (session.phase, session.status)
+            assert told == (session.phase, session.status), "a settled session changed"
+            session.settled_as = told
+
+        rebuilt = fold(self.lab.journal(session.session_id))
+        stored = self.lab.run(self.lab.views.record(session.session_id))
+        assert find_differences(stored, now.context, len(now.mailbox), rebuilt) == []
+
+    def teardown(self) -> None:
+        """Nothing is lost: every session is still in one of its places, and its id still means it."""
+        for session in self.sessions.values():
+            self.check(session)
+
+
+@pytest.fixture
+def lab(store_url: str) -> Iterator[Lab]:
+    """Lend a store with two partitions."""
+    made = Lab(store_url)
+    yield made
+    made.close()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_every_history_of_acts_is_what_the_model_says(lab: Lab) -> None:
+    """One holder, nothing lost, committed once, settled once: whatever comes in whatever order."""
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        lambda: StoreMachine(lab),
+        settings=settings(
+            max_examples=60,
+            stateful_step_count=60,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            print_blob=True,
+        ),
+    )
+
+
+def test_a_draft_is_a_submission() -> None:
+    """The lab submits what the client does: a record without an id, at the beginning of a skill."""
+    assert (draft().session_id, draft().phase, draft().cursor.stage) == ("", "ready", "enter")

@@ -1,0 +1,31 @@
+"""Words between agents: what a model service is shown where one skill hands over to the next.
+
+In a session's context an agent's last word is followed by the next agent's first. A chat API
+expects the user to speak in between, and takes an assistant's message at the end as one to be
+continued; so a line of the runtime stands there. Pure; the context itself is not changed.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from orchestrator.contracts.messages import Message
+
+
+def with_handovers(messages: Sequence[Message], skill: str) -> Iterator[Message]:
+    """Yield the messages, with a user's line wherever an assistant's last word is not answered.
+
+    >>> said = [Message(role="assistant", content="done", skill="one")]
+    >>> [(m.role, m.content) for m in with_handovers(said, "two")]
+    [('assistant', 'done'), ('user', 'Go on: two.')]
+    """
+    waits = False
+    for message in messages:
+        if waits and message.role == "assistant":
+            yield _handover(message.skill)
+        yield message
+        waits = message.role == "assistant" and not message.tool_calls
+    if waits:
+        yield _handover(skill)
+
+
+def _handover(skill: str) -> Message:
+    return Message(role="user", content=f"Go on: {skill}." if skill else "Go on.")
