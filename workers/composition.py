@@ -20,7 +20,7 @@ from workers.host import Host
 from workers.providers import build_provider
 from workers.steps.world import AppRuntime
 from workers.tools.toolbox import build_toolbox
-from workers.wakeups import CeleryWakeups
+from workers.wakeups import CeleryWakeups, MakeWakeups
 
 __all__ = ["Urls", "build_app", "build_client", "build_host", "build_scheduler", "build_store"]
 
@@ -78,11 +78,13 @@ async def build_host(settings: Settings, name: str, urls: Urls, wake_later: Call
     )
 
 
-async def build_scheduler(settings: Settings, name: str, urls: Urls) -> Scheduler:
+async def build_scheduler(
+    settings: Settings, name: str, urls: Urls, *, make_wakeups: MakeWakeups = CeleryWakeups
+) -> Scheduler:
     """Return a scheduler on the running loop; raise ConfigError or StoreUnfit."""
     specs = load_installed_apps(settings)
     client = build_client(settings, urls.store, specs)
     for warning in await check_server(client):
         log.warning("%s", warning)
-    wakeups = CeleryWakeups(make_celery(settings, urls.broker), settings)
+    wakeups = make_wakeups(make_celery(settings, urls.broker), settings)
     return Scheduler(name, client.store, client, wakeups, settings, specs)

@@ -76,7 +76,7 @@ class Executor:
         holder = host.new_holder()
         known = host.contexts.length(session_id)
         claimed = await host.leases.claim(session_id, holder, host.digests, known=known)
-        if isinstance(claimed, ClaimRefused) and claimed.answer == "foreign" and await self._may_adopt(claimed.detail):
+        if isinstance(claimed, ClaimRefused) and claimed.answer == "foreign" and await self._may_adopt(claimed):
             claimed = await host.leases.claim(session_id, holder, host.digests, known=known, adopt=True)
         if isinstance(claimed, ClaimRefused):
             if claimed.answer == "buried":
@@ -109,18 +109,20 @@ class Executor:
         finally:
             self.slices.pop(session_id, None)
 
-    async def _may_adopt(self, digest: str) -> bool:
-        """A session of another version is ours to move only when no live worker has that version."""
+    async def _may_adopt(self, refused: ClaimRefused) -> bool:
+        """A session of another version is ours to move only when we have its app, and no live worker its version."""
+        if refused.app not in self._host.apps:
+            return False
         members = await self._host.client.workers()
-        return not any(digest in info.digests.values() for info in members)
+        return not any(refused.detail in info.digests.values() for info in members)
 
     async def _drain(self, mine: Slice, claimed: Claimed) -> SliceEnd:
         host = self._host
         record = claimed.record
-        app = host.apps.get(record.app)
-        if app is None or record.cursor.skill not in app.spec.skills:
-            what = f"app {record.app!r}" if app is None else f"skill {record.cursor.skill!r} of {record.app}"
-            await bury(host, record.session_id, record.fence, record.rev, "unknown_app", f"{what} is not loaded here")
+        app = host.apps[record.app]
+        if record.cursor.skill not in app.spec.skills:
+            detail = f"{record.app} has no skill {record.cursor.skill!r} any more; give it back, then replay"
+            await bury(host, record.session_id, record.fence, record.rev, "unknown_skill", detail)
             return "committed"
         if app.digest != record.spec:
             record = record.model_copy(update={"spec": app.digest})
@@ -133,6 +135,7 @@ class Executor:
             change = self._guard(app.spec, mine, delivery, world)
             started = time.perf_counter()
             if change is None:
+                world.delivered = delivery.messages
                 change = await self._perform(mine, app, world, delivery.record)
             change = _with_delivery(change, delivery)
             directive = change.directive

@@ -17,6 +17,7 @@ from workers.composition import Urls, build_scheduler
 from workers.process import process_name
 from workers.tasks import register_tasks
 from workers.tools.toolbox import preload
+from workers.wakeups import CeleryWakeups, MakeWakeups
 
 log = logging.getLogger(__name__)
 
@@ -28,13 +29,14 @@ def run_worker(
     queues: Sequence[str],
     pool: Literal["threads", "prefork", "solo"],
     concurrency: int,
+    make_wakeups: MakeWakeups = CeleryWakeups,
 ) -> int:
     """Run a worker until SIGTERM; return its exit code."""
     load_installed_apps(settings)  # an app that does not validate does not boot, and says so before anything runs
     if pool == "prefork":
         preload()  # the children share what their parent has imported
     app = make_celery(settings, urls.broker)
-    register_tasks(app, settings, urls, queues, forks=pool == "prefork")
+    register_tasks(app, settings, urls, queues, forks=pool == "prefork", make_wakeups=make_wakeups)
     worker = app.Worker(
         hostname=f"baton@{process_name()}",
         pool=pool,
@@ -50,9 +52,9 @@ def run_worker(
     return int(worker.exitcode or 0)
 
 
-async def run_scheduler(settings: Settings, urls: Urls) -> None:
+async def run_scheduler(settings: Settings, urls: Urls, *, make_wakeups: MakeWakeups = CeleryWakeups) -> None:
     """Run a scheduler until SIGTERM or SIGINT."""
-    scheduler = await build_scheduler(settings, process_name(), urls)
+    scheduler = await build_scheduler(settings, process_name(), urls, make_wakeups=make_wakeups)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, scheduler.stop)

@@ -10,6 +10,7 @@ import logging
 import os
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from socket import gethostname
 from uuid import uuid4
 
@@ -93,6 +94,8 @@ class WorkerProcess:
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
+        threads = self._settings.lanes.blocking_threads
+        self._loop.set_default_executor(ThreadPoolExecutor(threads, thread_name_prefix="baton-blocking"))
         host = await build_host(self._settings, self.name, self._urls, self._sender.wake_later)
         self._executor = Executor(host, is_contended=self.lanes.is_contended, is_draining=lambda: self.lanes.draining)
         self.lanes.start(self._loop)

@@ -12,7 +12,7 @@ from orchestrator.settings import Settings
 from workers.celery_app import FINALIZE, PLUGIN, STEP
 from workers.composition import Urls
 from workers.process import WorkerProcess
-from workers.wakeups import CeleryWakeups, Sender
+from workers.wakeups import CeleryWakeups, MakeWakeups, Sender
 
 log = logging.getLogger(__name__)
 
@@ -20,11 +20,14 @@ log = logging.getLogger(__name__)
 class Worker:
     """The worker process behind the tasks: made once a process, after any fork."""
 
-    def __init__(self, app: Celery, settings: Settings, urls: Urls, queues: Sequence[str]) -> None:
+    def __init__(
+        self, app: Celery, settings: Settings, urls: Urls, queues: Sequence[str], make_wakeups: MakeWakeups
+    ) -> None:
         self._app = app
         self._settings = settings
         self._urls = urls
         self._queues = tuple(queues)
+        self._make_wakeups = make_wakeups
         self._guard = threading.Lock()
         self._process: WorkerProcess | None = None
         self._pid = 0
@@ -33,7 +36,7 @@ class Worker:
         """Return this process's worker, started when first asked for."""
         with self._guard:
             if self._process is None or self._pid != os.getpid():
-                sender = Sender(CeleryWakeups(self._app, self._settings), self._settings)
+                sender = Sender(self._make_wakeups(self._app, self._settings), self._settings)
                 self._process = WorkerProcess(self._settings, self._urls, sender, self._queues)
                 self._pid = os.getpid()
             return self._process
@@ -54,12 +57,20 @@ class Worker:
             self._process.drain()
 
 
-def register_tasks(app: Celery, settings: Settings, urls: Urls, queues: Sequence[str], *, forks: bool) -> Worker:
+def register_tasks(
+    app: Celery,
+    settings: Settings,
+    urls: Urls,
+    queues: Sequence[str],
+    *,
+    forks: bool,
+    make_wakeups: MakeWakeups = CeleryWakeups,
+) -> Worker:
     """Register the tasks, and the process's beginning and end with Celery's signals.
 
     With a pool that forks, each child has its own loop and the parent none.
     """
-    worker = Worker(app, settings, urls, queues)
+    worker = Worker(app, settings, urls, queues, make_wakeups)
 
     @app.task(name=STEP)
     def step(session_ids: list[str]) -> None:

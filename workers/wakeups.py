@@ -7,15 +7,20 @@ is dropped with a warning, because the scheduler sends it again when its mark ha
 import logging
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from celery import Celery
 from kombu.exceptions import OperationalError
 
+from orchestrator.contracts.ports import Wakeups
 from orchestrator.settings import Settings
 from workers.celery_app import FINALIZE, PLUGIN, STEP
 
 log = logging.getLogger(__name__)
+
+#: Makes the sender of one process; whoever composes a process may give another than Celery's.
+MakeWakeups: TypeAlias = Callable[[Celery, Settings], Wakeups]
 
 
 class CeleryWakeups:
@@ -45,7 +50,7 @@ class CeleryWakeups:
 class Sender:
     """Sends what this worker hands on, from a thread of its own."""
 
-    def __init__(self, wakeups: CeleryWakeups, settings: Settings) -> None:
+    def __init__(self, wakeups: Wakeups, settings: Settings) -> None:
         self._wakeups = wakeups
         self._queues = {"ready": settings.queues.steps, "finalizing": settings.queues.finalize}
         self._batch = settings.scheduler.batch

@@ -54,8 +54,8 @@ def deliver(spec: AppSpec, record: Record, posts: Sequence[Post], now: int) -> D
 
 def _fold(spec: AppSpec, delivery: Delivery, post: Post) -> Delivery:
     record = delivery.record
-    if record.cursor.stop is not None:
-        return delivery.note(post, "ignored: the session is at its end")
+    if record.cursor.stage == "end" or record.cursor.stop is not None:
+        return delivery.note(post, "ignored: the session's work is done")
     if post.kind == "cancel":
         return replace(delivery, record=stopped(record, "cancelled", post.text or "cancelled")).note(post, "cancelled")
     wait = record.wait

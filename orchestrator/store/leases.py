@@ -35,10 +35,11 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class ClaimRefused:
-    """Why there is nothing to do here now; `detail` is the spec digest for `foreign`."""
+    """Why there is nothing to do here now; for `foreign`, `detail` is the spec's digest and `app` its app."""
 
     answer: Refusal
     detail: str = ""
+    app: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ class Leases:
             "claim", session_id, holder, self._lease_ms, self._max_attempts, known, int(adopt), *digests
         )
         if reply[0] != "claimed":
-            return ClaimRefused(reply[0], str(reply[1]) if len(reply) > 1 else "")
+            return ClaimRefused(reply[0], *(str(part) for part in reply[1:3]))
         _, now, fence, flat, posts, intents, messages, length, since = reply
         stored = pairs(flat)
         try:

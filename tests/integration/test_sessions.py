@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator.contracts.errors import InputError, InvalidOverrides, NotPermitted, NotWaiting, PhaseRefused
+from orchestrator.contracts.messages import ModelRequest, ModelResponse
 from orchestrator.contracts.session import Post
+from orchestrator.store.fleet import WorkerInfo
 from tests.stage import Stage, stage
 
 Play = Callable[[Stage], Awaitable[None]]
@@ -428,5 +430,51 @@ def test_the_same_key_means_the_same_session(store_url: str, ledger: Path) -> No
         assert [one.created for one in made].count(True) == 1
         with pytest.raises(InputError):
             await on.client.submit("everything", text="another", actor="ada", key="k")
+
+    play(store_url, scene)
+
+
+def test_an_answer_reaches_the_very_next_model_call(store_url: str, ledger: Path) -> None:
+    """What a person says at a gate is in the context of the step that the answer woke, not of the one after."""
+
+    async def scene(on: Stage) -> None:
+        session_id = await on.submit(plan="gate")
+        await on.run(on.worker(), session_id)
+        executor = on.worker()
+        provider, seen = on.hosts[-1].apps["everything"].provider, []
+        complete = provider.complete
+
+        async def watched(request: ModelRequest) -> ModelResponse:
+            seen.append([message.content for message in request.messages if message.role == "user"])
+            return await complete(request)
+
+        provider.complete = watched  # type: ignore[method-assign]
+        await on.client.answer(session_id, actor="ada", text="trust it")
+        await on.run(executor, session_id)
+
+        assert seen[0][-1] == "trust it"
+        messages = [message.content for message in await on.client.views.context(session_id)]
+        assert messages.count("trust it") == 1
+
+    play(store_url, scene)
+
+
+def test_another_version_is_left_to_whoever_has_it(store_url: str, ledger: Path) -> None:
+    """A worker with another version takes a session over only when nobody alive has the session's own."""
+
+    async def scene(on: Stage) -> None:
+        session_id = await on.submit("nap")
+        spec = on.specs["everything"]
+        newer = {"everything": spec.model_copy(update={"version": "2"})}
+        executor = on.worker("new", newer)
+        old = WorkerInfo(name="old", digests={"everything": spec.digest()})
+        await on.client.fleet.beat(old)
+        assert await executor.run_slice(session_id) == "refused"
+
+        await on.client.fleet.leave("old")
+        await on.run(executor, session_id)
+
+        assert (await on.client.show(session_id)).spec == newer["everything"].digest()
+        assert (await on.client.show(session_id)).phase == "waiting"
 
     play(store_url, scene)

@@ -18,7 +18,7 @@ async def perform(world: World, record: Record) -> Change:
     digest, catalogue = await world.load_catalogue(record)
     if record.catalogue != digest:
         record = record.model_copy(update={"catalogue": digest})
-    request = build_request(world.spec, skill, record, await world.load_context(), catalogue)
+    request = build_request(world.spec, skill, record, await world.messages(), catalogue)
     try:
         async with asyncio.timeout(request.timeout_seconds):
             response = await world.app.provider.complete(request)

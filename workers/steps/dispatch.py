@@ -53,7 +53,7 @@ async def _by_model(world: World, skill: Supervisor, record: Record) -> str:
         skill=skill.name,
         model=world.spec.model.model,
         system=f"{skill.dispatch_prompt}\n\nAnswer with one of: {', '.join(skill.subordinates)}",
-        messages=(*await world.load_context(), Message(role="user", content="Who goes on?", skill=skill.name)),
+        messages=(*await world.messages(), Message(role="user", content="Who goes on?", skill=skill.name)),
         state=record.state,
         turn=record.cursor.turn,
         timeout_seconds=world.spec.model.request_timeout_seconds,

@@ -34,10 +34,18 @@ async def perform(world: World, record: Record) -> Change:
         case End(ended=calls):
             return settle_calls(world.spec, record, calls, world.app.check_state, world.now())
         case Run(calls=calls):
-            done = await asyncio.gather(*(_call(world, record, call) for call in calls))
+            # All come to their end before one's failure counts: none is left running behind the step.
+            made = await asyncio.gather(*(_call(world, record, call) for call in calls), return_exceptions=True)
+            done = [_raised(one) for one in made]
             if record.cursor.stop == "escalated" and done[0].outcome not in SUCCESSFUL:
                 raise ToolError(f"{done[0].tool}: the escalation failed ({done[0].result}); replay when it works again")
             return settle_calls(world.spec, record, done, world.app.check_state, world.now())
+
+
+def _raised(made: ToolCall | BaseException) -> ToolCall:
+    if isinstance(made, BaseException):
+        raise made
+    return made
 
 
 async def _call(world: World, record: Record, call: PendingCall) -> ToolCall:

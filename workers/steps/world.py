@@ -29,7 +29,11 @@ class AppRuntime:
 
 @dataclass(slots=True)
 class World:
-    """One slice's surroundings. `announced` are the intents that this very claim committed."""
+    """One slice's surroundings.
+
+    `announced` are the intents that this very claim committed; `delivered` are messages of posts that
+    the next commit will append to the context, and that a model must see already.
+    """
 
     app: AppRuntime
     client: Client
@@ -39,11 +43,16 @@ class World:
     load_catalogue: Callable[[Record], Awaitable[tuple[str, Mapping[str, ToolSchema]]]]
     intents: dict[str, PendingCall] = field(default_factory=dict)
     announced: set[str] = field(default_factory=set)
+    delivered: tuple[Message, ...] = ()
 
     @property
     def spec(self) -> AppSpec:
         """The app's declaration."""
         return self.app.spec
+
+    async def messages(self) -> tuple[Message, ...]:
+        """Return the whole context as the next commit will leave it, but for the step's own words."""
+        return (*await self.load_context(), *self.delivered)
 
     def now(self) -> int:
         """Return the store's time in milliseconds, as far as this process can tell."""

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _CONTROL: Final = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)], "\N{REPLACEMENT CHARACTER}")
+#: JSON escapes what ASCII calls control characters, and leaves those that came after it.
+_LATE_CONTROL: Final = {code: f"\\u{code:04x}" for code in range(127, 160)}
 #: Off a terminal nothing is wrapped: a line of a table stays one line for grep and awk.
 _ENDLESS: Final = 100_000
 
@@ -33,7 +35,8 @@ def asks_json(args: Sequence[str]) -> bool:
 
 def print_json(key: str, value: object, *, as_line: bool = False) -> None:
     """Print one object with one key that names what it holds; `as_line` where many follow each other."""
-    click.echo(json.dumps({key: value}, ensure_ascii=False, indent=None if as_line else 2))
+    text = json.dumps({key: value}, ensure_ascii=False, indent=None if as_line else 2)
+    click.echo(text.translate(_LATE_CONTROL))
 
 
 def clean(text: str) -> str:

@@ -36,7 +36,7 @@ if not again then
   end
   local known = ARGV[6] == '1'
   for i = 7, #ARGV do known = known or ARGV[i] == f.spec end
-  if not known then return {'foreign', f.spec} end
+  if not known then return {'foreign', f.spec, f.app} end
   local seq, attempts = tonumber(f.seq), tonumber(f.attempts)
   if lease then
     seq = seq + 1

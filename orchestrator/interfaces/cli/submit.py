@@ -1,0 +1,234 @@
+"""`baton submit`: one session, or many from JSON lines or from the app's own options.
+
+Everything is checked before the first session is created. What was submitted is always told, also when the store
+went away in the middle.
+"""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from orchestrator.contracts.base import JsonObject
+from orchestrator.contracts.errors import BatonError, InputError, UnknownApp
+from orchestrator.contracts.session import Priority
+from orchestrator.interfaces.cli import batch
+from orchestrator.interfaces.cli.exits import OK
+from orchestrator.interfaces.cli.options import DURATION, Form, actor_option, output_option
+from orchestrator.interfaces.cli.output import make_console, make_table, one_line, print_json, print_table
+
+if TYPE_CHECKING:
+    from orchestrator.client import Client
+    from orchestrator.contracts.app import AppSpec
+    from orchestrator.contracts.session import Record
+
+#: Submissions under way at once: enough to share round trips, few enough to stop soon.
+AT_ONCE: Final = 64
+
+
+@click.command(
+    "submit",
+    context_settings={"ignore_unknown_options": True},
+    epilog="Options that are not listed here are handed to the app: `baton submit APP --its-option VALUE`. "
+    "An app with options of its own and nothing else given chooses itself what to submit.",
+)
+@click.argument("app")
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[--OPTION VALUE]...")
+@click.option("--text", help="What the session is asked.")
+@click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE", help="A key of its state; JSON, or text.")
+@click.option("--state", metavar="JSON|@FILE", help="Its whole state, as a JSON object.")
+@click.option("--key", help="Idempotency key: the same key twice is one session.")
+@click.option("--priority", type=click.Choice(["high", "normal", "low"]), default="normal", show_default=True)
+@click.option("-f", "--file", metavar="FILE|-", help="Submit many: JSON lines of {text, state, key, priority}.")
+@click.option("--wait", is_flag=True, help="Wait until each has ended, or waits for a person (exit code 4).")
+@click.option("--timeout", type=DURATION, default=600.0, show_default=True, help="For --wait.")
+@actor_option
+@output_option
+def submit_command(
+    *,
+    app: str,
+    words: tuple[str, ...],
+    text: str | None,
+    pairs: tuple[str, ...],
+    state: str | None,
+    key: str | None,
+    priority: Priority,
+    file: str | None,
+    wait: bool,
+    timeout: float,
+    actor: str,
+    form: Form,
+) -> int:
+    """Submit a session, or many."""
+    from orchestrator.interfaces.cli.connect import load_specs, settings, with_client
+
+    if app.startswith("-"):
+        raise InputError(f"argument {app[:80]!r}: the app comes first; write `baton submit APP {app} …`")
+    known = ("--text", "--set", "--state", "--key", "--priority", "--file", "--wait", "--timeout", "--as", "--output")
+    options = batch.parse_options(words, known)
+    specs = load_specs()
+    spec = specs.get(app)
+    if spec is None:
+        raise UnknownApp(app, specs)
+    requests = _collect(spec, options, text=text, pairs=pairs, state=state, key=key, priority=priority, file=file)
+    batch.check_requests(spec, requests, settings())
+    is_single = len(requests) == 1 and not file and not options
+
+    async def work(client: "Client") -> int:
+        return await _submit(client, spec, requests, actor=actor, form=form, single=is_single, seconds=timeout if wait else None)
+
+    return with_client(work, needs_apps=True)
+
+
+def _collect(
+    spec: "AppSpec",
+    options: dict[str, str],
+    *,
+    text: str | None,
+    pairs: Sequence[str],
+    state: str | None,
+    key: str | None,
+    priority: Priority,
+    file: str | None,
+) -> list[batch.Request]:
+    """Return the requests that the command line stands for; raise InputError."""
+    if file is not None:
+        given = [
+            f"--{name.replace('_', '-')}" for name in (*options, *(["text"] if text else []), *(["key"] if key else []))
+        ]
+        if given or pairs or state:
+            extra = given[0] if given else "--state" if state else "--set"
+            raise InputError(f"options --file and {extra}: each line of the file says that itself; give one of them")
+        return batch.read_lines(file, priority)
+    overrides = batch.read_state(state, pairs)
+    if options or (batch.has_options(spec) and text is None and not overrides):
+        # The app's text is part of its options: it may have a meaning of its own there.
+        asked = {**options, **({"text": text} if text is not None else {})}
+        requests = batch.read_app_options(spec, asked, priority)
+        if not requests:
+            raise InputError(f"app {spec.name}: these options give nothing to submit; change them")
+        if key is not None and len(requests) > 1:
+            raise InputError(f"option --key: it names one session, and these options give {len(requests)}; leave it out")
+        return [
+            one.model_copy(update={"state": {**one.state, **overrides}, "key": key or one.key}) for one in requests
+        ]
+    return [batch.Request(where="submission", text=text or "", state=overrides, key=key, priority=priority)]
+
+
+async def _submit(
+    client: "Client",
+    spec: "AppSpec",
+    requests: Sequence[batch.Request],
+    *,
+    actor: str,
+    form: Form,
+    single: bool,
+    seconds: float | None,
+) -> int:
+    done: list[JsonObject | None] = [None] * len(requests)
+    turn = asyncio.Semaphore(AT_ONCE)
+    error: BatonError | None = None
+
+    async def submit_one(number: int, request: batch.Request) -> None:
+        nonlocal error
+        async with turn:
+            if error is not None:
+                return
+            try:
+                made = await client.submit(
+                    spec.name,
+                    text=request.text,
+                    overrides=request.state,
+                    actor=actor,
+                    key=request.key,
+                    priority=request.priority,
+                )
+            except BatonError as caught:
+                error = error or caught
+                return
+            done[number] = {
+                "session_id": made.session_id,
+                "app": spec.name,
+                "created": made.created,
+                "where": request.where,
+                "key": request.key,
+                "title": request.title or one_line(request.text),
+            }
+            progress.step()
+
+    with _progress(len(requests), is_shown=form == "table" and len(requests) > 1) as progress:
+        await asyncio.gather(*(submit_one(number, request) for number, request in enumerate(requests)))
+    rows = [row for row in done if row is not None]
+    code = OK
+    if seconds is not None and error is None:
+        code = await _wait(client, spec, rows, seconds)
+    _print(rows, form, single=single and error is None, waited=seconds is not None and error is None)
+    if error is not None:
+        if rows:
+            sys.stderr.write(f"baton: {len(rows)} of {len(requests)} were submitted before it failed\n")
+        raise error
+    return code
+
+
+async def _wait(client: "Client", spec: "AppSpec", rows: Sequence[JsonObject], seconds: float) -> int:
+    """Wait, and add to each row what became of its session."""
+    from orchestrator.interfaces.cli.following import exit_code_for, wait_settled
+    from orchestrator.interfaces.cli.shapes import session_line, wait_shape
+    from orchestrator.interfaces.cli.wording import describe_where
+
+    found: dict[str, Record] = await wait_settled(client, [str(row["session_id"]) for row in rows], seconds=seconds)
+    for row in rows:
+        record = found[str(row["session_id"])]
+        row.update(session_line(record))
+        row["fields"] = record.fields
+        row["wait"] = wait_shape(record)
+        row["where_it_is"] = describe_where(record)
+    return exit_code_for(spec, list(found.values()))
+
+
+def _print(rows: Sequence[JsonObject], form: Form, *, single: bool, waited: bool) -> None:
+    if form == "json":
+        if single:
+            print_json("submission", rows[0])
+        else:
+            print_json("submissions", list(rows))
+        return
+    if single and not waited:
+        row = rows[0]
+        click.echo(str(row["session_id"]) + ("" if row["created"] else "  (it was there already: the same key)"))
+        return
+    table = make_table("SESSION", "NEW", "STATUS", "WHERE", "TITLE") if waited else make_table("SESSION", "NEW", "TITLE")
+    for row in rows:
+        first = (str(row["session_id"]), "yes" if row["created"] else "no")
+        middle = (str(row["status"] or "-"), one_line(str(row["where_it_is"]), 140)) if waited else ()
+        table.add_row(*first, *middle, one_line(str(row["title"]), 80))
+    print_table(table)
+    for row in rows:
+        wait = row.get("wait")
+        if isinstance(wait, dict) and isinstance(wait["answer_with"], list):
+            for command in wait["answer_with"]:
+                click.echo(f"  {command}")
+
+
+class _Progress:
+    """Counts; shown on a terminal only."""
+
+    def step(self) -> None:
+        """Count one."""
+
+
+def _progress(total: int, *, is_shown: bool) -> AbstractContextManager[_Progress]:
+    if not is_shown or not sys.stderr.isatty():
+        return nullcontext(_Progress())
+    from rich.progress import Progress
+
+    class Shown(Progress, _Progress):
+        def step(self) -> None:
+            self.advance(self.task_ids[0])
+
+    shown = Shown(console=make_console(stderr=True), transient=True)
+    shown.add_task("submitting", total=total)
+    return shown
