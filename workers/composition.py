@@ -82,7 +82,8 @@ async def build_scheduler(
     settings: Settings, name: str, urls: Urls, *, make_wakeups: MakeWakeups = CeleryWakeups
 ) -> Scheduler:
     """Return a scheduler on the running loop; raise ConfigError or StoreUnfit."""
-    specs = load_installed_apps(settings)
+    # It needs what apps declare, and none of their code: whether that can be imported is the workers' to find out.
+    specs = load_installed_apps(settings, import_code=False)
     client = build_client(settings, urls.store, specs)
     for warning in await check_server(client):
         log.warning("%s", warning)

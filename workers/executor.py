@@ -49,15 +49,22 @@ class Slice:
     task: "asyncio.Task[object]"
     lost: bool = False
     cancel: str | None = None
-    performing: "asyncio.Task[Change] | None" = None
+    performing: bool = False
     may_interrupt: bool = True
+    interrupted: bool = False
     began: float = field(default_factory=time.monotonic)
     steps: int = 0
 
     def interrupt(self) -> None:
         """Stop the step that is being performed, unless it acts on the outside world."""
-        if self.performing is not None and self.may_interrupt:
-            self.performing.cancel()
+        if self.may_interrupt:
+            self.stop_step()
+
+    def stop_step(self) -> None:
+        """Stop the step that is being performed, whatever it does; the slice decides what that means."""
+        if self.performing and not self.interrupted:
+            self.interrupted = True
+            self.task.cancel()
 
 
 class Executor:
@@ -213,13 +220,13 @@ class Executor:
         return None
 
     async def _perform(self, mine: Slice, app: AppRuntime, world: World, record: Record) -> Change:
-        """Perform one step in a task of its own, so that it can be stopped without stopping the slice."""
+        """Perform one step. `stop_step` stops it without stopping the slice, and without a task of its own a step."""
         mine.may_interrupt = not _acts(record.cursor, world)
-        mine.performing = asyncio.ensure_future(perform_step(world, record))
+        mine.performing = True
         try:
-            return await mine.performing
+            return await perform_step(world, record)
         except asyncio.CancelledError:
-            if _is_cancelling():  # the slice itself is stopped: the worker has no more time
+            if not mine.interrupted or mine.task.cancelling() > 1:  # the slice itself is stopped: no more time
                 raise
             if mine.lost or mine.cancel is None:
                 raise LeaseLost(mine.session_id, mine.fence) from None
@@ -233,17 +240,14 @@ class Executor:
                 app.spec, record, error, world.now(), self._host, trace=traceback.format_exc(limit=-6)
             )
         finally:
-            mine.performing = None
+            if mine.interrupted:
+                mine.task.uncancel()
+            mine.performing = mine.interrupted = False
 
     async def _tell_parent_of_dead(self, session_id: str) -> None:
         record = await self._host.client.show(session_id)
         if record.parent is not None:
             await finalize.tell_parent(self._host.client, record.parent, record, status="", phase="dead")
-
-
-def _is_cancelling() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _acts(cursor: Cursor, world: World) -> bool:

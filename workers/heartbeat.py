@@ -44,8 +44,7 @@ class Heartbeat:
                 log.warning("%s", error)
                 mine.lost = True
                 self._host.contexts.forget(mine.session_id)
-                if mine.performing is not None:
-                    mine.performing.cancel()
+                mine.stop_step()
         except StoreUnreachable as error:
             log.warning("session %s: lease not renewed: %s", mine.session_id, error)
         else:

@@ -6,6 +6,7 @@ survive one.
 """
 
 import asyncio
+import gc
 import logging
 import os
 import threading
@@ -26,6 +27,9 @@ from workers.wakeups import Sender
 log = logging.getLogger(__name__)
 
 START_SECONDS = 60.0
+
+#: Objects made between two looks of the cycle collector, and looks between those at older generations.
+GC_THRESHOLDS = (50_000, 20, 20)
 
 
 def process_name() -> str:
@@ -101,6 +105,7 @@ class WorkerProcess:
         self.lanes.start(self._loop)
         heartbeat = Heartbeat(host, self._executor, self.lanes, queues=self._queues)
         await host.client.fleet.beat(heartbeat.describe())
+        spare_the_collector()
         self._ready.set()
         tasks = [
             asyncio.create_task(heartbeat.renew_forever()),
@@ -124,6 +129,17 @@ class WorkerProcess:
         log.warning("worker %s: drain ordered; taking nothing new", self.name)
         await self.lanes.drain(self._settings.worker.grace_seconds)
         await asyncio.Event().wait()
+
+
+def spare_the_collector() -> None:
+    """Let the cycle collector leave alone what was imported, and look less often at what a step makes.
+
+    A worker's modules are some 300,000 objects that never go; walking them again and again cost
+    half of a step's time. What steps leave behind is freed by its reference count at once.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 async def close_host(host: Host) -> None:

@@ -6,12 +6,18 @@ history gives what there is). Reads only, starts nothing, so there is nothing to
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from orchestrator.contracts.demo import Submission
 from orchestrator.contracts.errors import InputError
 
 from .repository import RepositoryError
 from .submit import count_of, open_repository, submission
+
+OPTIONS: Final = {
+    "repo": "the repository's folder (default: this checkout)",
+    "count": "how many of its last commits (default: 20)",
+}
 
 
 class ReviewDemo:

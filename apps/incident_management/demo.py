@@ -19,6 +19,11 @@ from .restart import end_process, start_service
 from .service import SERVICE_FILE, Service, ServiceError, find_process, load_service
 from .submit import submission
 
+OPTIONS: Final = {
+    "environment": "production, staging, dev or local (default: local)",
+    "severity": "high, medium, low or an alias such as sev1 or p3 (default: sev2)",
+}
+
 _NAME: Final = "checkout"
 _START_SECONDS: Final = 15.0
 _FAILING_REQUESTS: Final = 12

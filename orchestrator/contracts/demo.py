@@ -10,7 +10,8 @@ the generic commands know no app's words:
 app's `submissions`, as `{"some_option": "VALUE"}`: dashes become underscores, a flag without a
 value is "yes". An app without `submit.py` has no options of its own. `baton demo --some-option
 VALUE` does the same for `Demo.prepare`; an app's demo ignores options that are not its own,
-because one command line serves the demos of several apps.
+because one command line serves the demos of several apps. A `demo.py` may export `OPTIONS`, its
+options by name with what each means: an option that no demo names is refused then.
 
 Neither talks to the store. They say what is to be submitted, and whoever called them submits it.
 Bad input is an `InputError` whose message reads `where: what; what to do`.

@@ -17,7 +17,7 @@ from orchestrator.contracts.phases import SETTLED
 from orchestrator.contracts.session import Cursor, Entry, Record, ToolCall, Wait
 
 #: Fields of the hash whose text is JSON, and what it is empty.
-_JSON = {"state": {}, "fields": {}, "cursor": None, "wait": None, "terminal": None}
+_JSON: JsonObject = {"state": {}, "fields": {}, "cursor": None, "wait": None, "terminal": None}
 #: Fields of the hash that the rebuilt session has as they are.
 _TEXT = ("app", "spec", "text", "actor", "parent", "reason", "catalogue")
 

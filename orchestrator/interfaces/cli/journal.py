@@ -10,8 +10,10 @@ from orchestrator.interfaces.cli.options import Form, output_option, session_arg
 from orchestrator.interfaces.cli.output import clean, print_json
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from orchestrator.client import Client
-    from orchestrator.contracts.session import Entry
+    from orchestrator.contracts.session import Entry, Record
 
 #: How often a journal that is followed is looked at.
 FOLLOW_SECONDS: Final = 0.2
@@ -104,9 +106,3 @@ def context_command(*, session_id: str, start: int, form: Form) -> int:
         for call in message.tool_calls:
             click.echo(f"      -> {call.call_id} {describe_call(call.tool, call.args, 300)}")
     return OK
-
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from orchestrator.contracts.session import Record

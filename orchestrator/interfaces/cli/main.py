@@ -57,12 +57,11 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         code = cli.main(args=given, prog_name="baton", standalone_mode=False)
         sys.stdout.flush()
-    except click.UsageError as error:
-        error.show()
-        return _report(given, "UsageError", error.format_message(), USAGE)
     except click.ClickException as error:
-        error.show()
-        return _report(given, type(error).__name__, error.format_message(), error.exit_code)
+        path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx is not None else "baton"
+        message = f"{error.format_message().rstrip('.')}; see `{path} --help`"
+        _say(f"baton: {message}")
+        return _report(given, "UsageError", message, USAGE)
     except BatonError as error:
         _say(f"baton: {error}")
         return _report(given, type(error).__name__, str(error), exit_code_of(error))

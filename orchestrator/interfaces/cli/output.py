@@ -101,6 +101,17 @@ def make_table(*columns: str, wraps: Sequence[str] = ()) -> "Table":
 def print_table(table: "Table", *, empty: str = "none") -> None:
     """Print a table, or one word where it has no rows."""
     if table.row_count:
-        make_console().print(table)
+        print_plainly(table)
     else:
         click.echo(empty)
+
+
+def print_plainly(table: "Table") -> None:
+    """Print a table; off a terminal without the blanks that pad its last column."""
+    console = make_console()
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as captured:
+        console.print(table)
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from orchestrator.contracts.errors import InputError, suggest
-from orchestrator.contracts.phases import PHASES, Phase
+from orchestrator.contracts.phases import Phase
 from orchestrator.interfaces.cli.exits import OK
 from orchestrator.interfaces.cli.options import SINCE, Form, output_option, session_argument
-from orchestrator.interfaces.cli.output import make_console, make_table, one_line, print_json, print_table
+from orchestrator.interfaces.cli.output import make_console, make_table, one_line, print_json, print_plainly, print_table
 
 if TYPE_CHECKING:
     from orchestrator.client import Client
@@ -140,7 +140,7 @@ def _print_session(record: "Record", entries: list["Entry"]) -> None:
         row("parent", record.parent)
     if record.attempts > 1 or record.cursor.failures:
         row("attempts", f"{record.attempts} of this step, {record.cursor.failures} failed")
-    console.print(table)
+    print_plainly(table)
     for title, values in (("Fields", record.fields), ("State", record.state)):
         if values:
             console.print(f"\n{title}")
@@ -159,7 +159,7 @@ def _print_values(values: object) -> None:
     table.show_header = False
     for name, value in values.items() if isinstance(values, dict) else ():
         table.add_row(f"  {one_line(str(name), 40)}", one_line(value, 300) if isinstance(value, str) else compact(value, 300))
-    make_console().print(table)
+    print_plainly(table)
 
 
 def one_line_of(text: str) -> str:
@@ -168,6 +168,3 @@ def one_line_of(text: str) -> str:
 
     width = make_console().width if is_terminal() else 400
     return text if len(text) <= width else f"{text[: width - 1]}…"
-
-
-__all__ = ["PHASES", "list_command", "show_command"]

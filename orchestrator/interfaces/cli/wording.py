@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from orchestrator.contracts.messages import Message
 from orchestrator.contracts.session import Entry, Record, ToolCall, Wait
 from orchestrator.interfaces.cli.output import clean, compact, one_line
 
@@ -137,6 +138,12 @@ def describe_entry(entry: Entry) -> str:
         tails.append(f"state: {', '.join(entry.state)}")
     if entry.kind == "posted":
         tails.append(_describe_post(entry))
+    elif entry.step == "finalize" and "status" in entry.data:
+        rule = entry.data.get("rule")
+        by = f"by rule {rule + 1}" if isinstance(rule, int) else f"by {entry.data.get('reason')}"
+        tails.append(f"{entry.data['status'] or 'no status'}, {by}")
+    elif entry.step == "agent_turn" and entry.messages:
+        tails.insert(0, _describe_turn(entry))
     elif entry.data:
         tails.append(compact(entry.data, 200))
     line = " ".join(parts)
@@ -180,6 +187,19 @@ def moment(at: int) -> str:
 def _until(wait: Wait, now: int | None) -> str:
     left = ((wait.deadline_at or 0) - (int(time.time() * 1000) if now is None else now)) / 1000
     return f"{describe_seconds(left)} left" if left >= 1 else "due now"
+
+
+def _describe_turn(entry: Entry) -> str:
+    """Return what a model asked for, or said; and its tokens, where it counts any."""
+    said = [Message.from_json(message) for message in entry.messages]
+    asked = [call for message in said if message.role == "assistant" for call in message.tool_calls]
+    words = [message.content for message in said if message.role == "assistant" and message.content]
+    told = ", ".join(describe_call(call.tool, call.args, 60) for call in asked[:3])
+    if len(asked) > 3:
+        told += f" and {len(asked) - 3} more"
+    parts = [f"asks for {told}"] if asked else [f'says "{one_line(words[-1], 100)}"'] if words else ["says nothing"]
+    tokens = [f"{entry.data[name]} {name.split('_')[0]}" for name in ("input_tokens", "output_tokens") if entry.data.get(name)]
+    return parts[0] + (f" ({', '.join(tokens)} tokens)" if tokens else "")
 
 
 def _describe_ended(call: ToolCall) -> str:

@@ -1,0 +1,160 @@
+"""`baton approve`, `deny`, `answer`, `signal`, `cancel`: what people say to sessions.
+
+Each is one post, with its actor, in the session's journal. What is refused has changed nothing.
+"""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestrator.contracts.base import JsonObject
+from orchestrator.contracts.errors import InputError
+from orchestrator.interfaces.cli.batch import read_value
+from orchestrator.interfaces.cli.exits import OK
+from orchestrator.interfaces.cli.options import Form, actor_option, output_option, session_argument
+from orchestrator.interfaces.cli.output import print_json
+
+if TYPE_CHECKING:
+    from orchestrator.client import Client
+
+
+@click.command("approve")
+@session_argument
+@click.option("--reason", default="", help="Kept in the journal.")
+@click.option("--wait-id", help="Only if it still asks this: the wait_id that `show -o json` tells.")
+@actor_option
+@output_option
+def approve_command(*, session_id: str, reason: str, wait_id: str | None, actor: str, form: Form) -> int:
+    """Allow the tool call that a session asks about."""
+    return _decide(session_id, allow=True, reason=reason, wait_id=wait_id, actor=actor, form=form)
+
+
+@click.command("deny")
+@session_argument
+@click.option("--reason", default="", help="Kept in the journal, and told to the session.")
+@click.option("--wait-id", help="Only if it still asks this: the wait_id that `show -o json` tells.")
+@actor_option
+@output_option
+def deny_command(*, session_id: str, reason: str, wait_id: str | None, actor: str, form: Form) -> int:
+    """Refuse the tool call that a session asks about."""
+    return _decide(session_id, allow=False, reason=reason, wait_id=wait_id, actor=actor, form=form)
+
+
+def _decide(session_id: str, *, allow: bool, reason: str, wait_id: str | None, actor: str, form: Form) -> int:
+    from orchestrator.interfaces.cli.connect import with_client
+    from orchestrator.interfaces.cli.wording import describe_call
+
+    async def work(client: "Client") -> JsonObject:
+        record = await client.show(session_id)
+        asked = record.wait
+        # The answer is for what was read here: if the session asks something else by then, it is refused.
+        shown = wait_id or (asked.wait_id if asked is not None else None)
+        await client.decide(session_id, allow=allow, actor=actor, reason=reason, wait_id=shown)
+        call = asked.call if asked is not None else None
+        return {
+            "session_id": session_id,
+            "wait_id": shown,
+            "verdict": "allow" if allow else "deny",
+            "call": describe_call(call.tool, call.args, 300) if call else None,
+            "actor": actor,
+            "reason": reason,
+        }
+
+    said = with_client(work)
+    word = "approved" if allow else "denied"
+    return _tell("decision", said, f"{session_id}: {word} {said['call']}, as {actor}", form)
+
+
+@click.command("answer")
+@session_argument
+@click.argument("text", required=False)
+@click.option("--value", metavar="JSON", help="The answer as JSON, in place of a text.")
+@click.option("--verdict", metavar="WORD", help="One of the words that the session offers.")
+@click.option("--escalate", is_flag=True, help="At a gate: hand the session to a team.")
+@click.option("--team", help="With --escalate: the team; the app's default one if left out.")
+@click.option("--stop", is_flag=True, help="At a gate: end the session's work.")
+@actor_option
+@output_option
+def answer_command(
+    *,
+    session_id: str,
+    text: str | None,
+    value: str | None,
+    verdict: str | None,
+    escalate: bool,
+    team: str | None,
+    stop: bool,
+    actor: str,
+    form: Form,
+) -> int:
+    """Answer a session's question, its gate, or an uncertain call."""
+    from orchestrator.interfaces.cli.connect import with_client
+
+    ways = [name for name, given in (("--verdict", verdict), ("--escalate", escalate), ("--stop", stop)) if given]
+    if len(ways) > 1:
+        raise InputError(f"options {' and '.join(ways)}: they exclude each other; give one of them")
+    if text is not None and value is not None:
+        raise InputError("argument TEXT and option --value: they exclude each other; give one of them")
+    if team is not None and not escalate:
+        raise InputError("option --team: it goes with --escalate; add that")
+    if not ways and text is None and value is None:
+        raise InputError("answer: nothing is said; give TEXT, --value, --verdict, --escalate or --stop")
+    said = "escalate" if escalate else "stop" if stop else verdict
+    parsed = read_value(value) if value is not None else None
+
+    async def work(client: "Client") -> str | None:
+        wait = (await client.show(session_id)).wait
+        await client.answer(session_id, actor=actor, text=text or "", value=parsed, verdict=said, team=team)
+        return wait.wait_id if wait is not None else None
+
+    wait_id = with_client(work, needs_apps=True)
+    body: JsonObject = {
+        "session_id": session_id,
+        "wait_id": wait_id,
+        "verdict": said,
+        "text": text,
+        "value": parsed,
+        "team": team,
+        "actor": actor,
+    }
+    return _tell("answer", body, f"{session_id}: answered, as {actor}", form)
+
+
+@click.command("signal")
+@session_argument
+@click.argument("name")
+@click.option("--value", metavar="JSON", help="What it carries; JSON, or text.")
+@actor_option
+@output_option
+def signal_command(*, session_id: str, name: str, value: str | None, actor: str, form: Form) -> int:
+    """Send a named signal to a session."""
+    from orchestrator.interfaces.cli.connect import with_client
+
+    if not 1 <= len(name) <= 200:
+        raise InputError("argument NAME: a signal's name has 1 to 200 characters; mend it")
+    parsed = read_value(value) if value is not None else None
+    with_client(lambda client: client.signal(session_id, name, actor=actor, value=parsed))
+    body: JsonObject = {"session_id": session_id, "name": name, "value": parsed, "actor": actor}
+    return _tell("signal", body, f"{session_id}: signal {name!r} sent, as {actor}", form)
+
+
+@click.command("cancel")
+@session_argument
+@click.option("--reason", default="", help="Kept in the journal.")
+@actor_option
+@output_option
+def cancel_command(*, session_id: str, reason: str, actor: str, form: Form) -> int:
+    """Ask a session to stop."""
+    from orchestrator.interfaces.cli.connect import with_client
+
+    with_client(lambda client: client.cancel(session_id, actor=actor, reason=reason))
+    body: JsonObject = {"session_id": session_id, "reason": reason, "actor": actor}
+    return _tell("cancel", body, f"{session_id}: asked to stop, as {actor}; `baton watch {session_id}` follows it", form)
+
+
+def _tell(key: str, body: JsonObject, line: str, form: Form) -> int:
+    if form == "json":
+        print_json(key, body)
+    else:
+        click.echo(line)
+    return OK

@@ -1,0 +1,156 @@
+"""`baton dead` and `baton retry`: sessions whose attempts are spent, or that could not be read.
+
+Replaying puts a session back in line where it stopped, its failures forgotten. Mend the cause first.
+"""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestrator.contracts.base import JsonObject
+from orchestrator.contracts.errors import InputError, PhaseRefused
+from orchestrator.interfaces.cli.exits import OK
+from orchestrator.interfaces.cli.options import SESSION_ID, Form, actor_option, output_option, session_argument
+from orchestrator.interfaces.cli.output import clean, make_table, one_line, print_json, print_table
+
+if TYPE_CHECKING:
+    from orchestrator.client import Client
+
+#: What one command replays at most.
+MOST: int = 10_000
+
+
+@click.group("dead")
+def dead_command() -> None:
+    """Look at dead letters and replay them."""
+
+
+@dead_command.command("list")
+@click.option("--limit", type=click.IntRange(1, MOST), default=100, show_default=True)
+@output_option
+def list_command(*, limit: int, form: Form) -> int:
+    """List dead letters, newest first."""
+    from orchestrator.interfaces.cli.connect import with_client
+    from orchestrator.interfaces.cli.wording import describe_age
+
+    found = with_client(lambda client: client.dead_letters(limit=limit))
+    if form == "json":
+        print_json("dead_letters", [letter_shape(session_id, info) for session_id, info in found])
+        return OK
+    table = make_table("SESSION", "REASON", "ATTEMPTS", "SINCE", "DETAIL")
+    for session_id, info in found:
+        since = describe_age(int(str(info.get("at", 0))))
+        detail = one_line(str(info.get("detail", "")), 100)
+        table.add_row(session_id, str(info.get("reason", "-")), str(info.get("attempts", "-")), since, detail)
+    print_table(table, empty="no dead letters")
+    return OK
+
+
+@dead_command.command("show")
+@session_argument
+@output_option
+def show_command(*, session_id: str, form: Form) -> int:
+    """Show a dead letter whole: reason, error, where it stopped."""
+    from orchestrator.interfaces.cli.connect import with_client
+    from orchestrator.interfaces.cli.wording import moment
+
+    async def work(client: "Client") -> tuple[JsonObject, str]:
+        record = await client.show(session_id)
+        if record.phase != "dead":
+            raise PhaseRefused(f"session {session_id}: it is {record.phase}, not a dead letter; see `baton show`")
+        # The letter's own line holds the detail; the record knows where it stopped.
+        for one, info in await client.dead_letters(limit=MOST):
+            if one == session_id:
+                return info, record.cursor.skill
+        return {"reason": record.reason, "at": record.updated_at, "attempts": record.attempts}, record.cursor.skill
+
+    info, skill = with_client(work)
+    shape = {**letter_shape(session_id, info), "skill": skill}
+    if form == "json":
+        print_json("dead_letter", shape)
+        return OK
+    click.echo(f"{session_id}: {shape['reason']}, in {skill}, after {shape['attempts']} attempts, "
+               f"{moment(int(str(info.get('at', 0))))}")
+    for line in clean(str(shape["detail"])).splitlines():
+        click.echo(f"  {line}")
+    click.echo(f"mend the cause, then: baton retry {session_id}")
+    return OK
+
+
+@dead_command.command("replay")
+@click.argument("session_ids", metavar="[ID]...", nargs=-1, type=SESSION_ID)
+@click.option("--all", "everything", is_flag=True, help="Every dead letter there is.")
+@click.option("--reason", "only", metavar="WORD", help="With --all: only those that died of this.")
+@click.option("--note", default="", help="Kept in the journal.")
+@click.option("--dry-run", is_flag=True, help="Say which, and send none.")
+@actor_option
+@output_option
+def replay_command(
+    *,
+    session_ids: tuple[str, ...],
+    everything: bool,
+    only: str | None,
+    note: str,
+    dry_run: bool,
+    actor: str,
+    form: Form,
+) -> int:
+    """Send dead letters again."""
+    if bool(session_ids) == everything:
+        raise InputError("dead replay: give ids, or --all; `baton dead list` shows them")
+    if only is not None and not everything:
+        raise InputError("option --reason: it goes with --all; add that")
+    return _replay(session_ids, only=only, note=note, dry_run=dry_run, actor=actor, form=form)
+
+
+@click.command("retry")
+@session_argument
+@click.option("--note", default="", help="Kept in the journal.")
+@actor_option
+@output_option
+def retry_command(*, session_id: str, note: str, actor: str, form: Form) -> int:
+    """Send a dead session again."""
+    return _replay((session_id,), only=None, note=note, dry_run=False, actor=actor, form=form)
+
+
+def _replay(
+    session_ids: tuple[str, ...], *, only: str | None, note: str, dry_run: bool, actor: str, form: Form
+) -> int:
+    from orchestrator.interfaces.cli.connect import with_client
+
+    async def work(client: "Client") -> list[str]:
+        chosen = list(dict.fromkeys(session_ids))
+        if not chosen:
+            letters = await client.dead_letters(limit=MOST)
+            chosen = [one for one, info in letters if only is None or info.get("reason") == only]
+        # Looked at before the first is sent: of a list with a wrong id, none is.
+        for session_id in chosen:
+            record = await client.show(session_id)
+            if record.phase != "dead":
+                raise PhaseRefused(f"session {session_id}: it is {record.phase}, not a dead letter; nothing was replayed")
+        if not dry_run:
+            await client.replay(chosen, actor=actor, note=note)
+        return chosen
+
+    chosen = with_client(work)
+    if form == "json":
+        print_json("replayed", {"session_ids": list(chosen), "dry_run": dry_run, "actor": actor, "note": note})
+    elif not chosen:
+        click.echo("no dead letters")
+    else:
+        for session_id in chosen:
+            click.echo(f"{session_id}: {'would be' if dry_run else 'was'} sent again")
+    return OK
+
+
+def letter_shape(session_id: str, info: JsonObject) -> JsonObject:
+    """Return a dead letter as JSON prints it."""
+    from orchestrator.interfaces.cli.shapes import iso
+
+    return {
+        "session_id": session_id,
+        "reason": info.get("reason"),
+        "detail": info.get("detail", ""),
+        "attempts": info.get("attempts"),
+        "at": iso(int(str(info.get("at", 0)))),
+    }

@@ -1,0 +1,232 @@
+"""The processes that one command starts and ends: a scheduler and workers, each a child with a log file.
+
+A child is in a session of its own, so that Ctrl-C reaches us alone, and its standard input is our lifeline: it closes
+when we end, however we end, and the child then drains and goes. Workers are ended before the scheduler.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from orchestrator.client import Client
+from orchestrator.contracts.errors import BatonError, ConfigError
+from orchestrator.embedded import StoreAddress
+from orchestrator.embedded_folder import rotate_log, try_lock
+from orchestrator.interfaces.cli.fleet import pid_of
+from orchestrator.settings import Settings
+
+#: From a child's start to its first sign of life, on a slow machine with a cold disk.
+READY_SECONDS: Final = 60.0
+#: Beyond a worker's own grace, until it is killed.
+PATIENCE_SECONDS: Final = 10.0
+LOOK_SECONDS: Final = 0.1
+TAIL_LINES: Final = 15
+CELERY_THREADS: Final = 2
+UP_LOCK: Final = "up.lock"
+
+
+class ProcessFailed(BatonError):
+    """A process that was started did not live; its log says why."""
+
+
+def process_command(process: str, *args: str) -> list[str]:
+    """Return the command line of one of our processes."""
+    # -P keeps the current folder off the import path, where somebody's own `workers` may lie.
+    return [sys.executable, "-P", "-m", "workers", process, *args]
+
+
+def process_environment(address: StoreAddress, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of our processes: where the store is goes there, for an argument would be seen by all."""
+    said_otherwise = {"BATON_STORE_URL", "BATON_QUEUES_BROKER_URL"}
+    own = {name: value for name, value in environment.items() if name not in said_otherwise}
+    own |= {"BATON_REDIS_URL": address.url, "BATON_BROKER_URL": address.broker_url}
+    return with_import_path(own)
+
+
+def with_import_path(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment in which our packages are found, from a checkout too."""
+    root = Path(__file__).resolve().parents[3]
+    own = dict(environment)
+    if root.name not in {"site-packages", "dist-packages"}:
+        rest = own.get("PYTHONPATH")
+        if rest is None or str(root) not in rest.split(os.pathsep):
+            own["PYTHONPATH"] = f"{root}{os.pathsep}{rest}" if rest else str(root)
+    return own
+
+
+def worker_args(settings: Settings, *, pool: str = "threads", concurrency: int = CELERY_THREADS) -> list[str]:
+    """Return a worker's arguments for every queue there is."""
+    queues = settings.queues
+    names = ",".join((queues.steps, queues.finalize, queues.plugins))
+    return ["--queues", names, "--pool", pool, "--concurrency", str(concurrency)]
+
+
+@dataclass(slots=True)
+class Child:
+    """One process that we started."""
+
+    name: str
+    args: Sequence[str]
+    log: Path
+    process: "subprocess.Popen[bytes]"
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def code(self) -> int | None:
+        """How it ended, None while it runs."""
+        return self.process.poll()
+
+    def tail(self) -> str:
+        """Return the end of its log."""
+        text = self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
+        return "\n".join(f"    {line}" for line in text.splitlines()[-TAIL_LINES:]) or "    (its log is empty)"
+
+
+class Stack:
+    """The children of one command."""
+
+    def __init__(self, logs: Path, address: StoreAddress, settings: Settings) -> None:
+        self._logs = logs
+        self._settings = settings
+        self._environment = process_environment(address, os.environ)
+        self.children: list[Child] = []
+
+    def start(self, workers: int) -> None:
+        """Start a scheduler and workers; they get ready by themselves."""
+        self._logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.children.append(self._launch("scheduler", "scheduler"))
+        for number in range(1, workers + 1):
+            self.children.append(self._launch(f"worker-{number}", "worker", *worker_args(self._settings)))
+
+    def restart(self, child: Child) -> Child:
+        """Start a child again that has ended."""
+        again = self._launch(child.name, *child.args)
+        self.children[self.children.index(child)] = again
+        return again
+
+    def _launch(self, name: str, process: str, *args: str) -> Child:
+        log = self._logs / f"{name}.log"
+        rotate_log(log)
+        with log.open("ab") as opened:
+            started = subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
+                [*process_command(process, *args), "--lifeline"],
+                stdin=subprocess.PIPE,
+                stdout=opened,
+                stderr=subprocess.STDOUT,
+                env=self._environment,
+                start_new_session=True,
+            )
+        return Child(name, (process, *args), log, started)
+
+    def ended(self) -> list[Child]:
+        """Return the children that do not run any more."""
+        return [child for child in self.children if child.code is not None]
+
+    async def wait_ready(self, client: Client, seconds: float = READY_SECONDS) -> None:
+        """Return once every child has told the fleet of itself; raise ProcessFailed with its log where one ended."""
+        deadline = time.monotonic() + seconds
+        while True:
+            for child in self.ended():
+                raise ProcessFailed(f"{child.name}: it ended with code {child.code}; its log {child.log}:\n{child.tail()}")
+            alive = {pid_of(info.name, info.pid) for info in await client.workers()}
+            missing = [child for child in self.children if child.process.pid not in alive]
+            if not missing:
+                return
+            if time.monotonic() > deadline:
+                names = ", ".join(child.name for child in missing)
+                raise ProcessFailed(f"{names}: not ready after {seconds:.0f} s; {missing[0].log}:\n{missing[0].tail()}")
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def stop(self, hurry: asyncio.Event | None = None) -> list[str]:
+        """End all children, workers first; return the names of those that had to be killed.
+
+        A worker has its own grace to finish steps; `hurry`, once set, takes it away.
+        """
+        workers = [child for child in self.children if child.args[0] == "worker"]
+        others = [child for child in self.children if child.args[0] != "worker"]
+        grace = self._settings.worker.grace_seconds + PATIENCE_SECONDS
+        killed = await _end(workers, grace, hurry)
+        return killed + await _end(others, PATIENCE_SECONDS, hurry)
+
+
+async def _end(children: Sequence[Child], seconds: float, hurry: asyncio.Event | None) -> list[str]:
+    for child in children:
+        if child.code is None:
+            child.process.send_signal(signal.SIGTERM)
+    deadline = time.monotonic() + seconds
+    while any(child.code is None for child in children):
+        if time.monotonic() > deadline or (hurry is not None and hurry.is_set()):
+            break
+        await asyncio.sleep(0.02)
+    killed = [child for child in children if child.code is None]
+    for child in killed:
+        child.process.kill()
+    for child in children:
+        child.process.wait()
+        if child.process.stdin is not None:
+            child.process.stdin.close()
+    return [child.name for child in killed]
+
+
+class UpLock:
+    """Held by `baton up` on its state folder. It says who holds it, and whether they started the server.
+
+    A holder that was killed leaves its word behind: the server that it started is the next one's to stop.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._path = home / UP_LOCK
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        held = try_lock(self._path)
+        if held is None:
+            owner = read_owner(home)
+            raise ConfigError(
+                f"up: {home} is in use by another `baton up`{f' (pid {owner})' if owner else ''}; "
+                "stop that one with Ctrl-C or SIGTERM, or name another folder with --state-dir"
+            )
+        self._held = held
+        self.inherits_server = bool(_read(self._path).get("owns_server"))
+
+    def write(self, *, owns_server: bool) -> None:
+        """Say who holds it."""
+        body = json.dumps({"pid": os.getpid(), "owns_server": owns_server}).encode()
+        os.ftruncate(self._held, 0)
+        os.pwrite(self._held, body, 0)
+
+    def release(self) -> None:
+        """Let go, leaving no word behind."""
+        os.ftruncate(self._held, 0)
+        os.close(self._held)
+
+
+def find_owner(home: Path) -> int | None:
+    """Return the process that runs `baton up` on a state folder, None if there is none."""
+    if not (home / UP_LOCK).exists():
+        return None
+    held = try_lock(home / UP_LOCK)
+    if held is None:
+        return read_owner(home)
+    os.close(held)
+    return None
+
+
+def read_owner(home: Path) -> int:
+    """Return the process that the lock names, 0 for none."""
+    pid = _read(home / UP_LOCK).get("pid")
+    return pid if isinstance(pid, int) else 0
+
+
+def _read(path: Path) -> dict[str, object]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8") or "{}")
+    except ValueError:  # half written by one who was killed
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,80 @@
+"""The one who kills: at random but from a seed, one process at a time, and everything stopped goes on in the end."""
+
+import asyncio
+import random
+import signal
+from dataclasses import dataclass, field
+
+from orchestrator.client import Client
+from tests.integration.chaos.fleet import Fleet, Member, pause
+
+
+@dataclass
+class Blow:
+    """What was done to which process, and for how long; `held` are the sessions that a killed worker had."""
+
+    what: str
+    role: str
+    pids: list[int]
+    at: int
+    held: list[str] = field(default_factory=list)
+    lasts_ms: int = 0
+
+
+@dataclass
+class Monkey:
+    """Draws blows from a seed."""
+
+    fleet: Fleet
+    client: Client
+    seed: int
+    every_seconds: tuple[float, float] = (0.8, 2.2)
+    stopped_seconds: tuple[float, float] = (0.5, 5.0)
+    blows: list[Blow] = field(default_factory=list)
+
+    async def rage(self, seconds: float) -> None:
+        """Kill, stop and continue for this long; leave nobody stopped."""
+        chance = random.Random(f"monkey:{self.seed}")
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        async with asyncio.TaskGroup() as group:
+            while (left := until - loop.time()) > 0:
+                await pause(min(chance.uniform(*self.every_seconds), left))
+                role = chance.choices(["worker", "scheduler"], [4, 1])[0]
+                what = chance.choices(["kill", "stop"], [3, 2])[0]
+                able = [one for one in self.fleet.of(role) if not one.stopped] or self.fleet.of(role)
+                member = chance.choice(able)
+                stopped = chance.uniform(*self.stopped_seconds)
+                if what == "kill" or member.stopped:
+                    await self.kill(member)
+                else:
+                    group.create_task(self.stop(member, min(stopped, max(until - loop.time(), 0.5))))
+
+    async def kill(self, member: Member) -> None:
+        """Kill a process with its children, and start its like."""
+        pids = member.pids()
+        self.fleet.kill(member)
+        at = await self.client.store.now_ms()
+        self.blows.append(Blow("kill", member.role, pids, at, await self.held_by(pids)))
+        self.fleet.start(member.role, pool=member.pool)
+
+    async def stop(self, member: Member, seconds: float) -> None:
+        """Stop a process for a while, some of them for longer than a lease; the others go on meanwhile."""
+        at = await self.client.store.now_ms()
+        self.blows.append(Blow("stop", member.role, member.pids(), at, lasts_ms=int(seconds * 1000)))
+        member.stopped = True
+        member.signal(signal.SIGSTOP)
+        await pause(seconds)
+        member.signal(signal.SIGCONT)
+        member.stopped = False
+
+    async def held_by(self, pids: list[int]) -> list[str]:
+        """Return the sessions whose lease names one of these processes."""
+        held = []
+        keys = self.client.store.keys
+        for number in range(keys.partitions):
+            for session_id in await self.client.store.command("ZRANGE", keys.of_partition("leases", number), 0, -1):
+                holder = str(await self.client.store.command("HGET", keys.of_session("record", session_id), "holder"))
+                if holder.split(":")[1] in {str(pid) for pid in pids}:
+                    held.append(session_id)
+        return held

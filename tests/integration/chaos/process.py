@@ -1,0 +1,79 @@
+"""One worker or scheduler process under chaos: as in production, but with wake-ups that get lost and doubled.
+
+`python process.py '{"role": "worker", ...}'`. The wake-ups come in by the composition's own parameter; nothing else
+differs from `baton worker` and `baton scheduler`.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import random
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+
+from celery import Celery
+
+from orchestrator.contracts.base import Frozen, JsonObject
+from orchestrator.settings import Settings
+from workers.composition import Urls
+from workers.main import run_scheduler, run_worker
+from workers.wakeups import CeleryWakeups
+
+
+class Order(Frozen):
+    """What a process is to be."""
+
+    role: str
+    store: str
+    broker: str
+    settings: JsonObject
+    pool: str = "threads"
+    concurrency: int = 2
+    seed: int = 0
+    dropped: float = 0.0
+    doubled: float = 0.0
+
+
+class ChaoticWakeups(CeleryWakeups):
+    """Celery's wake-ups, of which some get lost and some come twice."""
+
+    def __init__(self, app: Celery, settings: Settings, *, order: Order) -> None:
+        super().__init__(app, settings)
+        self._order = order
+        self._random = random.Random(f"{order.seed}:{os.getpid()}")
+
+    def send(self, queue: str, session_ids: Sequence[str]) -> None:
+        """Send what is not lost, and some of it again."""
+        kept = [one for one in session_ids if self._random.random() >= self._order.dropped]
+        twice = [one for one in kept if self._random.random() < self._order.doubled]
+        for part in (kept, twice):
+            if part:
+                super().send(queue, part)
+
+
+def main(order: Order) -> int:
+    """Be the process until it is ended."""
+    logging.basicConfig(level="WARNING", format="%(asctime)s %(process)d %(levelname)s %(name)s %(message)s")
+    settings = Settings.model_validate(order.settings)
+    urls = Urls(order.store, order.broker)
+    make_wakeups = partial(ChaoticWakeups, order=order)
+    if order.role == "scheduler":
+        asyncio.run(run_scheduler(settings, urls, make_wakeups=make_wakeups))
+        return 0
+    return run_worker(
+        settings,
+        urls,
+        queues=[settings.queues.steps, settings.queues.finalize],
+        pool=order.pool,  # type: ignore[arg-type]
+        concurrency=order.concurrency,
+        make_wakeups=make_wakeups,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(Order.model_validate(json.loads(sys.argv[1]))))
