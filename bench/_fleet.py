@@ -12,6 +12,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from bench._harness import ROOT, Children, halted
 from orchestrator.client import Client
@@ -24,6 +25,9 @@ from orchestrator.wiring import build_client
 APP = "bench_loop"
 ACTOR = "bench"
 UP_SECONDS, ROUND_SECONDS, LOOK_SECONDS = 30.0, 60.0, 0.05
+
+
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,20 +121,21 @@ class Fleet:
                 await asyncio.sleep(LOOK_SECONDS)
 
     async def _read(self, session_ids: list[str], released: float) -> Round:
-        compute: list[int] = []
-        every: list[int] = []
+        steps, last_step, last_commit = 0, 0, 0
         waits: list[float] = []
         for session_id in session_ids:
-            entries = [entry async for entry in self.client.events(session_id) if entry.kind == "step"]
-            compute += [entry.at for entry in entries if entry.step == "compute"]
-            every += [entry.at for entry in entries]
             record = await self.client.show(session_id)
-            waits.append((_began(record) - released) * 1000)
+            tail = await self.client.views.journal(session_id, after=record.seq - 2)
+            if [entry.step for entry in tail] != ["compute", "finalize"]:
+                raise RuntimeError(f"bench: session {session_id} did not end as it should; see its journal")
+            steps += _number(record, "n", int)
+            last_step, last_commit = max(last_step, tail[0].at), max(last_commit, tail[1].at)
+            waits.append((_number(record, "began", float) - released) * 1000)
         first = released + min(waits) / 1000
         return Round(
-            steps=len(compute),
-            steps_per_s=len(compute) / (max(compute) / 1000 - first),
-            commits_per_s=len(every) / (max(every) / 1000 - first),
+            steps=steps,
+            steps_per_s=steps / (last_step / 1000 - first),
+            commits_per_s=(steps + len(session_ids)) / (last_commit / 1000 - first),
             waits_ms=tuple(waits),
         )
 
@@ -142,11 +147,12 @@ class Fleet:
             session_ids.append(await self.submit(steps=1, state_bytes=state_bytes))
             await asyncio.sleep(pauses.uniform(0.02, 0.06))
         found = await self.client.wait_for(session_ids, seconds=ROUND_SECONDS)
-        return [_began(record) * 1000 - record.created_at for record in found.values()]
+        return [_number(record, "began", float) * 1000 - record.created_at for record in found.values()]
 
 
-def _began(record: Record) -> float:
-    began = record.state["began"]
-    if not isinstance(began, float):
-        raise TypeError(f"session {record.session_id}: its first step left no time; is the bench's app the one beside it?")
-    return began
+def _number(record: Record, name: str, kind: type[Number]) -> Number:
+    """Return what the steps left in the state."""
+    value = record.state.get(name)
+    if not isinstance(value, kind):
+        raise TypeError(f"session {record.session_id}: its steps left no {name}; is the app the one in bench/apps?")
+    return value

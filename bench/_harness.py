@@ -25,6 +25,7 @@ from typing import Literal
 ROOT = Path(__file__).resolve().parent.parent
 STOP_SECONDS = 10.0
 _PR_SET_PDEATHSIG = 1
+_STARTED = time.monotonic()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ def parse_options(description: str, args: Sequence[str] | None = None) -> Option
 
 def say(text: str) -> None:
     """Tell how far it is; standard output belongs to the result."""
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(f"bench: {time.monotonic() - _STARTED:5.1f} s  {text}\n")
     sys.stderr.flush()
 
 

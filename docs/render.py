@@ -128,7 +128,9 @@ def render_scripts() -> str:
         source = (FOLDER / f"{name}.lua").read_text(encoding="utf-8")
         what = re.search(rf"^-- {name}: (.+?)(?:\.\s|\.$|\n--\s*\n)", source, re.MULTILINE | re.DOTALL)
         text = " ".join((what[1] if what else "").replace("\n--", " ").split())
-        answers = ", ".join(f"`{answer}`" for answer in list_answers(source)) or "a list, see below"
+        answers = ", ".join(f"`{answer}`" for answer in list_answers(source))
+        if re.search(r"return \{[a-z_]+,", source):  # it answers with values, and no word before them
+            answers = ", ".join(filter(None, ("values, see below", answers)))
         rows.append((f"`{name}`", text, ", ".join(script.keys), answers))
     return _table(("act", "what it does", "keys", "answers"), rows)
 

@@ -21,6 +21,7 @@ from orchestrator.contracts.errors import (
     NotWaiting,
     SessionNotFound,
     UnknownApp,
+    Unreadable,
     suggest,
 )
 from orchestrator.contracts.ids import check_session_id
@@ -237,7 +238,7 @@ class Client:
     async def _listed(self, row: Row) -> Listed | None:
         try:
             return Listed(row, await self.views.record(row.session_id))
-        except SessionNotFound:  # it was removed between the index and the record
+        except (SessionNotFound, Unreadable):  # removed between the index and the record, or a dead letter by now
             return None
 
     async def counts(self) -> dict[str, dict[str, int]]:

@@ -15,13 +15,13 @@ so that a session need not wait for the next round.
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from zlib import crc32
 
 from orchestrator.client import Client
 from orchestrator.contracts.app import AppSpec
-from orchestrator.contracts.errors import StoreUnreachable
+from orchestrator.contracts.errors import StoreError, StoreUnreachable
 from orchestrator.contracts.ports import Wakeups
 from orchestrator.contracts.session import InLine
 from orchestrator.kernel.dispatching import plan_dispatch
@@ -30,7 +30,8 @@ from orchestrator.store.due import Due, Tick
 from orchestrator.store.fleet import WorkerInfo
 from orchestrator.store.keys import BELL
 from orchestrator.store.store import Store
-from orchestrator.store.wire import Wire
+from orchestrator.store.unreadable import bury_unreadable
+from orchestrator.store.wire import ServerRefused, Wire
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ class Scheduler:
             while not self._stopping.is_set():
                 try:
                     done = await self.round()
-                except StoreUnreachable as error:
+                except StoreError as error:  # away, or in trouble: what is due stays due
                     log.warning("scheduler: %s", error)
                     done = Round()
                 await self._pause(busy=bool(done.sent or done.rescued or done.woken))
@@ -147,8 +148,8 @@ class Scheduler:
         expired = [session_id for tick in ticks for session_id in tick.expired]
         due = [session_id for tick in ticks for session_id in tick.due]
         if expired or due:
-            done.rescued = sum(await asyncio.gather(*(self._due.rescue(session_id) for session_id in expired)))
-            done.woken = sum(await asyncio.gather(*(self._due.wake(session_id) for session_id in due)))
+            done.rescued = sum(await asyncio.gather(*(self._do(self._due.rescue, one) for one in expired)))
+            done.woken = sum(await asyncio.gather(*(self._do(self._due.wake, one) for one in due)))
             if expired:
                 log.warning("scheduler: rescued %d orphans of %d expired leases", done.rescued, len(expired))
             ticks = await self._tick_all(apps)
@@ -157,6 +158,15 @@ class Scheduler:
         if in_line:
             done.sent = await self._dispatch(in_line, ticks)
         return done
+
+    async def _do(self, act: Callable[[str], Awaitable[bool]], session_id: str) -> bool:
+        """Do an act on one session; one that cannot be read must not stop the others."""
+        try:
+            return await act(session_id)
+        except ServerRefused as error:
+            if not await bury_unreadable(self._store, session_id, str(error)):
+                raise
+            return False
 
     async def _tick_all(self, apps: Sequence[str]) -> list[Tick]:
         scheduler = self._settings.scheduler
@@ -172,9 +182,14 @@ class Scheduler:
         # What is under way, and what lies in the broker: the second also counts wake-ups that nobody
         # took before their mark ran out, so that a fleet that is down does not fill the broker.
         loop = asyncio.get_running_loop()
-        lying = [
-            await loop.run_in_executor(None, self._wakeups.backlog, queue) for queue in (queues.steps, queues.finalize)
-        ]
+        try:
+            lying = [
+                await loop.run_in_executor(None, self._wakeups.backlog, queue)
+                for queue in (queues.steps, queues.finalize)
+            ]
+        except OSError as error:
+            log.warning("scheduler: %d sessions stay in line (%s)", len(in_line), error)
+            return []
         room = 2 * self._slots - max(sum(tick.sent for tick in ticks), sum(lying))
         if room <= 0:
             return []

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,8 @@ from orchestrator.settings import Settings, load_settings
 from orchestrator.telemetry import configure_logging
 
 FAILED, UNREACHABLE = 1, 5
+#: Beyond the grace of a drain, where nobody is left who could kill us.
+LATE_SECONDS = 5.0
 POOLS = ("threads", "prefork", "solo")
 
 
@@ -32,9 +35,9 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         if options.process == "stub-llm":
             return _stub_llm(options)
-        if options.lifeline:
-            _watch_lifeline()
         settings = load_settings()
+        if options.lifeline:
+            _watch_lifeline(settings.worker.grace_seconds + LATE_SECONDS)
         log = settings.logging
         configure_logging(level=log.level, style=log.format, loggers=log.loggers)
         return _scheduler(settings) if options.process == "scheduler" else _worker(settings, options)
@@ -99,13 +102,18 @@ def _urls(settings: Settings) -> tuple[str, str]:
     return store, settings.queues.broker_url or broker_beside(store)
 
 
-def _watch_lifeline() -> None:
-    """End this process, as SIGTERM does, once standard input closes."""
+def _watch_lifeline(seconds: float) -> None:
+    """End this process, as SIGTERM does, once standard input closes; after so many seconds, whatever it still does.
+
+    The server may be gone by then as well, and nobody is left who would wait for a session.
+    """
 
     def wait() -> None:
         while os.read(0, 1024):
             pass
         os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(seconds)
+        os._exit(FAILED)
 
     threading.Thread(target=wait, name="baton-lifeline", daemon=True).start()
 

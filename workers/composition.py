@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 from orchestrator.app_code import load_function, load_module
 from orchestrator.app_state import check_state
@@ -57,7 +57,7 @@ def build_app(spec: AppSpec, settings: Settings) -> AppRuntime:
             result_bytes=settings.limits.result_bytes,
             blocking_threads=settings.lanes.blocking_threads,
         ),
-        load_function=partial(load_function, spec),
+        load_function=cache(partial(load_function, spec)),
         check_state=accept if spec.state_schema is None else check,
     )
 

@@ -29,6 +29,8 @@ from orchestrator.contracts.session import Cursor, Record
 from orchestrator.kernel.change import Change, finish
 from orchestrator.kernel.delivery import Delivery, deliver, stopped
 from orchestrator.store.leases import Claimed, ClaimedUnreadable, ClaimRefused
+from orchestrator.store.unreadable import bury_unreadable
+from orchestrator.store.wire import ServerRefused
 from workers.failures import bury, settle_failure
 from workers.host import Host
 from workers.recording import encode
@@ -79,6 +81,15 @@ class Executor:
 
     async def run_slice(self, session_id: str) -> SliceEnd:
         """Claim a session and drain it. Raises only what no step can be blamed for."""
+        try:
+            return await self._run_slice(session_id)
+        except ServerRefused as error:
+            # An act failed: on what is stored of this very session, or because the server itself is in trouble.
+            if await bury_unreadable(self._host.store, session_id, str(error)):
+                return "committed"
+            raise
+
+    async def _run_slice(self, session_id: str) -> SliceEnd:
         host = self._host
         holder = host.new_holder()
         known = host.contexts.length(session_id)
@@ -88,9 +99,11 @@ class Executor:
         if isinstance(claimed, ClaimRefused):
             if claimed.answer == "buried":
                 await self._tell_parent_of_dead(session_id)
+            elif claimed.answer == "missing":
+                await bury_unreadable(host.store, session_id, "a wake-up named it")
             return "refused"
         if isinstance(claimed, ClaimedUnreadable):
-            await bury(host, claimed.session_id, claimed.fence, claimed.rev, "unreadable", claimed.error)
+            await bury_unreadable(host.store, session_id, claimed.error, fence=claimed.fence)
             return "committed"
         task = asyncio.current_task()
         if task is None:

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 
-from orchestrator.contracts.errors import LeaseLost, StoreUnreachable
+from orchestrator.contracts.errors import LeaseLost, StoreError
 from orchestrator.store.fleet import WorkerInfo
 from workers.executor import Executor, Slice
 from workers.host import Host
@@ -45,7 +45,7 @@ class Heartbeat:
                 mine.lost = True
                 self._host.contexts.forget(mine.session_id)
                 mine.stop_step()
-        except StoreUnreachable as error:
+        except StoreError as error:
             log.warning("session %s: lease not renewed: %s", mine.session_id, error)
         else:
             if cancel is not None and mine.cancel is None:
@@ -57,7 +57,7 @@ class Heartbeat:
         while True:
             try:
                 order = await self._host.client.fleet.beat(self.describe())
-            except StoreUnreachable as error:
+            except StoreError as error:
                 log.warning("worker %s: not heard by the store: %s", self._host.name, error)
             else:
                 if order == "drain":

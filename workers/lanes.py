@@ -2,7 +2,8 @@
 
 A Celery task hands its sessions over and blocks only while no lane is free: that is the
 back-pressure which leaves what we cannot hold in the broker, for others. A session that is in a
-lane already is not taken twice. The loop's lag is measured, because everything here shares it.
+lane already is not taken twice; it is looked at once more afterwards, because the wake-up may be
+for what came after that slice's claim was refused, and would otherwise be sent again only later. The loop's lag is measured, because everything here shares it.
 """
 
 import asyncio
@@ -27,6 +28,7 @@ class Lanes:
         self._run = run
         self._free = threading.Semaphore(count)
         self._held: dict[str, asyncio.Task[object]] = {}
+        self._again: set[str] = set()
         self._guard = threading.Lock()
         self._asking = 0
         self.count = count
@@ -83,6 +85,8 @@ class Lanes:
 
     def _start(self, session_id: str) -> None:
         if session_id in self._held or self._loop is None or self.draining:
+            if session_id in self._held:
+                self._again.add(session_id)
             self._free.release()
             return
         task = self._loop.create_task(self._run(session_id), name=session_id)
@@ -96,6 +100,10 @@ class Lanes:
         self._free.release()
         if not self._held and self._empty is not None:
             self._empty.set()
+        if task.get_name() in self._again:
+            self._again.discard(task.get_name())
+            if self._free.acquire(blocking=False):
+                self._start(task.get_name())
         if not task.cancelled() and (error := task.exception()) is not None:
             # The session keeps its lease until it runs out; then it is rescued, and tried elsewhere.
             log.error("session %s: its slice failed: %s", task.get_name(), error, exc_info=error)

@@ -50,6 +50,8 @@ class WorkerProcess:
         self._failure: BaseException | None = None
         self._drained = threading.Event()
         self._closing = threading.Lock()
+        self.ordered_out = threading.Event()
+        self._ending = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.lanes = Lanes(settings.lanes.per_process, self._run_slice)
         self._executor: Executor | None = None
@@ -64,11 +66,19 @@ class WorkerProcess:
         return await self._executor.run_slice(session_id)
 
     def hand_over(self, session_ids: Sequence[str]) -> int:
-        """Put sessions into lanes; blocks while none is free."""
-        return self.lanes.hand_over(session_ids)
+        """Put sessions into lanes; blocks while none is free, and for good once an operator has drained this worker.
+
+        A drained worker still consumes from its queues: a pool that goes on returning at once would take wake-ups away
+        from those who can use them. Blocked, it takes one for each of its threads, and the scheduler sends those again.
+        """
+        taken = self.lanes.hand_over(session_ids)
+        if taken < len(session_ids) and self.ordered_out.is_set():
+            self._ending.wait()
+        return taken
 
     def drain(self, grace_seconds: float | None = None) -> None:
         """Finish or hand back what runs, leave the fleet, stop the loop. Safe to call twice."""
+        self._ending.set()
         self.lanes.draining = True
         loop = self._loop
         with self._closing:  # whoever comes second waits until the first has drained
@@ -93,6 +103,7 @@ class WorkerProcess:
             self._ready.set()
             raise
         finally:
+            self._ending.set()
             self._drained.set()
 
     async def _main(self) -> None:
@@ -126,6 +137,7 @@ class WorkerProcess:
     async def _obey(self, heartbeat: Heartbeat) -> None:
         """Drain when an operator orders it; the process itself goes on, taking nothing."""
         await heartbeat.drain_ordered.wait()
+        self.ordered_out.set()
         log.warning("worker %s: drain ordered; taking nothing new", self.name)
         await self.lanes.drain(self._settings.worker.grace_seconds)
         await asyncio.Event().wait()

@@ -4,7 +4,8 @@
 
 `GET /health` and `GET /work` answer 200 and write a line to the log. `POST /break` damages a price
 table in the process's memory: from then on both fail with a real exception, answer 500, and log it.
-Nothing of the damage is on disk, so a new process works again.
+Nothing of the damage is on disk, so a new process works again. It ends when its log is removed:
+that is all that is left to tell it when whoever started the demo was killed and cleaned up after.
 """
 
 import argparse
@@ -18,6 +19,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 log = logging.getLogger("checkout")
+
+POLL_SECONDS = 0.05
+#: Turns of the serving loop between two looks at the log: about a second.
+LOOK_EVERY = 20
 
 
 class Shop:
@@ -80,6 +85,24 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
 
+class LogRemoved(Exception):
+    """The log is gone, and with it the folder that this service was started for."""
+
+
+class Server(ThreadingHTTPServer):
+    """Serves until its log is removed, which it looks at now and then."""
+
+    daemon_threads = True
+    log_file: Path
+    looks = 0
+
+    def service_actions(self) -> None:
+        """Raise LogRemoved; called at every turn of the serving loop."""
+        self.looks += 1
+        if self.looks % LOOK_EVERY == 0 and not self.log_file.exists():
+            raise LogRemoved
+
+
 class _Lines(logging.Formatter):
     """`2026-01-31T12:00:00.123+00:00 ERROR text`."""
 
@@ -102,8 +125,8 @@ def main() -> None:
     log.setLevel(logging.INFO)
 
     Handler.shop = Shop()
-    server = ThreadingHTTPServer(("127.0.0.1", options.port), Handler)
-    server.daemon_threads = True
+    server = Server(("127.0.0.1", options.port), Handler)
+    server.log_file = options.log
     for number in (signal.SIGTERM, signal.SIGINT):
         # shutdown() waits for the serving loop, which is this very thread.
         signal.signal(number, lambda *_: threading.Thread(target=server.shutdown, daemon=True).start())
@@ -113,7 +136,10 @@ def main() -> None:
         written.replace(options.port_file)
     log.info("started pid=%d port=%d", os.getpid(), server.server_port)
     with server:
-        server.serve_forever(poll_interval=0.05)
+        try:
+            server.serve_forever(poll_interval=POLL_SECONDS)
+        except LogRemoved:
+            return
     log.info("stopped pid=%d", os.getpid())
 
 

@@ -51,5 +51,5 @@ class Wakeups(Protocol):
         ...
 
     def backlog(self, queue: str) -> int:
-        """Return how many messages lie in the broker's list."""
+        """Return how many messages lie in the broker's list; raise OSError where the broker does not say."""
         ...

@@ -14,6 +14,10 @@ from orchestrator.kernel.risk import passes_gate
 from orchestrator.kernel.routes import choose_route
 
 
+#: A cursor of nothing but defaults: a copy costs half of what validating a new one does.
+_BEGINNING = Cursor(skill="_")
+
+
 def current_skill(spec: AppSpec, record: Record) -> Skill:
     """Return the skill that a session is in; raise ConfigError where this version lacks it."""
     name = record.cursor.skill
@@ -26,12 +30,8 @@ def current_skill(spec: AppSpec, record: Record) -> Skill:
 def enter(record: Record, skill: str, *, depth: int | None = None) -> Cursor:
     """Return the cursor at the beginning of a skill."""
     cursor = record.cursor
-    return Cursor(
-        skill=skill,
-        serial=cursor.serial,
-        depth=cursor.depth if depth is None else depth,
-        signals=cursor.signals,
-    )
+    kept = {"skill": skill, "serial": cursor.serial, "signals": cursor.signals}
+    return _BEGINNING.model_copy(update={**kept, "depth": cursor.depth if depth is None else depth})
 
 
 def leave(spec: AppSpec, record: Record, step: StepKind, now: int, **parts: object) -> Change:

@@ -35,10 +35,12 @@ def fold(entries: Iterable[Entry]) -> JsonObject:
     for entry in entries:
         expected += 1
         if entry.seq != expected or (expected == 1) is not (entry.kind == "submitted"):
-            raise Unreadable(f"journal: entry {expected} is missing, found {entry.seq} ({entry.kind}); restore a backup")
+            raise Unreadable(
+                f"journal: entry {expected} is missing, found {entry.seq} ({entry.kind}); restore a backup"
+            )
         if entry.kind == "submitted":
             session = {"status": None, "rev": 0, "answered": False, "cancel": None, "replays": 0, "phase": "ready"}
-            session |= {name: "" for name in _TEXT} | dict(_JSON)
+            session |= dict.fromkeys(_TEXT, "") | dict(_JSON)
         if entry.kind == "posted":
             posts += 1
         _fold_one(session, entry)
@@ -124,7 +126,11 @@ def find_differences(record: Record, messages: Sequence[str], posts: int, rebuil
         for name, value in stored.items()
         if rebuilt.get(name) != value
     ]
-    shapes = (("cursor", Cursor, record.cursor), ("wait", Wait, record.wait), ("terminal", ToolCall, record.terminal_call))
+    shapes = (
+        ("cursor", Cursor, record.cursor),
+        ("wait", Wait, record.wait),
+        ("terminal", ToolCall, record.terminal_call),
+    )
     for name, shape, value in shapes:
         body = rebuilt.get(name)
         if (None if body is None else shape.model_validate(body)) != value:

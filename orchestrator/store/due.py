@@ -6,6 +6,7 @@ first three are found by `tick`; the fourth needs nobody. A wake-up is only a hi
 remembers for some seconds that one is under way, then the session counts as unsent again.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -71,10 +72,9 @@ class Due:
         by_key: dict[str, list[str | int]] = {}
         for session_id in session_ids:
             by_key.setdefault(self._store.keys.of_session("sent", session_id), []).extend((until_at, session_id))
-        for key, members in by_key.items():
-            await self._store.command("ZADD", key, *members)
+        await asyncio.gather(*(self._store.command("ZADD", key, *members) for key, members in by_key.items()))
 
     async def unmark_sent(self, session_ids: Sequence[str]) -> None:
         """Forget it: the broker did not take them."""
-        for session_id in session_ids:
-            await self._store.command("ZREM", self._store.keys.of_session("sent", session_id), session_id)
+        keys = self._store.keys
+        await asyncio.gather(*(self._store.command("ZREM", keys.of_session("sent", one), one) for one in session_ids))

@@ -4,6 +4,7 @@ Both are leases on a clock and only advice: a worker that is listed may be dead 
 schedulers may both believe to lead. Neither can harm a session; the fence sees to that.
 """
 
+import asyncio
 from collections.abc import Sequence
 
 from pydantic import ValidationError
@@ -76,17 +77,24 @@ class Fleet:
 
     async def lead(self, name: str, partitions: Sequence[int], seconds: float) -> list[int]:
         """Take or keep the lead of partitions; return those that are ours."""
-        ours = []
-        for partition in partitions:
-            key = leader_key(partition)
-            taken = await self._store.command("SET", key, name, "NX", "PX", int(seconds * 1000))
-            if taken or await self._store.command("GET", key) == name:
-                await self._store.command("PEXPIRE", key, int(seconds * 1000))
-                ours.append(partition)
-        return ours
+        leads = await asyncio.gather(
+            *(self._lead_one(name, partition, int(seconds * 1000)) for partition in partitions)
+        )
+        return [partition for partition, is_ours in zip(partitions, leads, strict=True) if is_ours]
+
+    async def _lead_one(self, name: str, partition: int, lease_ms: int) -> bool:
+        key = leader_key(partition)
+        if await self._store.command("SET", key, name, "NX", "PX", lease_ms):
+            return True
+        if await self._store.command("GET", key) != name:
+            return False
+        await self._store.command("PEXPIRE", key, lease_ms)
+        return True
 
     async def yield_lead(self, name: str, partitions: Sequence[int]) -> None:
         """Give up partitions that are ours, so that another need not wait for the lease to end."""
-        for partition in partitions:
-            if await self._store.command("GET", leader_key(partition)) == name:
-                await self._store.command("DEL", leader_key(partition))
+        await asyncio.gather(*(self._yield_one(name, partition) for partition in partitions))
+
+    async def _yield_one(self, name: str, partition: int) -> None:
+        if await self._store.command("GET", leader_key(partition)) == name:
+            await self._store.command("DEL", leader_key(partition))

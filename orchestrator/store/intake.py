@@ -11,14 +11,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 
+from pydantic import ValidationError
+
 from orchestrator.contracts.base import dump_json
 from orchestrator.contracts.errors import (
+    InputError,
     KeyConflict,
     NotWaiting,
     PayloadTooLarge,
     PhaseRefused,
     SessionNotFound,
     StoreError,
+    Unreadable,
 )
 from orchestrator.contracts.ids import format_session_id
 from orchestrator.contracts.messages import Message
@@ -62,7 +66,9 @@ class Intake:
             size = len(fields[name].encode())
             if size > limit:
                 raise PayloadTooLarge(f"submission: {name}", size, limit)
-        digest = sha256(dump_json(dict(sorted(fields.items()))).encode()).hexdigest()[:24]
+        # The app's version is no part of the request: the same one, repeated after a deploy, means the same session.
+        request = {name: value for name, value in sorted(fields.items()) if name != "spec"}
+        digest = sha256(dump_json(request).encode()).hexdigest()[:24]
         session_id = await self.mint(prefix)
         if key is not None:
             session_id = await self._reserve(draft.app, key, session_id, digest)
@@ -73,6 +79,8 @@ class Intake:
         reply = await self._store.act(
             "submit", session_id, stamp, BELL, entry.to_json(), len(fields), *flat, *(m.to_json() for m in messages)
         )
+        if reply[0] == "malformed":
+            raise StoreError(f"session {session_id}: submission refused (malformed); this is a defect, report it")
         if reply[0] == "taken":
             raise StoreError(f"session {session_id}: the id is taken by another submission; the id counter was reset?")
         # Without a key nobody else can mean this id: "existing" is then our own act, repeated.
@@ -80,11 +88,12 @@ class Intake:
 
     async def _reserve(self, app: str, key: str, session_id: str, digest: str) -> str:
         value = f"{session_id} {digest}"
-        found = await self._store.command(
-            "SET", idempotency_key(app, key), value, "NX", "GET", "EX", self._key_ttl_seconds
-        )
-        if found is None:
-            return session_id
+        name = idempotency_key(app, key)
+        found = None
+        while found is None:  # NX and GET together need a server 7.0; the key may run out between the two
+            if await self._store.command("SET", name, value, "NX", "EX", self._key_ttl_seconds):
+                return session_id
+            found = await self._store.command("GET", name)
         reserved, _, reserved_digest = str(found).partition(" ")
         if reserved_digest != digest:
             raise KeyConflict(key, reserved)
@@ -114,6 +123,8 @@ class Intake:
             BELL,
         )
         answer = reply[0]
+        if answer == "malformed":
+            raise InputError(f"session {session_id}: a post needs an id; give it one")
         if answer == "missing":
             raise SessionNotFound(session_id)
         if answer == "settled":
@@ -129,7 +140,10 @@ class Intake:
     async def replay(self, session_id: str, actor: str, note: str = "") -> None:
         """Send a dead letter again, its failures forgotten; raise SessionNotFound or PhaseRefused."""
         stored = await self._store.command("HGET", self._store.keys.of_session("record", session_id), "cursor")
-        cursor = Cursor.from_json(stored).model_copy(update={"failures": 0}).to_json() if stored else ""
+        try:
+            cursor = Cursor.from_json(stored).model_copy(update={"failures": 0}).to_json() if stored else ""
+        except ValidationError as error:
+            raise Unreadable(f"session {session_id}: its cursor cannot be read ({error}); mend or remove it") from error
         entry = Entry(kind="replayed", actor=actor, set={"cursor": cursor}, data={"note": note} if note else {})
         reply = await self._store.act("replay", session_id, entry.to_json(), BELL, cursor)
         if reply[0] == "missing":

@@ -11,6 +11,8 @@ Outside partitions: `baton:meta` (hash: partitions), `baton:apps` (set), `baton:
 `baton:workers` (zset + hash), `baton:leader:…`, and the channel `baton:bell`.
 """
 
+from functools import lru_cache
+
 from orchestrator.contracts.ids import partition_of
 
 PREFIX = "baton"
@@ -40,6 +42,8 @@ class Keys:
         self.partitions = partitions
         self._tags = [f"{PREFIX}:{{p{number:02d}}}:" for number in range(partitions)]
         self._shared = [{name: tag + part for name, part in _OF_PARTITION.items()} for tag in self._tags]
+        #: The keys that a script declares, in its order, for one session; a slice asks for the same ones at each step.
+        self.for_script = lru_cache(maxsize=4096)(self._for_script)
 
     def partition(self, session_id: str) -> int:
         """Return the partition of a session."""
@@ -55,11 +59,10 @@ class Keys:
         part = _OF_SESSION.get(name)
         return self._shared[partition][name] if part is None else f"{self._tags[partition]}{part}:{session_id}"
 
-    def for_script(self, names: tuple[str, ...], session_id: str) -> list[str]:
-        """Return the keys that a script declares, in its order, for one session."""
+    def _for_script(self, names: tuple[str, ...], session_id: str) -> tuple[str, ...]:
         partition = self.partition(session_id)
         shared, tag = self._shared[partition], self._tags[partition]
-        return [shared[n] if n in shared else f"{tag}{_OF_SESSION[n]}:{session_id}" for n in names]
+        return tuple(shared[n] if n in shared else f"{tag}{_OF_SESSION[n]}:{session_id}" for n in names)
 
 
 def idempotency_key(app: str, key: str) -> str:

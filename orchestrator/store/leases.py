@@ -44,11 +44,10 @@ class ClaimRefused:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedUnreadable:
-    """We hold a session that cannot be read: `bury` it."""
+    """We hold a session that cannot be read: bury it (store/unreadable.py)."""
 
     session_id: str
     fence: int
-    rev: int
     error: str
 
 
@@ -72,7 +71,6 @@ class Commit:
     status: str = ""
     reason: str = ""
     stat: str = "steps"
-    bucket: str = "steps"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +98,8 @@ class Leases:
         reply = await self._store.act(
             "claim", session_id, holder, self._lease_ms, self._max_attempts, known, int(adopt), *digests
         )
+        if reply[0] == "malformed":
+            raise StoreError(f"session {session_id}: claim refused (malformed); this is a defect, report it")
         if reply[0] != "claimed":
             return ClaimRefused(reply[0], *(str(part) for part in reply[1:3]))
         _, now, fence, flat, posts, intents, messages, length, since = reply
@@ -115,7 +115,7 @@ class Leases:
                 ready_at=int(since),
             )
         except (Unreadable, ValidationError) as error:
-            return ClaimedUnreadable(session_id, int(fence), int(stored.get("rev", "0")), str(error))
+            return ClaimedUnreadable(session_id, int(fence), str(error))
 
     async def commit(self, session_id: str, fence: int, rev: int, commit: Commit) -> Committed:
         """Write one step; raise LeaseLost or PayloadTooLarge, having written nothing."""
@@ -131,7 +131,6 @@ class Leases:
             commit.status,
             commit.reason,
             commit.stat,
-            commit.bucket,
             limits.state_bytes,
             limits.message_bytes,
             limits.entry_bytes,
@@ -164,7 +163,7 @@ class Leases:
     async def renew(self, session_id: str, fence: int) -> str | None:
         """Extend the lease; return the cancel reason, or None where there is none. Raise LeaseLost."""
         reply = await self._store.act("renew", session_id, fence, self._lease_ms)
-        if reply[0] == "stale":
+        if reply[0] != "renewed":
             raise LeaseLost(session_id, fence)
         return reply[1] or None
 

@@ -6,7 +6,7 @@ A file declares its keys and the shared pieces that it uses in its first lines:
     --! uses: clock index
 
 Its keys arrive as the table K by those names, so a script touches nothing that it did not
-declare. ALLOWED is generated from the transition table of `contracts.phases`: a phase change
+declare. `is_allowed` is generated from the transition table of `contracts.phases`: a phase change
 that the table does not list is refused where it would be written.
 """
 
@@ -32,8 +32,13 @@ class Script:
 
 
 def _transition_table() -> str:
-    pairs = (f"['{before}>{after}']=true" for before, afters in TRANSITIONS.items() for after in afters)
-    return f"local ALLOWED = {{{', '.join(pairs)}}}\n"
+    # One text, not a table: a script is run anew at each call, and would build the table every time.
+    pairs = " ".join(f"{before}>{after}" for before, afters in TRANSITIONS.items() for after in afters)
+    return (
+        "local function is_allowed(before, after)\n"
+        f"  return string.find(' {pairs} ', ' ' .. before .. '>' .. after .. ' ', 1, true) ~= nil\n"
+        "end\n"
+    )
 
 
 def _declared(source: str, what: str) -> tuple[str, ...]:
@@ -53,7 +58,7 @@ def _build(path: Path) -> Script:
         raise ValueError(msg)
     table = ", ".join(f"{name} = KEYS[{number}]" for number, name in enumerate(keys, start=1))
     pieces = [(FOLDER / "lib" / f"{piece}.lua").read_text(encoding="utf-8") for piece in _declared(body, "uses")]
-    allowed = _transition_table() if "ALLOWED" in body else ""
+    allowed = _transition_table() if "is_allowed(" in body else ""
     source = f"local K = {{{table}}}\n" + allowed + "".join(pieces) + body
     return Script(path.stem, keys, source, sha1(source.encode(), usedforsecurity=False).hexdigest())
 

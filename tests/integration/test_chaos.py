@@ -111,7 +111,7 @@ def test_nothing_is_lost_doubled_or_reordered_while_processes_die(
         fleet.start("scheduler")
         client = make_client(fleet)
         await wait_for_workers(client, 4)
-        driver = Driver(client, outside, seed=SEED, messages=messages, spread_seconds=SECONDS * 0.95, work_seconds=0.1)
+        driver = Driver(client, outside, seed=SEED, messages=messages, spread_seconds=SECONDS * 0.95, work_seconds=0.15)
         await driver.submit(SESSIONS)
         monkey = Monkey(fleet, client, SEED)
         async with asyncio.timeout(SECONDS + 45), asyncio.TaskGroup() as group:
@@ -131,6 +131,7 @@ def test_nothing_is_lost_doubled_or_reordered_while_processes_die(
             seconds=SECONDS,
             **{what: blows.count(what) for what in sorted(set(blows))},
             recovered=len(recovered),
+            recovered_undisturbed=len(alone),
             recovery_max_seconds=max(alone, default=None),
             recovery_max_without_scheduler_seconds=max(unled, default=None),
             recovery_struck_again=sum(one.is_struck for one in recovered),

@@ -1,6 +1,7 @@
 """Plain declared steps: tool, ask, timer, compute, and leaving a skill by its route."""
 
 import asyncio
+from functools import lru_cache
 from inspect import iscoroutinefunction
 from typing import cast
 
@@ -80,12 +81,16 @@ async def enter_timer(world: World, record: Record) -> Change:
     return suspend(record, wait, "wait")
 
 
+#: Asked again for every step, of the same few functions.
+_is_async = lru_cache(maxsize=256)(iscoroutinefunction)
+
+
 async def perform_compute(world: World, record: Record) -> Change:
     """Call the app's function; its keys go into the state, its `signal` chooses the route."""
     skill = cast("ComputeStep", current_skill(world.spec, record))
     function = world.app.load_function(skill.call)
     async with asyncio.timeout(skill.timeout_seconds):
-        if iscoroutinefunction(function):
+        if _is_async(function):
             made = await function(record.state)
         else:
             made = await asyncio.to_thread(function, record.state)

@@ -149,7 +149,9 @@ def cancel_command(*, session_id: str, reason: str, actor: str, form: Form) -> i
 
     with_client(lambda client: client.cancel(session_id, actor=actor, reason=reason))
     body: JsonObject = {"session_id": session_id, "reason": reason, "actor": actor}
-    return _tell("cancel", body, f"{session_id}: asked to stop, as {actor}; `baton watch {session_id}` follows it", form)
+    return _tell(
+        "cancel", body, f"{session_id}: asked to stop, as {actor}; `baton watch {session_id}` follows it", form
+    )
 
 
 def _tell(key: str, body: JsonObject, line: str, form: Form) -> int:

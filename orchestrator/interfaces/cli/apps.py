@@ -44,8 +44,8 @@ def check_command(*, paths: tuple[Path, ...], form: Form) -> int:
     Each problem is a line `file:line:col: path: message`; all are told at once.
     """
     from orchestrator.app_loader import find_apps, load_app, load_apps
-    from orchestrator.interfaces.cli.connect import settings
     from orchestrator.installed import app_paths
+    from orchestrator.interfaces.cli.connect import settings
 
     places = list(paths) or app_paths(settings())
     folders = find_apps(places)

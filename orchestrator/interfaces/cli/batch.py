@@ -64,13 +64,11 @@ def read_lines(source: str, priority: Priority) -> list[Request]:
             problems += [f"{where}: {_say(one)}" for one in error.errors(include_url=False, include_input=False)]
             continue
         requests.append(
-            Request(
-                where=where, text=line.text, state=line.state, key=line.key, priority=line.priority or priority
-            )
+            Request(where=where, text=line.text, state=line.state, key=line.key, priority=line.priority or priority)
         )
     _refuse(problems)
     if not requests:
-        raise InputError(f"{name}: it holds no submission; write one JSON object a line, e.g. {{\"text\": \"...\"}}")
+        raise InputError(f'{name}: it holds no submission; write one JSON object a line, e.g. {{"text": "..."}}')
     return requests
 
 
@@ -158,7 +156,7 @@ def read_state(given: str | None, pairs: Sequence[str]) -> JsonObject:
         except ValueError as error:
             raise InputError(f"{where}: not JSON ({error}); write an object, or @FILE") from error
         if not isinstance(value, dict):
-            raise InputError(f"{where}: not an object; write e.g. {{\"key\": \"value\"}}")
+            raise InputError(f'{where}: not an object; write e.g. {{"key": "value"}}')
         state = value
     for pair in pairs:
         name, equals, text = pair.partition("=")

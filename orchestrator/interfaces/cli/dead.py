@@ -9,8 +9,9 @@ import click
 
 from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.errors import InputError, PhaseRefused
+from orchestrator.contracts.ids import check_session_id
 from orchestrator.interfaces.cli.exits import OK
-from orchestrator.interfaces.cli.options import SESSION_ID, Form, actor_option, output_option, session_argument
+from orchestrator.interfaces.cli.options import Form, actor_option, output_option, session_argument
 from orchestrator.interfaces.cli.output import clean, make_table, one_line, print_json, print_table
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def list_command(*, limit: int, form: Form) -> int:
     table = make_table("SESSION", "REASON", "ATTEMPTS", "SINCE", "DETAIL")
     for session_id, info in found:
         since = describe_age(int(str(info.get("at", 0))))
-        detail = one_line(str(info.get("detail", "")), 100)
+        detail = one_line(next(iter(str(info.get("detail", "")).splitlines()), ""), 100)
         table.add_row(session_id, str(info.get("reason", "-")), str(info.get("attempts", "-")), since, detail)
     print_table(table, empty="no dead letters")
     return OK
@@ -69,8 +70,10 @@ def show_command(*, session_id: str, form: Form) -> int:
     if form == "json":
         print_json("dead_letter", shape)
         return OK
-    click.echo(f"{session_id}: {shape['reason']}, in {skill}, after {shape['attempts']} attempts, "
-               f"{moment(int(str(info.get('at', 0))))}")
+    click.echo(
+        f"{session_id}: {shape['reason']}, in {skill}, after {shape['attempts']} attempts, "
+        f"{moment(int(str(info.get('at', 0))))}"
+    )
     for line in clean(str(shape["detail"])).splitlines():
         click.echo(f"  {line}")
     click.echo(f"mend the cause, then: baton retry {session_id}")
@@ -78,7 +81,7 @@ def show_command(*, session_id: str, form: Form) -> int:
 
 
 @dead_command.command("replay")
-@click.argument("session_ids", metavar="[ID]...", nargs=-1, type=SESSION_ID)
+@click.argument("session_ids", metavar="[ID]...", nargs=-1, type=check_session_id)
 @click.option("--all", "everything", is_flag=True, help="Every dead letter there is.")
 @click.option("--reason", "only", metavar="WORD", help="With --all: only those that died of this.")
 @click.option("--note", default="", help="Kept in the journal.")
@@ -113,9 +116,7 @@ def retry_command(*, session_id: str, note: str, actor: str, form: Form) -> int:
     return _replay((session_id,), only=None, note=note, dry_run=False, actor=actor, form=form)
 
 
-def _replay(
-    session_ids: tuple[str, ...], *, only: str | None, note: str, dry_run: bool, actor: str, form: Form
-) -> int:
+def _replay(session_ids: tuple[str, ...], *, only: str | None, note: str, dry_run: bool, actor: str, form: Form) -> int:
     from orchestrator.interfaces.cli.connect import with_client
 
     async def work(client: "Client") -> list[str]:
@@ -127,7 +128,9 @@ def _replay(
         for session_id in chosen:
             record = await client.show(session_id)
             if record.phase != "dead":
-                raise PhaseRefused(f"session {session_id}: it is {record.phase}, not a dead letter; nothing was replayed")
+                raise PhaseRefused(
+                    f"session {session_id}: it is {record.phase}, not a dead letter; nothing was replayed"
+                )
         if not dry_run:
             await client.replay(chosen, actor=actor, note=note)
         return chosen

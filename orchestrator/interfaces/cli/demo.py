@@ -22,7 +22,7 @@ import click
 
 from orchestrator.contracts.base import JsonObject
 from orchestrator.interfaces.cli.exits import FAILED, INTERRUPTED, OK, TERMINATED
-from orchestrator.interfaces.cli.options import DURATION, Form, actor_option, output_option
+from orchestrator.interfaces.cli.options import Form, actor_option, output_option, parse_duration
 from orchestrator.interfaces.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -50,7 +50,9 @@ WORKERS: Final = 2
 @click.option("--yes", "says_yes", is_flag=True, help="Grant every approval.")
 @click.option("--keep", is_flag=True, help="Keep the folder: sessions, logs, scenes.")
 @click.option("--workers", type=click.IntRange(1, 64), default=WORKERS, show_default=True)
-@click.option("--timeout", type=DURATION, default=300.0, show_default=True, help="For all of it.")
+@click.option(
+    "--timeout", type=parse_duration, metavar="SECONDS", default=300.0, show_default=True, help="For all of it."
+)
 @actor_option
 @output_option
 def demo_command(
@@ -83,7 +85,9 @@ def demo_command(
     if form == "json":
         print_json("demo", run.shape(code, kept=server.state_dir if keep else None))
     elif keep:
-        click.echo(f"kept: {server.state_dir}; look at it with\n  baton --state-dir {server.state_dir.parent} redis start")
+        click.echo(
+            f"kept: {server.state_dir}; look at it with\n  baton --state-dir {server.state_dir.parent} redis start"
+        )
     return code
 
 
@@ -195,7 +199,9 @@ class Run:
         for scene in self.scenes:
             made = await asyncio.gather(
                 *(
-                    client.submit(scene.spec.name, text=one.text, overrides=one.overrides, actor=self.actor, key=one.key)
+                    client.submit(
+                        scene.spec.name, text=one.text, overrides=one.overrides, actor=self.actor, key=one.key
+                    )
                     for one in scene.submissions
                 )
             )
@@ -223,7 +229,9 @@ class Run:
                 self.view.say(f"  workers ready after {self.times['ready']:.1f} s")
             for child in stack.ended():
                 raise ProcessFailed(f"{child.name}: it ended with code {child.code}; its log:\n{child.tail()}")
-            for one, record in zip(left, await asyncio.gather(*(client.show(one.session_id) for one in left)), strict=True):
+            for one, record in zip(
+                left, await asyncio.gather(*(client.show(one.session_id) for one in left)), strict=True
+            ):
                 one.record = record
                 if one.is_over:
                     one.settled = await client.explain(one.session_id)
@@ -261,7 +269,9 @@ class Run:
     def _say_start(self) -> None:
         server = self.server
         self.view.say("Baton demo", "bold")
-        self.view.say(f"  server {server.version} (pid {server.pid}) on a folder of its own, 1 scheduler, {self.workers} workers")
+        self.view.say(
+            f"  server {server.version} (pid {server.pid}) on a folder of its own, 1 scheduler, {self.workers} workers"
+        )
         if self.mode == "deny":
             self.view.say("  no terminal and no --yes: what asks for an approval is denied")
 
@@ -273,7 +283,9 @@ class Run:
     def _tell_late(self, stack: "Stack") -> None:
         self.view.end()
         left = [one.session_id for one in self.view.sessions if not one.is_over]
-        sys.stderr.write(f"baton: demo: not done after {self.timeout:.0f} s: {', '.join(left) or 'nothing was submitted'}\n")
+        sys.stderr.write(
+            f"baton: demo: not done after {self.timeout:.0f} s: {', '.join(left) or 'nothing was submitted'}\n"
+        )
         self._tell_logs(stack)
 
     def _tell_dead(self, dead: "Sequence[Shown]", stack: "Stack") -> None:

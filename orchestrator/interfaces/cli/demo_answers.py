@@ -44,9 +44,7 @@ async def answer(client: Client, record: Record, actor: str, mode: Mode, say: Ca
         say(f"{record.session_id}: {error}")
 
 
-async def _decide(
-    client: Client, record: Record, wait: Wait, who: str, mode: Mode, say: Callable[[str], None]
-) -> None:
+async def _decide(client: Client, record: Record, wait: Wait, who: str, mode: Mode, say: Callable[[str], None]) -> None:
     call = wait.call
     what = describe_call(call.tool, call.args, 200) if call is not None else "its call"
     say(f"{record.session_id} asks for an approval: {what}")

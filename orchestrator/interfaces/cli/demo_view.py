@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import click
+from pydantic import JsonValue
 from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
 from orchestrator.contracts.app import AppSpec
-from orchestrator.contracts.base import JsonObject, JsonValue
+from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.session import Entry, Record
 from orchestrator.interfaces.cli.explain import describe_rule
 from orchestrator.interfaces.cli.output import clean, compact, is_terminal, make_console, one_line
@@ -84,12 +85,18 @@ class View:
             of_app = [one for one in self.sessions if one.spec.name == spec]
             over = sum(one.is_over for one in of_app)
             filled = round(BAR * over / len(of_app))
-            lines.append(Text.assemble((f"  {spec:<24} ", "bold"), ("━" * filled, "green"), ("━" * (BAR - filled), "dim"),
-                                       f" {over}/{len(of_app)}"))
-        at_work = [one for one in self.sessions if one.record is not None and not one.is_over]
-        for one in at_work[:SHOWN]:
-            if one.record is not None:
-                lines.append(Text(one_line(f"    {one.session_id}  {describe_where(one.record)}", 140), "dim"))
+            lines.append(
+                Text.assemble(
+                    (f"  {spec:<24} ", "bold"),
+                    ("━" * filled, "green"),
+                    ("━" * (BAR - filled), "dim"),
+                    f" {over}/{len(of_app)}",
+                )
+            )
+        at_work = [one.record for one in self.sessions if one.record is not None and not one.is_over]
+        lines += [
+            Text(one_line(f"{record.session_id}  {describe_where(record)}", 110), "dim") for record in at_work[:SHOWN]
+        ]
         self._live.update(Group(*lines), refresh=True)
 
     def tell_over(self, one: Shown) -> None:
@@ -98,8 +105,9 @@ class View:
         if record is None or self.is_quiet:
             return
         word, style = status_of(one)
-        line = Text.assemble(f"  {one.session_id}  ", (f"{word:<18}", style), f" {one_line(one.title, 80)}")
-        (self._live.console if self._live is not None else make_console()).print(line)
+        console = self._live.console if self._live is not None else make_console()
+        room = max(min(console.width, 120) - len(one.session_id) - 24, 20)
+        console.print(Text.assemble(f"  {one.session_id}  ", (f"{word:<18}", style), f" {one_line(one.title, room)}"))
 
 
 def status_of(one: Shown) -> tuple[str, str]:

@@ -139,7 +139,8 @@ def _print(explanation: JsonObject) -> None:
     dead = explanation["dead_letter"]
     if isinstance(dead, dict):
         for name, value in dead.items():
-            console.print(f"  {name}: {one_line(str(value), 600)}")
+            console.print(f"  {name}: {one_line(next(iter(str(value).splitlines()), ''), 400)}")
+        console.print(f"  the whole of it: baton dead show {explanation['session_id']}")
     by = explanation["settled_by"]
     if isinstance(by, dict):
         if isinstance(by["rule_text"], dict):
@@ -150,7 +151,9 @@ def _print(explanation: JsonObject) -> None:
             console.print(f"  announced and without a known outcome: {intent}")
     fields = explanation["fields"]
     for name, value in fields.items() if isinstance(fields, dict) else ():
-        console.print(f"  {one_line(str(name), 40)}: {one_line(value, 400) if isinstance(value, str) else compact(value, 400)}")
+        console.print(
+            f"  {one_line(str(name), 40)}: {one_line(value, 400) if isinstance(value, str) else compact(value, 400)}"
+        )
     calls = explanation["calls"]
     if isinstance(calls, list) and calls:
         left = int(str(explanation["calls_made"])) - len(calls)

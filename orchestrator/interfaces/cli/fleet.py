@@ -9,7 +9,7 @@ import click
 from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.errors import InputError, suggest
 from orchestrator.interfaces.cli.exits import FAILED, OK
-from orchestrator.interfaces.cli.options import DURATION, Form, output_option
+from orchestrator.interfaces.cli.options import Form, output_option, parse_duration
 from orchestrator.interfaces.cli.output import make_table, print_json, print_table
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def workers_command(*, form: Form) -> int:
 @click.argument("workers", metavar="[WORKER]...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every worker there is.")
 @click.option("--wait", is_flag=True, help="Wait until nothing runs on them any more.")
-@click.option("--timeout", type=DURATION, default=60.0, show_default=True, help="For --wait.")
+@click.option("--timeout", type=parse_duration, metavar="SECONDS", default=60.0, show_default=True, help="For --wait.")
 @output_option
 def drain_command(*, workers: tuple[str, ...], everything: bool, wait: bool, timeout: float, form: Form) -> int:
     """Let workers finish what runs and take nothing new.

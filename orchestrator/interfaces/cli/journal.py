@@ -57,9 +57,7 @@ def events_command(*, session_id: str, after: int, follow: bool, form: Form) -> 
     return OK
 
 
-async def follow_journal(
-    client: "Client", session_id: str, *, after: int, say: "Callable[[Entry], None]"
-) -> "Record":
+async def follow_journal(client: "Client", session_id: str, *, after: int, say: "Callable[[Entry], None]") -> "Record":
     """Tell every entry until the session is settled; return it then."""
     from orchestrator.contracts.phases import SETTLED
 
@@ -99,7 +97,9 @@ def context_command(*, session_id: str, start: int, form: Form) -> int:
     if not messages:
         click.echo("no messages")
     for number, message in enumerate(messages, start):
-        about = "".join((f" in {message.skill}" if message.skill else "", f" {message.call_id}" if message.call_id else ""))
+        about = "".join(
+            (f" in {message.skill}" if message.skill else "", f" {message.call_id}" if message.call_id else "")
+        )
         click.echo(f"{number:>4}  {message.role}{about}")
         for line in clean(message.content).splitlines():
             click.echo(f"      {line}")

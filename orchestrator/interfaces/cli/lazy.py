@@ -74,7 +74,9 @@ class LazyGroup(click.Group):
                     return command
         return None
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command that the arguments name; an unknown one is refused with the nearest."""
         if self.get_command(ctx, args[0]) is None:
             ctx.fail(f"no such command {args[0]!r}; {suggest(args[0], self.list_commands(ctx))}")

@@ -18,60 +18,40 @@ _UNITS: Final = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0, "d": 86
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w|)")
 
 
-class SessionIdType(click.ParamType):
-    """A session id; what cannot be one is refused before anything is connected."""
-
-    name = "id"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the id, or raise InvalidSessionId."""
-        del param, ctx
-        return check_session_id(str(value))
+# click takes a function as a type: it converts, and refuses by BadParameter.
 
 
-class DurationType(click.ParamType):
-    """A duration in seconds, or with a unit: 90, 500ms, 15m, 2h, 3d."""
+def parse_duration(text: str) -> float:
+    """Return the seconds of a duration: 90, 500ms, 15m, 2h, 3d.
 
-    name = "duration"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the seconds."""
-        if isinstance(value, int | float):
-            return float(value)
-        found = _DURATION.fullmatch(str(value).strip())
-        if found is None:
-            self.fail(f"{value!r} is no duration; write seconds, or 500ms, 15m, 2h, 3d", param, ctx)
-        return float(found[1]) * _UNITS[found[2]]
+    >>> parse_duration("90"), parse_duration("500ms"), parse_duration("1.5h")
+    (90.0, 0.5, 5400.0)
+    """
+    found = _DURATION.fullmatch(str(text).strip())
+    if found is None:
+        raise click.BadParameter(f"{text!r} is no duration; write seconds, or 500ms, 15m, 2h, 3d")
+    return float(found[1]) * _UNITS[found[2]]
 
 
-class SinceType(click.ParamType):
-    """A time: a duration back from now, or an ISO date or time (UTC unless it says otherwise)."""
+def parse_since(text: str) -> datetime:
+    """Return a time: a duration back from now, or an ISO date or time (UTC unless it says otherwise).
 
-    name = "time"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """Return the time."""
-        if isinstance(value, datetime):
-            return value
-        text = str(value).strip()
-        found = _DURATION.fullmatch(text)
-        if found is not None and found[2]:
-            return datetime.fromtimestamp(datetime.now(UTC).timestamp() - float(found[1]) * _UNITS[found[2]], UTC)
-        try:
-            given = datetime.fromisoformat(text)
-        except ValueError:
-            self.fail(f"{value!r} is no time; write 15m, 2h, 3d, or 2026-11-20T08:00", param, ctx)
-        return given if given.tzinfo else given.replace(tzinfo=UTC)
-
-
-SESSION_ID: Final = SessionIdType()
-DURATION: Final = DurationType()
-SINCE: Final = SinceType()
+    >>> parse_since("2026-11-20T08:00").isoformat()
+    '2026-11-20T08:00:00+00:00'
+    """
+    found = _DURATION.fullmatch(text.strip())
+    if found is not None and found[2]:
+        return datetime.fromtimestamp(datetime.now(UTC).timestamp() - float(found[1]) * _UNITS[found[2]], UTC)
+    try:
+        given = datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is no time; write 15m, 2h, 3d, or 2026-11-20T08:00") from error
+    return given if given.tzinfo else given.replace(tzinfo=UTC)
 
 
 def session_argument(command: F) -> F:
     """Add the argument ID."""
-    return click.argument("session_id", metavar="ID", type=SESSION_ID)(command)
+    return click.argument("session_id", metavar="ID", type=check_session_id)(command)
 
 
 def output_option(command: F) -> F:

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -28,7 +29,7 @@ def asks_json(args: Sequence[str]) -> bool:
     >>> asks_json(["list", "-o", "json"]), asks_json(["list", "--output=json"]), asks_json(["list", "json"])
     (True, True, False)
     """
-    pairs = list(zip(args, args[1:], strict=False))
+    pairs = list(pairwise(args))
     joined = {"-ojson", "-o=json", "--output=json"}
     return bool(joined & set(args)) or any(pair in {("-o", "json"), ("--output", "json")} for pair in pairs)
 

@@ -14,7 +14,10 @@ from orchestrator.contracts.errors import InputError, suggest
     "--queues", metavar="NAMES", help="Which of steps, finalize, plugins, separated by commas. Default: all of them."
 )
 @click.option(
-    "--pool", type=click.Choice(["threads", "prefork", "solo"]), default="threads", show_default=True,
+    "--pool",
+    type=click.Choice(["threads", "prefork", "solo"]),
+    default="threads",
+    show_default=True,
     help="Celery's pool. Sessions run in lanes; threads is right unless tools block the interpreter.",
 )
 @click.option(

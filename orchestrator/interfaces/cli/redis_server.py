@@ -64,7 +64,14 @@ def status_command(*, form: Form) -> int:
 
 def _tell(state: str, server: "RunningServer | None", line: str, form: Form) -> int:
     if form == "json":
-        body: JsonObject = {"state": state, "url": None, "broker_url": None, "pid": None, "version": None, "folder": None}
+        body: JsonObject = {
+            "state": state,
+            "url": None,
+            "broker_url": None,
+            "pid": None,
+            "version": None,
+            "folder": None,
+        }
         if server is not None:
             body |= {
                 "url": server.url,

@@ -8,8 +8,15 @@ import click
 from orchestrator.contracts.errors import InputError, suggest
 from orchestrator.contracts.phases import Phase
 from orchestrator.interfaces.cli.exits import OK
-from orchestrator.interfaces.cli.options import SINCE, Form, output_option, session_argument
-from orchestrator.interfaces.cli.output import make_console, make_table, one_line, print_json, print_plainly, print_table
+from orchestrator.interfaces.cli.options import Form, output_option, parse_since, session_argument
+from orchestrator.interfaces.cli.output import (
+    make_console,
+    make_table,
+    one_line,
+    print_json,
+    print_plainly,
+    print_table,
+)
 
 if TYPE_CHECKING:
     from orchestrator.client import Client
@@ -24,7 +31,12 @@ RECENT = 8
 @click.option("--phase", type=click.Choice(get_args(Phase)), help="Only those in this phase.")
 @click.option("--status", help="Only those that ended with this status.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
-@click.option("--since", type=SINCE, help="Only those that came into their phase since then: 15m, 2h, 2026-11-20.")
+@click.option(
+    "--since",
+    type=parse_since,
+    metavar="TIME",
+    help="Only those that came into their phase since then: 15m, 2h, 2026-11-20.",
+)
 @output_option
 def list_command(
     *, app: str | None, phase: Phase | None, status: str | None, limit: int, since: datetime | None, form: Form
@@ -158,7 +170,9 @@ def _print_values(values: object) -> None:
     table = make_table("", "")
     table.show_header = False
     for name, value in values.items() if isinstance(values, dict) else ():
-        table.add_row(f"  {one_line(str(name), 40)}", one_line(value, 300) if isinstance(value, str) else compact(value, 300))
+        table.add_row(
+            f"  {one_line(str(name), 40)}", one_line(value, 300) if isinstance(value, str) else compact(value, 300)
+        )
     print_plainly(table)
 
 

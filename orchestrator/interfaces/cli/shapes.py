@@ -135,7 +135,7 @@ def app_shape(spec: AppSpec) -> JsonObject:
         "prefix": spec.session_id_prefix,
         "digest": spec.digest(),
         "entry_skill": spec.entry_skill,
-        "skills": sorted(spec.skills),
+        "skills": [*sorted(spec.skills)],
         "statuses": {name: status.kind for name, status in spec.statuses.items()},
         "provider": spec.model.provider,
         "folder": spec.root,

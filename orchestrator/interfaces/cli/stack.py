@@ -65,7 +65,7 @@ def with_import_path(environment: Mapping[str, str]) -> dict[str, str]:
 def worker_args(settings: Settings, *, pool: str = "threads", concurrency: int = CELERY_THREADS) -> list[str]:
     """Return a worker's arguments for every queue there is."""
     queues = settings.queues
-    names = ",".join((queues.steps, queues.finalize, queues.plugins))
+    names = f"{queues.steps},{queues.finalize},{queues.plugins}"
     return ["--queues", names, "--pool", pool, "--concurrency", str(concurrency)]
 
 
@@ -135,7 +135,9 @@ class Stack:
         deadline = time.monotonic() + seconds
         while True:
             for child in self.ended():
-                raise ProcessFailed(f"{child.name}: it ended with code {child.code}; its log {child.log}:\n{child.tail()}")
+                raise ProcessFailed(
+                    f"{child.name}: it ended with code {child.code}; its log {child.log}:\n{child.tail()}"
+                )
             alive = {pid_of(info.name, info.pid) for info in await client.workers()}
             missing = [child for child in self.children if child.process.pid not in alive]
             if not missing:

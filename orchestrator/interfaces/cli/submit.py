@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from orchestrator.contracts.base import JsonObject
-from orchestrator.contracts.errors import BatonError, InputError, UnknownApp
+from orchestrator.contracts.errors import BatonError, InputError, UnknownApp, suggest
 from orchestrator.contracts.session import Priority
 from orchestrator.interfaces.cli import batch
 from orchestrator.interfaces.cli.exits import OK
-from orchestrator.interfaces.cli.options import DURATION, Form, actor_option, output_option
+from orchestrator.interfaces.cli.options import Form, actor_option, output_option, parse_duration
 from orchestrator.interfaces.cli.output import make_console, make_table, one_line, print_json, print_table
 
 if TYPE_CHECKING:
@@ -41,10 +41,11 @@ AT_ONCE: Final = 64
 @click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE", help="A key of its state; JSON, or text.")
 @click.option("--state", metavar="JSON|@FILE", help="Its whole state, as a JSON object.")
 @click.option("--key", help="Idempotency key: the same key twice is one session.")
+@click.option("--skill", metavar="NAME", help="Enter this skill, in place of the app's entry_skill.")
 @click.option("--priority", type=click.Choice(["high", "normal", "low"]), default="normal", show_default=True)
 @click.option("-f", "--file", metavar="FILE|-", help="Submit many: JSON lines of {text, state, key, priority}.")
 @click.option("--wait", is_flag=True, help="Wait until each has ended, or waits for a person (exit code 4).")
-@click.option("--timeout", type=DURATION, default=600.0, show_default=True, help="For --wait.")
+@click.option("--timeout", type=parse_duration, metavar="SECONDS", default=600.0, show_default=True, help="For --wait.")
 @actor_option
 @output_option
 def submit_command(
@@ -55,6 +56,7 @@ def submit_command(
     pairs: tuple[str, ...],
     state: str | None,
     key: str | None,
+    skill: str | None,
     priority: Priority,
     file: str | None,
     wait: bool,
@@ -67,18 +69,35 @@ def submit_command(
 
     if app.startswith("-"):
         raise InputError(f"argument {app[:80]!r}: the app comes first; write `baton submit APP {app} …`")
-    known = ("--text", "--set", "--state", "--key", "--priority", "--file", "--wait", "--timeout", "--as", "--output")
+    known = (
+        "--text",
+        "--set",
+        "--state",
+        "--key",
+        "--skill",
+        "--priority",
+        "--file",
+        "--wait",
+        "--timeout",
+        "--as",
+        "--output",
+    )
     options = batch.parse_options(words, known)
     specs = load_specs()
     spec = specs.get(app)
     if spec is None:
         raise UnknownApp(app, specs)
+    if skill is not None and skill not in spec.skills:
+        raise InputError(f"option --skill {skill!r}: app {app} has no such skill; {suggest(skill, spec.skills)}")
     requests = _collect(spec, options, text=text, pairs=pairs, state=state, key=key, priority=priority, file=file)
     batch.check_requests(spec, requests, settings())
     is_single = len(requests) == 1 and not file and not options
 
     async def work(client: "Client") -> int:
-        return await _submit(client, spec, requests, actor=actor, form=form, single=is_single, seconds=timeout if wait else None)
+        seconds = timeout if wait else None
+        return await _submit(
+            client, spec, requests, skill=skill, actor=actor, form=form, single=is_single, seconds=seconds
+        )
 
     return with_client(work, needs_apps=True)
 
@@ -111,10 +130,10 @@ def _collect(
         if not requests:
             raise InputError(f"app {spec.name}: these options give nothing to submit; change them")
         if key is not None and len(requests) > 1:
-            raise InputError(f"option --key: it names one session, and these options give {len(requests)}; leave it out")
-        return [
-            one.model_copy(update={"state": {**one.state, **overrides}, "key": key or one.key}) for one in requests
-        ]
+            raise InputError(
+                f"option --key: it names one session, and these options give {len(requests)}; leave it out"
+            )
+        return [one.model_copy(update={"state": {**one.state, **overrides}, "key": key or one.key}) for one in requests]
     return [batch.Request(where="submission", text=text or "", state=overrides, key=key, priority=priority)]
 
 
@@ -123,6 +142,7 @@ async def _submit(
     spec: "AppSpec",
     requests: Sequence[batch.Request],
     *,
+    skill: str | None,
     actor: str,
     form: Form,
     single: bool,
@@ -145,6 +165,7 @@ async def _submit(
                     actor=actor,
                     key=request.key,
                     priority=request.priority,
+                    entry_skill=skill,
                 )
             except BatonError as caught:
                 error = error or caught
@@ -200,7 +221,9 @@ def _print(rows: Sequence[JsonObject], form: Form, *, single: bool, waited: bool
         row = rows[0]
         click.echo(str(row["session_id"]) + ("" if row["created"] else "  (it was there already: the same key)"))
         return
-    table = make_table("SESSION", "NEW", "STATUS", "WHERE", "TITLE") if waited else make_table("SESSION", "NEW", "TITLE")
+    table = (
+        make_table("SESSION", "NEW", "STATUS", "WHERE", "TITLE") if waited else make_table("SESSION", "NEW", "TITLE")
+    )
     for row in rows:
         first = (str(row["session_id"]), "yes" if row["created"] else "no")
         middle = (str(row["status"] or "-"), one_line(str(row["where_it_is"]), 140)) if waited else ()

@@ -52,7 +52,9 @@ def up_command(*, workers: int | None, form: Form) -> int:
         address = embedded.find_store(configured.store.url, configured.queues.broker_url, state_dir=server_dir())
         owns_server = address.server is not None and (address.server.is_new or lock.inherits_server)
         lock.write(owns_server=owns_server)
-        machine = Machine(home, configured, address, workers or configured.worker.processes, form, owns_server=owns_server)
+        machine = Machine(
+            home, configured, address, workers or configured.worker.processes, form, owns_server=owns_server
+        )
         return asyncio.run(machine.run())
     finally:
         if owns_server:
@@ -151,12 +153,14 @@ class Machine:
         server = self.address.server
         if server is None:
             return f"server: {mask_url(self.address.url)}, as configured"
-        how = "started" if server.is_new else "taken over" if self.owns_server else "ran already and will be left running"
+        how = (
+            "started" if server.is_new else "taken over" if self.owns_server else "ran already and will be left running"
+        )
         return f"server: bundled {server.version}, pid {server.pid}, {how}"
 
     def _ready(self, stack: "Stack", seconds: float) -> None:
         if self.form == "json":
-            processes = [{"name": child.name, "pid": child.process.pid} for child in stack.children]
+            processes: list[JsonObject] = [{"name": child.name, "pid": child.process.pid} for child in stack.children]
             server = self.address.server
             body: JsonObject = {
                 "state_dir": str(self.home),

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from orchestrator.contracts.ids import check_session_id
 from orchestrator.interfaces.cli.exits import OK
-from orchestrator.interfaces.cli.options import SESSION_ID, Form, output_option
+from orchestrator.interfaces.cli.options import Form, output_option
 from orchestrator.interfaces.cli.output import is_terminal, make_console, make_table, one_line, print_json
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ ROWS: Final = 20
 
 
 @click.command("watch")
-@click.argument("session_id", metavar="[ID]", required=False, type=SESSION_ID)
+@click.argument("session_id", metavar="[ID]", required=False, type=check_session_id)
 @click.option("--app", help="Without ID: only this app's sessions.")
 @output_option
 def watch_command(*, session_id: str | None, app: str | None, form: Form) -> int:

@@ -16,6 +16,9 @@ from orchestrator.interfaces.cli.output import clean, compact, one_line
 #: Waits that only a person can end.
 FOR_PEOPLE: Final = frozenset({"approval", "input", "uncertain"})
 
+#: Parts of an entry's data that another part of its line tells.
+_TOLD_ELSEWHERE: Final = frozenset({"posts", "model", "input_tokens", "output_tokens"})
+
 #: Colours by phase, and by the kind of an app's status.
 PHASE_STYLES: Final[Mapping[str, str]] = {
     "ready": "cyan",
@@ -136,16 +139,9 @@ def describe_entry(entry: Entry) -> str:
     # The state's keys are values of the session; which of them a step changed is what a reader looks for first.
     if entry.state and entry.step is not None:
         tails.append(f"state: {', '.join(entry.state)}")
-    if entry.kind == "posted":
-        tails.append(_describe_post(entry))
-    elif entry.step == "finalize" and "status" in entry.data:
-        rule = entry.data.get("rule")
-        by = f"by rule {rule + 1}" if isinstance(rule, int) else f"by {entry.data.get('reason')}"
-        tails.append(f"{entry.data['status'] or 'no status'}, {by}")
-    elif entry.step == "agent_turn" and entry.messages:
+    if entry.step == "agent_turn" and entry.messages:
         tails.insert(0, _describe_turn(entry))
-    elif entry.data:
-        tails.append(compact(entry.data, 200))
+    tails += _describe_data(entry)
     line = " ".join(parts)
     return f"{line}: {'; '.join(tails)}" if tails else line
 
@@ -198,7 +194,9 @@ def _describe_turn(entry: Entry) -> str:
     if len(asked) > 3:
         told += f" and {len(asked) - 3} more"
     parts = [f"asks for {told}"] if asked else [f'says "{one_line(words[-1], 100)}"'] if words else ["says nothing"]
-    tokens = [f"{entry.data[name]} {name.split('_')[0]}" for name in ("input_tokens", "output_tokens") if entry.data.get(name)]
+    tokens = [
+        f"{entry.data[name]} {name.split('_')[0]}" for name in ("input_tokens", "output_tokens") if entry.data.get(name)
+    ]
     return parts[0] + (f" ({', '.join(tokens)} tokens)" if tokens else "")
 
 
@@ -207,9 +205,28 @@ def _describe_ended(call: ToolCall) -> str:
     return f"{describe_call(call.tool, call.args, 80)} {call.outcome}{by}"
 
 
-def _describe_post(entry: Entry) -> str:
-    post = entry.data.get("post")
-    if not isinstance(post, dict):
-        return compact(entry.data, 160)
-    said = [str(post[name]) for name in ("verdict", "name", "team", "text") if post.get(name)]
-    return one_line(f"{post.get('kind', 'post')} {' '.join(said)}".strip(), 160)
+def _describe_data(entry: Entry) -> Iterator[str]:
+    """Yield what an entry says beside its step: each kind of it in its own words, the rest as it is."""
+    left = {name: value for name, value in entry.data.items() if name not in _TOLD_ELSEWHERE}
+    match left:
+        case {"post": dict(post)}:
+            said = [str(post[name]) for name in ("verdict", "name", "team", "text") if post.get(name)]
+            yield one_line(f"{post.get('kind', 'post')} {' '.join(said)} by {entry.actor}", 160)
+        case {"status": status, "reason": reason}:
+            rule = left.get("rule")
+            yield f"{status or 'no status'}, by " + (f"rule {rule + 1}" if isinstance(rule, int) else str(reason))
+        case {"error": error, "message": message}:
+            yield one_line(f"{error}: {message} ({left.get('decision')})", 200)
+        case {"reason": reason, "detail": str(detail)}:
+            yield one_line(f"{reason}: {next(iter(detail.splitlines()), '')}", 200)
+        case {"wait": wait}:
+            yield f"waits for {wait}"
+        case {"announced": call_id}:
+            yield f"announces {call_id}"
+        case _ if left:
+            yield compact(left, 200)
+    notes = entry.data.get("posts")
+    for note in notes if isinstance(notes, list) else ():
+        if isinstance(note, dict):
+            what = note.get("what")
+            yield one_line(f"{what} by {note['actor']}" if note.get("actor") else f"{what} of {note.get('wait')}", 160)

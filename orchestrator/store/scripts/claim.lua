@@ -1,5 +1,5 @@
 --! keys: record journal context mailbox intents due leases by sent dead deadinfo stats
---! uses: clock index journal record bury
+--! uses: clock index journal record bury whole
 -- claim: take the lease and read what the next step needs, in one act.
 --
 -- Answers: claimed · missing · settled · busy (a live lease) · early (it waits, and nothing came)
@@ -14,13 +14,14 @@
 --
 -- ARGV: sid, holder, lease ms, max attempts, context entries known (-1: none wanted), adopt, digest, …
 local sid, holder = ARGV[1], ARGV[2]
+if not (whole(ARGV[3]) and whole(ARGV[4]) and (ARGV[5] == '-1' or whole(ARGV[5]))) then return {'malformed'} end
 local now = now_ms()
 local f = read_record()
 if not f then
   forget(sid)
   return {'missing'}
 end
-if not ALLOWED[f.phase .. '>running'] and f.phase ~= 'running' and f.phase ~= 'finalizing' then
+if f.phase ~= 'finalizing' and not is_allowed(f.phase, 'running') then
   forget(sid)
   return {'settled', f.phase}
 end

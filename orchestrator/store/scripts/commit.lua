@@ -1,5 +1,5 @@
 --! keys: record journal context mailbox intents due leases by sent dead deadinfo stats
---! uses: clock index journal record bury
+--! uses: clock index journal record bury whole
 -- commit: the one atomic write that ends a step, or goes on with the next under the same lease.
 --
 -- Refused with "stale" unless the fence is the newest and the revision the one that was read.
@@ -12,30 +12,33 @@
 --
 -- Directives: continue (keep the lease) · ready · waiting (until `due`) · finalizing · ended · dead.
 -- ARGV: sid, fence, rev, directive, due ms or -1, sent-until ms or 0, lease ms, status, reason, stat,
---       bucket, limits (state, message, entry bytes, entries, messages), counts (fields, entries, messages,
+--       limits (state, message, entry bytes, entries, messages), counts (fields, entries, messages,
 --       posts taken, intents set, intents cleared), then the values in that order.
 local sid, fence, rev, directive = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local f = read_record()
-if not f then return {'missing'} end
+local v = redis.call('HMGET', K.record, 'phase', 'fence', 'rev', 'last', 'seq', 'posts', 'cancel')
+local before, posts, cancel = v[1], tonumber(v[6] or '0'), v[7] or ''
+if not before then return {'missing'} end
 local mark = fence .. ':' .. rev
-if f.last == mark then return {'committed', f.phase, f.cancel, f.posts, 'replay'} end
-if f.fence ~= fence or f.rev ~= rev then return {'stale', f.fence, f.rev} end
+if v[4] == mark then return {'committed', before, cancel, posts, 'replay'} end
+if v[2] ~= fence or v[3] ~= rev then return {'stale', v[2], v[3]} end
 
 local phase = directive
-if directive == 'continue' then phase = f.phase end
-if not ALLOWED[f.phase .. '>' .. phase] then return {'refused', f.phase, phase} end
+if directive == 'continue' then phase = before end
+if not is_allowed(before, phase) then return {'refused', before, phase} end
 
 local state_limit, message_limit, entry_limit, entries_limit, context_limit =
-  tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14]), tonumber(ARGV[15]), tonumber(ARGV[16])
-local fields, entries, messages = tonumber(ARGV[17]), tonumber(ARGV[18]), tonumber(ARGV[19])
-local taken, intents, cleared = tonumber(ARGV[20]), tonumber(ARGV[21]), tonumber(ARGV[22])
-local at_fields = 23
+  tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14]), tonumber(ARGV[15])
+local fields, entries, messages = whole(ARGV[16]), whole(ARGV[17]), whole(ARGV[18])
+local taken, intents, cleared = whole(ARGV[19]), whole(ARGV[20]), whole(ARGV[21])
+if not (fields and entries and messages and taken and intents and cleared) then return {'malformed', 16} end
+if not (ARGV[5] == '-1' or whole(ARGV[5])) or not whole(ARGV[6]) then return {'malformed', 5} end
+local at_fields = 22
 local at_entries = at_fields + 2 * fields
 local at_messages = at_entries + entries
 local at_intents = at_messages + messages
 local at_cleared = at_intents + 2 * intents
 if #ARGV ~= at_cleared + cleared - 1 then return {'malformed', #ARGV} end
-if taken > f.posts then return {'malformed', taken} end
+if taken > posts or entries < 1 then return {'malformed', taken} end
 for i = at_fields, at_entries - 1, 2 do
   if #ARGV[i + 1] > state_limit then return {'large', ARGV[i], #ARGV[i + 1], state_limit} end
 end
@@ -49,7 +52,7 @@ if messages > 0 then
   local length = redis.call('LLEN', K.context) + messages
   if length > context_limit then return {'large', 'context messages', length, context_limit} end
 end
-local seq = tonumber(f.seq)
+local seq = tonumber(v[5])
 if seq + entries > entries_limit and phase ~= 'dead' and phase ~= 'ended' then
   return {'large', 'journal', seq + entries, entries_limit}
 end
@@ -62,32 +65,22 @@ end
 for i = at_messages, at_intents - 1 do redis.call('RPUSH', K.context, ARGV[i]) end
 for i = at_intents, at_cleared - 1, 2 do redis.call('HSET', K.intents, ARGV[i], ARGV[i + 1]) end
 for i = at_cleared, #ARGV do redis.call('HDEL', K.intents, ARGV[i]) end
-local posts = f.posts
 if taken > 0 then
   redis.call('LTRIM', K.mailbox, taken, -1)
   posts = posts - taken
 end
 
-local patch = {'rev', tonumber(rev) + 1, 'last', mark, 'seq', seq, 'attempts', '0', 'updated', now}
-for i = at_fields, at_entries - 1 do patch[#patch + 1] = ARGV[i] end
-if taken > 0 then
-  patch[#patch + 1] = 'posts'
-  patch[#patch + 1] = posts
-end
+redis.call('HSET', K.record, 'rev', tonumber(rev) + 1, 'last', mark, 'seq', seq, 'posts', posts, 'attempts', '0',
+  'updated', now, unpack(ARGV, at_fields, at_entries - 1))
+redis.call('HINCRBY', K.stats, ARGV[10], 1)
 if directive ~= 'continue' then
+  local f = read_record()
   -- A post that came while the step ran must not wait for the deadline: the session stays ready.
   if phase == 'waiting' and posts > 0 then phase = 'ready' end
   local status = phase == 'ended' and ARGV[8] or f.status
-  patch[#patch + 1] = 'phase'
-  patch[#patch + 1] = phase
-  patch[#patch + 1] = 'status'
-  patch[#patch + 1] = status
-  patch[#patch + 1] = 'since'
-  patch[#patch + 1] = now
+  redis.call('HSET', K.record, 'phase', phase, 'status', status, 'since', now)
   redis.call('ZREM', K.leases, sid)
   if phase == 'dead' then
-    redis.call('HSET', K.record, unpack(patch))
-    redis.call('HINCRBY', K.stats, ARGV[10], 1)
     f.seq = seq
     bury(sid, f, now, ARGV[9], ARGV[8])
     return {'committed', phase, '', posts, now}
@@ -102,7 +95,4 @@ if directive ~= 'continue' then
     redis.call('ZADD', K.sent, now + tonumber(ARGV[6]), sid)
   end
 end
-redis.call('HSET', K.record, unpack(patch))
-redis.call('HINCRBY', K.stats, ARGV[10], 1)
-redis.call('HINCRBY', K.stats, ARGV[11], 1)
-return {'committed', phase, f.cancel, posts, now}
+return {'committed', phase, cancel, posts, now}

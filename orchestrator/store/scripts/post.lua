@@ -1,5 +1,5 @@
 --! keys: record journal mailbox seen due by stats
---! uses: clock index journal record
+--! uses: clock index journal record whole
 -- post: put a message into a session's mailbox, and make a waiting session ready.
 --
 -- Answers: posted · duplicate (this post id was taken before) · missing · settled · full ·
@@ -11,6 +11,7 @@
 --
 -- ARGV: sid, post id, post, entry, wait id that the answer is for or '', most posts, cancel reason or '', bell
 local sid, post_id, expected, cancel = ARGV[1], ARGV[2], ARGV[5], ARGV[7]
+if post_id == '' or not whole(ARGV[6]) then return {'malformed'} end
 local f = read_record()
 if not f then return {'missing'} end
 if redis.call('ZSCORE', K.seen, post_id) then return {'duplicate', f.phase} end

@@ -1,9 +1,10 @@
 --! keys: record leases
---! uses: clock
+--! uses: clock whole
 -- renew: extend the lease of the holder with this fence, and bring back whether to cancel.
--- Answers: renewed (with the cancel reason or '') · stale. Replay: renewing twice is renewing.
+-- Answers: renewed (with the cancel reason or '') · stale · malformed. Replay: renewing twice is renewing.
 --
 -- ARGV: sid, fence, lease ms
+if not whole(ARGV[3]) then return {'malformed'} end
 local v = redis.call('HMGET', K.record, 'fence', 'cancel')
 if v[1] ~= ARGV[2] or not redis.call('ZSCORE', K.leases, ARGV[1]) then return {'stale'} end
 redis.call('ZADD', K.leases, now_ms() + tonumber(ARGV[3]), ARGV[1])

@@ -1,4 +1,4 @@
---! keys: record journal due leases by sent dead deadinfo stats
+--! keys: record journal by dead deadinfo stats
 --! uses: clock index journal record
 -- replay: a person sends a dead letter again. Answers: replayed · missing · not_dead.
 -- Replay of the replay: the session is not dead any more.

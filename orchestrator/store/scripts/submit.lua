@@ -1,5 +1,5 @@
 --! keys: record journal context by stats
---! uses: clock index journal
+--! uses: clock index journal whole
 -- submit: create a session, ready to run. Refuses an id that exists; the same submission again
 -- (same digest) is answered "existing", so that a client may repeat it after a lost reply.
 --
@@ -11,8 +11,10 @@ local sid, digest, bell, entry = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local found = redis.call('HGET', K.record, 'submit')
 if found then return {found == digest and 'existing' or 'taken'} end
 
+local fields = whole(ARGV[5])
+if not fields or #ARGV < 5 + 2 * fields then return {'malformed'} end
 local now = now_ms()
-local last_field = 5 + 2 * tonumber(ARGV[5])
+local last_field = 5 + 2 * fields
 local record = {'submit', digest, 'phase', 'ready', 'status', '', 'since', now, 'created', now, 'updated', now,
   'rev', '0', 'fence', '0', 'attempts', '0', 'seq', '1', 'posts', '0'}
 local app, rank
@@ -22,6 +24,7 @@ for i = 6, last_field, 2 do
   if ARGV[i] == 'app' then app = ARGV[i + 1] end
   if ARGV[i] == 'rank' then rank = ARGV[i + 1] end
 end
+if not app or not rank then return {'malformed'} end
 redis.call('HSET', K.record, unpack(record))
 append_entry(K.journal, 1, now, entry)
 for i = last_field + 1, #ARGV do redis.call('RPUSH', K.context, ARGV[i]) end

@@ -1,5 +1,5 @@
 --! keys: due leases by sent
---! uses: clock
+--! uses: clock whole
 -- tick: what a partition needs now: expired leases, waits whose time has come, and the first
 -- sessions in line of every app. It changes nothing but to forget marks of wake-ups sent too long ago.
 --
@@ -7,7 +7,8 @@
 -- Answer: now, expired sids, due sids, candidates as index members, busy count by app, sent count
 -- (busy: running, or with a wake-up under way)
 local now = now_ms()
-local most, each = tonumber(ARGV[1]), tonumber(ARGV[2])
+local most, each = whole(ARGV[1]), whole(ARGV[2])
+if not most or not each then return {'malformed'} end
 redis.call('ZREMRANGEBYSCORE', K.sent, '-inf', now)
 local expired = redis.call('ZRANGEBYSCORE', K.leases, '-inf', now, 'LIMIT', 0, most)
 local due = redis.call('ZRANGEBYSCORE', K.due, '-inf', now, 'LIMIT', 0, most)

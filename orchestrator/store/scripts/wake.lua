@@ -1,4 +1,4 @@
---! keys: record journal due leases by sent stats
+--! keys: record journal due leases by sent
 --! uses: clock index journal record
 -- wake: a waiting session whose time has come becomes ready.
 -- Answers: woken · early · missing. Replay: it no longer waits; early.

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -54,6 +55,7 @@ class Member:
     process: "subprocess.Popen[bytes]"
     log: Path
     stopped: bool = False
+    began: float = field(default_factory=time.monotonic)
 
     @property
     def pid(self) -> int:
@@ -162,10 +164,13 @@ class Fleet:
 
 @contextmanager
 def fleet_of(store: str, broker: str, folder: Path, **parts: Any) -> Iterator[Fleet]:
-    """Lend a fleet; its processes are ended by pid, whatever happens."""
+    """Lend a fleet; its processes are ended by pid, whatever happens. A failure shows what they said."""
     settings = parts.pop("settings", None) or quick_settings()
     fleet = Fleet(store, broker, settings, folder, **parts)
     try:
         yield fleet
+    except BaseException:
+        print(f"seed {fleet.seed}\n{fleet.logs()}")
+        raise
     finally:
         fleet.close()

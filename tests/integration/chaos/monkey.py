@@ -3,10 +3,14 @@
 import asyncio
 import random
 import signal
+import time
 from dataclasses import dataclass, field
 
 from orchestrator.client import Client
 from tests.integration.chaos.fleet import Fleet, Member, pause
+
+#: A process is left alone while it starts: striking those who hold nothing proves nothing.
+GROWN_SECONDS = 3.0
 
 
 @dataclass
@@ -28,7 +32,7 @@ class Monkey:
     fleet: Fleet
     client: Client
     seed: int
-    every_seconds: tuple[float, float] = (0.8, 2.2)
+    every_seconds: tuple[float, float] = (1.0, 2.6)
     stopped_seconds: tuple[float, float] = (0.5, 5.0)
     blows: list[Blow] = field(default_factory=list)
 
@@ -42,10 +46,13 @@ class Monkey:
                 await pause(min(chance.uniform(*self.every_seconds), left))
                 role = chance.choices(["worker", "scheduler"], [4, 1])[0]
                 what = chance.choices(["kill", "stop"], [3, 2])[0]
-                able = [one for one in self.fleet.of(role) if not one.stopped] or self.fleet.of(role)
-                member = chance.choice(able)
+                grown = time.monotonic() - GROWN_SECONDS
+                able = [one for one in self.fleet.of(role) if one.began < grown and not one.stopped]
                 stopped = chance.uniform(*self.stopped_seconds)
-                if what == "kill" or member.stopped:
+                if not able:
+                    continue
+                member = chance.choice(able)
+                if what == "kill":
                     await self.kill(member)
                 else:
                     group.create_task(self.stop(member, min(stopped, max(until - loop.time(), 0.5))))

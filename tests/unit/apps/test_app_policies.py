@@ -185,7 +185,7 @@ def test_every_finding_of_the_analysers_is_recorded_in_the_state(review: AppSpec
     ]
     assert (state["findings_count"], state["blocking_points"], state["warnings"]) == (3, 2, 0)
     assert (state["commit"], state["title"], state["overall_recommendation"]) == (commit, "Bad", "request_changes")
-    assert "3 findings (0 critical, 2 errors, 0 warnings, 1 notes)" in str(state["review_summary"])
+    assert "Findings: 3 (critical 0, error 2, warning 0, note 1)" in str(state["review_summary"])
 
 
 def test_a_branch_name_is_pinned_to_its_commit(review: AppSpec, repo: GitRepo) -> None:

@@ -1,0 +1,178 @@
+"""How many durable steps a second, against Celery and against the raw floor, side by side on this machine.
+
+    ours      200 sessions x 10 steps, a real scheduler and two real worker processes
+    chain     Celery's defaults, prefork -c 2: 200 chains of 10 tasks that do nothing
+    self      the same, each task sending its successor
+    lock      the same as chain, with a redis-py lock around load, append and save of the same state
+    floor     two processes that speak to Redis by hand, one Lua round trip a step
+    waiting   steps that wait 50 ms, 1,000 sessions at once: ours against Celery's gevent pool
+
+All on one server of this run: the bundled Valkey, AOF everysec, over its Unix socket, with 1 KiB of
+state. Contenders take turns, and a ratio is the median of the ratios of neighbouring rounds, so
+that what disturbs the machine disturbs both. A contender's whole load is in line before its clock
+starts. Ours are committed app steps between the first claim and the last commit, read from the
+journal; settling each session comes on top (`ours_commits`).
+"""
+
+import asyncio
+import gc
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from statistics import median
+
+from bench._ageing import measure_ageing
+from bench._contenders import CeleryPeer, Floor
+from bench._fleet import Fleet
+from bench._harness import (
+    Children,
+    Options,
+    Report,
+    Target,
+    children,
+    paired_ratio,
+    parse_options,
+    percentile,
+    ratio,
+    say,
+)
+from orchestrator.embedded import RunningServer, temporary
+from orchestrator.embedded_wire import ask
+
+SESSIONS, STEPS, STATE_BYTES = 200, 10, 1024
+NAPPING, NAP_SECONDS = 1000, 0.05
+TARGETS = (
+    Target("ours_to_chain", 15.0, "at_least"),
+    Target("ours_to_floor", 0.8, "at_least"),
+    Target("schedule_to_start_p50_ms", 25.0, "at_most"),
+    Target("waiting_ours_to_gevent", 20.0, "at_least"),
+    Target("old_step_to_young_time", 1.1, "at_most"),
+    Target("old_step_to_young_bytes", 1.1, "at_most"),
+)
+
+
+async def measure(report: Report, server: RunningServer, options: Options) -> None:
+    """Fill the report."""
+    rounds, peer_rounds = (5, 3) if options.quick else (15, 7)
+    with children() as started:
+        say("the fleet and Celery start")
+        fleet = Fleet(started, server)
+        celery = CeleryPeer(started, server, pool="prefork", concurrency=2)
+        floor = Floor(server, sessions=SESSIONS, steps=STEPS, state_bytes=STATE_BYTES)
+        try:
+            await fleet.wait_until_up()
+            celery.wait_until_up()
+            await steps_side_by_side(report, fleet, celery, floor, rounds=rounds, peer_rounds=peer_rounds, quick=options.quick)
+            say("schedule to start, on an idle fleet")
+            waits = await fleet.probe(60 if options.quick else 300, state_bytes=STATE_BYTES)
+            report.put("latency_ms", "schedule_to_start_p50_ms", percentile(waits, 0.5))
+            report.put("latency_ms", "schedule_to_start_p99_ms", percentile(waits, 0.99))
+            celery.close()
+            await waiting_side_by_side(report, fleet, started, server, quick=options.quick)
+        finally:
+            floor.close()
+            await fleet.client.aclose()
+    say("a session of 1,100 steps")
+    ageing = await measure_ageing(server, sessions=3 if options.quick else 9, steps=1100, state_bytes=STATE_BYTES)
+    report.put("ageing", "young_step_ms", ageing.young_ms)
+    report.put("ageing", "old_step_ms", ageing.old_ms)
+    report.put("ageing", "young_step_bytes", ageing.young_bytes)
+    report.put("ageing", "old_step_bytes", ageing.old_bytes)
+    report.put("ratios", "old_step_to_young_time", ratio(ageing.old_ms, ageing.young_ms))
+    report.put("ratios", "old_step_to_young_bytes", ratio(ageing.old_bytes, ageing.young_bytes))
+
+
+async def steps_side_by_side(
+    report: Report, fleet: Fleet, celery: CeleryPeer, floor: Floor, *, rounds: int, peer_rounds: int, quick: bool
+) -> None:
+    """Steps that do nothing: ours, the floor and Celery in turns, after a warm-up."""
+    say("warm-up")
+    for _ in range(2):
+        await fleet.round(SESSIONS, STEPS, state_bytes=STATE_BYTES)
+        floor.round()
+    celery.noops(30, STEPS)
+    ours, commits, floors, waits = [], [], [], []
+    chains, near_chains, selfs, locks = [], [], [], []
+    chain_count = SESSIONS // 2 if quick else SESSIONS
+    for number in range(rounds):
+        say(f"round {number + 1} of {rounds}")
+        done = await fleet.round(SESSIONS, STEPS, state_bytes=STATE_BYTES)
+        ours.append(done.steps_per_s)
+        commits.append(done.commits_per_s)
+        waits += done.waits_ms
+        floors.append(floor.round())
+        if number < peer_rounds:
+            near_chains.append(done.steps_per_s)
+            chains.append(celery.noops(chain_count, STEPS))
+            if not quick or number == 0:
+                selfs.append(celery.self_enqueue(chain_count, STEPS))
+                locks.append(celery.locked(chain_count, STEPS, state_bytes=STATE_BYTES))
+        gc.collect()
+    report.put_rounds("rates", "ours_steps_per_s", ours)
+    report.put_rounds("rates", "ours_commits_per_s", commits)
+    report.put_rounds("rates", "floor_steps_per_s", floors)
+    report.put_rounds("rates", "celery_chain_steps_per_s", chains)
+    report.put_rounds("rates", "celery_self_enqueue_steps_per_s", selfs)
+    report.put_rounds("rates", "celery_lock_steps_per_s", locks)
+    report.put("ratios", "ours_to_floor", paired_ratio(ours, floors))
+    report.put("ratios", "ours_to_chain", paired_ratio(near_chains, chains))
+    report.put("ratios", "ours_to_self_enqueue", ratio(median(ours), median(selfs)))
+    report.put("ratios", "ours_to_lock", ratio(median(ours), median(locks)))
+    report.put("latency_ms", "loaded_schedule_to_start_p50_ms", percentile(waits, 0.5))
+    report.put("latency_ms", "loaded_schedule_to_start_p99_ms", percentile(waits, 0.99))
+
+
+async def waiting_side_by_side(
+    report: Report, fleet: Fleet, started: Children, server: RunningServer, *, quick: bool
+) -> None:
+    """Steps that wait: ours and Celery's gevent pool, in several sizes, of which the best counts."""
+    rounds, length, celery_length = (3, 10, 3) if quick else (7, 20, 6)
+    best: list[float] = []
+    for greenlets in (200, 500) if quick else (100, 200, 500):
+        say(f"waiting steps, Celery gevent -c {greenlets} x 2")
+        peer = CeleryPeer(started, server, pool="gevent", concurrency=greenlets, workers=2)
+        peer.wait_until_up()
+        peer.naps(greenlets, 2, seconds=NAP_SECONDS)
+        rates = [peer.naps(NAPPING, celery_length, seconds=NAP_SECONDS) for _ in range(1 if quick else 3)]
+        peer.close()
+        report.put("rates", f"waiting_gevent_{greenlets}x2_steps_per_s", median(rates))
+        best = max(best, rates, key=lambda values: median(values) if values else 0.0)
+    say("waiting steps, ours")
+    await fleet.round(NAPPING, 2, state_bytes=STATE_BYTES, nap_seconds=NAP_SECONDS)
+    ours = [
+        (await fleet.round(NAPPING, length, state_bytes=STATE_BYTES, nap_seconds=NAP_SECONDS)).steps_per_s
+        for _ in range(rounds)
+    ]
+    report.put_rounds("rates", "waiting_ours_steps_per_s", ours)
+    report.put_rounds("rates", "waiting_gevent_best_steps_per_s", best)
+    report.put("ratios", "waiting_ours_to_gevent", ratio(median(ours), median(best)))
+
+
+def main() -> None:
+    """Run the bench."""
+    options = parse_options(__doc__ or "")
+    report = Report("steps", options.quick, TARGETS)
+    report.method = {
+        "sessions": SESSIONS,
+        "steps_per_session": STEPS,
+        "state_bytes": STATE_BYTES,
+        "worker_processes": 2,
+        "lanes_per_process": 512,
+        "waiting_sessions": NAPPING,
+        "wait_ms": NAP_SECONDS * 1000,
+        "server": "the bundled one, AOF everysec, Unix socket, one for all contenders",
+        "counted": "committed app steps from the first claim to the last commit; load in line before the clock starts",
+    }
+    with temporary(fsync="everysec") as server:
+        report.method["server_version"] = server.version
+        # A rewrite of the append-only file would fall on whoever is measured just then.
+        ask(server.socket, "CONFIG SET auto-aof-rewrite-percentage 0")
+        asyncio.run(measure(report, server, options))
+    report.write(options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""Taking in: one session a key, whoever repeats; bad requests leave nothing behind."""
+
+import pytest
+
+from orchestrator.contracts.errors import (
+    InputError,
+    KeyConflict,
+    NotWaiting,
+    PayloadTooLarge,
+    PhaseRefused,
+    SessionNotFound,
+    Unreadable,
+)
+from orchestrator.contracts.session import Post
+from orchestrator.store.intake import Submitted
+from orchestrator.store.keys import idempotency_key
+from orchestrator.store.leases import Claimed, Commit
+from tests.property.store_lab import APP, DIGEST, PREFIX, Lab, draft, entry
+
+
+def submit(lab: Lab, key: str | None, *, text: str = "hello", spec: str = DIGEST) -> Submitted:
+    """Submit under a key."""
+    return lab.run(lab.intake.submit(draft(text=text, spec=spec), PREFIX, key=key))
+
+
+def test_a_repeated_submission_is_one_session(lab: Lab) -> None:
+    """Whoever does not know whether the first one arrived may send it again."""
+    first, again = submit(lab, "k"), submit(lab, "k")
+
+    assert first.session_id == again.session_id
+    assert (first.created, again.created) == (True, False)
+
+
+def test_the_same_request_after_a_deploy_is_the_same_session(lab: Lab) -> None:
+    """The app's new version changes nothing of what was asked for."""
+    assert submit(lab, "k").session_id == submit(lab, "k", spec="digest-2").session_id
+
+
+def test_one_key_cannot_mean_two_things(lab: Lab) -> None:
+    """The second request is refused, and the first one's session named."""
+    first = submit(lab, "k")
+
+    with pytest.raises(KeyConflict, match=first.session_id):
+        submit(lab, "k", text="another")
+
+
+def test_a_submitter_that_died_poisons_no_key(lab: Lab) -> None:
+    """Row W2: the key is reserved and no session is there; the next one creates that very session."""
+    reserved = submit(lab, "k").session_id
+    lab.run(lab.store.command("DEL", lab.key("record", reserved), lab.key("journal", reserved)))
+
+    again = submit(lab, "k")
+
+    assert again == Submitted(reserved, created=True)
+
+
+def test_a_key_is_forgotten_in_time(lab: Lab) -> None:
+    """Keys are bounded by their time to live, not kept for ever."""
+    submit(lab, "k")
+
+    assert 0 < lab.run(lab.store.command("TTL", idempotency_key(APP, "k"))) <= 86_400
+
+
+@pytest.mark.parametrize("what", ["text", "state"])
+def test_an_oversized_submission_leaves_nothing(lab: Lab, what: str) -> None:
+    """Refused before a number is minted."""
+    large = draft(text="x" * 1_001) if what == "text" else draft().model_copy(update={"state": {"x": "x" * 2_000}})
+
+    with pytest.raises(PayloadTooLarge, match=what):
+        lab.run(lab.intake.submit(large, PREFIX))
+
+    assert lab.run(lab.store.command("DBSIZE")) == 0
+
+
+def test_a_post_is_taken_once(lab: Lab) -> None:
+    """The sender may repeat it for as long as it is not sure."""
+    session_id = lab.submit()
+    post = Post(post_id="p1", kind="signal", actor="al", name="go")
+
+    assert [lab.run(lab.intake.post(session_id, post)) for _ in range(3)] == [True, False, False]
+    assert len(lab.snapshot(session_id).mailbox) == 1
+
+
+def test_a_full_mailbox_refuses_posts_but_not_a_cancel(lab: Lab) -> None:
+    """A session that is flooded can still be stopped."""
+    session_id = lab.submit()
+    for number in range(3):
+        lab.run(lab.intake.post(session_id, Post(post_id=f"p{number}", kind="signal", actor="al", name="go")))
+
+    with pytest.raises(PayloadTooLarge, match="mailbox"):
+        lab.run(lab.intake.post(session_id, Post(post_id="p3", kind="signal", actor="al", name="go")))
+    assert lab.run(lab.intake.post(session_id, Post(post_id="c", kind="cancel", actor="al", text="enough")))
+
+    assert lab.snapshot(session_id).record["cancel"] == "enough"
+
+
+def waiting(lab: Lab) -> str:
+    """Return a session that waits for an answer."""
+    session_id = lab.submit()
+    claimed = lab.run(lab.leases.claim(session_id, "w:1", (DIGEST,)))
+    assert isinstance(claimed, Claimed)
+    fields = {"wait": '{"wait_id":"q1","kind":"input"}', "wait_id": "q1", "answered": ""}
+    lab.commit(session_id, claimed.record.fence, claimed.record.rev, Commit("waiting", fields, (entry(),)))
+    return session_id
+
+
+def test_a_question_is_answered_once(lab: Lab) -> None:
+    """Two people press the button: one of them is told that the other was quicker."""
+    session_id = waiting(lab)
+    answers = [Post(post_id=f"a{number}", kind="input", actor="al", wait_id="q1", text="x") for number in range(2)]
+
+    assert lab.run(lab.intake.post(session_id, answers[0], answers="q1"))
+    with pytest.raises(NotWaiting, match="answered already"):
+        lab.run(lab.intake.post(session_id, answers[1], answers="q1"))
+
+
+def test_an_answer_to_another_question_is_refused(lab: Lab) -> None:
+    """What was asked has changed since the person looked."""
+    session_id = waiting(lab)
+
+    with pytest.raises(NotWaiting, match="does not wait for q0"):
+        lab.run(lab.intake.post(session_id, Post(post_id="a", kind="input", actor="al", wait_id="q0"), answers="q0"))
+
+    assert lab.snapshot(session_id).mailbox == []
+
+
+def test_bad_posts_are_refused(lab: Lab) -> None:
+    """No session, no id, too large: a clear error each, and nothing is changed."""
+    session_id = lab.submit()
+    before = lab.snapshot(session_id)
+    post = Post(post_id="p", kind="signal", actor="al", name="go")
+
+    with pytest.raises(SessionNotFound):
+        lab.run(lab.intake.post("SES-20260101-404", post))
+    with pytest.raises(InputError, match="id"):
+        lab.run(lab.intake.post(session_id, post.model_copy(update={"post_id": ""})))
+    with pytest.raises(PayloadTooLarge):
+        lab.run(lab.intake.post(session_id, post.model_copy(update={"text": "x" * 1_001})))
+
+    assert lab.snapshot(session_id) == before
+
+
+def test_only_a_dead_letter_is_replayed(lab: Lab) -> None:
+    """A session that lives is not to be sent again by mistake, and an unknown one is named as unknown."""
+    session_id = lab.submit()
+
+    with pytest.raises(PhaseRefused, match="ready"):
+        lab.run(lab.intake.replay(session_id, "al"))
+    with pytest.raises(SessionNotFound):
+        lab.run(lab.intake.replay("SES-20260101-404", "al"))
+
+
+def test_a_dead_letter_that_cannot_be_read_says_so_when_it_is_replayed(lab: Lab) -> None:
+    """A person gets the reason, not a stack of calls."""
+    session_id = lab.submit()
+    lab.run(lab.store.command("HSET", lab.key("record", session_id), "cursor", "{", "phase", "dead"))
+
+    with pytest.raises(Unreadable, match="cursor"):
+        lab.run(lab.intake.replay(session_id, "al"))

@@ -1,0 +1,194 @@
+"""The lease and its fence, by example: what the histories of tests/property find, told one by one."""
+
+import pytest
+
+from orchestrator.contracts.errors import LeaseLost, PhaseRefused
+from orchestrator.store.leases import Claimed, ClaimRefused, Commit
+from tests.property.store_lab import DIGEST, Lab, entry
+
+
+def claim(lab: Lab, session_id: str, holder: str, *digests: str, adopt: bool = False) -> Claimed:
+    """Claim for sure."""
+    claimed = lab.run(lab.leases.claim(session_id, holder, digests or (DIGEST,), known=0, adopt=adopt))
+    assert isinstance(claimed, Claimed), claimed
+    return claimed
+
+
+def step(directive: str = "continue", **parts: object) -> Commit:
+    """Return the commit of a step that changes nothing else."""
+    return Commit(directive, {}, (entry(),), **parts)  # type: ignore[arg-type]
+
+
+def kinds(lab: Lab, session_id: str) -> list[str]:
+    """Return the kinds of a journal's entries."""
+    return [told.kind for told in lab.journal(session_id)]
+
+
+def test_a_paused_holder_comes_back_too_late(lab: Lab) -> None:
+    """Invariant 1: a holder that was stopped for longer than its lease finds another at work, and changes nothing."""
+    session_id = lab.submit()
+    paused = claim(lab, session_id, "w1:1").record
+    lab.expire_lease(session_id)
+    other = claim(lab, session_id, "w2:1").record
+
+    with pytest.raises(LeaseLost):
+        lab.commit(session_id, paused.fence, paused.rev, step())
+
+    assert other.fence > paused.fence
+    assert lab.commit(session_id, other.fence, other.rev, step("ready")).phase == "ready"
+
+
+def test_a_lease_that_ran_out_without_a_successor_harms_nobody(lab: Lab) -> None:
+    """A slow step whose session nobody took meanwhile is not done twice for nothing."""
+    session_id = lab.submit()
+    held = claim(lab, session_id, "w1:1").record
+    lab.expire_lease(session_id)
+
+    assert lab.commit(session_id, held.fence, held.rev, step("ready")).phase == "ready"
+
+
+def test_a_rescued_session_is_lost_to_its_holder_at_once(lab: Lab) -> None:
+    """Once `orphaned` stands in the journal, no word of the old holder comes after it."""
+    session_id = lab.submit()
+    held = claim(lab, session_id, "w1:1").record
+    lab.expire_lease(session_id)
+    assert lab.run(lab.due.rescue(session_id))
+
+    with pytest.raises(LeaseLost):
+        lab.commit(session_id, held.fence, held.rev, step("ready"))
+
+    assert kinds(lab, session_id) == ["submitted", "orphaned"]
+
+
+@pytest.mark.parametrize("directive", ["ready", "continue", "waiting", "dead"])
+def test_a_paused_holder_cannot_bring_back_a_dead_letter(lab: Lab, directive: str) -> None:
+    """Only a person's replay may: a session is buried because its step kills workers, not to be run again unseen."""
+    session_id = lab.submit()
+    for number in range(3):
+        held = claim(lab, session_id, f"w{number}:1").record
+        lab.expire_lease(session_id)
+    refused = lab.run(lab.leases.claim(session_id, "w9:1", (DIGEST,)))
+    assert isinstance(refused, ClaimRefused)
+    assert refused.answer == "buried"
+
+    with pytest.raises(LeaseLost):
+        lab.commit(session_id, held.fence, held.rev, step(directive))
+
+    now = lab.snapshot(session_id)
+    assert (now.record["phase"], now.dead is not None) == ("dead", True)
+
+
+def test_attempts_count_claims_without_a_commit(lab: Lab) -> None:
+    """A step that killed its workers is buried; one that commits has all its attempts again."""
+    session_id = lab.submit()
+    for number in range(2):
+        held = claim(lab, session_id, f"w{number}:1").record
+        lab.expire_lease(session_id)
+    lab.commit(session_id, held.fence, held.rev, step())
+    for number in range(3):
+        lab.expire_lease(session_id)
+        assert claim(lab, session_id, f"v{number}:1").record.attempts == number + 1
+    lab.expire_lease(session_id)
+
+    refused = lab.run(lab.leases.claim(session_id, "w9:1", (DIGEST,)))
+
+    assert isinstance(refused, ClaimRefused)
+    assert refused.answer == "buried"
+    letters = lab.run(lab.views.dead_letters(limit=5))
+    assert [(one, info["reason"]) for one, info in letters] == [(session_id, "attempts")]
+
+
+def test_what_is_handed_back_does_not_count_as_an_attempt(lab: Lab) -> None:
+    """A deploy that drains workers buries nothing, however often it comes."""
+    session_id = lab.submit()
+
+    for number in range(10):
+        held = claim(lab, session_id, f"w{number}:1").record
+        assert lab.run(lab.leases.release(session_id, held.fence))
+
+    assert claim(lab, session_id, "w:last").record.attempts == 1
+
+
+def test_a_commit_whose_reply_was_lost_is_answered_again(lab: Lab) -> None:
+    """Invariant 3: repeated over a new connection, it is recognised and not done twice."""
+    session_id = lab.submit()
+    held = claim(lab, session_id, "w1:1").record
+    commit = step("waiting", due_at=9_999_999_999_999)
+
+    first = lab.commit(session_id, held.fence, held.rev, commit)
+    again = lab.commit(session_id, held.fence, held.rev, commit)
+
+    assert (first.replayed, again.replayed, again.phase) == (False, True, "waiting")
+    assert kinds(lab, session_id) == ["submitted", "step"]
+
+
+def test_a_claim_whose_reply_was_lost_is_answered_again(lab: Lab) -> None:
+    """It is one attempt, and one fence."""
+    session_id = lab.submit()
+
+    first, again = claim(lab, session_id, "w1:1").record, claim(lab, session_id, "w1:1").record
+
+    assert (first.fence, first.attempts) == (again.fence, again.attempts)
+    busy = lab.run(lab.leases.claim(session_id, "w1:2", (DIGEST,)))
+    assert isinstance(busy, ClaimRefused)
+    assert busy.answer == "busy"
+
+
+def test_the_fence_grows_over_a_server_that_lost_its_last_second(lab: Lab) -> None:
+    """After a failover the record may be older than what a holder has seen: server time keeps the fence ahead."""
+    session_id = lab.submit()
+    held = claim(lab, session_id, "w1:1").record
+    key = lab.key("record", session_id)
+    lab.run(lab.store.command("HSET", key, "fence", 5, "phase", "ready"))
+    lab.run(lab.store.command("ZREM", lab.key("leases", session_id), session_id))
+
+    after = claim(lab, session_id, "w2:1").record
+
+    assert after.fence > held.fence
+
+
+def test_a_worker_without_the_version_leaves_the_session_to_others(lab: Lab) -> None:
+    """A session is pinned to its app's version until nobody has that any more; then it is adopted."""
+    session_id = lab.submit()
+
+    foreign = lab.run(lab.leases.claim(session_id, "w1:1", ("other",)))
+
+    assert isinstance(foreign, ClaimRefused)
+    assert (foreign.answer, foreign.detail) == ("foreign", DIGEST)
+    assert lab.snapshot(session_id).record["attempts"] == "0"
+    assert claim(lab, session_id, "w1:2", "other", adopt=True).record.spec == DIGEST
+
+
+def test_a_post_during_a_step_is_not_left_until_the_deadline(lab: Lab) -> None:
+    """The session asks to wait for an hour, but what it waits for came while it asked."""
+    session_id = lab.submit()
+    held = claim(lab, session_id, "w1:1").record
+    from orchestrator.contracts.session import Post
+
+    lab.run(lab.intake.post(session_id, Post(post_id="p1", kind="signal", actor="al", name="go")))
+
+    done = lab.commit(session_id, held.fence, held.rev, step("waiting", due_at=9_999_999_999_999))
+
+    assert (done.phase, done.posts) == ("ready", 1)
+    assert lab.snapshot(session_id).due is None
+
+
+def test_nothing_follows_an_end(lab: Lab) -> None:
+    """Invariant 9: settled once; whoever comes later is told so."""
+    session_id = lab.submit()
+    held = claim(lab, session_id, "w1:1").record
+    lab.commit(session_id, held.fence, held.rev, step("finalizing"))
+    held = claim(lab, session_id, "w1:2").record
+    lab.commit(session_id, held.fence, held.rev, step("ended", status="done"))
+    before = lab.snapshot(session_id)
+
+    for directive in ("continue", "ready", "ended", "dead"):
+        with pytest.raises(Exception, match=r"refused|lease"):
+            lab.commit(session_id, held.fence, held.rev + 1, step(directive, status="other"))
+    refused = lab.run(lab.leases.claim(session_id, "w2:1", (DIGEST,)))
+    with pytest.raises(PhaseRefused):
+        lab.run(lab.intake.replay(session_id, "al"))
+
+    assert isinstance(refused, ClaimRefused)
+    assert refused.answer == "settled"
+    assert lab.snapshot(session_id) == before
