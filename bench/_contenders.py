@@ -74,7 +74,7 @@ class CeleryPeer:
     def __init__(
         self, started: Children, server: RunningServer, *, pool: str, concurrency: int, workers: int = 1
     ) -> None:
-        log = Path(server.state_dir) / f"celery-{pool}.log"
+        log = Path(server.state_dir) / f"celery-{pool}-{concurrency}.log"
         env = {"BENCH_BROKER": _broker(server), "BENCH_STORE": server.url}
         self._children = started
         self._log = log

@@ -73,7 +73,9 @@ def render_app() -> str:
         raise ValueError(f"GROUPS: {sorted(set(told) ^ set(fields))}; give each field of app.yaml one group")
     parts = []
     for title, names in GROUPS.items():
-        rows = [row for name in names for row in _rows(name, fields[name], schema, name in schema["required"])]
+        rows = [
+            row for name in names for row in _rows(name, fields[name], schema, is_required=name in schema["required"])
+        ]
         parts.append(f"### {title}\n\n{_table(('field', 'type', 'default', 'meaning'), rows)}")
     return "\n\n".join(parts)
 
@@ -86,7 +88,7 @@ def render_skills() -> str:
         raise ValueError("KINDS: not every kind of skill has its section")
     head = ("field", "type", "default", "meaning")
     common = definitions["Responsive"]["properties"]
-    rows = [row for name in COMMON[1:] for row in _rows(name, common[name], schema, False)]
+    rows = [row for name in COMMON[1:] for row in _rows(name, common[name], schema, is_required=False)]
     kinds = ", ".join(f"`{kind}`" for kind in KINDS.values())
     rows.insert(0, ("`kind`", kinds, "`responsive`", "What the skill is."))
     parts = [f"## Every skill\n\n{_table(head, rows)}"]
@@ -96,7 +98,7 @@ def render_skills() -> str:
             row
             for field, body in one["properties"].items()
             if field not in COMMON
-            for row in _rows(field, body, schema, field in one.get("required", ()))
+            for row in _rows(field, body, schema, is_required=field in one.get("required", ()))
         ]
         text = " ".join(one["description"].split())
         parts.append(f"## kind: {kind}\n\n{text}\n\n{_table(head, rows)}")
@@ -169,7 +171,7 @@ def _settings(section: str, model: type[BaseModel], schema: Schema) -> Iterator[
             yield f"{section}.{name}", getattr(model(), name), properties[name]
 
 
-def _rows(path: str, field: Schema, schema: Schema, is_required: bool) -> Iterator[tuple[str, str, str, str]]:
+def _rows(path: str, field: Schema, schema: Schema, *, is_required: bool) -> Iterator[tuple[str, str, str, str]]:
     """Yield the row of a field, then those of the shape that it holds, by dotted path."""
     inner, below = _inner(path, field)
     reference = inner.get("$ref", "").rpartition("/")[2]
@@ -183,7 +185,7 @@ def _rows(path: str, field: Schema, schema: Schema, is_required: bool) -> Iterat
     if shape is None or "properties" not in shape:
         return
     for name, body in shape["properties"].items():
-        yield from _rows(f"{below}.{name}", body, schema, name in shape.get("required", ()))
+        yield from _rows(f"{below}.{name}", body, schema, is_required=name in shape.get("required", ()))
 
 
 def _inner(path: str, field: Schema) -> tuple[Schema, str]:

@@ -21,10 +21,12 @@ def console(tmp_path: Path) -> Iterator[Console]:
     commands, folder = tmp_path / "bin", tmp_path / "reader"
     commands.mkdir()
     folder.mkdir()
-    command = f"#!/bin/sh\nexec {shlex.quote(sys.executable)} -P -m orchestrator.interfaces.cli.main \"$@\"\n"
+    command = f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -P -m orchestrator.interfaces.cli.main "$@"\n'
     (commands / "baton").write_text(command, encoding="utf-8")
     (commands / "baton").chmod(0o755)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("BATON_", "OPENAI_", "ANTHROPIC_"))}
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("BATON_", "OPENAI_", "ANTHROPIC_"))
+    }
     environment = kept | {
         "PATH": f"{commands}{os.pathsep}{os.environ['PATH']}",
         "HOME": str(folder),

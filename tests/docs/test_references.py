@@ -132,7 +132,9 @@ def test_a_wrong_command_is_found(line: str, problem: str | None) -> None:
 @pytest.mark.parametrize("path", GUIDES, ids=GUIDE_IDS)
 def test_files_that_a_page_names_are_there(path: Path) -> None:
     """A path in a page is a promise like a link."""
-    named = re.findall(r"`((?:orchestrator|workers|tests|config|docs|bench|plugin_sandbox|apps)/[\w./-]+)`", path.read_text())
+    named = re.findall(
+        r"`((?:orchestrator|workers|tests|config|docs|bench|plugin_sandbox|apps)/[\w./-]+)`", path.read_text()
+    )
 
     assert [name for name in named if name != "apps/NAME/" and not (ROOT / name).exists()] == []
 

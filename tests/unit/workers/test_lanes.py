@@ -1,0 +1,173 @@
+"""Lanes: how many sessions a process holds, who waits, and what a drain leaves behind."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+
+from workers.lanes import Lanes
+
+Scene = Callable[[], Awaitable[None]]
+SECONDS = 10.0
+
+
+def play(scene: Scene) -> None:
+    """Run a scene on a loop of its own, within a time."""
+
+    async def within() -> None:
+        async with asyncio.timeout(SECONDS):
+            await scene()
+
+    asyncio.run(within())
+
+
+class Work:
+    """Sessions that are at work until they are told to end."""
+
+    def __init__(self) -> None:
+        self.begun: asyncio.Queue[str] = asyncio.Queue()
+        self.ended: dict[str, asyncio.Event] = {}
+        self.cancelled: list[str] = []
+        self.seen: list[str] = []
+
+    async def run(self, session_id: str) -> None:
+        self.seen.append(session_id)
+        self.ended[session_id] = asyncio.Event()
+        self.begun.put_nowait(session_id)
+        try:
+            await self.ended[session_id].wait()
+        except asyncio.CancelledError:
+            self.cancelled.append(session_id)
+            raise
+
+
+async def hand_over(lanes: Lanes, *session_ids: str) -> int:
+    """Hand over from a thread, as a Celery task does."""
+    return await asyncio.to_thread(lanes.hand_over, session_ids)
+
+
+def test_a_task_blocks_only_while_no_lane_is_free() -> None:
+    """Back-pressure: what we cannot hold stays with the broker, for others."""
+
+    async def scene() -> None:
+        work = Work()
+        lanes = Lanes(2, work.run)
+        lanes.start(asyncio.get_running_loop())
+        assert await hand_over(lanes, "a", "b") == 2
+        assert {await work.begun.get(), await work.begun.get()} == {"a", "b"}
+
+        third = asyncio.create_task(hand_over(lanes, "c"))
+        while not lanes.is_contended():
+            await asyncio.sleep(0)
+        assert (lanes.held, third.done()) == (2, False)
+        work.ended["a"].set()
+
+        assert await third == 1
+        assert await work.begun.get() == "c"
+        assert not lanes.is_contended()
+        await lanes.drain(0)
+
+    play(scene)
+
+
+def test_a_session_is_never_in_two_lanes() -> None:
+    """A doubled wake-up finds its session at work; it is looked at again afterwards, not at the same time."""
+
+    async def scene() -> None:
+        work = Work()
+        lanes = Lanes(4, work.run)
+        lanes.start(asyncio.get_running_loop())
+        await hand_over(lanes, "a", "a", "a")
+        assert await work.begun.get() == "a"
+
+        assert (lanes.held, work.seen) == (1, ["a"])
+        work.ended["a"].set()
+        assert await work.begun.get() == "a"  # the wake-up that came meanwhile may be for what that slice did not see
+        assert lanes.held == 1
+        work.ended["a"].set()
+        await lanes.drain(1)
+        assert work.seen == ["a", "a"]
+
+    play(scene)
+
+
+def test_a_drain_lets_slices_end_within_the_grace_and_takes_nothing_new() -> None:
+    """A deploy waits for the step that runs, not for the one after it."""
+
+    async def scene() -> None:
+        work = Work()
+        lanes = Lanes(2, work.run)
+        lanes.start(asyncio.get_running_loop())
+        await hand_over(lanes, "a")
+        await work.begun.get()
+        draining = asyncio.create_task(lanes.drain(SECONDS))
+        await asyncio.sleep(0)
+
+        assert await hand_over(lanes, "b") == 0
+        work.ended["a"].set()
+
+        assert await draining == 0
+        assert (work.cancelled, work.seen) == ([], ["a"])
+
+    play(scene)
+
+
+def test_a_drain_stops_what_outlives_the_grace() -> None:
+    """Its slice is cancelled, and hands its session back."""
+
+    async def scene() -> None:
+        work = Work()
+        lanes = Lanes(2, work.run)
+        lanes.start(asyncio.get_running_loop())
+        await hand_over(lanes, "a", "b")
+        await work.begun.get()
+        await work.begun.get()
+
+        stopped = await lanes.drain(0)
+
+        assert stopped == 2
+        assert sorted(work.cancelled) == ["a", "b"]
+        assert lanes.held == 0
+
+    play(scene)
+
+
+def test_a_thread_that_waits_for_a_lane_is_let_go_by_a_drain() -> None:
+    """A pool that never returns would keep the process from ending."""
+
+    async def scene() -> None:
+        work = Work()
+        lanes = Lanes(1, work.run)
+        lanes.start(asyncio.get_running_loop())
+        await hand_over(lanes, "a")
+        await work.begun.get()
+        taken: list[int] = []
+        waiting = threading.Thread(target=lambda: taken.append(lanes.hand_over(["b"])))
+        waiting.start()
+        while not lanes.is_contended():
+            await asyncio.sleep(0)
+
+        await lanes.drain(0)
+        await asyncio.to_thread(waiting.join)
+
+        assert taken == [0]
+
+    play(scene)
+
+
+def test_a_slice_that_fails_frees_its_lane() -> None:
+    """Its session is rescued when its lease is over; the lane serves others at once."""
+
+    async def scene() -> None:
+        ran = asyncio.Queue[str]()
+
+        async def fail(session_id: str) -> None:
+            ran.put_nowait(session_id)
+            raise ValueError(session_id)
+
+        lanes = Lanes(1, fail)
+        lanes.start(asyncio.get_running_loop())
+        assert await hand_over(lanes, "a", "b", "c") == 3
+
+        assert [await ran.get() for _ in range(3)] == ["a", "b", "c"]
+
+    play(scene)
