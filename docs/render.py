@@ -2,7 +2,7 @@
 
 A page holds its own prose, and between `<!-- begin NAME -->` and `<!-- end NAME -->` a table that this module
 makes: fields of app.yaml and of skills from the committed JSON Schemas, settings from their models and from the
-comments of config/, acts of the store from its scripts. tests/docs keeps the pages equal to what is rendered here.
+comments of config/, acts of the store from its scripts, commands from the command line. tests/docs keeps the pages equal to what is rendered here.
 """
 
 import json
@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 
 from pydantic import BaseModel
 
+from docs.render_cli import render_commands
 from orchestrator.settings_model import Settings, TransportOptions
 from orchestrator.store.scripts import FOLDER, load_scripts
 
@@ -263,6 +264,7 @@ PAGES: Final = {
     "skill_yaml.md": {"skills": render_skills},
     "settings.md": {"settings": render_settings},
     "store.md": {"scripts": render_scripts},
+    "cli.md": {"commands": render_commands},
 }
 
 

@@ -8,9 +8,10 @@ from functools import cache, partial
 
 from orchestrator.app_code import load_function, load_module
 from orchestrator.app_state import check_state
+from orchestrator.app_tools import check_tools
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.base import JsonObject
-from orchestrator.contracts.errors import StateInvalid, ToolError
+from orchestrator.contracts.errors import AppInvalid, StateInvalid, ToolError, ToolUnavailable
 from orchestrator.installed import load_installed_apps
 from orchestrator.scheduler import Scheduler
 from orchestrator.settings import Settings
@@ -62,18 +63,36 @@ def build_app(spec: AppSpec, settings: Settings) -> AppRuntime:
     )
 
 
+async def check_catalogue(app: AppRuntime) -> None:
+    """Refuse an app that names tools which its servers do not have; raise AppInvalid with all problems.
+
+    With a server that is down nothing can be said: a worker must be able to start without it.
+    """
+    try:
+        catalogue = await app.toolbox.catalogue()
+    except ToolUnavailable as error:
+        log.warning("app %s: its tools were not checked: %s", app.spec.name, error)
+        return
+    problems = check_tools(app.spec, catalogue)
+    if problems:
+        raise AppInvalid(app.spec.name, problems)
+
+
 async def build_host(settings: Settings, name: str, urls: Urls, wake_later: Callable[[str, str], None]) -> Host:
     """Return what one worker process works with, on the running loop; raise ConfigError or StoreUnfit."""
     specs = load_installed_apps(settings)
     client = build_client(settings, urls.store, specs)
     for warning in await check_server(client):
         log.warning("%s", warning)
+    apps = {app: build_app(spec, settings) for app, spec in specs.items()}
+    for app in apps.values():
+        await check_catalogue(app)
     return Host(
         name=name,
         settings=settings,
         store=client.store,
         client=client,
-        apps={app: build_app(spec, settings) for app, spec in specs.items()},
+        apps=apps,
         wake_later=wake_later,
     )
 

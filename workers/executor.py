@@ -249,9 +249,12 @@ class Executor:
         except Exception as error:  # the edge of the app's own code: recorded in the journal, retried or buried
             if log.isEnabledFor(logging.DEBUG):
                 log.debug("step failed", exc_info=error)
-            return settle_failure(
+            change = settle_failure(
                 app.spec, record, error, world.now(), self._host, trace=traceback.format_exc(limit=-6)
             )
+            if record.phase == "finalizing" and change.directive == "waiting":
+                raise  # nothing but an end follows finalizing: its lease runs out, and its attempts count
+            return change
         finally:
             if mine.interrupted:
                 mine.task.uncancel()

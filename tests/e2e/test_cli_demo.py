@@ -3,16 +3,14 @@
 import os
 import signal
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(240)]
+from tests.commands import Baton, find_processes
 
-Baton = Any  # the class of conftest.py, which test folders without __init__.py cannot import
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 @pytest.fixture
@@ -45,20 +43,7 @@ def demo(baton: Baton, tmp_path: Path) -> Baton:
     return type(baton)(baton.state_dir, {"TMPDIR": str(scratch), "BATON_APPS_PATH": "", "BATON_APPS_BUNDLED": "true"})
 
 
-@pytest.fixture
-def find_processes(request: pytest.FixtureRequest) -> Callable[..., list[psutil.Process]]:
-    """Return conftest's search for what still runs."""
-    (found,) = (
-        plugin
-        for plugin in request.config.pluginmanager.get_plugins()
-        if getattr(plugin, "__file__", "").endswith(os.path.join("e2e", "conftest.py"))
-    )
-    return found.find_processes
-
-
-def test_both_apps_decide_on_real_input_and_nothing_survives(
-    demo: Baton, repo: Path, tmp_path: Path, find_processes: Callable[..., list[psutil.Process]]
-) -> None:
+def test_both_apps_decide_on_real_input_and_nothing_survives(demo: Baton, repo: Path, tmp_path: Path) -> None:
     """The demo is the first thing that a user runs, and the last that may leave a mess."""
     told = demo("demo", "--yes", "--repo", str(repo), "-o", "json").json("demo")
 
@@ -72,9 +57,9 @@ def test_both_apps_decide_on_real_input_and_nothing_survives(
     assert find_processes(str(tmp_path / "scratch")) == []
 
 
-def test_without_a_terminal_and_without_yes_what_asks_is_denied(demo: Baton, repo: Path) -> None:
+def test_without_a_terminal_and_without_yes_what_asks_is_denied(demo: Baton) -> None:
     """Silence must not let anything act; the session hands over to people instead."""
-    out = demo("demo", "--repo", str(repo), "--app", "incident_management").out
+    out = demo("demo", "--app", "incident_management").out
 
     assert "no terminal and no --yes: what asks for an approval is denied" in out
     assert "asks for an approval: remediation:apply_fix(" in out
@@ -103,7 +88,6 @@ def test_an_ended_demo_leaves_nothing(
     demo: Baton,
     repo: Path,
     tmp_path: Path,
-    find_processes: Callable[..., list[psutil.Process]],
     number: signal.Signals,
 ) -> None:
     """However it ends, the server, the workers and the broken service end with it."""
@@ -115,7 +99,7 @@ def test_an_ended_demo_leaves_nothing(
     running = [one for one in find_processes(str(tmp_path / "scratch")) if one.pid != process.pid]
     process.send_signal(number)
     process.communicate(timeout=60)
-    gone, alive = psutil.wait_procs(running, timeout=40)
+    _, alive = psutil.wait_procs(running, timeout=40)
 
     assert len(running) >= 5
     assert alive == []

@@ -2,13 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.integration]
+from tests.commands import Baton
 
-Baton = Any  # the class of conftest.py, which test folders without __init__.py cannot import
+pytestmark = [pytest.mark.integration]
 
 LINE = {
     "session_id",
@@ -137,7 +136,13 @@ def test_many_are_submitted_from_standard_input(stack: Baton) -> None:
 def test_a_wrong_line_means_that_none_is_submitted(stack: Baton, tmp_path: Path) -> None:
     """Half a batch is worse than none: every line is checked before the first session exists."""
     good = {"text": "a", "key": "batch-1"}
-    rows = [json.dumps(good), '{"txt": "b"}', "{", json.dumps({"state": {"total": "x"}}), json.dumps({**good, "text": "c"})]
+    rows = [
+        json.dumps(good),
+        '{"txt": "b"}',
+        "{",
+        json.dumps({"state": {"total": "x"}}),
+        json.dumps({**good, "text": "c"}),
+    ]
     file = tmp_path / "in.jsonl"
     file.write_text("\n".join(rows))
     before = len(stack("list", "--limit", "1000", "-o", "json").json("sessions"))
@@ -225,7 +230,14 @@ def test_the_fleet_and_the_doctor_say_who_is_at_work(stack: Baton) -> None:
         "loop_lag_ms", "apps", "started_at", "seen_at",
     }  # fmt: skip
     assert doctor["ok"] is True
-    assert {one["check"] for one in doctor["findings"]} >= {"python", "packages", "settings", "apps", "store", "workers"}
+    assert {one["check"] for one in doctor["findings"]} >= {
+        "python",
+        "packages",
+        "settings",
+        "apps",
+        "store",
+        "workers",
+    }
 
 
 @pytest.mark.parametrize(

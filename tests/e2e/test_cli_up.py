@@ -1,23 +1,14 @@
 """`baton up`: one a state folder, whole or not at all, and nothing of it survives."""
 
 import json
-import os
 import signal
-from collections.abc import Callable
-from typing import Any
 
 import psutil
 import pytest
 
+from tests.commands import Baton, run_up
+
 pytestmark = [pytest.mark.integration]
-
-Baton = Any  # the classes of conftest.py, which test folders without __init__.py cannot import
-
-
-@pytest.fixture
-def run_up(request: pytest.FixtureRequest) -> Callable[..., Any]:
-    """Return conftest's way to start a stack."""
-    return _conftest(request).run_up
 
 
 def is_alive(process: psutil.Process) -> bool:
@@ -25,16 +16,7 @@ def is_alive(process: psutil.Process) -> bool:
     return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
-def _conftest(request: pytest.FixtureRequest) -> Any:
-    (found,) = (
-        plugin
-        for plugin in request.config.pluginmanager.get_plugins()
-        if getattr(plugin, "__file__", "").endswith(os.path.join("e2e", "conftest.py"))
-    )
-    return found
-
-
-def test_a_second_up_is_refused_and_sigterm_ends_all_of_the_first(baton: Baton, run_up: Callable[..., Any]) -> None:
+def test_a_second_up_is_refused_and_sigterm_ends_all_of_the_first(baton: Baton) -> None:
     """Two stacks on one folder would be twice the workers by mistake; a stopped one leaves no process behind."""
     with run_up(baton, "--workers", "1") as up:
         processes = [psutil.Process(pid) for pid in up.pids]
@@ -52,7 +34,7 @@ def test_a_second_up_is_refused_and_sigterm_ends_all_of_the_first(baton: Baton, 
     assert after == {"state": "stopped", "url": None, "broker_url": None, "pid": None, "version": None, "folder": None}
 
 
-def test_what_was_submitted_outlives_up(baton: Baton, run_up: Callable[..., Any]) -> None:
+def test_what_was_submitted_outlives_up(baton: Baton) -> None:
     """The store is on disk: the next `up` goes on where this one stopped."""
     with run_up(baton, "--workers", "1") as up:
         session_id = baton.submit("--skill", "ask_first", code=4)["session_id"]
@@ -66,7 +48,7 @@ def test_what_was_submitted_outlives_up(baton: Baton, run_up: Callable[..., Any]
     assert end["state"]["answer"] == "later"
 
 
-def test_a_drained_worker_takes_nothing_and_a_dead_one_is_started_again(baton: Baton, run_up: Callable[..., Any]) -> None:
+def test_a_drained_worker_takes_nothing_and_a_dead_one_is_started_again(baton: Baton) -> None:
     """Operators take workers out one by one; accidents are mended without them."""
     with run_up(baton, "--workers", "2") as up:
         names = [one["name"] for one in baton("workers", "-o", "json").json("workers") if one["kind"] == "worker"]
@@ -84,7 +66,7 @@ def test_a_drained_worker_takes_nothing_and_a_dead_one_is_started_again(baton: B
     assert idle["phase"] == "ready"
 
 
-def test_a_killed_up_takes_its_processes_with_it(baton: Baton, run_up: Callable[..., Any]) -> None:
+def test_a_killed_up_takes_its_processes_with_it(baton: Baton) -> None:
     """Its children hold a lifeline; the server keeps the data, and the next `up` takes it over and ends it."""
     with run_up(baton, "--workers", "1") as up:
         children = [psutil.Process(child["pid"]) for child in up.said["processes"]]
@@ -101,7 +83,7 @@ def test_a_killed_up_takes_its_processes_with_it(baton: Baton, run_up: Callable[
     assert not is_alive(server)
 
 
-def test_up_uses_the_server_that_it_is_given_and_leaves_it(baton: Baton, run_up: Callable[..., Any]) -> None:
+def test_up_uses_the_server_that_it_is_given_and_leaves_it(baton: Baton) -> None:
     """What somebody else started is not ours to stop."""
     url = baton("redis", "start", "-o", "json").json("server")["url"]
     other = type(baton)(baton.state_dir.parent / "other", {"BATON_REDIS_URL": url})
@@ -134,7 +116,9 @@ def test_single_processes_find_the_store_and_end_on_sigterm(baton: Baton) -> Non
     assert ends == [0, 0]
 
 
-@pytest.mark.parametrize("command", [["list"], ["submit", "everything"], ["worker"], ["scheduler"], ["watch"], ["doctor"]])
+@pytest.mark.parametrize(
+    "command", [["list"], ["submit", "everything"], ["worker"], ["scheduler"], ["watch"], ["doctor"]]
+)
 def test_without_a_server_the_exit_code_is_5(baton: Baton, command: list[str]) -> None:
     """A script tells "try again later" from "wrong" by the code, and a person reads the remedy."""
     done = baton(*command, code=5)

@@ -223,7 +223,7 @@ def test_time_alone_goes_on(store_url: str, ledger: Path, skill: str, status: st
     async def scene(on: Stage) -> None:
         session_id = await on.submit(skill)
         assert (await on.run(on.worker(), session_id)).phase == "waiting"
-        assert await on.worker().run_slice(session_id) in {"refused", "committed"}
+        assert await on.worker().run_slice(session_id) == "refused"
         await on.skip_to_due(session_id)
         assert (await on.run(on.worker(), session_id)).status == status
 
@@ -400,6 +400,24 @@ def test_a_crash_between_intent_and_commit_repeats_nothing_unnoticed(
             assert (await on.run(on.worker(), session_id)).status == "fine"
             assert len(ledger.read_text().splitlines()) == 1
         assert "orphaned" in await on.kinds(session_id)
+
+    play(store_url, scene)
+
+
+def test_a_call_whose_time_ran_out_is_as_uncertain_as_after_a_crash(store_url: str, ledger: Path) -> None:
+    """Nobody knows whether it acted: a person is asked, and it is not made again."""
+
+    async def scene(on: Stage) -> None:
+        session_id = await on.submit(plan="strike_slowly")
+        record = await on.run(on.worker(), session_id)
+        assert (record.wait and record.wait.kind) == "retry"
+        await on.skip_to_due(session_id)
+        record = await on.run(on.worker(), session_id)
+
+        assert (record.wait and record.wait.kind) == "uncertain"
+        await on.client.answer(session_id, actor="ada", verdict="failed", text="it did not arrive")
+        assert (await on.run(on.worker(), session_id)).status == "fine"
+        assert len(ledger.read_text().splitlines()) == 1
 
     play(store_url, scene)
 

@@ -4,6 +4,7 @@ import asyncio
 from typing import cast
 
 from orchestrator.contracts.errors import ProviderTransient
+from orchestrator.contracts.messages import ModelRequest, ModelResponse
 from orchestrator.contracts.session import Record
 from orchestrator.contracts.skill import Responsive
 from orchestrator.kernel.advance import current_skill
@@ -19,10 +20,15 @@ async def perform(world: World, record: Record) -> Change:
     if record.catalogue != digest:
         record = record.model_copy(update={"catalogue": digest})
     request = build_request(world.spec, skill, record, await world.messages(), catalogue)
+    response = await ask_model(world, request)
+    return settle_turn(world.spec, skill, record, response, catalogue, world.now())
+
+
+async def ask_model(world: World, request: ModelRequest) -> ModelResponse:
+    """Make one model call within the request's time; raise ProviderTransient when it runs out."""
     try:
         async with asyncio.timeout(request.timeout_seconds):
-            response = await world.app.provider.complete(request)
+            return await world.app.provider.complete(request)
     except TimeoutError as error:
         message = f"{world.spec.model.provider}: no answer in {request.timeout_seconds:g} s; it will be asked again"
         raise ProviderTransient(message, provider=world.spec.model.provider) from error
-    return settle_turn(world.spec, skill, record, response, catalogue, world.now())

@@ -11,6 +11,7 @@ from orchestrator.kernel.advance import current_skill, enter, leave
 from orchestrator.kernel.change import Change, finish, move, suspend
 from orchestrator.kernel.children import child_items, child_key, children_wait, join
 from orchestrator.kernel.expressions import ExpressionError, compile_expression
+from workers.steps.agent_turn import ask_model
 from workers.steps.world import World
 
 
@@ -58,7 +59,7 @@ async def _by_model(world: World, skill: Supervisor, record: Record) -> str:
         turn=record.cursor.turn,
         timeout_seconds=world.spec.model.request_timeout_seconds,
     )
-    reply = (await world.app.provider.complete(request)).content
+    reply = (await ask_model(world, request)).content
     named = [(reply.find(name), name) for name in skill.subordinates if name in reply]
     return min(named)[1] if named else skill.subordinates[0]
 

@@ -6,7 +6,7 @@ between repeats the word and changes nothing, while the other order could lose i
 
 from orchestrator.client import Client
 from orchestrator.contracts.base import JsonObject
-from orchestrator.contracts.errors import PhaseRefused, SessionNotFound
+from orchestrator.contracts.errors import PayloadTooLarge, PhaseRefused, SessionNotFound
 from orchestrator.contracts.session import Record
 from orchestrator.finalizer import settle_session
 from orchestrator.kernel.change import Change
@@ -22,9 +22,9 @@ async def perform(world: World, record: Record) -> Change:
 
 
 async def tell_parent(client: Client, parent: str, child: Record, *, status: str, phase: str) -> None:
-    """Post a child's end to its parent; one that is gone or settled needs no word."""
+    """Post a child's end to its parent; one that is gone or settled needs no word, a flooded one looks by itself."""
     end: JsonObject = {"status": status or None, "phase": phase, "fields": child.fields, "reason": child.reason}
     try:
         await client.post_child_ended(parent, child.session_id, end)
-    except (PhaseRefused, SessionNotFound):
+    except (PhaseRefused, SessionNotFound, PayloadTooLarge):
         return

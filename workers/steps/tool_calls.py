@@ -51,20 +51,23 @@ def _raised(made: ToolCall | BaseException) -> ToolCall:
 async def _call(world: World, record: Record, call: PendingCall) -> ToolCall:
     """Make one call. What the model may hear of a failure becomes its result.
 
-    A server that cannot be reached is the executor's to retry - unless the call may have acted: an
-    effectful one then stays announced without an outcome, and the next step finds it uncertain.
+    A server that cannot be reached is the executor's to retry - unless the call may have acted, there
+    or because its time ran out: an effectful one then stays announced without an outcome, and the
+    next step finds it uncertain, as after a crash.
     """
-    timeout = tool_spec(world.spec, call.tool).timeout_seconds
+    declared = tool_spec(world.spec, call.tool)
     try:
-        result: JsonValue = await world.app.toolbox.call(call.tool, call.args, timeout_seconds=timeout)
+        result: JsonValue = await world.app.toolbox.call(
+            call.tool, call.args, timeout_seconds=declared.timeout_seconds
+        )
     except ToolUnavailable as error:
         if error.is_sent and call.effect == "effectful":
             world.announced.discard(call.call_id)
         raise
     except ToolTimeout as error:
-        if call.effect == "effectful":  # the model must not think that nothing happened
-            note = "its time ran out; it may have acted: check before you repeat it"
-            return ended(record, call, "timeout", {"error": str(error), "timeout": True, "note": note})
+        if call.effect == "effectful" and declared.on_uncertain != "fail":
+            world.announced.discard(call.call_id)
+            raise
         return ended(record, call, "timeout", {"error": str(error), "timeout": True})
     except ToolError as error:
         return ended(record, call, "failed", {"error": str(error)})

@@ -1,5 +1,6 @@
 """Tools that leave a line in a file outside the store for everything that they do."""
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -43,6 +44,12 @@ def register(mcp_app: FastMCP, cfg: dict[str, object]) -> None:
     @mcp_app.tool
     def strike_never(session: str) -> dict[str, str]:
         _note(f"strike_never {session}")
+        return {"struck": session}
+
+    @mcp_app.tool
+    async def strike_slowly(session: str) -> dict[str, str]:
+        _note(f"strike_slowly {session}")
+        await asyncio.Event().wait()
         return {"struck": session}
 
     @mcp_app.tool

@@ -1,0 +1,142 @@
+"""What `up` and `demo` need of their processes: where they find the store, who holds a folder, what demos are asked."""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from orchestrator.contracts.app import AppSpec
+from orchestrator.contracts.errors import BatonError, ConfigError, InputError
+from orchestrator.embedded import StoreAddress
+from orchestrator.interfaces.cli.demo_scene import find_scenes, prepare, stop
+from orchestrator.interfaces.cli.stack import UpLock, find_owner, process_environment, with_import_path
+
+ADDRESS = StoreAddress(url="redis://:secret@h/0", broker_url="redis://:secret@h/1")
+
+
+def test_processes_find_the_store_in_their_environment() -> None:
+    """A password in an argument would be seen by everybody who lists processes."""
+    made = process_environment(ADDRESS, {"BATON_STORE_URL": "redis://other", "PATH": "/bin"})
+
+    assert made["BATON_REDIS_URL"] == ADDRESS.url
+    assert made["BATON_BROKER_URL"] == ADDRESS.broker_url
+    assert "BATON_STORE_URL" not in made
+    assert made["PATH"] == "/bin"
+
+
+def test_our_packages_are_found_first_and_named_once() -> None:
+    """A caller's own PYTHONPATH stays, behind ours."""
+    once = with_import_path({"PYTHONPATH": "/theirs"})
+    twice = with_import_path(once)
+
+    assert once["PYTHONPATH"].endswith(f"{os.pathsep}/theirs")
+    assert twice == once
+
+
+def test_a_state_folder_has_one_owner_at_a_time(tmp_path: Path) -> None:
+    """Who comes second is told who was first; who was killed leaves the server to the next."""
+    assert find_owner(tmp_path) is None
+    first = UpLock(tmp_path)
+    first.write(owns_server=True)
+
+    with pytest.raises(ConfigError, match=rf"in use by another `baton up` \(pid {os.getpid()}\)"):
+        UpLock(tmp_path)
+
+    assert find_owner(tmp_path) == os.getpid()
+    os.close(first._held)  # as if it had been killed: the lock is free, its word stays
+    second = UpLock(tmp_path)
+    assert second.inherits_server is True
+    second.release()
+    assert find_owner(tmp_path) is None
+    third = UpLock(tmp_path)
+    assert third.inherits_server is False
+    third.release()
+
+
+def write_demo(folder: Path, name: str, body: str, options: str = "") -> AppSpec:
+    """Return an app with this demo."""
+    root = folder / name
+    root.mkdir(parents=True)
+    head = "from orchestrator.contracts.demo import Submission\nfrom orchestrator.contracts.errors import InputError\n"
+    (root / "demo.py").write_text(f"{head}{options}\nclass Scene:\n{body}\ndef demo():\n    return Scene()\n")
+    skill = {"kind": "timer", "name": "a", "seconds": 1}
+    return AppSpec.model_validate({"name": name, "entry_skill": "a", "skills": {"a": skill}, "root": str(root)})
+
+
+GOOD = """
+    def prepare(self, folder, options):
+        (folder / 'made').write_text(str(dict(options)))
+        return [Submission(text='a', title='b')]
+    def stop(self):
+        pass
+"""
+
+
+def test_every_demo_is_set_up_in_a_folder_of_its_own(tmp_path: Path) -> None:
+    """Two apps never write into each other's scene."""
+    specs = {name: write_demo(tmp_path / "apps", name, GOOD) for name in ("one", "two")}
+    scenes = find_scenes(specs, (), {"x": "y"})
+
+    asyncio.run(prepare(scenes, tmp_path / "scenes", {"x": "y"}))
+
+    assert [scene.submissions[0].title for scene in scenes] == ["b", "b"]
+    assert (tmp_path / "scenes" / "one" / "made").read_text() == "{'x': 'y'}"
+    assert (tmp_path / "scenes" / "two" / "made").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "given", "message"),
+    [
+        ("OPTIONS = {'repo': 'a folder'}", {"rpo": "x"}, "option --rpo: no demo has it; did you mean '--repo'?"),
+        ("OPTIONS = {'repo': 'a folder'}", {"repo": "x"}, ""),
+        ("", {"anything": "x"}, ""),
+    ],
+)
+def test_an_option_that_no_demo_names_is_refused(
+    tmp_path: Path, options: str, given: Mapping[str, str], message: str
+) -> None:
+    """Where every demo says which options it has, a mistyped one is told."""
+    specs = {"one": write_demo(tmp_path, "one", GOOD, options)}
+
+    if message:
+        with pytest.raises(InputError) as refused:
+            find_scenes(specs, (), given)
+        assert str(refused.value) == message
+    else:
+        assert len(find_scenes(specs, (), given)) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("    stop = prepare = lambda self, *_: 5", "demo.py returned no list of Submission"),
+        ("    stop = prepare = lambda self, *_: ['x']", "demo.py returned no list of Submission"),
+        ("    prepare = None", "it needs prepare() and stop()"),
+    ],
+)
+def test_a_demo_that_keeps_to_no_contract_is_refused(tmp_path: Path, body: str, message: str) -> None:
+    """The message names the app and what its demo gave."""
+    specs = {"one": write_demo(tmp_path, "one", body)}
+
+    with pytest.raises(BatonError) as refused:
+        asyncio.run(prepare(find_scenes(specs, (), {}), tmp_path / "scenes", {}))
+
+    assert message in str(refused.value)
+
+
+def test_every_scene_is_taken_down_also_after_an_error(tmp_path: Path) -> None:
+    """One demo's failure must not leave another's processes behind."""
+    marks = "    def prepare(self, *_):\n        return []\n    def stop(self):\n        open({!r}, 'w').close()\n{}"
+    first, second = str(tmp_path / "first"), str(tmp_path / "second")
+    specs = {
+        "one": write_demo(tmp_path, "one", marks.format(first, "        raise OSError('no')\n")),
+        "two": write_demo(tmp_path, "two", marks.format(second, "")),
+    }
+
+    with pytest.raises(OSError, match="no"):
+        stop(find_scenes(specs, (), {}))
+
+    assert Path(first).exists()
+    assert Path(second).exists()

@@ -1,0 +1,285 @@
+"""A slice: when it stops, what it leaves, and that a lost lease or a cancel reaches the step that runs."""
+
+import asyncio
+
+import pytest
+
+from orchestrator.contracts.errors import ProviderTransient, StoreUnreachable
+from orchestrator.contracts.session import Entry
+from orchestrator.settings import Settings
+from tests.unit.workers.scenes import Scene, scene
+
+
+async def journal(on: Scene, session_id: str) -> list[Entry]:
+    """Return a session's journal."""
+    return [entry async for entry in on.on.client.events(session_id)]
+
+
+def again(limit: int) -> object:
+    """Return a result that goes round until it has counted so far."""
+    return lambda state: {"n": state.get("n", 0) + 1, "signal": "again" if state.get("n", 0) + 1 < limit else "success"}
+
+
+def test_a_slice_goes_on_while_steps_are_ready(store_url: str) -> None:
+    """Draining: one claim for many steps, and each of them committed."""
+
+    async def play() -> None:
+        async with scene(store_url) as on:
+            on.step.go_on.set()
+            on.step.result = again(5)
+            session_id = await on.submit()
+
+            assert await on.executor.run_slice(session_id) == "committed"
+
+            record = await on.on.client.show(session_id)
+            assert (record.phase, record.state["n"]) == ("finalizing", 5)
+            steps = [entry for entry in await journal(on, session_id) if entry.kind == "step"]
+            assert len({entry.fence for entry in steps}) == 1
+            assert on.on.woken == [session_id]
+
+    asyncio.run(play())
+
+
+def test_a_slice_lets_others_in_when_its_budget_is_spent(store_url: str) -> None:
+    """A long session must not starve those who wait for its lane; alone, it goes on."""
+
+    async def play() -> None:
+        settings = Settings.model_validate({"lanes": {"drain_steps": 3}, "apps": {"bundled": False}})
+        async with scene(store_url, settings=settings) as on:
+            on.step.go_on.set()
+            on.step.result = again(10)
+            on.contended = True
+            session_id = await on.submit()
+
+            await on.executor.run_slice(session_id)
+
+            record = await on.on.client.show(session_id)
+            assert (record.phase, record.state["n"]) == ("ready", 4)
+            on.contended = False
+            await on.executor.run_slice(session_id)
+            assert (await on.on.client.show(session_id)).state["n"] == 10
+
+    asyncio.run(play())
+
+
+def test_a_draining_worker_ends_after_the_step_that_runs(store_url: str) -> None:
+    """SIGTERM: the step is finished and committed, the next one is somebody else's."""
+
+    async def play() -> None:
+        async with scene(store_url) as on:
+            on.step.result = again(5)
+            session_id = await on.submit()
+            running = on.start(session_id)
+            await on.step.began.wait()
+            on.draining = True
+            on.step.go_on.set()
+
+            assert await running == "committed"
+
+            record = await on.on.client.show(session_id)
+            assert (record.phase, record.state["n"], record.attempts) == ("ready", 1, 0)
+
+    asyncio.run(play())
+
+
+def test_a_slice_that_has_no_more_time_is_handed_back(store_url: str) -> None:
+    """Past the grace: nothing of the step is kept, the attempt does not count, and nobody waits for the lease."""
+
+    async def play() -> None:
+        async with scene(store_url) as on:
+            session_id = await on.submit()
+            running = on.start(session_id)
+            await on.step.began.wait()
+            running.cancel()
+
+            assert await running == "released"
+
+            record = await on.on.client.show(session_id)
+            assert (record.phase, record.attempts, record.rev) == ("ready", 0, 0)
+            assert [entry.kind for entry in await journal(on, session_id)] == ["submitted", "released"]
+            assert on.executor.slices == {}
+
+    asyncio.run(play())
+
+
+def test_a_lost_lease_stops_the_step_at_once(store_url: str) -> None:
+    """What it would write is refused anyway; the model's time is not spent for nothing."""
+
+    async def play() -> None:
+        async with scene(store_url) as on:
+            session_id = await on.submit()
+            running = on.start(session_id)
+            await on.step.began.wait()
+            await on.on.lose_lease(session_id)
+
+            await on.renew()
+
+            assert await running == "lost"
+            assert on.step.cancelled == 1
+            record = await on.on.client.show(session_id)
+            assert (record.phase, record.rev) == ("ready", 0)
+
+    asyncio.run(play())
+
+
+def test_a_lease_that_was_lost_unnoticed_is_refused_at_the_commit(store_url: str) -> None:
+    """Between two heartbeats the fence alone decides: the work is dropped, the other holder's stays."""
+
+    async def play() -> None:
+        async with scene(store_url) as on:
+            session_id = await on.submit()
+            on.step.result = {"by": "the first"}
+            running = on.start(session_id)
+            await on.step.began.wait()
+            await on.on.lose_lease(session_id)
+            on.step.go_on.set()
+
+            assert await running == "lost"
+
+            assert "by" not in (await on.on.client.show(session_id)).state
+            assert await on.executor.run_slice(session_id) == "committed"
+            assert [entry.kind for entry in await journal(on, session_id)].count("step") >= 1
+
+    asyncio.run(play())
+
+
+def test_a_cancel_reaches_the_step_that_runs(store_url: str) -> None:
+    """The heartbeat brings it back; the session ends as cancelled, and nothing of the step is kept."""
+
+    async def play() -> None:
+        async with scene(store_url, cancelled_status=None) as on:
+            session_id = await on.submit()
+            running = on.start(session_id)
+            await on.step.began.wait()
+            await on.on.client.cancel(session_id, actor="ada", reason="enough")
+
+            await on.renew()
+
+            assert await running == "committed"
+            assert on.step.cancelled == 1
+            await on.executor.run_slice(session_id)
+            record = await on.on.client.show(session_id)
+            assert (record.phase, record.reason, record.cursor.stop_reason) == ("ended", "cancelled", "enough")
+
+    asyncio.run(play())
+
+
+def test_a_failure_that_may_pass_is_a_wait_and_holds_no_lane(store_url: str) -> None:
+    """Back-off is a due time; the lane is free at once."""
+
+    async def play() -> None:
+        async with scene(store_url) as on:
+            on.step.go_on.set()
+            on.step.error = ProviderTransient("p: busy", retry_after_seconds=30)
+            session_id = await on.submit()
+
+            assert await on.executor.run_slice(session_id) == "committed"
+
+            record = await on.on.client.show(session_id)
+            assert record.wait is not None
+            assert (record.phase, record.wait.kind, record.cursor.failures) == ("waiting", "retry", 1)
+            assert (record.wait.deadline_at or 0) - record.wait.since_at >= 30_000
+            assert on.executor.slices == {}
+
+    asyncio.run(play())
+
+
+def test_a_failure_that_will_not_pass_is_a_dead_letter_with_its_trace(store_url: str) -> None:
+    """A person finds what went wrong without the worker's log."""
+
+    async def play() -> None:
+        async with scene(store_url) as on:
+            on.step.go_on.set()
+            on.step.error = ZeroDivisionError("by nothing")
+            session_id = await on.submit()
+
+            await on.executor.run_slice(session_id)
+
+            [(dead, info)] = await on.on.client.dead_letters()
+            assert (dead, info["reason"]) == (session_id, "permanent_error")
+            assert "ZeroDivisionError: by nothing" in str(info["detail"])
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("result", [{"big": "x" * 300_000}, ["no", "mapping"], {"bad": object()}, {"bad": float("nan")}])
+def test_a_result_that_cannot_be_stored_is_a_dead_letter(store_url: str, result: object) -> None:
+    """Too large, of the wrong kind, no JSON: refused with a reason, and never tried for ever."""
+
+    async def play() -> None:
+        async with scene(store_url) as on:
+            on.step.go_on.set()
+            on.step.result = result
+            session_id = await on.submit()
+
+            assert await on.executor.run_slice(session_id) == "committed"
+
+            record = await on.on.client.show(session_id)
+            assert (record.phase, record.state) == ("dead", {})
+
+    asyncio.run(play())
+
+
+def test_a_runaway_is_stopped_at_its_limit_of_steps(store_url: str) -> None:
+    """Invariant 12: every loop has an end."""
+
+    async def play() -> None:
+        async with scene(store_url, max_steps=6) as on:
+            on.step.go_on.set()
+            on.step.result = again(10**9)
+            session_id = await on.submit()
+
+            await on.executor.run_slice(session_id)
+
+            record = await on.on.client.show(session_id)
+            assert (record.phase, record.reason) == ("dead", "step_limit")
+            assert on.step.runs == 6
+
+    asyncio.run(play())
+
+
+def test_an_unreadable_record_becomes_a_dead_letter(store_url: str) -> None:
+    """Its wake-up is answered once; the worker goes on with others."""
+
+    async def play() -> None:
+        async with scene(store_url) as on:
+            session_id = await on.submit()
+            key = on.on.store.keys.of_session("record", session_id)
+            await on.on.store.command("HSET", key, "cursor", "{")
+
+            assert await on.executor.run_slice(session_id) == "committed"
+
+            assert await on.on.store.command("HGET", key, "phase") == "dead"
+            assert await on.executor.run_slice(session_id) == "refused"
+
+    asyncio.run(play())
+
+
+def test_a_wake_up_for_nothing_is_refused(store_url: str) -> None:
+    """An id that names nothing, and a session that only waits."""
+
+    async def play() -> None:
+        async with scene(store_url) as on:
+            assert await on.executor.run_slice("PLN-20260101-404") == "refused"
+
+    asyncio.run(play())
+
+
+def test_a_step_that_finds_no_store_gives_the_session_up(store_url: str) -> None:
+    """Whether its act happened is unknown, so it is no failure of the step: the lease runs out and another looks."""
+
+    async def play() -> None:
+        async with scene(store_url) as on:
+            on.step.go_on.set()
+            on.step.error = StoreUnreachable("store: away")
+            session_id = await on.submit()
+
+            assert await on.executor.run_slice(session_id) == "lost"
+
+            record = await on.on.client.show(session_id)
+            assert (record.phase, record.cursor.failures) == ("running", 0)
+            await on.on.lose_lease(session_id)
+            on.step.error = None
+            assert await on.executor.run_slice(session_id) == "committed"
+
+    asyncio.run(play())

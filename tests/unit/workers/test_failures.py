@@ -1,0 +1,87 @@
+"""What a failed step means: when it is tried again, and what a person reads who finds the dead letter."""
+
+import asyncio
+
+import pytest
+
+from orchestrator.contracts.app import RetryPolicy
+from orchestrator.contracts.errors import ProviderRefused, ProviderTransient, ToolUnavailable
+from orchestrator.contracts.session import Cursor, Record
+from orchestrator.store.leases import Claimed
+from tests.unit.workers.scenes import scene
+from workers.failures import MOST_DETAIL_CHARS, bury, settle_failure
+
+NOW = 1_000_000
+RECORD = Record(session_id="PLN-20260101-001", app="plain", spec="d", phase="running", cursor=Cursor(skill="work"))
+
+
+def settle(url: str, error: Exception, *, failures: int = 0, **policy: object) -> object:
+    """Settle a failure with a worker's own settings."""
+
+    async def play() -> object:
+        async with scene(url) as on:
+            spec = on.on.specs["plain"].model_copy(update={"retry_policy": RetryPolicy.model_validate(policy)})
+            record = RECORD.model_copy(update={"cursor": RECORD.cursor.model_copy(update={"failures": failures})})
+            return settle_failure(spec, record, error, NOW, on.host, trace="at the trace")
+
+    return asyncio.run(play())
+
+
+@pytest.mark.parametrize("error", [ProviderTransient("p"), ToolUnavailable("t"), TimeoutError("slow"), ConnectionError()])
+def test_what_may_pass_waits_longer_each_time(store_url: str, error: Exception) -> None:
+    """The back-off is a wait with a deadline, doubled and spread."""
+    delays = []
+    for failures in (0, 1):
+        change = settle(store_url, error, failures=failures)
+        assert (change.directive, change.outcome) == ("waiting", "snoozed")  # type: ignore[attr-defined]
+        wait = change.record.wait  # type: ignore[attr-defined]
+        assert wait.wait_id.endswith(f"-{failures + 1}")
+        delays.append(wait.deadline_at - NOW)
+
+    assert 800 <= delays[0] <= 1_200
+    assert 1_600 <= delays[1] <= 2_400
+
+
+@pytest.mark.parametrize(
+    ("error", "policy", "failures", "reason"),
+    [
+        (ProviderRefused("no key"), {}, 0, "permanent_error"),
+        (RuntimeError("?"), {}, 0, "permanent_error"),
+        (ProviderTransient("busy"), {}, 2, "max_retries_exceeded"),
+        (ProviderTransient("busy"), {"retry_on_transient": False}, 0, "transient_disabled"),
+    ],
+)
+def test_what_will_not_pass_is_buried_with_its_reason(
+    store_url: str, error: Exception, policy: dict[str, object], failures: int, reason: str
+) -> None:
+    """The reason is one word that a runbook can be found by."""
+    change = settle(store_url, error, failures=failures, **policy)
+
+    assert (change.directive, change.reason) == ("dead", reason)  # type: ignore[attr-defined]
+
+
+def test_our_own_errors_speak_for_themselves_and_others_bring_their_trace(store_url: str) -> None:
+    """`where: what; what to do` needs no stack; a bug does. Both are bounded."""
+    ours = settle(store_url, ProviderRefused("p: no key; set it"))
+    theirs = settle(store_url, KeyError("x" * 10_000))
+
+    assert ours.detail == "p: no key; set it"  # type: ignore[attr-defined]
+    assert theirs.detail.startswith("KeyError")  # type: ignore[attr-defined]
+    assert len(theirs.detail) == MOST_DETAIL_CHARS  # type: ignore[attr-defined]
+
+
+def test_a_burial_by_an_old_holder_changes_nothing(store_url: str) -> None:
+    """Its lease is lost: what it thinks of the session is another holder's to decide."""
+
+    async def play() -> None:
+        async with scene(store_url) as on:
+            session_id = await on.submit()
+            held = await on.host.leases.claim(session_id, "w:1", on.host.digests)
+            assert isinstance(held, Claimed)
+            await on.on.lose_lease(session_id)
+
+            await bury(on.host, session_id, held.record.fence, held.record.rev, "too_large", "state")
+
+            assert (await on.on.client.show(session_id)).phase == "ready"
+
+    asyncio.run(play())

@@ -1,0 +1,98 @@
+"""The heartbeat: leases live as long as their holder does, and the fleet knows who is at work."""
+
+import asyncio
+
+from orchestrator.settings import Settings
+from tests.unit.workers.scenes import scene
+from workers.lanes import Lanes
+
+
+def test_a_lease_is_extended_for_as_long_as_its_step_runs(store_url: str) -> None:
+    """A model that thinks for a minute keeps its session, with a lease of seconds."""
+
+    async def play() -> None:
+        settings = Settings.model_validate({"lease": {"seconds": 30.0}, "apps": {"bundled": False}})
+        async with scene(store_url, settings=settings) as on:
+            session_id = await on.submit()
+            running = on.start(session_id)
+            await on.step.began.wait()
+            key = on.on.store.keys.of_session("leases", session_id)
+            await on.on.store.command("ZADD", key, "XX", await on.on.store.now_ms() + 50, session_id)
+
+            await on.renew()
+
+            left = float(await on.on.store.command("ZSCORE", key, session_id)) - await on.on.store.now_ms()
+            assert left > 25_000
+            running.cancel()
+            await running
+
+    asyncio.run(play())
+
+
+def test_a_store_in_trouble_stops_no_heartbeat(store_url: str) -> None:
+    """The lease may run out meanwhile; a worker that gave up its heartbeat would lose all of them."""
+
+    async def play() -> None:
+        async with scene(store_url) as on:
+            session_id = await on.submit()
+            running = on.start(session_id)
+            await on.step.began.wait()
+            await on.on.store.command("CONFIG", "SET", "maxmemory", 1)
+            try:
+                await on.renew()
+            finally:
+                await on.on.store.command("CONFIG", "SET", "maxmemory", 0)
+
+            assert not running.done()
+            on.step.go_on.set()
+            assert await running == "committed"
+
+    asyncio.run(play())
+
+
+def test_a_worker_says_what_it_is(store_url: str) -> None:
+    """Schedulers count its slots, operators see its load, and adoption asks for its versions."""
+
+    async def play() -> None:
+        async with scene(store_url) as on:
+            told = on.heartbeat.describe()
+            await on.on.client.fleet.beat(told)
+
+            [seen] = await on.on.client.workers()
+            assert (seen.name, seen.slots, seen.queues, seen.kind) == (on.host.name, 4, ("steps",), "worker")
+            assert seen.digests == {"plain": on.host.apps["plain"].digest}
+            assert seen.rss_bytes > 0
+
+    asyncio.run(play())
+
+
+def test_a_draining_worker_offers_no_slots(store_url: str) -> None:
+    """Nobody sends work to one who takes none."""
+
+    async def play() -> None:
+        async with scene(store_url) as on:
+            lanes: Lanes = on.heartbeat._lanes
+            lanes.draining = True
+
+            told = on.heartbeat.describe()
+
+            assert (told.slots, told.draining) == (0, True)
+
+    asyncio.run(play())
+
+
+def test_an_operators_order_is_heard_at_the_next_beat(store_url: str) -> None:
+    """`baton drain` leaves it in the store; the worker reads it when it says that it lives."""
+
+    async def play() -> None:
+        settings = Settings.model_validate({"worker": {"heartbeat_seconds": 0.1}, "apps": {"bundled": False}})
+        async with scene(store_url, settings=settings) as on:
+            beating = asyncio.create_task(on.heartbeat.beat_forever())
+            await on.on.client.fleet.order(on.host.name, "drain")
+
+            await on.heartbeat.drain_ordered.wait()
+
+            beating.cancel()
+            await asyncio.gather(beating, return_exceptions=True)
+
+    asyncio.run(play())
