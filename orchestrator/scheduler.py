@@ -6,7 +6,8 @@ as leave the broker with twice the workers' slots. What does not fit stays in li
 where priority and fairness are decided again at the next round, with what came meanwhile.
 
 Partitions are led by leases, spread over the schedulers that live. Two leaders of one partition
-would only send wake-ups twice; a session is still claimed once.
+would only send wake-ups twice; a session is still claimed once. An app with `max_running` is led
+as a whole, by one scheduler for all partitions: a limit that each counts for itself is no limit.
 
 This module knows no broker: `wakeups` sends. It rings when the bell does (a submission, a post),
 so that a session need not wait for the next round.
@@ -76,6 +77,7 @@ class Scheduler:
         self._settings = settings
         self._limits = {app: spec.max_running for app, spec in specs.items() if spec.max_running is not None}
         self._led: list[int] = []
+        self._led_apps: list[str] = []
         self._slots = LEAST_SLOTS
         self._workers = 1
         self._looked_at = 0.0
@@ -102,7 +104,7 @@ class Scheduler:
         finally:
             bell.cancel()
             await asyncio.gather(bell, return_exceptions=True)
-            await self._client.fleet.yield_lead(self._name, self._led)
+            await self._client.fleet.yield_lead(self._name, [*self._led, *self._led_apps])
             await self._client.fleet.leave(self._name)
 
     def stop(self) -> None:
@@ -141,7 +143,7 @@ class Scheduler:
             await self._look()
         self.rounds += 1
         done = Round(partitions=len(self._led))
-        if not self._led:
+        if not self._led and not self._led_apps:
             return done
         apps = await self._client.views.apps()
         ticks = await self._tick_all(apps)
@@ -169,11 +171,16 @@ class Scheduler:
             return False
 
     async def _tick_all(self, apps: Sequence[str]) -> list[Tick]:
-        scheduler = self._settings.scheduler
+        """Look at our partitions, and for the apps that we lead as a whole at those of others too."""
+        batch, led = self._settings.scheduler.tick_batch, set(self._led)
+        ours = [app for app in self._led_apps if app in apps]
+        free = [app for app in apps if app not in self._limits]
         return await asyncio.gather(
             *(
-                self._due.tick(partition, apps, most=scheduler.tick_batch, each=scheduler.tick_batch)
-                for partition in self._led
+                self._due.tick(
+                    number, [*free, *ours] if number in led else ours, most=batch * (number in led), each=batch
+                )
+                for number in (range(self._store.keys.partitions) if ours else self._led)
             )
         )
 
@@ -193,25 +200,13 @@ class Scheduler:
         room = 2 * self._slots - max(sum(tick.sent for tick in ticks), sum(lying))
         if room <= 0:
             return []
-        busy = await self._busy(ticks)
-        chosen = plan_dispatch(in_line, room=room, busy=busy, limits=self._limits)
+        chosen = plan_dispatch(in_line, room=room, busy=_sum_busy(ticks), limits=self._limits)
         until = ticks[0].now + int(scheduler.resend_seconds * 1000)
         for queue, bucket in ((queues.finalize, "finalizing"), (queues.steps, "ready")):
             session_ids = [one.session_id for one in chosen if one.bucket == bucket]
             if session_ids:
                 await self._send(queue, session_ids, until)
         return [one.session_id for one in chosen]
-
-    async def _busy(self, ticks: Sequence[Tick]) -> dict[str, int]:
-        """Count each app's busy sessions; for apps with a limit also those that other schedulers lead."""
-        busy: dict[str, int] = {}
-        for tick in ticks:
-            for app, count in tick.busy.items():
-                busy[app] = busy.get(app, 0) + count
-        if len(self._led) < self._store.keys.partitions:
-            for app in self._limits:
-                busy[app] = max(busy.get(app, 0), await self._client.views.count(app, "running"))
-        return busy
 
     async def _send(self, queue: str, session_ids: Sequence[str], until: int) -> None:
         """Mark, then send: a crash in between delays a wake-up, and never doubles the load."""
@@ -227,7 +222,7 @@ class Scheduler:
                 await self._due.unmark_sent(part)
 
     async def _look(self) -> None:
-        """Tell the fleet of us, count the slots, take our share of the partitions."""
+        """Tell the fleet of us, count the slots, take our share of the partitions and of the apps with a limit."""
         self._looked_at = time.monotonic()
         fleet = self._client.fleet
         await fleet.beat(WorkerInfo(name=self._name, kind="scheduler", started_at=self._started_at))
@@ -238,10 +233,22 @@ class Scheduler:
         schedulers = sorted(info.name for info in members if info.kind == "scheduler") or [self._name]
         every = range(self._store.keys.partitions)
         wanted = [number for number in every if _owner(number, schedulers) == self._name]
+        apps = [app for app in self._limits if _owner(app, schedulers) == self._name]
         await fleet.yield_lead(self._name, [number for number in self._led if number not in wanted])
+        await fleet.yield_lead(self._name, [app for app in self._led_apps if app not in apps])
         self._led = await fleet.lead(self._name, wanted, self._settings.scheduler.leader_seconds)
+        self._led_apps = await fleet.lead(self._name, apps, self._settings.scheduler.leader_seconds)
 
 
-def _owner(partition: int, schedulers: Sequence[str]) -> str:
-    """Return who should lead a partition: the highest random weight, so that few move when one comes or goes."""
-    return max(schedulers, key=lambda name: crc32(f"{partition}:{name}".encode()))
+def _owner(part: int | str, schedulers: Sequence[str]) -> str:
+    """Return who should lead a partition or an app: the highest random weight, so that few move when one comes or goes."""
+    return max(schedulers, key=lambda name: crc32(f"{part}:{name}".encode()))
+
+
+def _sum_busy(ticks: Sequence[Tick]) -> dict[str, int]:
+    """Count each app's busy sessions over the partitions that were looked at."""
+    busy: dict[str, int] = {}
+    for tick in ticks:
+        for app, count in tick.busy.items():
+            busy[app] = busy.get(app, 0) + count
+    return busy

@@ -148,7 +148,7 @@ class Executor:
             record = record.model_copy(update={"spec": app.digest})
         world = host.new_world(app, claimed)
         posts = claimed.posts
-        attempt = claimed.record.attempts
+        attempt, rev = record.attempts, record.rev
         committed_record = claimed.record
         while True:
             delivery = deliver(app.spec, record, posts, world.now())
@@ -172,9 +172,9 @@ class Executor:
                 sent_ms=host.resend_ms,
             )
             try:
-                done = await host.leases.commit(record.session_id, record.fence, record.rev, commit)
+                done = await host.leases.commit(record.session_id, record.fence, rev, commit)
             except PayloadTooLarge as error:
-                await bury(host, record.session_id, record.fence, record.rev, "too_large", str(error))
+                await bury(host, record.session_id, record.fence, rev, "too_large", str(error))
                 return "committed"
             self.steps += 1
             mine.steps += 1
@@ -191,8 +191,10 @@ class Executor:
                 elif done.phase == "dead":
                     await self._tell_parent_of_dead(record.session_id)
                 return "committed"
-            record = change.record.model_copy(update={"rev": record.rev + 1, "cancel": done.cancel or None})
-            committed_record, attempt = record, 1
+            record, rev, attempt = change.record, rev + 1, 1
+            if done.cancel and record.cancel is None:
+                record = record.model_copy(update={"cancel": done.cancel})
+            committed_record = record
             posts = await host.read_posts(record.session_id) if done.posts else ()
 
     def _slice_is_over(self, mine: Slice) -> bool:
@@ -275,20 +277,7 @@ def _with_delivery(change: Change, delivery: Delivery) -> Change:
     """Put the messages of the posts before the step's own."""
     if not delivery.messages:
         return change
-    return Change(
-        record=change.record,
-        step=change.step,
-        directive=change.directive,
-        outcome=change.outcome,
-        messages=(*delivery.messages, *change.messages),
-        calls=change.calls,
-        intents=change.intents,
-        cleared=change.cleared,
-        status=change.status,
-        reason=change.reason,
-        detail=change.detail,
-        data=change.data,
-    )
+    return change._replace(messages=(*delivery.messages, *change.messages))
 
 
 async def perform_step(world: World, record: Record) -> Change:

@@ -9,10 +9,9 @@ from orchestrator.contracts.errors import ConfigError, suggest
 from orchestrator.contracts.session import Cursor, Record, StepKind, Wait
 from orchestrator.contracts.skill import END, Skill
 from orchestrator.kernel.answers import GATE_OPTIONS
-from orchestrator.kernel.change import Change, finish, move, suspend
+from orchestrator.kernel.change import Change, finish, suspend
 from orchestrator.kernel.risk import passes_gate
 from orchestrator.kernel.routes import choose_route
-
 
 #: A cursor of nothing but defaults: a copy costs half of what validating a new one does.
 _BEGINNING = Cursor(skill="_")
@@ -27,15 +26,21 @@ def current_skill(spec: AppSpec, record: Record) -> Skill:
     return skill
 
 
-def enter(record: Record, skill: str, *, depth: int | None = None) -> Cursor:
+def enter(record: Record, skill: str, *, depth: int | None = None, serial: int | None = None) -> Cursor:
     """Return the cursor at the beginning of a skill."""
     cursor = record.cursor
-    kept = {"skill": skill, "serial": cursor.serial, "signals": cursor.signals}
-    return _BEGINNING.model_copy(update={**kept, "depth": cursor.depth if depth is None else depth})
+    return _BEGINNING.model_copy(
+        update={
+            "skill": skill,
+            "serial": cursor.serial if serial is None else serial,
+            "depth": cursor.depth if depth is None else depth,
+            "signals": cursor.signals,
+        }
+    )
 
 
 def leave(spec: AppSpec, record: Record, step: StepKind, now: int, **parts: object) -> Change:
-    """Return the change that leaves the current skill; `parts` go into it as they are."""
+    """Return the change that leaves the current skill by its signal; `parts` go into it as they are."""
     skill = current_skill(spec, record)
     route = choose_route(skill, record.cursor.signal)
     if route.next == END:
@@ -43,9 +48,9 @@ def leave(spec: AppSpec, record: Record, step: StepKind, now: int, **parts: obje
     if route.gate is not None and not passes_gate(record.cursor.confidence, spec.confidence_threshold):
         wait = gate_wait(spec, record, route.next, now)
         cursor = record.cursor.model_copy(update={"stage": "route", "calls": ()})
-        change = suspend(record, wait, step, cursor=cursor)
-        return _with(change, parts)
-    return _with(Change(record=move(record, enter(record, route.next)), step=step), parts)
+        return suspend(record, wait, step, cursor=cursor)._replace(**parts)  # type: ignore[arg-type]
+    cursor = enter(record, route.next, serial=record.cursor.serial + 1)
+    return Change(record=record.model_copy(update={"cursor": cursor}), step=step, **parts)  # type: ignore[arg-type]
 
 
 def gate_wait(spec: AppSpec, record: Record, target: str, now: int) -> Wait:
@@ -62,18 +67,4 @@ def gate_wait(spec: AppSpec, record: Record, target: str, now: int) -> Wait:
         teams=spec.escalation_teams,
         target=target,
         reason="low_confidence",
-    )
-
-
-def _with(change: Change, parts: dict[str, object]) -> Change:
-    if not parts:
-        return change
-    names = ("messages", "calls", "intents", "cleared", "data")
-    values = {name: parts.get(name, getattr(change, name)) for name in names}
-    return Change(
-        record=change.record,
-        step=change.step,
-        directive=change.directive,
-        outcome=change.outcome,
-        **values,  # type: ignore[arg-type]
     )

@@ -92,9 +92,12 @@ def _fold_signal(delivery: Delivery, post: Post, wait: Wait | None) -> Delivery:
     if wait is not None and wait.signal == post.name:
         resolved = _resolved(record, stage="route")
         return replace(delivery, record=resolved).note(post, "signalled")
-    kept = (*record.cursor.signals, post.name)[-KEPT_SIGNALS:]
-    cursor = record.cursor.model_copy(update={"signals": kept})
-    return replace(delivery, record=record.model_copy(update={"cursor": cursor})).note(post, "kept for later")
+    kept = (*record.cursor.signals, post.name)
+    cursor = record.cursor.model_copy(update={"signals": kept[-KEPT_SIGNALS:]})
+    after = replace(delivery, record=record.model_copy(update={"cursor": cursor}))
+    if len(kept) > KEPT_SIGNALS:  # nobody waits for them: the journal says which one went
+        return after.note(post, "kept for later", dropped=kept[0])
+    return after.note(post, "kept for later")
 
 
 def _fold_gate(spec: AppSpec, delivery: Delivery, post: Post, wait: Wait) -> Delivery:

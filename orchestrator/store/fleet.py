@@ -6,6 +6,7 @@ schedulers may both believe to lead. Neither can harm a session; the fence sees 
 
 import asyncio
 from collections.abc import Sequence
+from typing import TypeVar
 
 from pydantic import ValidationError
 
@@ -13,6 +14,9 @@ from orchestrator.contracts.base import Frozen
 from orchestrator.store.codec import pairs
 from orchestrator.store.keys import WORKER_INFO, WORKERS, leader_key
 from orchestrator.store.store import Store
+
+#: What a scheduler leads: a partition by its number, or an app by its name.
+Part = TypeVar("Part", int, str)
 
 
 class WorkerInfo(Frozen):
@@ -75,15 +79,13 @@ class Fleet:
         """Leave an order for a worker; it reads it at its next beat."""
         await self._store.command("HSET", f"{WORKERS}:orders", name, order)
 
-    async def lead(self, name: str, partitions: Sequence[int], seconds: float) -> list[int]:
-        """Take or keep the lead of partitions; return those that are ours."""
-        leads = await asyncio.gather(
-            *(self._lead_one(name, partition, int(seconds * 1000)) for partition in partitions)
-        )
-        return [partition for partition, is_ours in zip(partitions, leads, strict=True) if is_ours]
+    async def lead(self, name: str, parts: Sequence[Part], seconds: float) -> list[Part]:
+        """Take or keep the lead of partitions, or of apps; return those that are ours."""
+        leads = await asyncio.gather(*(self._lead_one(name, part, int(seconds * 1000)) for part in parts))
+        return [part for part, is_ours in zip(parts, leads, strict=True) if is_ours]
 
-    async def _lead_one(self, name: str, partition: int, lease_ms: int) -> bool:
-        key = leader_key(partition)
+    async def _lead_one(self, name: str, part: int | str, lease_ms: int) -> bool:
+        key = leader_key(part)
         if await self._store.command("SET", key, name, "NX", "PX", lease_ms):
             return True
         if await self._store.command("GET", key) != name:
@@ -91,10 +93,10 @@ class Fleet:
         await self._store.command("PEXPIRE", key, lease_ms)
         return True
 
-    async def yield_lead(self, name: str, partitions: Sequence[int]) -> None:
-        """Give up partitions that are ours, so that another need not wait for the lease to end."""
-        await asyncio.gather(*(self._yield_one(name, partition) for partition in partitions))
+    async def yield_lead(self, name: str, parts: Sequence[int | str]) -> None:
+        """Give up what is ours, so that another need not wait for the lease to end."""
+        await asyncio.gather(*(self._yield_one(name, part) for part in parts))
 
-    async def _yield_one(self, name: str, partition: int) -> None:
-        if await self._store.command("GET", leader_key(partition)) == name:
-            await self._store.command("DEL", leader_key(partition))
+    async def _yield_one(self, name: str, part: int | str) -> None:
+        if await self._store.command("GET", leader_key(part)) == name:
+            await self._store.command("DEL", leader_key(part))

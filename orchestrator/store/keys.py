@@ -11,8 +11,6 @@ Outside partitions: `baton:meta` (hash: partitions), `baton:apps` (set), `baton:
 `baton:workers` (zset + hash), `baton:leader:…`, and the channel `baton:bell`.
 """
 
-from functools import lru_cache
-
 from orchestrator.contracts.ids import partition_of
 
 PREFIX = "baton"
@@ -42,8 +40,6 @@ class Keys:
         self.partitions = partitions
         self._tags = [f"{PREFIX}:{{p{number:02d}}}:" for number in range(partitions)]
         self._shared = [{name: tag + part for name, part in _OF_PARTITION.items()} for tag in self._tags]
-        #: The keys that a script declares, in its order, for one session; a slice asks for the same ones at each step.
-        self.for_script = lru_cache(maxsize=4096)(self._for_script)
 
     def partition(self, session_id: str) -> int:
         """Return the partition of a session."""
@@ -59,7 +55,8 @@ class Keys:
         part = _OF_SESSION.get(name)
         return self._shared[partition][name] if part is None else f"{self._tags[partition]}{part}:{session_id}"
 
-    def _for_script(self, names: tuple[str, ...], session_id: str) -> tuple[str, ...]:
+    def for_script(self, names: tuple[str, ...], session_id: str) -> tuple[str, ...]:
+        """Return the keys that a script declares, in its order, for one session."""
         partition = self.partition(session_id)
         shared, tag = self._shared[partition], self._tags[partition]
         return tuple(shared[n] if n in shared else f"{tag}{_OF_SESSION[n]}:{session_id}" for n in names)
@@ -75,6 +72,6 @@ def counter_key(prefix: str, day: str) -> str:
     return f"{PREFIX}:ids:{prefix}:{day}"
 
 
-def leader_key(partition: int) -> str:
-    """Return the lease by which one scheduler leads a partition."""
-    return f"{PREFIX}:leader:{partition}"
+def leader_key(part: int | str) -> str:
+    """Return the lease by which one scheduler leads a partition, or an app by its name."""
+    return f"{PREFIX}:leader:{part}"

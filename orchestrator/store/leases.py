@@ -7,7 +7,7 @@ says; a lease that ran out without a successor harms nobody, and its holder may 
 """
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from pydantic import ValidationError
 
@@ -51,8 +51,7 @@ class ClaimedUnreadable:
     error: str
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(NamedTuple):
     """What one step writes. `fields` are hash fields as stored; see scripts/commit.lua.
 
     `due_at` is when a waiting session must be woken (None: only by a post). `sent_ms` says that
@@ -73,8 +72,7 @@ class Commit:
     stat: str = "steps"
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(NamedTuple):
     """The answer: the phase it came to, a cancel reason that arrived, posts still in the mailbox."""
 
     phase: str
@@ -120,6 +118,12 @@ class Leases:
     async def commit(self, session_id: str, fence: int, rev: int, commit: Commit) -> Committed:
         """Write one step; raise LeaseLost or PayloadTooLarge, having written nothing."""
         limits = self._store.limits
+        for name, text in commit.fields.items():
+            _check_size(session_id, name, text, limits.state_bytes)
+        for text in commit.entries:
+            _check_size(session_id, "journal entry", text, limits.entry_bytes)
+        for text in commit.messages:
+            _check_size(session_id, "message", text, limits.message_bytes)
         intents = commit.intents or {}
         args: list[str | int] = [
             fence,
@@ -127,13 +131,9 @@ class Leases:
             commit.directive,
             -1 if commit.due_at is None else commit.due_at,
             commit.sent_ms,
-            self._lease_ms,
             commit.status,
             commit.reason,
             commit.stat,
-            limits.state_bytes,
-            limits.message_bytes,
-            limits.entry_bytes,
             limits.journal_entries,
             limits.context_messages,
             len(commit.fields),
@@ -171,3 +171,11 @@ class Leases:
         """Hand the session back without a commit; say whether it was still ours."""
         reply = await self._store.act("release", session_id, fence)
         return bool(reply[0] == "released")
+
+
+def _check_size(session_id: str, what: str, text: str, limit: int) -> None:
+    if len(text) * 4 <= limit:  # no character takes more than four bytes
+        return
+    size = len(text.encode())
+    if size > limit:
+        raise PayloadTooLarge(f"session {session_id}: {what}", size, limit)

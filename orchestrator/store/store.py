@@ -7,11 +7,12 @@ answered by doing it again, until `patience_seconds` are over.
 
 import asyncio
 from dataclasses import dataclass
+from functools import lru_cache
 
 from orchestrator.contracts.errors import StoreUnreachable
 from orchestrator.store.keys import Keys
 from orchestrator.store.scripts import load_scripts
-from orchestrator.store.wire import Argument, Reply, ServerRefused, Wire
+from orchestrator.store.wire import Argument, Head, Reply, ServerRefused, Wire, pack_head
 
 RETRY_PAUSE_SECONDS = 0.1
 
@@ -44,15 +45,18 @@ class Store:
         self.wire = Wire(url, on_connect=_load_scripts)
         self.patience_seconds = patience_seconds
         self._scripts = load_scripts()
+        # A slice does the same act on the same session at every step; half of its words are always the same.
+        self._head = lru_cache(maxsize=4096)(self._pack_head)
 
     async def act(self, name: str, session_id: str, *args: Argument) -> list[Reply]:
         """Do one act on one session; repeat it over lost connections."""
+        reply: list[Reply] = await self._repeat(args, self._scripts[name].source, self._head(name, session_id))
+        return reply
+
+    def _pack_head(self, name: str, session_id: str) -> Head:
         script = self._scripts[name]
         keys = self.keys.for_script(script.keys, session_id)
-        reply: list[Reply] = await self._repeat(
-            ("EVALSHA", script.sha, len(keys), *keys, session_id, *args), script.source
-        )
-        return reply
+        return pack_head("EVALSHA", script.sha, len(keys), *keys, session_id)
 
     async def act_on_partition(self, name: str, partition: int, *args: Argument) -> list[Reply]:
         """Do one act on what the sessions of a partition share."""
@@ -65,16 +69,21 @@ class Store:
         """Send a command that may be repeated safely."""
         return await self._repeat(args, None)
 
-    async def _repeat(self, args: tuple[Argument, ...], source: str | None) -> Reply:
+    async def _repeat(self, args: tuple[Argument, ...], source: str | None, head: Head | None = None) -> Reply:
         try:
-            return await self.wire.command(*args)
+            return await self.wire.command(*args, head=head)
         except (StoreUnreachable, ServerRefused) as error:
             first = error
         deadline = asyncio.get_running_loop().time() + self.patience_seconds
-        return await self._repeat_after(first, args, source, deadline)
+        return await self._repeat_after(first, args, source, head, deadline)
 
     async def _repeat_after(
-        self, error: StoreUnreachable | ServerRefused, args: tuple[Argument, ...], source: str | None, deadline: float
+        self,
+        error: StoreUnreachable | ServerRefused,
+        args: tuple[Argument, ...],
+        source: str | None,
+        head: Head | None,
+        deadline: float,
     ) -> Reply:
         loop = asyncio.get_running_loop()
         while True:
@@ -87,7 +96,7 @@ class Store:
                 raise error if isinstance(error, StoreUnreachable) else StoreUnreachable(str(error))
             await asyncio.sleep(RETRY_PAUSE_SECONDS)
             try:
-                return await self.wire.command(*args)
+                return await self.wire.command(*args, head=head)
             except (StoreUnreachable, ServerRefused) as again:
                 error = again
 

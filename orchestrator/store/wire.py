@@ -14,7 +14,7 @@ import logging
 import ssl as tls
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import hiredis
 from redis.asyncio.connection import SSLConnection, UnixDomainSocketConnection, parse_url
@@ -28,6 +28,32 @@ log = logging.getLogger(__name__)
 
 REPLY_SECONDS = 10.0
 CONNECT_SECONDS = 5.0
+
+
+class Head(NamedTuple):
+    """The first words of a command that is sent again and again, packed once (`pack_head`)."""
+
+    count: int
+    words: bytes
+
+
+def pack_head(*args: Argument) -> Head:
+    """Pack the words that a command begins with.
+
+    >>> pack_head("GET")
+    Head(count=1, words=b'$3\\r\\nGET\\r\\n')
+    """
+    return Head(len(args), _words(args))
+
+
+def _pack(args: tuple[Argument, ...]) -> bytes:
+    return hiredis.pack_command(args)  # type: ignore[arg-type]  # its stub means any length
+
+
+def _words(args: tuple[Argument, ...]) -> bytes:
+    """Pack words without the line that counts them."""
+    packed = _pack(args)
+    return packed[packed.index(b"\n") + 1 :]
 
 
 class ServerRefused(StoreError):
@@ -92,18 +118,23 @@ class Wire:
         self._watch: asyncio.TimerHandle | None = None
         self._watched: asyncio.Future[Reply] | None = None
 
-    async def command(self, *args: Argument) -> Reply:
-        """Send one command and return its reply; raise ServerRefused or StoreUnreachable."""
+    async def command(self, *args: Argument, head: Head | None = None) -> Reply:
+        """Send one command and return its reply; raise ServerRefused or StoreUnreachable.
+
+        With `head`, the command's first words are those, and `args` the rest.
+        """
         if self._protocol is None or self._protocol.closed:
             await self._open()
-        return _checked(await self._send(args))
+        return _checked(await self._send(args, head))
 
-    def _send(self, args: tuple[Argument, ...]) -> asyncio.Future[Reply]:
+    def _send(self, args: tuple[Argument, ...], head: Head | None = None) -> asyncio.Future[Reply]:
         protocol, loop = self._protocol, self._loop
         if protocol is None or loop is None or protocol.closed:
             raise StoreUnreachable("store: not connected; try again")
         future: asyncio.Future[Reply] = loop.create_future()
-        protocol.outgoing.append(hiredis.pack_command(args))  # type: ignore[arg-type]  # its stub means any length
+        protocol.outgoing.append(
+            _pack(args) if head is None else b"*%d\r\n%b%b" % (head.count + len(args), head.words, _words(args))
+        )
         protocol.waiting.append(future)
         if not protocol.flush_planned:
             protocol.flush_planned = True

@@ -17,8 +17,12 @@ from orchestrator.contracts.ids import PREFIX_PATTERN
 
 LARGEST = 2**53
 TEXT = st.text(max_size=12)
-LEAVES = st.none() | st.booleans() | st.integers(-LARGEST, LARGEST) | st.floats(allow_nan=False, allow_infinity=False) | TEXT
-JSON = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3), max_leaves=6)
+LEAVES = (
+    st.none() | st.booleans() | st.integers(-LARGEST, LARGEST) | st.floats(allow_nan=False, allow_infinity=False) | TEXT
+)
+JSON = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3), max_leaves=6
+)
 OBJECT = st.dictionaries(TEXT, JSON, max_size=3)
 
 #: Fields whose validators demand more than their annotation says.

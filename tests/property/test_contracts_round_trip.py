@@ -76,7 +76,15 @@ def test_a_copy_with_changes_is_a_value_like_any_other(cursor: Cursor, state: di
     copied = made.model_copy(update={"state": state, "text": text})
 
     expected = Record.model_validate(
-        {"session_id": made.session_id, "app": "a", "spec": "d", "phase": "ready", "cursor": cursor, "state": state, "text": text}
+        {
+            "session_id": made.session_id,
+            "app": "a",
+            "spec": "d",
+            "phase": "ready",
+            "cursor": cursor,
+            "state": state,
+            "text": text,
+        }
     )
     assert copied == expected
     assert Record.from_json(copied.to_json()) == copied

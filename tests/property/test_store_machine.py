@@ -184,9 +184,7 @@ class StoreMachine(RuleBasedStateMachine):
         wrong_rev=st.sampled_from([0] * 9 + [1]),
     )
     @precondition(lambda self: self.handles)
-    def commit(
-        self, number: int, directive: str, take: str, due: bool | None, messages: int, wrong_rev: int
-    ) -> None:
+    def commit(self, number: int, directive: str, take: str, due: bool | None, messages: int, wrong_rev: int) -> None:
         handle = self.handle(number)
         session = self.sessions[handle.session_id]
         taken = {"none": 0, "all": len(session.posts), "too many": len(session.posts) + 1}[take]

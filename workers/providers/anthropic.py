@@ -9,16 +9,16 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 import httpx2
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import JsonValue
 
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.base import JsonObject, dump_json
 from orchestrator.contracts.messages import Message, ModelRequest, ModelResponse, ToolRequest, Usage
+from workers.providers.dialect import Dialect, HttpProvider, Wire, sampling
 from workers.providers.envelope import parse_envelope
 from workers.providers.handover import with_handovers
 from workers.providers.http import HttpChannel
 from workers.providers.names import WireNames, unique_call_ids, wire_call_id, wire_names
-from workers.providers.openai_compat import reason_of, sampling
 from workers.providers.options import HttpOptions, read_base_url, read_headers, read_key, read_model, read_options
 
 DEFAULT_URL: Final = "https://api.anthropic.com"
@@ -28,13 +28,7 @@ API_VERSION: Final = "2023-06-01"
 DEFAULT_MAX_TOKENS: Final = 4096
 
 
-class _Wire(BaseModel):
-    """A part of a foreign answer: what we do not read may be there."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class _Block(_Wire):
+class _Block(Wire):
     type: str
     text: str | None = None
     id: str | None = None
@@ -42,41 +36,21 @@ class _Block(_Wire):
     input: JsonObject | None = None
 
 
-class _Usage(_Wire):
+class _Usage(Wire):
     input_tokens: int | None = None
     output_tokens: int | None = None
     cache_read_input_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
 
 
-class _Answer(_Wire):
+class _Answer(Wire):
     content: list[_Block]
     stop_reason: str | None = None
     usage: _Usage | None = None
     model: str | None = None
 
 
-class AnthropicProvider:
-    """Anthropic's service, or one with its interface, for one app."""
-
-    def __init__(self, channel: HttpChannel, *, model: str, options: HttpOptions) -> None:
-        self._channel, self._model, self._options = channel, model, options
-
-    async def complete(self, request: ModelRequest) -> ModelResponse:
-        """Make one call; raise ProviderTransient or ProviderRefused."""
-        body = to_body(request, model=request.model or self._model, options=self._options)
-        answer = await self._channel.post(PATH, body, timeout_seconds=request.timeout_seconds)
-        try:
-            return from_answer(answer, request)
-        except ValueError as error:  # pydantic's ValidationError is one
-            raise self._channel.malformed(reason_of(error), path=PATH) from error
-
-    async def aclose(self) -> None:
-        """Release connections."""
-        await self._channel.aclose()
-
-
-def build(spec: AppSpec, *, env: Mapping[str, str], client: httpx2.AsyncClient | None = None) -> AnthropicProvider:
+def build(spec: AppSpec, *, env: Mapping[str, str], client: httpx2.AsyncClient | None = None) -> HttpProvider:
     """Build the provider from `spec.model`; raise ConfigError. A base_url may end in /v1 or not."""
     options, model = read_options(spec, HttpOptions), read_model(spec)
     key = read_key(spec, options, env)
@@ -85,7 +59,7 @@ def build(spec: AppSpec, *, env: Mapping[str, str], client: httpx2.AsyncClient |
     channel = HttpChannel(
         "anthropic", url, headers=headers, key=key, key_header="x-api-key", key_prefix="", client=client
     )
-    return AnthropicProvider(channel, model=model, options=options)
+    return HttpProvider(Dialect(PATH, to_body, from_answer), channel, model=model, options=options)
 
 
 def to_body(request: ModelRequest, *, model: str, options: HttpOptions) -> JsonObject:

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from typing import Final
 
 import httpx2
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic import JsonValue
 
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.base import JsonObject, dump_json, load_json
 from orchestrator.contracts.messages import Message, ModelRequest, ModelResponse, ToolRequest, Usage
+from workers.providers.dialect import Dialect, HttpProvider, Wire, sampling
 from workers.providers.envelope import parse_envelope
 from workers.providers.handover import with_handovers
 from workers.providers.http import HttpChannel
@@ -32,71 +33,45 @@ STOP_REASONS: Final[Mapping[str, str]] = {
 }
 
 
-class _Wire(BaseModel):
-    """A part of a foreign answer: what we do not read may be there."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class _Function(_Wire):
+class _Function(Wire):
     name: str
     arguments: str | JsonObject | None = None
 
 
-class _Call(_Wire):
+class _Call(Wire):
     id: str | None = None
     function: _Function
 
 
-class _Message(_Wire):
+class _Message(Wire):
     content: str | list[JsonValue] | None = None
     refusal: str | None = None
     tool_calls: list[_Call] | None = None
 
 
-class _Choice(_Wire):
+class _Choice(Wire):
     message: _Message
     finish_reason: str | None = None
 
 
-class _Usage(_Wire):
+class _Usage(Wire):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
 
 
-class _Completion(_Wire):
+class _Completion(Wire):
     choices: list[_Choice]
     usage: _Usage | None = None
     model: str | None = None
 
 
-class OpenAICompatProvider:
-    """One service with OpenAI's interface, for one app."""
-
-    def __init__(self, channel: HttpChannel, *, model: str, options: HttpOptions) -> None:
-        self._channel, self._model, self._options = channel, model, options
-
-    async def complete(self, request: ModelRequest) -> ModelResponse:
-        """Make one call; raise ProviderTransient or ProviderRefused."""
-        body = to_body(request, model=request.model or self._model, options=self._options)
-        answer = await self._channel.post(PATH, body, timeout_seconds=request.timeout_seconds)
-        try:
-            return from_answer(answer, request)
-        except ValueError as error:  # pydantic's ValidationError is one
-            raise self._channel.malformed(reason_of(error), path=PATH) from error
-
-    async def aclose(self) -> None:
-        """Release connections."""
-        await self._channel.aclose()
-
-
-def build(spec: AppSpec, *, env: Mapping[str, str], client: httpx2.AsyncClient | None = None) -> OpenAICompatProvider:
+def build(spec: AppSpec, *, env: Mapping[str, str], client: httpx2.AsyncClient | None = None) -> HttpProvider:
     """Build the provider from `spec.model`; raise ConfigError."""
     options, model = read_options(spec, HttpOptions), read_model(spec)
     key = read_key(spec, options, env)
     url = read_base_url(spec, options, DEFAULT_URL, key, env)
     channel = HttpChannel("openai_compat", url, headers=read_headers(spec, options), key=key, client=client)
-    return OpenAICompatProvider(channel, model=model, options=options)
+    return HttpProvider(Dialect(PATH, to_body, from_answer), channel, model=model, options=options)
 
 
 def to_body(request: ModelRequest, *, model: str, options: HttpOptions) -> JsonObject:
@@ -118,12 +93,6 @@ def to_body(request: ModelRequest, *, model: str, options: HttpOptions) -> JsonO
             for tool in request.tools
         ]
     return {**body, **sampling(options), **options.extra_body}
-
-
-def sampling(options: HttpOptions) -> JsonObject:
-    """Return the options that both dialects spell alike, where they are set."""
-    chosen = {"max_tokens": options.max_tokens, "temperature": options.temperature, "top_p": options.top_p}
-    return {name: value for name, value in chosen.items() if value is not None}
 
 
 def _to_message(message: Message, names: WireNames) -> JsonObject:
@@ -168,14 +137,6 @@ def from_answer(answer: JsonObject, request: ModelRequest) -> ModelResponse:
         usage=Usage(input_tokens=usage.prompt_tokens or 0, output_tokens=usage.completion_tokens or 0),
         model=completion.model or "",
     )
-
-
-def reason_of(error: ValueError) -> str:
-    """Return what is wrong with an answer, without the answer's own values."""
-    if not isinstance(error, ValidationError):
-        return str(error)
-    problems = error.errors(include_input=False, include_url=False, include_context=False)
-    return "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in problems[:3])
 
 
 def _text(content: str | list[JsonValue] | None) -> str:

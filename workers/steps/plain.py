@@ -1,13 +1,15 @@
 """Plain declared steps: tool, ask, timer, compute, and leaving a skill by its route."""
 
 import asyncio
+from collections.abc import Awaitable
 from functools import lru_cache
 from inspect import iscoroutinefunction
+from math import isfinite
 from typing import cast
 
 from pydantic import JsonValue
 
-from orchestrator.contracts.base import JsonObject, dump_json
+from orchestrator.contracts.base import JsonObject, dump_json, load_json
 from orchestrator.contracts.errors import AppCodeFailed, ToolError
 from orchestrator.contracts.messages import ToolRequest
 from orchestrator.contracts.session import Record, Wait
@@ -89,32 +91,68 @@ async def perform_compute(world: World, record: Record) -> Change:
     """Call the app's function; its keys go into the state, its `signal` chooses the route."""
     skill = cast("ComputeStep", current_skill(world.spec, record))
     function = world.app.load_function(skill.call)
+    # A copy: what a function changes in place and does not return is no part of the session, nor of its journal.
+    given = {key: _own(value) for key, value in record.state.items()}
     async with asyncio.timeout(skill.timeout_seconds):
         if _is_async(function):
-            made = await function(record.state)
+            made = await cast("Awaitable[object]", function(given))
         else:
-            made = await asyncio.to_thread(function, record.state)
+            made = await asyncio.to_thread(function, given)
     if made is None:
         return leave(world.spec, record, "compute", world.now())
     if not isinstance(made, dict):
         raise AppCodeFailed(
             f"skill {skill.name}: {skill.call} returned {type(made).__name__}; return a mapping or None"
         )
-    signal = made.pop("signal", None) if "signal" in made else None
-    state = {**record.state, **made} if made else record.state
-    if made:
-        try:
-            dump_json(made)
+    try:
+        changed = _changes(record.state, made)
+        signal = changed.pop("signal", None)
+        state = {**record.state, **changed} if changed else record.state
+        if changed:
             world.app.check_state(state)
-        except (ToolError, ValueError) as error:
-            raise AppCodeFailed(
-                f"skill {skill.name}: {skill.call}: {error}; return what the state_schema allows"
-            ) from error
+    except (ToolError, ValueError) as error:
+        raise AppCodeFailed(
+            f"skill {skill.name}: {skill.call}: {error}; return what the state_schema allows"
+        ) from error
     cursor = record.cursor
     if signal is not None or cursor.failures:
         cursor = cursor.model_copy(update={"signal": signal if isinstance(signal, str) else None, "failures": 0})
     after = record.model_copy(update={"state": state, "cursor": cursor})
     return leave(world.spec, after, "compute", world.now())
+
+
+def _changes(before: JsonObject, made: dict[str, object]) -> JsonObject:
+    """Return what a function really changes, as the next reader will see it; raise ValueError for what is no JSON.
+
+    Through JSON and back: the next step must not see a set or a date where another worker would read a list or a text.
+    """
+    text = dump_json(made)
+    plain = cast("JsonObject", made if all(map(_is_scalar, made.values())) else load_json(text))
+    return {
+        key: value
+        for key, value in plain.items()
+        if key == "signal" or key not in before or not _is_same(before[key], value)
+    }
+
+
+#: Values that nobody can change in place, and that are after JSON what they were before.
+_SCALARS = frozenset({str, int, bool, float, type(None)})
+
+
+def _is_scalar(value: object) -> bool:
+    return type(value) in _SCALARS and (type(value) is not float or isfinite(value))  # type: ignore[arg-type]
+
+
+def _own(value: JsonValue) -> JsonValue:
+    """Return a value that may be changed in place without anybody else's changing."""
+    return value if type(value) in _SCALARS else load_json(dump_json(value))
+
+
+def _is_same(before: JsonValue, after: JsonValue) -> bool:
+    """Say whether two values are the same JSON: 1, 1.0 and true are not."""
+    if type(before) in _SCALARS or type(after) in _SCALARS:
+        return type(before) is type(after) and before == after
+    return dump_json(before) == dump_json(after)
 
 
 async def enter_plain(world: World, record: Record) -> Change:

@@ -57,9 +57,7 @@ async def _call(world: World, record: Record, call: PendingCall) -> ToolCall:
     """
     declared = tool_spec(world.spec, call.tool)
     try:
-        result: JsonValue = await world.app.toolbox.call(
-            call.tool, call.args, timeout_seconds=declared.timeout_seconds
-        )
+        result: JsonValue = await world.app.toolbox.call(call.tool, call.args, timeout_seconds=declared.timeout_seconds)
     except ToolUnavailable as error:
         if error.is_sent and call.effect == "effectful":
             world.announced.discard(call.call_id)

@@ -37,7 +37,11 @@ if not again then
   end
   local known = ARGV[6] == '1'
   for i = 7, #ARGV do known = known or ARGV[i] == f.spec end
-  if not known then return {'foreign', f.spec, f.app} end
+  if not known then
+    -- Somebody else has that version: its wake-up is sent again soon, not only when the mark runs out.
+    redis.call('ZADD', K.sent, 'XX', 'LT', now + 500, sid)
+    return {'foreign', f.spec, f.app}
+  end
   local seq, attempts = tonumber(f.seq), tonumber(f.attempts)
   if lease then
     seq = seq + 1

@@ -11,9 +11,9 @@
 --   intents  hash    set and cleared                    leases, due, by, sent   as the directive says
 --
 -- Directives: continue (keep the lease) · ready · waiting (until `due`) · finalizing · ended · dead.
--- ARGV: sid, fence, rev, directive, due ms or -1, sent-until ms or 0, lease ms, status, reason, stat,
---       limits (state, message, entry bytes, entries, messages), counts (fields, entries, messages,
---       posts taken, intents set, intents cleared), then the values in that order.
+-- ARGV: sid, fence, rev, directive, due ms or -1, sent-until ms or 0, status, reason, stat, limits of
+--       journal entries and context messages, counts (fields, entries, messages, posts taken, intents set,
+--       intents cleared), then the values in that order. The caller has checked the values' sizes.
 local sid, fence, rev, directive = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local v = redis.call('HMGET', K.record, 'phase', 'fence', 'rev', 'last', 'seq', 'posts', 'cancel')
 local before, posts, cancel = v[1], tonumber(v[6] or '0'), v[7] or ''
@@ -26,28 +26,18 @@ local phase = directive
 if directive == 'continue' then phase = before end
 if not is_allowed(before, phase) then return {'refused', before, phase} end
 
-local state_limit, message_limit, entry_limit, entries_limit, context_limit =
-  tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14]), tonumber(ARGV[15])
-local fields, entries, messages = whole(ARGV[16]), whole(ARGV[17]), whole(ARGV[18])
-local taken, intents, cleared = whole(ARGV[19]), whole(ARGV[20]), whole(ARGV[21])
-if not (fields and entries and messages and taken and intents and cleared) then return {'malformed', 16} end
+local entries_limit, context_limit = tonumber(ARGV[10]), tonumber(ARGV[11])
+local fields, entries, messages = whole(ARGV[12]), whole(ARGV[13]), whole(ARGV[14])
+local taken, intents, cleared = whole(ARGV[15]), whole(ARGV[16]), whole(ARGV[17])
+if not (fields and entries and messages and taken and intents and cleared) then return {'malformed', 12} end
 if not (ARGV[5] == '-1' or whole(ARGV[5])) or not whole(ARGV[6]) then return {'malformed', 5} end
-local at_fields = 22
+local at_fields = 18
 local at_entries = at_fields + 2 * fields
 local at_messages = at_entries + entries
 local at_intents = at_messages + messages
 local at_cleared = at_intents + 2 * intents
 if #ARGV ~= at_cleared + cleared - 1 then return {'malformed', #ARGV} end
 if taken > posts or entries < 1 then return {'malformed', taken} end
-for i = at_fields, at_entries - 1, 2 do
-  if #ARGV[i + 1] > state_limit then return {'large', ARGV[i], #ARGV[i + 1], state_limit} end
-end
-for i = at_entries, at_messages - 1 do
-  if #ARGV[i] > entry_limit then return {'large', 'journal entry', #ARGV[i], entry_limit} end
-end
-for i = at_messages, at_intents - 1 do
-  if #ARGV[i] > message_limit then return {'large', 'message', #ARGV[i], message_limit} end
-end
 if messages > 0 then
   local length = redis.call('LLEN', K.context) + messages
   if length > context_limit then return {'large', 'context messages', length, context_limit} end
@@ -72,17 +62,17 @@ end
 
 redis.call('HSET', K.record, 'rev', tonumber(rev) + 1, 'last', mark, 'seq', seq, 'posts', posts, 'attempts', '0',
   'updated', now, unpack(ARGV, at_fields, at_entries - 1))
-redis.call('HINCRBY', K.stats, ARGV[10], 1)
+redis.call('HINCRBY', K.stats, ARGV[9], 1)
 if directive ~= 'continue' then
   local f = read_record()
   -- A post that came while the step ran must not wait for the deadline: the session stays ready.
   if phase == 'waiting' and posts > 0 then phase = 'ready' end
-  local status = phase == 'ended' and ARGV[8] or f.status
+  local status = phase == 'ended' and ARGV[7] or f.status
   redis.call('HSET', K.record, 'phase', phase, 'status', status, 'since', now)
   redis.call('ZREM', K.leases, sid)
   if phase == 'dead' then
     f.seq = seq
-    bury(sid, f, now, ARGV[9], ARGV[8])
+    bury(sid, f, now, ARGV[8], ARGV[7])
     return {'committed', phase, '', posts, now}
   end
   reindex(K.by, sid, f.app, f.rank, {phase = f.phase, status = f.status, since = tonumber(f.since)},

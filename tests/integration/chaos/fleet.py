@@ -158,7 +158,9 @@ class Fleet:
 
     def logs(self) -> str:
         """Return what the processes said that is worth reading after a failure."""
-        parts = [f"--- {path.name}\n{path.read_text(errors='replace')[-1500:]}" for path in sorted(self.folder.glob("*.log"))]
+        parts = [
+            f"--- {path.name}\n{path.read_text(errors='replace')[-1500:]}" for path in sorted(self.folder.glob("*.log"))
+        ]
         return "\n".join(parts)[-20_000:]
 
 

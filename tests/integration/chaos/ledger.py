@@ -153,9 +153,7 @@ def _asked_number(journal: list[Entry], answered: Entry) -> str:
     return wait.split('"number":', 1)[1].split("}", 1)[0].split(",", 1)[0]
 
 
-async def _check_rebuild(
-    ledger: Ledger, told: Told, record: Record, journal: list[Entry], client: Client
-) -> None:
+async def _check_rebuild(ledger: Ledger, told: Told, record: Record, journal: list[Entry], client: Client) -> None:
     """The journal alone gives the session again, whatever happened to it."""
     key = client.store.keys.of_session("context", told.session_id)
     messages = await client.store.command("LRANGE", key, 0, -1)

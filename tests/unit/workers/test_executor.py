@@ -202,7 +202,9 @@ def test_a_failure_that_will_not_pass_is_a_dead_letter_with_its_trace(store_url:
     asyncio.run(play())
 
 
-@pytest.mark.parametrize("result", [{"big": "x" * 300_000}, ["no", "mapping"], {"bad": object()}, {"bad": float("nan")}])
+@pytest.mark.parametrize(
+    "result", [{"big": "x" * 300_000}, ["no", "mapping"], {"bad": object()}, {"bad": float("nan")}]
+)
 def test_a_result_that_cannot_be_stored_is_a_dead_letter(store_url: str, result: object) -> None:
     """Too large, of the wrong kind, no JSON: refused with a reason, and never tried for ever."""
 
@@ -281,5 +283,50 @@ def test_a_step_that_finds_no_store_gives_the_session_up(store_url: str) -> None
             await on.on.lose_lease(session_id)
             on.step.error = None
             assert await on.executor.run_slice(session_id) == "committed"
+
+    asyncio.run(play())
+
+
+def test_a_function_changes_only_what_it_returns(store_url: str) -> None:
+    """What it does to its argument in place would be stored without a word in the journal."""
+
+    async def play() -> None:
+        async with scene(store_url) as on:
+            on.step.go_on.set()
+
+            def change(state: dict[str, object]) -> dict[str, object]:
+                log = state["log"]
+                assert isinstance(log, list)
+                log.append("in place")
+                return {"n": 1, "same": state["same"]}
+
+            on.step.result = change
+            session_id = await on.submit(log=["before"], same={"deep": [1]})
+            await on.executor.run_slice(session_id)
+
+            record = await on.on.client.show(session_id)
+            assert record.state == {"log": ["before"], "same": {"deep": [1]}, "n": 1}
+            step = [entry for entry in await journal(on, session_id) if entry.step == "compute"][0]
+            assert step.state == {"n": 1}
+
+    asyncio.run(play())
+
+
+def test_the_next_step_sees_what_another_worker_would_read(store_url: str) -> None:
+    """A set or a tuple becomes a list at once, not only when the session changes hands."""
+
+    async def play() -> None:
+        async with scene(store_url) as on:
+            on.step.go_on.set()
+            seen: list[object] = []
+
+            def change(state: dict[str, object]) -> dict[str, object]:
+                seen.append(state.get("pair"))
+                return {"pair": (1, 2), "signal": "again" if len(seen) < 2 else "success"}
+
+            on.step.result = change
+            await on.executor.run_slice(await on.submit())
+
+            assert seen == [None, [1, 2]]
 
     asyncio.run(play())

@@ -27,7 +27,9 @@ def settle(url: str, error: Exception, *, failures: int = 0, **policy: object) -
     return asyncio.run(play())
 
 
-@pytest.mark.parametrize("error", [ProviderTransient("p"), ToolUnavailable("t"), TimeoutError("slow"), ConnectionError()])
+@pytest.mark.parametrize(
+    "error", [ProviderTransient("p"), ToolUnavailable("t"), TimeoutError("slow"), ConnectionError()]
+)
 def test_what_may_pass_waits_longer_each_time(store_url: str, error: Exception) -> None:
     """The back-off is a wait with a deadline, doubled and spread."""
     delays = []

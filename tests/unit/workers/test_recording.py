@@ -8,7 +8,13 @@ from orchestrator.store.leases import Commit
 from workers.recording import duration_bucket, encode, state_changes
 
 BEFORE = Record(
-    session_id="S-20260101-001", app="a", spec="d", phase="running", fence=7, cursor=Cursor(skill="work"), state={"a": 1, "b": 2}
+    session_id="S-20260101-001",
+    app="a",
+    spec="d",
+    phase="running",
+    fence=7,
+    cursor=Cursor(skill="work"),
+    state={"a": 1, "b": 2},
 )
 
 
@@ -57,7 +63,9 @@ def test_calls_messages_intents_and_posts_go_into_the_same_commit() -> None:
     call = ToolCall(call_id="c1", tool="s:t", args={"x": None}, result=[1], outcome="executed")
     pending = PendingCall(call_id="c2", tool="s:u")
     message = Message(role="tool", content="done", call_id="c1")
-    change = Change(record=BEFORE, step="tool_calls", calls=(call,), messages=(message,), intents=(pending,), cleared=("c1",))
+    change = Change(
+        record=BEFORE, step="tool_calls", calls=(call,), messages=(message,), intents=(pending,), cleared=("c1",)
+    )
 
     commit, entry = record(change, taken=1)
 
@@ -70,7 +78,9 @@ def test_calls_messages_intents_and_posts_go_into_the_same_commit() -> None:
 
 def test_an_end_carries_the_status_and_a_death_its_detail() -> None:
     """One argument serves both: a status for what ended, a text for what died."""
-    ended, entry = record(Change(record=BEFORE, step="finalize", directive="ended", status="done", detail="no"), "ended")
+    ended, entry = record(
+        Change(record=BEFORE, step="finalize", directive="ended", status="done", detail="no"), "ended"
+    )
     dead, _ = record(Change(record=BEFORE, step="wait", directive="dead", reason="why", detail="so"), "dead")
 
     assert (ended.status, entry.set["status"]) == ("done", "done")
@@ -88,4 +98,10 @@ def test_state_is_compared_by_key() -> None:
 
 def test_a_duration_is_counted_in_its_bucket() -> None:
     """The exporter reads bounds from the counters' names."""
-    assert [duration_bucket(seconds) for seconds in (0.0, 0.001, 0.0011, 120.0, 121.0)] == ["1", "1", "5", "120000", "inf"]
+    assert [duration_bucket(seconds) for seconds in (0.0, 0.001, 0.0011, 120.0, 121.0)] == [
+        "1",
+        "1",
+        "5",
+        "120000",
+        "inf",
+    ]

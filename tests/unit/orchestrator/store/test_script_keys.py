@@ -64,7 +64,9 @@ def test_acts_need_no_key_beyond_those_of_their_session(lab: Lab, empty_server: 
     narrow = Lab(empty_server.url.replace("unix://", "unix://narrow:secret@", 1))
     try:
         fence, rev = claim(narrow, session_id)
-        narrow.commit(session_id, fence, rev, Commit("continue", {}, (entry(),), ('{"role":"user"}',), intents={"c": "{}"}))
+        narrow.commit(
+            session_id, fence, rev, Commit("continue", {}, (entry(),), ('{"role":"user"}',), intents={"c": "{}"})
+        )
         narrow.run(narrow.leases.renew(session_id, fence))
         narrow.commit(session_id, fence, rev + 1, Commit("waiting", {}, (entry(),), due_at=1, cleared=("c",)))
         tick = narrow.run(narrow.due.tick(narrow.store.keys.partition(session_id), [APP], most=9, each=9))

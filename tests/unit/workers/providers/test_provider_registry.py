@@ -13,8 +13,7 @@ from orchestrator.contracts.errors import ConfigError
 from orchestrator.contracts.messages import ModelRequest, ModelResponse
 from orchestrator.contracts.ports import Provider
 from workers.providers import BUILTIN, GROUP, build_provider, provider_names
-from workers.providers.anthropic import AnthropicProvider
-from workers.providers.openai_compat import OpenAICompatProvider
+from workers.providers.dialect import HttpProvider
 from workers.providers.options import secrets_of
 from workers.providers.rules import RulesProvider
 
@@ -59,8 +58,8 @@ def test_each_built_in_name_gives_its_provider(tmp_path: Path) -> None:
     env = {"OPENAI_API_KEY": "k", "ANTHROPIC_API_KEY": "k"}
 
     assert isinstance(build_provider(spec_of("rules"), env={}), RulesProvider)
-    assert isinstance(build_provider(spec_of("openai_compat"), env=env), OpenAICompatProvider)
-    assert isinstance(build_provider(spec_of("anthropic"), env=env), AnthropicProvider)
+    assert isinstance(build_provider(spec_of("openai_compat"), env=env), HttpProvider)
+    assert isinstance(build_provider(spec_of("anthropic"), env=env), HttpProvider)
     assert set(provider_names()) >= set(BUILTIN)
 
 
@@ -127,7 +126,7 @@ def test_a_key_shows_nowhere() -> None:
     """Providers end up in logs and tracebacks; keys must not."""
     provider = build_provider(spec_of("openai_compat", api_key=SECRET, base_url="http://h/v1/"), env={})
 
-    assert isinstance(provider, OpenAICompatProvider)
+    assert isinstance(provider, HttpProvider)
     assert SECRET not in repr(vars(provider))
     assert SECRET not in repr(vars(provider._channel))
     assert provider._channel.base_url == "http://h/v1"

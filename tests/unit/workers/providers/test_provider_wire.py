@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from orchestrator.contracts.messages import Message, ModelRequest, ToolRequest, ToolSchema, Usage
-from workers.providers import anthropic, openai_compat
+from workers.providers import anthropic, dialect, openai_compat
 from workers.providers.options import HttpOptions
 
 SCHEMA: dict[str, Any] = {"type": "object", "properties": {"path": {"type": "string"}}}
@@ -170,7 +170,7 @@ def test_a_malformed_openai_answer_is_told_without_its_values(answer: dict[str, 
     with pytest.raises(ValueError, match=what) as caught:
         openai_compat.from_answer(answer, REQUEST)
 
-    assert what in openai_compat.reason_of(caught.value)
+    assert what in dialect.reason_of(caught.value)
 
 
 def test_call_ids_stay_unique_in_the_session() -> None:

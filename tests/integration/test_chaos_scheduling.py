@@ -1,0 +1,269 @@
+"""Who is woken, and when: real schedulers on a real store, with a broker that only takes down what it is sent.
+
+Order, fairness and limits are decided late, from everything that is in line; whatever number of schedulers decides.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from orchestrator.app_loader import load_app
+from orchestrator.client import Client
+from orchestrator.contracts.app import AppSpec
+from orchestrator.contracts.session import Priority
+from orchestrator.scheduler import LEAST_SLOTS, Round, Scheduler
+from orchestrator.settings import Settings
+from orchestrator.store.fleet import WorkerInfo
+from orchestrator.store.leases import Claimed, Commit, Leases
+from orchestrator.store.store import Store
+from tests.property.store_lab import entry
+
+PLAIN = load_app(Path(__file__).parent / "chaos" / "apps" / "plain")
+SECONDS = 20.0
+
+
+@dataclass
+class Taken:
+    """A broker that keeps what it is sent; `lying` is what it says of its lists, `away` that it refuses."""
+
+    sent: list[str] = field(default_factory=list)
+    lying: int = 0
+    away: bool = False
+
+    def send(self, queue: str, session_ids: Sequence[str]) -> None:
+        if self.away:
+            raise OSError("broker: away")
+        self.sent.extend(session_ids)
+
+    def backlog(self, queue: str) -> int:
+        if self.away:
+            raise OSError("broker: away")
+        return self.lying
+
+
+@dataclass
+class Line:
+    """A store with sessions in line, and schedulers that look at it."""
+
+    store: Store
+    client: Client
+    settings: Settings
+    specs: Mapping[str, AppSpec]
+    leases: Leases
+
+    def scheduler(self, name: str, broker: Taken) -> Scheduler:
+        """Return another scheduler."""
+        return Scheduler(name, self.store, self.client, broker, self.settings, self.specs)
+
+    async def submit(self, app: str, count: int, priority: Priority = "normal") -> list[str]:
+        """Put sessions in line, in this order."""
+        found = []
+        for _ in range(count):
+            submitted = await self.client.submit(app, overrides={}, actor="ada", priority=priority)
+            found.append(submitted.session_id)
+        return found
+
+    async def work(self, session_id: str) -> Claimed:
+        """Take a session, as a worker does with a wake-up."""
+        digests = tuple(spec.digest() for spec in self.specs.values())
+        claimed = await self.leases.claim(session_id, f"w:{session_id}", digests)
+        assert isinstance(claimed, Claimed)
+        return claimed
+
+    async def end(self, claimed: Claimed) -> None:
+        """Let a worker be done with a session."""
+        commit = Commit("finalizing", {}, (entry(),))
+        await self.leases.commit(claimed.record.session_id, claimed.record.fence, claimed.record.rev, commit)
+
+    async def slots(self, count: int) -> None:
+        """Let a worker with so many lanes be alive."""
+        await self.client.fleet.beat(WorkerInfo(name="w", slots=count))
+
+
+@asynccontextmanager
+async def line(url: str, **apps: dict[str, object]) -> AsyncIterator[Line]:
+    """Lend a line for these apps; their values are fields of their specs."""
+    specs = {name: PLAIN.model_copy(update={"name": name, **parts}) for name, parts in apps.items()}
+    settings = Settings.model_validate({"apps": {"bundled": False}, "scheduler": {"resend_seconds": 30}})
+    store = Store(url)
+    try:
+        async with asyncio.timeout(SECONDS):
+            yield Line(store, Client(store, specs), settings, specs, Leases(store, lease_seconds=30, max_attempts=3))
+    finally:
+        await store.aclose()
+
+
+async def settle_leads(*schedulers: Scheduler) -> None:
+    """Let every scheduler know of the others, so that each leads its share."""
+    for _ in range(2):
+        for one in schedulers:
+            await one._look()
+
+
+def test_a_high_priority_goes_first_and_age_decides_among_equals(store_url: str) -> None:
+    """Priority is of use only when it is looked at after everybody is in line."""
+
+    async def play() -> None:
+        async with line(store_url, a={}) as on:
+            low = await on.submit("a", 3, "low")
+            normal = await on.submit("a", 3)
+            high = await on.submit("a", 3, "high")
+            broker = Taken()
+
+            await on.scheduler("s", broker).round()
+
+            assert broker.sent == [*high, *normal, *low]
+
+    asyncio.run(play())
+
+
+def test_a_latecomer_with_a_high_priority_overtakes_a_long_line(store_url: str) -> None:
+    """The broker's list is kept short, so that what lies in it does not decide for what comes later."""
+
+    async def play() -> None:
+        async with line(store_url, a={}) as on:
+            crowd = await on.submit("a", 60, "low")
+            broker = Taken()
+            scheduler = on.scheduler("s", broker)
+            await scheduler.round()
+            assert broker.sent == crowd[: 2 * LEAST_SLOTS]
+
+            [urgent] = await on.submit("a", 1, "high")
+            for session_id in broker.sent[:2]:
+                await on.work(session_id)
+            await scheduler.round()
+
+            assert broker.sent[2 * LEAST_SLOTS] == urgent
+
+    asyncio.run(play())
+
+
+def test_a_small_app_is_not_held_up_by_a_large_one(store_url: str) -> None:
+    """Fairness: a thousand sessions of one app and three of another: the three are served now."""
+
+    async def play() -> None:
+        async with line(store_url, large={}, small={}) as on:
+            await on.submit("large", 50)
+            few = await on.submit("small", 3)
+            broker = Taken()
+
+            await on.scheduler("s", broker).round()
+
+            assert set(few) <= set(broker.sent[:7])
+            assert len(broker.sent) == 2 * LEAST_SLOTS
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_no_more_than_max_running_of_an_app_are_under_way(store_url: str, count: int) -> None:
+    """A limit is the app's, not each scheduler's: whatever their number, and all of them rung by the same bell."""
+
+    async def play() -> None:
+        async with line(store_url, narrow={"max_running": 3}, wide={}) as on:
+            broker = Taken()
+            schedulers = [on.scheduler(f"s{number}", broker) for number in range(count)]
+            await settle_leads(*schedulers)
+            narrow = set(await on.submit("narrow", 20))
+            wide = set(await on.submit("wide", 4))
+
+            await asyncio.gather(*(one.round() for one in schedulers))
+            await asyncio.gather(*(one.round() for one in schedulers))
+
+            assert wide <= set(broker.sent)
+            assert len(narrow & set(broker.sent)) == 3
+            at_work = [await on.work(session_id) for session_id in broker.sent if session_id in narrow]
+            await asyncio.gather(*(one.round() for one in schedulers))
+            assert len(narrow & set(broker.sent)) == 3
+
+            await on.end(at_work[0])
+            await asyncio.gather(*(one.round() for one in schedulers))
+            assert len(narrow & set(broker.sent)) == 4  # one more may run; settling the ended one is never limited
+            assert broker.sent.count(at_work[0].record.session_id) == 2
+
+    asyncio.run(play())
+
+
+def test_every_partition_is_led_once_and_taken_over_when_its_leader_goes(store_url: str) -> None:
+    """Schedulers share the work; a stopped one gives up its share at once."""
+
+    async def play() -> None:
+        async with line(store_url, a={}) as on:
+            broker = Taken()
+            one, two = on.scheduler("one", broker), on.scheduler("two", broker)
+            await settle_leads(one, two)
+            shares = [set(one._led), set(two._led)]
+            assert shares[0] | shares[1] == set(range(64))
+            assert not shares[0] & shares[1]
+            assert all(10 < len(share) < 54 for share in shares)
+
+            await on.client.fleet.yield_lead("two", two._led)
+            await on.client.fleet.leave("two")
+            await settle_leads(one)
+
+            assert set(one._led) == set(range(64))
+
+    asyncio.run(play())
+
+
+def test_the_broker_gets_no_more_than_twice_the_slots(store_url: str) -> None:
+    """What lies there already counts, also what nobody has taken for long."""
+
+    async def play() -> None:
+        async with line(store_url, a={}) as on:
+            await on.slots(12)
+            await on.submit("a", 40)
+            broker = Taken(lying=10)  # in each of its two lists
+
+            first = await on.scheduler("s", broker).round()
+
+            assert (len(first.sent), first.in_line) == (4, 40)
+
+    asyncio.run(play())
+
+
+def test_a_broker_that_is_away_stops_no_scheduler(store_url: str) -> None:
+    """Sessions stay in line in the store, and orphans are still rescued; nothing is marked as sent that was not."""
+
+    async def play() -> None:
+        async with line(store_url, a={}) as on:
+            [orphan, other] = await on.submit("a", 2)
+            await on.work(orphan)
+            key = on.store.keys.of_session("leases", orphan)
+            await on.store.command("ZADD", key, "XX", 1, orphan)
+            broker = Taken(away=True)
+            scheduler = on.scheduler("s", broker)
+
+            done: Round = await scheduler.round()
+
+            assert (done.rescued, done.sent) == (1, [])
+            broker.away = False
+            again = await scheduler.round()
+            assert sorted(again.sent) == sorted([orphan, other])
+
+    asyncio.run(play())
+
+
+def test_one_unreadable_session_holds_up_nobody(store_url: str) -> None:
+    """Its rescue fails for ever; the others of the same round must not wait for it, nor the scheduler end."""
+
+    async def play() -> None:
+        async with line(store_url, a={}) as on:
+            broken, orphan = await on.submit("a", 2)
+            for session_id in (broken, orphan):
+                await on.work(session_id)
+                await on.store.command("ZADD", on.store.keys.of_session("leases", session_id), "XX", 1, session_id)
+            await on.store.command("HSET", on.store.keys.of_session("record", broken), "seq", "x")
+            broker = Taken()
+
+            done = await on.scheduler("s", broker).round()
+
+            assert (done.rescued, done.sent) == (1, [orphan])
+            [(dead, info)] = await on.client.dead_letters()
+            assert (dead, info["reason"]) == (broken, "unreadable")
+
+    asyncio.run(play())

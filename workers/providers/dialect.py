@@ -1,0 +1,73 @@
+"""A provider that speaks HTTP: one class for every service, told apart by their dialects.
+
+A dialect is a path and two pure functions: from a request to a body, from an answer to a response.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from orchestrator.contracts.base import JsonObject
+from orchestrator.contracts.messages import ModelRequest, ModelResponse
+from workers.providers.http import HttpChannel
+from workers.providers.options import HttpOptions
+
+
+class Wire(BaseModel):
+    """A part of a foreign answer: what we do not read may be there."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Write(Protocol):
+    """Translates a request."""
+
+    def __call__(self, request: ModelRequest, *, model: str, options: HttpOptions) -> JsonObject:
+        """Return the JSON body."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How one kind of service is spoken to. `read` raises ValueError for what it cannot read."""
+
+    path: str
+    write: Write
+    read: Callable[[JsonObject, ModelRequest], ModelResponse]
+
+
+class HttpProvider:
+    """One service, for one app."""
+
+    def __init__(self, dialect: Dialect, channel: HttpChannel, *, model: str, options: HttpOptions) -> None:
+        self._dialect, self._channel, self._model, self._options = dialect, channel, model, options
+
+    async def complete(self, request: ModelRequest) -> ModelResponse:
+        """Make one call; raise ProviderTransient or ProviderRefused."""
+        dialect = self._dialect
+        body = dialect.write(request, model=request.model or self._model, options=self._options)
+        answer = await self._channel.post(dialect.path, body, timeout_seconds=request.timeout_seconds)
+        try:
+            return dialect.read(answer, request)
+        except ValueError as error:  # pydantic's ValidationError is one
+            raise self._channel.malformed(reason_of(error), path=dialect.path) from error
+
+    async def aclose(self) -> None:
+        """Release connections."""
+        await self._channel.aclose()
+
+
+def reason_of(error: ValueError) -> str:
+    """Return what is wrong with an answer, without the answer's own values."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    problems = error.errors(include_input=False, include_url=False, include_context=False)
+    return "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in problems[:3])
+
+
+def sampling(options: HttpOptions) -> JsonObject:
+    """Return the options that both dialects spell alike, where they are set."""
+    chosen = {"max_tokens": options.max_tokens, "temperature": options.temperature, "top_p": options.top_p}
+    return {name: value for name, value in chosen.items() if value is not None}
