@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from pydantic import JsonValue
+
 from bench._harness import ROOT, Children, halted
 from orchestrator.client import Client
 from orchestrator.contracts.session import Record
@@ -24,6 +26,10 @@ from orchestrator.wiring import build_client
 
 APP = "bench_loop"
 ACTOR = "bench"
+#: A thousand waiting sessions fit into either of two processes, so that nobody waits for a lane while another is free.
+LANES = 1024
+#: Sessions submitted or read at once by the bench itself.
+AT_ONCE = 100
 UP_SECONDS, ROUND_SECONDS, LOOK_SECONDS = 30.0, 60.0, 0.05
 
 
@@ -40,7 +46,17 @@ class Round:
     waits_ms: tuple[float, ...]
 
 
-def bench_settings(server: RunningServer, *, lanes: int = 512) -> Settings:
+@dataclass(frozen=True, slots=True)
+class _End:
+    """One session's end: its steps, when its first one began (s), and when the last and the settling were committed (ms)."""
+
+    steps: int
+    began: float
+    last_step_at: int
+    settled_at: int
+
+
+def bench_settings(server: RunningServer, *, lanes: int = LANES) -> Settings:
     """Return the settings of a bench: the defaults, but for the lanes and the app."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BATON_")}
     return load_settings(env={**environment, **variables(server, lanes=lanes)})
@@ -61,7 +77,7 @@ def variables(server: RunningServer, *, lanes: int) -> dict[str, str]:
 class Fleet:
     """A scheduler and some workers on one server."""
 
-    def __init__(self, started: Children, server: RunningServer, *, workers: int = 2, lanes: int = 512) -> None:
+    def __init__(self, started: Children, server: RunningServer, *, workers: int = 2, lanes: int = LANES) -> None:
         self._settings = bench_settings(server, lanes=lanes)
         env = variables(server, lanes=lanes)
         log = Path(server.state_dir) / "fleet.log"
@@ -87,15 +103,12 @@ class Fleet:
             await asyncio.sleep(LOOK_SECONDS)
             kinds = [info.kind for info in await self.client.workers()]
 
-    async def submit(self, *, steps: int, state_bytes: int, nap_seconds: float = 0.0, rest: bool = False) -> str:
+    async def submit(self, *, steps: int, state_bytes: int, nap_seconds: float = 0.0) -> str:
         """Submit one session of so many steps, with a state of about so many bytes."""
-        overrides: dict[str, object] = {"of": steps, "pad": "x" * max(state_bytes - 60, 0)}
+        overrides: dict[str, JsonValue] = {"of": steps, "pad": "x" * max(state_bytes - 60, 0)}
         if nap_seconds:
             overrides["nap_seconds"] = nap_seconds
-        if rest:
-            overrides["rest"] = True
-        submitted = await self.client.submit(APP, overrides=overrides, actor=ACTOR)  # type: ignore[arg-type]
-        return submitted.session_id
+        return (await self.client.submit(APP, overrides=overrides, actor=ACTOR)).session_id
 
     async def round(self, sessions: int, steps: int, *, state_bytes: int, nap_seconds: float = 0.0) -> Round:
         """Let so many sessions go through so many steps, all of them in line at the start."""
@@ -103,11 +116,11 @@ class Fleet:
         with halted(self.scheduler):
             session_ids = [
                 one
-                for start in range(0, sessions, 100)
+                for start in range(0, sessions, AT_ONCE)
                 for one in await asyncio.gather(
                     *(
                         self.submit(steps=steps, state_bytes=state_bytes, nap_seconds=nap_seconds)
-                        for _ in range(min(100, sessions - start))
+                        for _ in range(min(AT_ONCE, sessions - start))
                     )
                 )
             ]
@@ -123,14 +136,11 @@ class Fleet:
     async def _read(self, session_ids: list[str], released: float) -> Round:
         steps, last_step, last_commit = 0, 0, 0
         waits: list[float] = []
-        for session_id in session_ids:
-            record = await self.client.show(session_id)
-            tail = await self.client.views.journal(session_id, after=record.seq - 2)
-            if [entry.step for entry in tail] != ["compute", "finalize"]:
-                raise RuntimeError(f"bench: session {session_id} did not end as it should; see its journal")
-            steps += _number(record, "n", int)
-            last_step, last_commit = max(last_step, tail[0].at), max(last_commit, tail[1].at)
-            waits.append((_number(record, "began", float) - released) * 1000)
+        for start in range(0, len(session_ids), AT_ONCE):
+            for ended in await asyncio.gather(*map(self._end_of, session_ids[start : start + AT_ONCE])):
+                steps += ended.steps
+                last_step, last_commit = max(last_step, ended.last_step_at), max(last_commit, ended.settled_at)
+                waits.append((ended.began - released) * 1000)
         first = released + min(waits) / 1000
         return Round(
             steps=steps,
@@ -138,6 +148,13 @@ class Fleet:
             commits_per_s=(steps + len(session_ids)) / (last_commit / 1000 - first),
             waits_ms=tuple(waits),
         )
+
+    async def _end_of(self, session_id: str) -> "_End":
+        record = await self.client.show(session_id)
+        tail = await self.client.views.journal(session_id, after=record.seq - 2)
+        if [entry.step for entry in tail] != ["compute", "finalize"]:
+            raise RuntimeError(f"bench: session {session_id} did not end as it should; see its journal")
+        return _End(_number(record, "n", int), _number(record, "began", float), tail[0].at, tail[1].at)
 
     async def probe(self, count: int, *, state_bytes: int, seed: int = 1) -> list[float]:
         """Submit sessions one by one to an idle fleet; return the ms from each submission to its first step."""

@@ -49,8 +49,13 @@ def parse_options(description: str, args: Sequence[str] | None = None) -> Option
 
 def say(text: str) -> None:
     """Tell how far it is; standard output belongs to the result."""
-    sys.stderr.write(f"bench: {time.monotonic() - _STARTED:5.1f} s  {text}\n")
+    sys.stderr.write(f"bench: {elapsed():5.1f} s  {text}\n")
     sys.stderr.flush()
+
+
+def elapsed() -> float:
+    """Return the seconds since this process began to measure."""
+    return time.monotonic() - _STARTED
 
 
 # --- arithmetic
@@ -89,6 +94,15 @@ def paired_ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
     return median(ratio(one, other) for one, other in zip(ours, theirs, strict=False))
 
 
+def fitting(rate: float, *, seconds: float, length: int, least: int, most: int) -> int:
+    """Return how many chains of this length take about so long at this rate, within bounds.
+
+    >>> fitting(700.0, seconds=2.0, length=10, least=20, most=100), fitting(50.0, seconds=2.0, length=10, least=20, most=100)
+    (100, 20)
+    """
+    return min(max(int(rate * seconds / length), least), most)
+
+
 # --- processes
 
 
@@ -112,13 +126,13 @@ class Children:
         self._started.append(child)
         return child
 
-    def end(self, *children: subprocess.Popen[bytes]) -> None:
-        """End these, or all: ask, then kill."""
+    def end(self, *children: subprocess.Popen[bytes], by: int = signal.SIGTERM) -> None:
+        """End these, or all: ask by this signal, then kill."""
         ending = children or tuple(self._started)
         for child in ending:
             if child.poll() is None:
                 child.send_signal(signal.SIGCONT)
-                child.terminate()
+                child.send_signal(by)
         deadline = time.monotonic() + STOP_SECONDS
         for child in ending:
             try:

@@ -26,13 +26,15 @@ from statistics import median
 
 from bench._ageing import measure_ageing
 from bench._contenders import CeleryPeer, Floor
-from bench._fleet import Fleet
+from bench._fleet import LANES, Fleet
 from bench._harness import (
     Children,
     Options,
     Report,
     Target,
     children,
+    elapsed,
+    fitting,
     paired_ratio,
     parse_options,
     percentile,
@@ -56,7 +58,6 @@ TARGETS = (
 
 async def measure(report: Report, server: RunningServer, options: Options) -> None:
     """Fill the report."""
-    rounds, peer_rounds = (5, 3) if options.quick else (15, 7)
     with children() as started:
         say("the fleet and Celery start")
         fleet = Fleet(started, server)
@@ -65,18 +66,18 @@ async def measure(report: Report, server: RunningServer, options: Options) -> No
         try:
             await fleet.wait_until_up()
             celery.wait_until_up()
-            await steps_side_by_side(report, fleet, celery, floor, rounds=rounds, peer_rounds=peer_rounds, quick=options.quick)
+            await steps_side_by_side(report, fleet, celery, floor, quick=options.quick)
+            celery.close()
             say("schedule to start, on an idle fleet")
-            waits = await fleet.probe(60 if options.quick else 300, state_bytes=STATE_BYTES)
+            waits = await fleet.probe(40 if options.quick else 300, state_bytes=STATE_BYTES)
             report.put("latency_ms", "schedule_to_start_p50_ms", percentile(waits, 0.5))
             report.put("latency_ms", "schedule_to_start_p99_ms", percentile(waits, 0.99))
-            celery.close()
             await waiting_side_by_side(report, fleet, started, server, quick=options.quick)
         finally:
             floor.close()
             await fleet.client.aclose()
-    say("a session of 1,100 steps")
-    ageing = await measure_ageing(server, sessions=3 if options.quick else 9, steps=1100, state_bytes=STATE_BYTES)
+    say("sessions of 1,100 steps")
+    ageing = await measure_ageing(server, sessions=2 if options.quick else 9, steps=1100, state_bytes=STATE_BYTES)
     report.put("ageing", "young_step_ms", ageing.young_ms)
     report.put("ageing", "old_step_ms", ageing.old_ms)
     report.put("ageing", "young_step_bytes", ageing.young_bytes)
@@ -85,42 +86,45 @@ async def measure(report: Report, server: RunningServer, options: Options) -> No
     report.put("ratios", "old_step_to_young_bytes", ratio(ageing.old_bytes, ageing.young_bytes))
 
 
-async def steps_side_by_side(
-    report: Report, fleet: Fleet, celery: CeleryPeer, floor: Floor, *, rounds: int, peer_rounds: int, quick: bool
-) -> None:
+async def steps_side_by_side(report: Report, fleet: Fleet, celery: CeleryPeer, floor: Floor, *, quick: bool) -> None:
     """Steps that do nothing: ours, the floor and Celery in turns, after a warm-up."""
     say("warm-up")
     for _ in range(2):
         await fleet.round(SESSIONS, STEPS, state_bytes=STATE_BYTES)
         floor.round()
-    celery.noops(30, STEPS)
-    ours, commits, floors, waits = [], [], [], []
-    chains, near_chains, selfs, locks = [], [], [], []
-    chain_count = SESSIONS // 2 if quick else SESSIONS
-    for number in range(rounds):
-        say(f"round {number + 1} of {rounds}")
+    pace = celery.noops(20, STEPS)
+    rounds: dict[str, list[float]] = {name: [] for name in ("ours", "near_chain", "commits", "floor", "chain", "self", "lock")}
+    waits: list[float] = []
+    # A quick run on a slow or busy machine takes fewer chains, which changes no rate: every chain is as long.
+    chains = fitting(pace, seconds=2.0, length=STEPS, least=20, most=SESSIONS // 2) if quick else SESSIONS
+    least, most, peer_most, seconds = (3, 6, 3, 20.0) if quick else (9, 21, 7, 240.0)
+    for number in range(most):
+        if number >= least and elapsed() > seconds:
+            break
+        say(f"round {number + 1} of {most}")
         done = await fleet.round(SESSIONS, STEPS, state_bytes=STATE_BYTES)
-        ours.append(done.steps_per_s)
-        commits.append(done.commits_per_s)
+        rounds["floor"].append(floor.round())
+        rounds["ours"].append(done.steps_per_s)
+        rounds["commits"].append(done.commits_per_s)
         waits += done.waits_ms
-        floors.append(floor.round())
-        if number < peer_rounds:
-            near_chains.append(done.steps_per_s)
-            chains.append(celery.noops(chain_count, STEPS))
-            if not quick or number == 0:
-                selfs.append(celery.self_enqueue(chain_count, STEPS))
-                locks.append(celery.locked(chain_count, STEPS, state_bytes=STATE_BYTES))
+        if number < peer_most:
+            rounds["near_chain"].append(done.steps_per_s)
+            rounds["chain"].append(celery.noops(chains, STEPS))
+        if number < (1 if quick else peer_most):
+            rounds["self"].append(celery.self_enqueue(chains // 2 if quick else chains, STEPS))
+            rounds["lock"].append(celery.locked(chains // 2 if quick else chains, STEPS, state_bytes=STATE_BYTES))
         gc.collect()
-    report.put_rounds("rates", "ours_steps_per_s", ours)
-    report.put_rounds("rates", "ours_commits_per_s", commits)
-    report.put_rounds("rates", "floor_steps_per_s", floors)
-    report.put_rounds("rates", "celery_chain_steps_per_s", chains)
-    report.put_rounds("rates", "celery_self_enqueue_steps_per_s", selfs)
-    report.put_rounds("rates", "celery_lock_steps_per_s", locks)
-    report.put("ratios", "ours_to_floor", paired_ratio(ours, floors))
-    report.put("ratios", "ours_to_chain", paired_ratio(near_chains, chains))
-    report.put("ratios", "ours_to_self_enqueue", ratio(median(ours), median(selfs)))
-    report.put("ratios", "ours_to_lock", ratio(median(ours), median(locks)))
+    ours, chain = median(rounds["ours"]), rounds["chain"]
+    report.put_rounds("rates", "ours_steps_per_s", rounds["ours"])
+    report.put_rounds("rates", "ours_commits_per_s", rounds["commits"])
+    report.put_rounds("rates", "floor_steps_per_s", rounds["floor"])
+    report.put_rounds("rates", "celery_chain_steps_per_s", chain)
+    report.put_rounds("rates", "celery_self_enqueue_steps_per_s", rounds["self"])
+    report.put_rounds("rates", "celery_lock_steps_per_s", rounds["lock"])
+    report.put("ratios", "ours_to_floor", paired_ratio(rounds["ours"], rounds["floor"]))
+    report.put("ratios", "ours_to_chain", paired_ratio(rounds["near_chain"], chain))
+    report.put("ratios", "ours_to_self_enqueue", ratio(ours, median(rounds["self"])))
+    report.put("ratios", "ours_to_lock", ratio(ours, median(rounds["lock"])))
     report.put("latency_ms", "loaded_schedule_to_start_p50_ms", percentile(waits, 0.5))
     report.put("latency_ms", "loaded_schedule_to_start_p99_ms", percentile(waits, 0.99))
 
@@ -128,24 +132,25 @@ async def steps_side_by_side(
 async def waiting_side_by_side(
     report: Report, fleet: Fleet, started: Children, server: RunningServer, *, quick: bool
 ) -> None:
-    """Steps that wait: ours and Celery's gevent pool, in several sizes, of which the best counts."""
-    rounds, length, celery_length = (3, 10, 3) if quick else (7, 20, 6)
-    best: list[float] = []
-    for greenlets in (200, 500) if quick else (100, 200, 500):
-        say(f"waiting steps, Celery gevent -c {greenlets} x 2")
-        peer = CeleryPeer(started, server, pool="gevent", concurrency=greenlets, workers=2)
-        peer.wait_until_up()
-        peer.naps(greenlets, 2, seconds=NAP_SECONDS)
-        rates = [peer.naps(NAPPING, celery_length, seconds=NAP_SECONDS) for _ in range(1 if quick else 3)]
-        peer.close()
-        report.put("rates", f"waiting_gevent_{greenlets}x2_steps_per_s", median(rates))
-        best = max(best, rates, key=lambda values: median(values) if values else 0.0)
+    """Steps that wait: ours, then Celery's gevent pool in several sizes, of which the best counts."""
+    rounds, length, celery_length = (3, 10, 2) if quick else (7, 20, 5)
     say("waiting steps, ours")
     await fleet.round(NAPPING, 2, state_bytes=STATE_BYTES, nap_seconds=NAP_SECONDS)
     ours = [
         (await fleet.round(NAPPING, length, state_bytes=STATE_BYTES, nap_seconds=NAP_SECONDS)).steps_per_s
         for _ in range(rounds)
     ]
+    best: list[float] = []
+    for greenlets in (200,) if quick else (100, 200, 500):
+        say(f"waiting steps, Celery gevent -c {greenlets} x 2")
+        peer = CeleryPeer(started, server, pool="gevent", concurrency=greenlets, workers=2)
+        peer.wait_until_up()
+        pace = peer.naps(100, 2, seconds=NAP_SECONDS)
+        chains = fitting(pace, seconds=5.0, length=celery_length, least=400, most=NAPPING) if quick else NAPPING
+        rates = [peer.naps(chains, celery_length, seconds=NAP_SECONDS) for _ in range(1 if quick else 3)]
+        peer.close()
+        report.put("rates", f"waiting_gevent_{greenlets}x2_steps_per_s", median(rates))
+        best = max(best, rates, key=lambda values: median(values) if values else 0.0)
     report.put_rounds("rates", "waiting_ours_steps_per_s", ours)
     report.put_rounds("rates", "waiting_gevent_best_steps_per_s", best)
     report.put("ratios", "waiting_ours_to_gevent", ratio(median(ours), median(best)))
@@ -160,7 +165,7 @@ def main() -> None:
         "steps_per_session": STEPS,
         "state_bytes": STATE_BYTES,
         "worker_processes": 2,
-        "lanes_per_process": 512,
+        "lanes_per_process": LANES,
         "waiting_sessions": NAPPING,
         "wait_ms": NAP_SECONDS * 1000,
         "server": "the bundled one, AOF everysec, Unix socket, one for all contenders",

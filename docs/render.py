@@ -264,7 +264,7 @@ PAGES: Final = {
     "skill_yaml.md": {"skills": render_skills},
     "settings.md": {"settings": render_settings},
     "store.md": {"scripts": render_scripts},
-    "cli.md": {"commands": render_commands},
+    "commands.md": {"commands": render_commands},
 }
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
-APPS = ROOT / "tests" / "apps"
+JOURNEY = ROOT / "tests" / "apps" / "journey"
 BATON = [sys.executable, "-P", "-m", "orchestrator.interfaces.cli.main"]
 SECONDS = 60
 
@@ -50,7 +50,7 @@ class Baton:
         """The environment of every command."""
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
         own = {"PYTHONPATH": str(ROOT), "BATON_STATE_DIR": str(self.state_dir), "BATON_ACTOR": "ada", "TERM": "dumb"}
-        return {**kept, **own, "BATON_APPS_PATH": str(APPS), "BATON_APPS_BUNDLED": "false", **self.more}
+        return {**kept, **own, "BATON_APPS_PATH": str(JOURNEY), "BATON_APPS_BUNDLED": "false", **self.more}
 
     def __call__(self, *args: str, code: int = 0, stdin: str = "", **environment: str) -> Done:
         """Run one command, which must end with this code."""
@@ -81,7 +81,7 @@ class Baton:
 
     def submit(self, *args: str, code: int = 0) -> Any:
         """Submit a session of the test app, wait, and return its submission."""
-        return self("submit", "everything", *args, "--wait", "-o", "json", code=code).json("submission")
+        return self("submit", "journey", *args, "--wait", "-o", "json", code=code).json("submission")
 
 
 @dataclass
@@ -112,6 +112,7 @@ def run_up(baton: Baton, *args: str) -> Iterator[Up]:
         assert process.stdout is not None
         line = process.stdout.readline()
         assert line, process.communicate()[1]
+        assert '"up"' in line, process.communicate()[1]
         yield Up(process, json.loads(line)["up"])
     finally:
         if process.poll() is None:

@@ -32,6 +32,8 @@ def make_celery(settings: Settings, broker_url: str) -> Celery:
         worker_disable_prefetch=is_redis,
         worker_enable_remote_control=False,
         worker_hijack_root_logger=False,
+        # What code prints goes to the log as it is, not as a warning of Celery's for each piece of a line.
+        worker_redirect_stdouts=False,
         worker_disable_rate_limits=True,
         worker_send_task_events=False,
         broker_connection_retry_on_startup=True,

@@ -12,7 +12,8 @@ commit   one atomic write under the fence. Refused: the work is dropped, another
 release  the lease goes with the commit that ends the slice; without one, it is handed back.
 
 A slice drains: it goes on with its session while steps are ready, its budget lasts, or nobody
-waits for the lane. Safety rests on the fence alone (store/leases.py); the rest is liveness.
+waits for the lane. A worker that takes the finalizer's queue too settles the session in the same
+slice; otherwise the session is handed on to one that does. Safety rests on the fence alone (store/leases.py); the rest is liveness.
 """
 
 import asyncio
@@ -72,8 +73,16 @@ class Slice:
 class Executor:
     """Runs slices for one worker process."""
 
-    def __init__(self, host: Host, *, is_contended: Callable[[], bool], is_draining: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        host: Host,
+        *,
+        is_contended: Callable[[], bool],
+        is_draining: Callable[[], bool],
+        finalizes: bool = False,
+    ) -> None:
         self._host = host
+        self._finalizes = finalizes
         self._is_contended = is_contended
         self._is_draining = is_draining
         self.slices: dict[str, Slice] = {}
@@ -161,6 +170,7 @@ class Executor:
             directive = change.directive
             if directive == "continue" and self._slice_is_over(mine):
                 directive = "ready"  # type: ignore[assignment]
+            keep = directive == "finalizing" and self._finalizes and not self._slice_is_over(mine)
             commit = encode(
                 committed_record,
                 change,
@@ -170,6 +180,7 @@ class Executor:
                 actor=host.name,
                 seconds=time.perf_counter() - started,
                 sent_ms=host.resend_ms,
+                keep=keep,
             )
             try:
                 done = await host.leases.commit(record.session_id, record.fence, rev, commit)
@@ -185,13 +196,15 @@ class Executor:
                 world.intents.pop(call_id, None)
                 world.announced.discard(call_id)
             host.contexts.append(record.session_id, commit.messages)
-            if done.phase != "running" or directive != "continue":
+            if not keep and (done.phase != "running" or directive != "continue"):
                 if done.phase in {"ready", "finalizing"}:
                     host.wake_later(record.session_id, done.phase)
                 elif done.phase == "dead":
                     await self._tell_parent_of_dead(record.session_id)
                 return "committed"
             record, rev, attempt = change.record, rev + 1, 1
+            if keep:
+                record = record.model_copy(update={"phase": "finalizing"})
             if done.cancel and record.cancel is None:
                 record = record.model_copy(update={"cancel": done.cancel})
             committed_record = record

@@ -9,6 +9,7 @@ import asyncio
 import gc
 import logging
 import os
+import signal
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -100,8 +101,12 @@ class WorkerProcess:
             asyncio.run(self._main())
         except BaseException as error:
             self._failure = error
-            self._ready.set()
-            raise
+            was_ready = self._ready.is_set()
+            self._ready.set()  # whoever waits for the start raises it
+            if was_ready:
+                # Without its loop this process would take wake-ups that nobody works on: better that it ends.
+                log.critical("worker %s: its loop failed; ending", self.name, exc_info=error)
+                os.kill(os.getpid(), signal.SIGTERM)
         finally:
             self._ending.set()
             self._drained.set()
@@ -112,7 +117,12 @@ class WorkerProcess:
         threads = self._settings.lanes.blocking_threads
         self._loop.set_default_executor(ThreadPoolExecutor(threads, thread_name_prefix="baton-blocking"))
         host = await build_host(self._settings, self.name, self._urls, self._sender.wake_later)
-        self._executor = Executor(host, is_contended=self.lanes.is_contended, is_draining=lambda: self.lanes.draining)
+        self._executor = Executor(
+            host,
+            is_contended=self.lanes.is_contended,
+            is_draining=lambda: self.lanes.draining,
+            finalizes=self._settings.queues.finalize in self._queues,
+        )
         self.lanes.start(self._loop)
         heartbeat = Heartbeat(host, self._executor, self.lanes, queues=self._queues)
         await host.client.fleet.beat(heartbeat.describe())

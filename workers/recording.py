@@ -45,6 +45,7 @@ def encode(
     actor: str,
     seconds: float,
     sent_ms: int = 0,
+    keep: bool = False,
 ) -> Commit:
     """Return the commit of one step. `before` is the session as the store holds it."""
     after = change.record
@@ -95,4 +96,5 @@ def encode(
         status=change.status if directive == "ended" else change.detail,
         reason=change.reason,
         stat=f"step:{change.step}:{change.outcome}:{duration_bucket(seconds)}",
+        keep=keep,
     )

@@ -2,11 +2,14 @@
 
 import logging
 import os
+import signal
 import threading
 from collections.abc import Callable, Sequence
 
 from celery import Celery, signals
+from celery.exceptions import WorkerShutdown
 
+from orchestrator.contracts.errors import BatonError
 from orchestrator.contracts.ids import is_session_id
 from orchestrator.settings import Settings
 from workers.celery_app import FINALIZE, PLUGIN, STEP
@@ -85,7 +88,15 @@ def register_tasks(
         worker.hand_over(session_ids)
 
     def begin(**_: object) -> None:
-        worker.process()
+        try:
+            worker.process()
+        except RuntimeError as error:
+            # Celery only logs what a signal's receiver raises, and would go on with a worker that has no loop.
+            cause = error.__cause__ or error
+            log.critical("%s: %s", error, cause, exc_info=None if isinstance(cause, BatonError) else cause)
+            if forks:
+                os.kill(os.getppid(), signal.SIGTERM)  # another child would fail as this one did
+            raise WorkerShutdown(1) from error
 
     def end(**_: object) -> None:
         worker.drain()

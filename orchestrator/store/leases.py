@@ -55,7 +55,8 @@ class Commit(NamedTuple):
     """What one step writes. `fields` are hash fields as stored; see scripts/commit.lua.
 
     `due_at` is when a waiting session must be woken (None: only by a post). `sent_ms` says that
-    the committing process sends the wake-up itself, and for how long it counts as under way.
+    the committing process sends the wake-up itself, and for how long it counts as under way. With `keep`, a session
+    that is to be finalized stays under our lease: we do it next.
     """
 
     directive: Directive
@@ -70,6 +71,7 @@ class Commit(NamedTuple):
     status: str = ""
     reason: str = ""
     stat: str = "steps"
+    keep: bool = False
 
 
 class Committed(NamedTuple):
@@ -130,7 +132,7 @@ class Leases:
             rev,
             commit.directive,
             -1 if commit.due_at is None else commit.due_at,
-            commit.sent_ms,
+            "keep" if commit.keep else commit.sent_ms,
             commit.status,
             commit.reason,
             commit.stat,

@@ -58,7 +58,9 @@ def test_every_row_of_the_reference_is_here() -> None:
 
 def claim(on: Stage, session_id: str, holder: str) -> Awaitable[Any]:
     """Claim as a worker that has the app."""
-    host = on.hosts[-1] if on.hosts else (on.worker() and on.hosts[-1])
+    if not on.hosts:
+        on.worker()
+    host = on.hosts[-1]
     return host.leases.claim(session_id, holder, host.digests)
 
 
@@ -74,7 +76,7 @@ async def refused_by(act: Awaitable[object]) -> str | None:
     try:
         await act
     except BatonError as error:
-        return next(one.__name__ for one in type(error).__mro__ if one.__name__ not in {"NotPermitted"})
+        return next(one.__name__ for one in type(error).__mro__ if one.__name__ != "NotPermitted")
     return None
 
 
@@ -105,10 +107,12 @@ def look(record: Record, row: Row) -> dict[str, Any]:
 
 
 async def created(on: Stage, row: Row) -> dict[str, Any]:
+    """Submit."""
     return {"rev": (await on.client.show(await on.submit("nap"))).rev}
 
 
 async def committed(on: Stage, row: Row) -> dict[str, Any]:
+    """Commit one step."""
     session_id = await on.submit("nap")
     record = await held(on, session_id)
     await on.hosts[-1].leases.commit(session_id, record.fence, record.rev, Commit("ready", {}, (entry(),)))
@@ -116,6 +120,7 @@ async def committed(on: Stage, row: Row) -> dict[str, Any]:
 
 
 async def stale_revision(on: Stage, row: Row) -> dict[str, Any]:
+    """Commit on a revision that is not the newest."""
     session_id = await on.submit("nap")
     record = await held(on, session_id)
     leases = on.hosts[-1].leases
@@ -125,22 +130,26 @@ async def stale_revision(on: Stage, row: Row) -> dict[str, Any]:
 
 
 async def second_claim(on: Stage, row: Row) -> dict[str, Any]:
+    """Claim what another holds."""
     session_id = await on.submit("nap")
     await held(on, session_id)
     return {"answer": answer_of(await claim(on, session_id, "w:2"))}
 
 
 async def two_sessions(on: Stage, row: Row) -> dict[str, Any]:
+    """Claim two sessions for one holder."""
     return {"answers": [answer_of(await claim(on, await on.submit("nap"), "w:1")) for _ in range(2)]}
 
 
 async def same_claim_again(on: Stage, row: Row) -> dict[str, Any]:
+    """Claim twice as the same holder, as after a lost reply."""
     session_id = await on.submit("nap")
     first, again = await held(on, session_id), await held(on, session_id)
     return {"same_fence": first.fence == again.fence, "attempts": again.attempts}
 
 
 async def release_after_two_claims(on: Stage, row: Row) -> dict[str, Any]:
+    """Claim twice, release twice."""
     session_id = await on.submit("nap")
     await held(on, session_id)
     record = await held(on, session_id)
@@ -150,6 +159,7 @@ async def release_after_two_claims(on: Stage, row: Row) -> dict[str, Any]:
 
 
 async def unknown_claim(on: Stage, row: Row) -> dict[str, Any]:
+    """Claim what is not there."""
     answer = answer_of(await claim(on, "EVERY-20260101-404", "w:1"))
     return {"answer": answer, "keys": await on.store.command("DBSIZE")}
 
@@ -166,6 +176,7 @@ async def at_gate(on: Stage) -> str:
 
 
 async def gate(on: Stage, row: Row) -> dict[str, Any]:
+    """Answer a gate, and let a worker go on."""
     session_id = await at_gate(on)
     refused = await refused_by(on.client.answer(session_id, actor="ada", **row["answer"]))
     record = await on.run(on.worker(), session_id) if refused is None else await on.client.show(session_id)
@@ -173,6 +184,7 @@ async def gate(on: Stage, row: Row) -> dict[str, Any]:
 
 
 async def settled_gate(on: Stage, row: Row) -> dict[str, Any]:
+    """Answer a gate that was answered, and its session settled."""
     session_id = await at_gate(on)
     await on.client.answer(session_id, actor="ada", verdict="stop")
     await on.run(on.worker(), session_id)
@@ -181,12 +193,14 @@ async def settled_gate(on: Stage, row: Row) -> dict[str, Any]:
 
 
 async def failed_resume(on: Stage, row: Row) -> dict[str, Any]:
+    """Answer with what cannot be done."""
     session_id = await at_gate(on)
     await on.client.answer(session_id, actor="ada", verdict="escalate", team="day")  # nobody is there by day
     return look(await on.run(on.worker(), session_id), row)
 
 
 async def restarted_gate(on: Stage, row: Row) -> dict[str, Any]:
+    """Answer from another process, and go on in a third."""
     session_id = await at_gate(on)
     async with stage(on.store.url) as other:
         await other.client.answer(session_id, actor="ada", **row["answer"])
@@ -207,16 +221,19 @@ async def dead(on: Stage, path: Path) -> str:
 
 
 async def replay_settled(on: Stage, row: Row) -> dict[str, Any]:
+    """Send a settled session again."""
     session_id = await on.submit("sum", total=1)
     await on.run(on.worker(), session_id)
     return {"refused": await refused_by(on.client.replay([session_id], actor="ada"))}
 
 
 async def replay_unknown(on: Stage, row: Row) -> dict[str, Any]:
+    """Send again what is not there."""
     return {"refused": await refused_by(on.client.replay(["EVERY-20260101-404"], actor="ada"))}
 
 
 async def replay_dead(on: Stage, row: Row) -> dict[str, Any]:
+    """Send a dead letter again, and let it end."""
     session_id = await dead(on, row["ledger"].with_name("once"))
     await on.client.replay([session_id], actor="ada", note="the other side is back")
     record = await on.run(on.worker(), session_id)
@@ -225,6 +242,7 @@ async def replay_dead(on: Stage, row: Row) -> dict[str, Any]:
 
 
 async def replay_twice(on: Stage, row: Row) -> dict[str, Any]:
+    """Send a dead letter again from two places at once."""
     session_id = await dead(on, row["ledger"].with_name("once"))
     both = await asyncio.gather(*(refused_by(on.client.replay([session_id], actor=name)) for name in ("ada", "bob")))
     return {"started": both.count(None), "refused": both.count("PhaseRefused")}
@@ -234,12 +252,14 @@ async def replay_twice(on: Stage, row: Row) -> dict[str, Any]:
 
 
 async def finalise_waiting(on: Stage, row: Row) -> dict[str, Any]:
+    """Wake a session that waits."""
     session_id = await at_gate(on)
     answer = answer_of(await claim(on, session_id, "w:1"))
     return {"answer": answer, **look(await on.client.show(session_id), row)}
 
 
 async def finalise_ended(on: Stage, row: Row) -> dict[str, Any]:
+    """Wake a session that is settled."""
     session_id = await on.submit("sum", total=1)
     before = await on.run(on.worker(), session_id)
     answer = answer_of(await claim(on, session_id, "w:1"))
@@ -247,16 +267,18 @@ async def finalise_ended(on: Stage, row: Row) -> dict[str, Any]:
 
 
 async def finalise_dead(on: Stage, row: Row) -> dict[str, Any]:
+    """Wake a dead letter."""
     session_id = await dead(on, row["ledger"].with_name("once"))
     answer = answer_of(await claim(on, session_id, "w:1"))
     return {"answer": answer, **look(await on.client.show(session_id), row)}
 
 
 async def no_calls(on: Stage, row: Row) -> dict[str, Any]:
-    session_id = await on.submit("sum", total=1)
-    await on.client.cancel(session_id, actor="ada")
-    record = await on.run(on.worker(), session_id)
-    return {**look(record, row), "reason": "default" if record.status == "unclear" else record.reason}
+    """Let a session end in which no tool was called."""
+    session_id = await on.submit("ask_shortly")
+    await on.run(on.worker(), session_id)
+    await on.skip_to_due(session_id)
+    return look(await on.run(on.worker(), session_id), row)
 
 
 async def finalising(on: Stage) -> tuple[str, int]:
@@ -270,6 +292,7 @@ async def finalising(on: Stage) -> tuple[str, int]:
 
 
 async def finalise_twice(on: Stage, row: Row) -> dict[str, Any]:
+    """Deliver the finaliser twice."""
     session_id, rev = await finalising(on)
     for _ in range(2):
         await on.worker().run_slice(session_id)
@@ -277,12 +300,14 @@ async def finalise_twice(on: Stage, row: Row) -> dict[str, Any]:
 
 
 async def finalise_at_once(on: Stage, row: Row) -> dict[str, Any]:
+    """Deliver the finaliser to two workers at once."""
     session_id, _ = await finalising(on)
     answers = await asyncio.gather(*(on.worker().run_slice(session_id) for _ in range(2)))
     return {"ends": await ends(on, session_id), "answers": sorted(answers)}
 
 
 async def finalise_stale(on: Stage, row: Row) -> dict[str, Any]:
+    """Let another writer be quicker than the finaliser."""
     session_id, _ = await finalising(on)
     executor = on.worker()
     leases = on.hosts[-1].leases
@@ -295,7 +320,8 @@ async def finalise_stale(on: Stage, row: Row) -> dict[str, Any]:
 
 
 async def no_words(on: Stage, row: Row) -> dict[str, Any]:
-    bare = {
+    """End a session of an app that declares no statuses."""
+    bare: dict[str, Any] = {
         "statuses": {},
         "terminal_tools": (),
         "default_terminal_status": None,
@@ -307,16 +333,17 @@ async def no_words(on: Stage, row: Row) -> dict[str, Any]:
 
 
 async def finalise_unknown(on: Stage, row: Row) -> dict[str, Any]:
+    """Wake what is not there."""
     return {"slice": await on.worker().run_slice("EVERY-20260101-404")}
 
 
 async def malformed(on: Stage, row: Row) -> dict[str, Any]:
+    """Name what cannot be a session."""
+
     async def check() -> None:
         check_session_id("every 1")
 
     return {"refused": await refused_by(check())}
 
 
-SCENES: dict[str, Scene] = {
-    name: value for name, value in globals().items() if name in {row["scene"] for row in ROWS}
-}
+SCENES: dict[str, Scene] = {name: value for name, value in globals().items() if name in {row["scene"] for row in ROWS}}

@@ -91,7 +91,7 @@ def test_an_answer_a_signal_and_a_cancel_reach_their_sessions(stack: Baton) -> N
     """Every kind of wait is ended by the command that `show` names for it."""
     asked = stack.submit("--skill", "ask_first", code=4)
     stack("answer", asked["session_id"], "go north")
-    until = stack("submit", "everything", "--skill", "until", "-o", "json").json("submission")["session_id"]
+    until = stack("submit", "journey", "--skill", "until", "-o", "json").json("submission")["session_id"]
     stack("signal", until, "go", "--value", "1")
     stopped = stack.submit("--skill", "ask_first", code=4)["session_id"]
     stack("cancel", stopped, "--reason", "no longer wanted")
@@ -101,17 +101,17 @@ def test_an_answer_a_signal_and_a_cancel_reach_their_sessions(stack: Baton) -> N
     assert asked["wait"]["answer_with"] == [f"baton answer {asked['session_id']} TEXT"]
     assert [(end["status"], end["state"]["answer"]) for end in ends] == [
         ("fine", "go north"),
-        ("fine", None),
-        ("unclear", None),
+        ("fine", "none"),
+        ("unclear", "none"),
     ]
     assert ends[2]["cursor"]["stop_reason"] == "no longer wanted"
 
 
 def test_the_same_key_is_the_same_session(stack: Baton) -> None:
     """A caller that got no answer asks again, and gets its session."""
-    first = stack("submit", "everything", "--key", "k-1", "-o", "json").json("submission")
-    again = stack("submit", "everything", "--key", "k-1", "-o", "json").json("submission")
-    refused = stack.refuse("submit", "everything", "--key", "k-1", "--text", "other", code=1)
+    first = stack("submit", "journey", "--key", "k-1", "-o", "json").json("submission")
+    again = stack("submit", "journey", "--key", "k-1", "-o", "json").json("submission")
+    refused = stack.refuse("submit", "journey", "--key", "k-1", "--text", "other", code=1)
 
     assert (first["created"], again["created"]) == (True, False)
     assert first["session_id"] == again["session_id"]
@@ -125,8 +125,8 @@ def test_many_are_submitted_from_standard_input(stack: Baton) -> None:
     lines = [{"text": f"number {n}", "state": {"total": n}, "key": f"many-{n}", "priority": "low"} for n in range(20)]
     text = "\n".join(map(json.dumps, lines)) + "\n\n"
 
-    made = stack("submit", "everything", "-f", "-", "--wait", "-o", "json", stdin=text).json("submissions")
-    again = stack("submit", "everything", "-f", "-", "-o", "json", stdin=text).json("submissions")
+    made = stack("submit", "journey", "-f", "-", "--wait", "-o", "json", stdin=text).json("submissions")
+    again = stack("submit", "journey", "-f", "-", "-o", "json", stdin=text).json("submissions")
 
     assert [one["where"] for one in made] == [f"standard input:{n}" for n in range(1, 21)]
     assert {(one["status"], one["priority"], one["created"]) for one in made} == {("fine", "low", True)}
@@ -147,9 +147,9 @@ def test_a_wrong_line_means_that_none_is_submitted(stack: Baton, tmp_path: Path)
     file.write_text("\n".join(rows))
     before = len(stack("list", "--limit", "1000", "-o", "json").json("sessions"))
 
-    unreadable = stack.refuse("submit", "everything", "-f", str(file), code=2).splitlines()
+    unreadable = stack.refuse("submit", "journey", "-f", str(file), code=2).splitlines()
     file.write_text("\n".join([rows[0], rows[3], rows[4]]))
-    unfit = stack.refuse("submit", "everything", "-f", str(file), code=2).splitlines()
+    unfit = stack.refuse("submit", "journey", "-f", str(file), code=2).splitlines()
     after = len(stack("list", "--limit", "1000", "-o", "json").json("sessions"))
 
     assert unreadable[0] == f"{file}:2: unknown field 'txt'; did you mean 'text'?"
@@ -198,11 +198,11 @@ def test_the_apps_own_options_make_the_submissions(stack: Baton, tmp_path: Path)
     with_pair = {"BATON_APPS_PATH": str(app)}
 
     made = stack("submit", "pair", "--how-many", "2", "--set", "x=1", "-o", "json", **with_pair).json("submissions")
-    none = stack.refuse("submit", "everything", "--how-many", "2", code=2)
+    none = stack.refuse("submit", "journey", "--how-many", "2", code=2)
     key = stack.refuse("submit", "pair", "--how-many", "2", "--key", "k", code=2, **with_pair)
 
     assert [one["title"] for one in made] == ["n0", "n1"]
-    assert none.startswith("option --how-many: app everything has no options of its own (no submit.py)")
+    assert none.startswith("option --how-many: app journey has no options of its own (no submit.py)")
     assert key == "option --key: it names one session, and these options give 2; leave it out"
 
 
@@ -214,7 +214,7 @@ def test_lists_are_chosen_by_app_phase_status_and_time(stack: Baton) -> None:
         return [one["session_id"] for one in stack("list", *args, "-o", "json").json("sessions")]
 
     assert ids("--status", "fine", "--limit", "1") == [session_id]
-    assert session_id in ids("--app", "everything", "--phase", "ended", "--since", "1h")
+    assert session_id in ids("--app", "journey", "--phase", "ended", "--since", "1h")
     assert ids("--since", "2100-01-01") == []
     assert session_id not in ids("--phase", "dead")
 
@@ -243,15 +243,15 @@ def test_the_fleet_and_the_doctor_say_who_is_at_work(stack: Baton) -> None:
 @pytest.mark.parametrize(
     ("args", "code", "message"),
     [
-        (["show", "EVERY-20200101-001"], 3, "session EVERY-20200101-001: not found; see `baton list`"),
-        (["cancel", "EVERY-20200101-001"], 3, "session EVERY-20200101-001: not found"),
-        (["retry", "EVERY-20200101-001"], 3, "session EVERY-20200101-001: not found"),
+        (["show", "TRIP-20200101-001"], 3, "session TRIP-20200101-001: not found; see `baton list`"),
+        (["cancel", "TRIP-20200101-001"], 3, "session TRIP-20200101-001: not found"),
+        (["retry", "TRIP-20200101-001"], 3, "session TRIP-20200101-001: not found"),
         (["drain", "nobody:1"], 2, "worker 'nobody:1': not alive; "),
         (["list", "--status", "fien"], 2, "option --status 'fien': no app declares it; did you mean 'fine'?"),
-        (["list", "--app", "evrything"], 2, "did you mean 'everything'?"),
-        (["submit", "everything", "--set", "plna=x"], 2, "overrides: plna: unknown key; did you mean 'plan'?"),
-        (["submit", "everything", "--text", "x" * 70_000], 2, "text: 70000 bytes, over the limit of 65536"),
-        (["submit", "everything", "--skill", "brokn"], 2, "did you mean 'broken'?"),
+        (["list", "--app", "jurney"], 2, "did you mean 'journey'?"),
+        (["submit", "journey", "--set", "plna=x"], 2, "overrides: plna: unknown key; did you mean 'plan'?"),
+        (["submit", "journey", "--text", "x" * 70_000], 2, "text: 70000 bytes, over the limit of 65536"),
+        (["submit", "journey", "--skill", "brokn"], 2, "did you mean 'broken'?"),
     ],
     ids=lambda value: "-".join(value)[:40] if isinstance(value, list) else None,
 )
@@ -305,14 +305,14 @@ def test_only_those_on_the_roster_may_answer(stack: Baton) -> None:
 
 def test_an_error_in_json_is_an_object_on_standard_output(stack: Baton) -> None:
     """Whoever parses standard output always finds one object there."""
-    done = stack("show", "EVERY-20200101-001", "-o", "json", code=3)
+    done = stack("show", "TRIP-20200101-001", "-o", "json", code=3)
 
     assert done.json("error") == {
         "type": "SessionNotFound",
-        "message": "session EVERY-20200101-001: not found; see `baton list`",
+        "message": "session TRIP-20200101-001: not found; see `baton list`",
         "exit_code": 3,
     }
-    assert done.err.startswith("baton: session EVERY-20200101-001: not found")
+    assert done.err.startswith("baton: session TRIP-20200101-001: not found")
 
 
 def test_a_reader_that_leaves_early_is_no_error(stack: Baton) -> None:

@@ -1,12 +1,13 @@
 """`baton up`: one a state folder, whole or not at all, and nothing of it survives."""
 
 import json
+import shutil
 import signal
 
 import psutil
 import pytest
 
-from tests.commands import Baton, run_up
+from tests.commands import JOURNEY, Baton, run_up
 
 pytestmark = [pytest.mark.integration]
 
@@ -56,7 +57,7 @@ def test_a_drained_worker_takes_nothing_and_a_dead_one_is_started_again(baton: B
         ended = baton.submit()
         steps = {one["name"]: one["steps"] for one in baton("workers", "-o", "json").json("workers")}
         again = baton("drain", "--all", "--wait").out
-        idle = baton("submit", "everything", "--wait", "--timeout", "500ms", "-o", "json", code=1).json("submission")
+        idle = baton("submit", "journey", "--wait", "--timeout", "500ms", "-o", "json", code=1).json("submission")
         up.stop()
 
     assert drained == {"workers": [names[0]], "waited": True, "still_running": []}
@@ -116,9 +117,7 @@ def test_single_processes_find_the_store_and_end_on_sigterm(baton: Baton) -> Non
     assert ends == [0, 0]
 
 
-@pytest.mark.parametrize(
-    "command", [["list"], ["submit", "everything"], ["worker"], ["scheduler"], ["watch"], ["doctor"]]
-)
+@pytest.mark.parametrize("command", [["list"], ["submit", "journey"], ["worker"], ["scheduler"], ["watch"], ["doctor"]])
 def test_without_a_server_the_exit_code_is_5(baton: Baton, command: list[str]) -> None:
     """A script tells "try again later" from "wrong" by the code, and a person reads the remedy."""
     done = baton(*command, code=5)
@@ -145,18 +144,25 @@ def test_the_stub_model_server_says_where_it_is(baton: Baton) -> None:
     assert line.startswith("stub-llm: http://127.0.0.1:")
 
 
-def test_a_worker_that_cannot_start_ends_up_with_its_log(baton: Baton) -> None:
-    """`up` with a broken app says what the worker said, and leaves nothing running."""
-    apps = baton.state_dir.parent / "apps" / "bad"
-    apps.mkdir(parents=True)
-    (apps / "app.yaml").write_text(
-        "entry_skill: a\nskills:\n  a: {kind: compute, call: 'steps.py:missing', routes: [{when: default, next: __end__}]}\n"
-    )
-    (apps / "steps.py").write_text("")
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        ("steps.py:broken", "steps.py:brokn", "'steps.py:brokn': steps.py has no 'brokn'; did you mean 'broken'?"),
+        ("args: {target: x}", "args: {targte: x}", "takes no argument 'targte'"),
+    ],
+    ids=["before Celery starts", "in the worker's loop"],
+)
+def test_a_worker_that_cannot_start_ends_up_with_its_log(baton: Baton, right: str, wrong: str, said: str) -> None:
+    """`up` with a broken app says what the worker said, at once, and leaves nothing running."""
+    app = baton.state_dir.parent / "bad"
+    shutil.copytree(JOURNEY, app)
+    declared = (app / "app.yaml").read_text()
+    (app / "app.yaml").write_text(declared.replace(right, wrong))
 
-    done = baton("up", "--workers", "1", code=1, BATON_APPS_PATH=str(apps))
+    done = baton("up", "--workers", "1", code=1, BATON_APPS_PATH=str(app))
     after = baton("redis", "status", "-o", "json", code=1)
 
+    assert right in declared
     assert "worker-1: it ended with code 1" in done.err
-    assert "steps.py" in done.err
+    assert said in done.err
     assert json.loads(after.out)["server"]["state"] == "stopped"

@@ -119,7 +119,12 @@ def test_an_answer_bound_to_other_arguments_decides_nothing(store_url: str, ledg
         record = await on.run(on.worker(), session_id)
         assert record.wait is not None
         post = Post(
-            post_id="forged", kind="decision", actor="ada", wait_id=record.wait.wait_id, verdict="allow", digest="0" * 16
+            post_id="forged",
+            kind="decision",
+            actor="ada",
+            wait_id=record.wait.wait_id,
+            verdict="allow",
+            digest="0" * 16,
         )
         await on.client.deliver(session_id, post, answers=record.wait.wait_id)
         record = await on.run(on.worker(), session_id)

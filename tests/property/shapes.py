@@ -33,7 +33,8 @@ OWN: dict[tuple[str, str], st.SearchStrategy[Any]] = {
 
 def values_of(model: type[BaseModel]) -> st.SearchStrategy[Any]:
     """Return values of a model; optional fields are left out as often as they are given."""
-    required, optional = {}, {}
+    required: dict[str, st.SearchStrategy[Any]] = {}
+    optional: dict[str, st.SearchStrategy[Any]] = {}
     for name, field in model.model_fields.items():
         own = OWN.get((model.__name__, name))
         made = _field(field) if own is None else own

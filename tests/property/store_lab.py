@@ -104,7 +104,7 @@ class Lab:
 
     async def _snapshot(self, session_id: str) -> Snapshot:
         command, key = self.store.command, self.key
-        replies = await asyncio.gather(
+        found = await asyncio.gather(
             command("HGETALL", key("record", session_id)),
             command("XRANGE", key("journal", session_id), "-", "+"),
             command("LRANGE", key("mailbox", session_id), 0, -1),
@@ -116,7 +116,7 @@ class Lab:
             command("ZRANGE", key("by", session_id), 0, -1),
             return_exceptions=True,  # a damaged session has keys of another type: they read as empty
         )
-        replies = [() if isinstance(reply, ServerRefused) else reply for reply in replies]
+        replies: list[Any] = [() if isinstance(reply, ServerRefused) else reply for reply in found]
         record, journal, mailbox, context, intents, seen, lease, due, sent, dead, deadinfo, by = replies
         return Snapshot(
             record=pairs(record),

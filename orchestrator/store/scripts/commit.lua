@@ -11,7 +11,8 @@
 --   intents  hash    set and cleared                    leases, due, by, sent   as the directive says
 --
 -- Directives: continue (keep the lease) · ready · waiting (until `due`) · finalizing · ended · dead.
--- ARGV: sid, fence, rev, directive, due ms or -1, sent-until ms or 0, status, reason, stat, limits of
+-- With `keep` for the sent-until, a holder that settles the session itself keeps its lease while it is finalizing.
+-- ARGV: sid, fence, rev, directive, due ms or -1, sent-until ms or 0 or keep, status, reason, stat, limits of
 --       journal entries and context messages, counts (fields, entries, messages, posts taken, intents set,
 --       intents cleared), then the values in that order. The caller has checked the values' sizes.
 local sid, fence, rev, directive = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -30,7 +31,8 @@ local entries_limit, context_limit = tonumber(ARGV[10]), tonumber(ARGV[11])
 local fields, entries, messages = whole(ARGV[12]), whole(ARGV[13]), whole(ARGV[14])
 local taken, intents, cleared = whole(ARGV[15]), whole(ARGV[16]), whole(ARGV[17])
 if not (fields and entries and messages and taken and intents and cleared) then return {'malformed', 12} end
-if not (ARGV[5] == '-1' or whole(ARGV[5])) or not whole(ARGV[6]) then return {'malformed', 5} end
+local keep = directive == 'finalizing' and ARGV[6] == 'keep'
+if not (ARGV[5] == '-1' or whole(ARGV[5])) or not (keep or whole(ARGV[6])) then return {'malformed', 5} end
 local at_fields = 18
 local at_entries = at_fields + 2 * fields
 local at_messages = at_entries + entries
@@ -58,10 +60,11 @@ for i = at_cleared, #ARGV do redis.call('HDEL', K.intents, ARGV[i]) end
 if taken > 0 then
   redis.call('LTRIM', K.mailbox, taken, -1)
   posts = posts - taken
+  redis.call('HSET', K.record, 'posts', posts)
 end
 
-redis.call('HSET', K.record, 'rev', tonumber(rev) + 1, 'last', mark, 'seq', seq, 'posts', posts, 'attempts', '0',
-  'updated', now, unpack(ARGV, at_fields, at_entries - 1))
+redis.call('HSET', K.record, 'rev', rev + 1, 'last', mark, 'seq', seq, 'attempts', '0', 'updated', now,
+  unpack(ARGV, at_fields, at_entries - 1))
 redis.call('HINCRBY', K.stats, ARGV[9], 1)
 if directive ~= 'continue' then
   local f = read_record()
@@ -69,7 +72,7 @@ if directive ~= 'continue' then
   if phase == 'waiting' and posts > 0 then phase = 'ready' end
   local status = phase == 'ended' and ARGV[7] or f.status
   redis.call('HSET', K.record, 'phase', phase, 'status', status, 'since', now)
-  redis.call('ZREM', K.leases, sid)
+  if not keep then redis.call('ZREM', K.leases, sid) end
   if phase == 'dead' then
     f.seq = seq
     bury(sid, f, now, ARGV[8], ARGV[7])
@@ -81,7 +84,7 @@ if directive ~= 'continue' then
     if ARGV[5] ~= '-1' then redis.call('ZADD', K.due, ARGV[5], sid) end
   elseif phase == 'ended' then
     redis.call('HINCRBY', K.stats, 'ended:' .. f.app .. ':' .. status, 1)
-  elseif ARGV[6] ~= '0' then
+  elseif ARGV[6] ~= '0' and not keep then
     redis.call('ZADD', K.sent, now + tonumber(ARGV[6]), sid)
   end
 end

@@ -306,7 +306,7 @@ def test_a_function_changes_only_what_it_returns(store_url: str) -> None:
 
             record = await on.on.client.show(session_id)
             assert record.state == {"log": ["before"], "same": {"deep": [1]}, "n": 1}
-            step = [entry for entry in await journal(on, session_id) if entry.step == "compute"][0]
+            step = next(entry for entry in await journal(on, session_id) if entry.step == "compute")
             assert step.state == {"n": 1}
 
     asyncio.run(play())

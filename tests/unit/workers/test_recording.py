@@ -1,5 +1,6 @@
 """What a step's decision becomes: the fields, the one entry, and that the entry says everything."""
 
+from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.messages import Message
 from orchestrator.contracts.session import Cursor, Entry, PendingCall, Record, ToolCall, Wait
 from orchestrator.kernel.change import Change, suspend
@@ -89,7 +90,7 @@ def test_an_end_carries_the_status_and_a_death_its_detail() -> None:
 
 def test_state_is_compared_by_key() -> None:
     """A value that is the same object has not changed; a changed one goes in whole."""
-    inner = {"deep": 1}
+    inner: JsonObject = {"deep": 1}
 
     assert state_changes({"a": inner, "b": 1}, {"a": inner, "b": 2}) == ({"b": 2}, ())
     assert state_changes({"a": 1}, {"a": 1}) == ({}, ())

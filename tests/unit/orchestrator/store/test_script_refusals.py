@@ -56,7 +56,7 @@ def commit_args(session_id: str, fence: int, rev: int, directive: str = "ready")
     return args, places | {name: first_count + number for number, name in enumerate(COUNTS)}
 
 
-class ArgumentsSeen(Exception):  # noqa: N818 - it ends an act that is not done
+class ArgumentsSeen(Exception):
     """The arguments are known."""
 
 

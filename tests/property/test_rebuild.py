@@ -1,0 +1,145 @@
+"""Folding journals: what an entry of each kind does, and which journals are refused."""
+
+import pytest
+
+from orchestrator.contracts.errors import Unreadable
+from orchestrator.contracts.session import Cursor, Entry, Record, Wait
+from orchestrator.kernel.rebuild import find_differences, fold
+
+BEGIN = Entry(
+    kind="submitted",
+    actor="ada",
+    set={
+        "app": "a",
+        "spec": "d",
+        "rank": "1",
+        "actor": "ada",
+        "text": "hi",
+        "cursor": '{"skill":"work"}',
+        "state": '{"n":1}',
+    },
+    messages=('{"role":"user"}',),
+)
+
+
+def journal(*entries: Entry) -> list[Entry]:
+    """Number entries as the store does."""
+    return [one.model_copy(update={"seq": number}) for number, one in enumerate((BEGIN, *entries), start=1)]
+
+
+def step(**parts: object) -> Entry:
+    """Return a step's entry."""
+    return Entry.model_validate({"kind": "step", "actor": "w", **parts})
+
+
+def posted(**post: object) -> Entry:
+    """Return the entry of a post."""
+    return Entry.model_validate({"kind": "posted", "actor": "ada", "data": {"post": post}})
+
+
+def test_a_submission_is_a_session() -> None:
+    """The first entry holds all that was submitted."""
+    assert fold(journal()) | {"cursor": None} == {
+        "app": "a",
+        "spec": "d",
+        "actor": "ada",
+        "text": "hi",
+        "parent": "",
+        "reason": "",
+        "catalogue": "",
+        "state": {"n": 1},
+        "fields": {},
+        "cursor": None,
+        "wait": None,
+        "terminal": None,
+        "status": None,
+        "phase": "ready",
+        "rev": 0,
+        "seq": 1,
+        "answered": False,
+        "cancel": None,
+        "replays": 0,
+        "messages": ['{"role":"user"}'],
+        "posts": 0,
+    }
+
+
+def test_state_changes_by_its_keys() -> None:
+    """Changed keys come in, dropped ones go, the others stay."""
+    rebuilt = fold(journal(step(state={"m": [1]}), step(state={"n": None}, dropped=["m"])))
+
+    assert (rebuilt["state"], rebuilt["rev"]) == ({"n": None}, 2)
+
+
+def test_posts_go_in_and_are_taken() -> None:
+    """A wait with a post in the mailbox is no wait."""
+    waits = step(set={"phase": "waiting", "wait": '{"wait_id":"w1","kind":"input"}', "wait_id": "w1", "answered": ""})
+
+    waiting = fold(journal(waits))
+    answered = fold(journal(waits, posted(post_id="p", kind="input", wait_id="w1")))
+    taken = fold(
+        journal(waits, posted(post_id="p", kind="input", wait_id="w1"), step(set={"wait": "", "answered": ""}, taken=1))
+    )
+    early = fold(journal(posted(post_id="p", kind="signal"), waits))
+
+    assert (waiting["phase"], waiting["posts"], waiting["answered"]) == ("waiting", 0, False)
+    assert (answered["phase"], answered["posts"], answered["answered"]) == ("ready", 1, True)
+    assert (taken["wait"], taken["posts"], taken["answered"]) == (None, 0, False)
+    assert (early["phase"], early["posts"]) == ("ready", 1)
+
+
+def test_a_cancel_is_remembered() -> None:
+    """Its reason is what the person said, or only that it was cancelled."""
+    assert fold(journal(posted(post_id="c", kind="cancel", text="enough")))["cancel"] == "enough"
+    assert fold(journal(posted(post_id="c", kind="cancel")))["cancel"] == "cancelled"
+
+
+def test_death_and_replay() -> None:
+    """A dead letter has its reason; a person's replay takes it away, and is counted."""
+    buried = Entry(kind="buried", actor="store", data={"reason": "attempts"})
+    replayed = Entry(kind="replayed", actor="ada", set={"cursor": '{"skill":"work"}'})
+
+    dead, again = fold(journal(buried)), fold(journal(buried, replayed))
+
+    assert (dead["phase"], dead["reason"]) == ("dead", "attempts")
+    assert (again["phase"], again["reason"], again["replays"]) == ("ready", "", 1)
+
+
+@pytest.mark.parametrize("kind", ["orphaned", "released"])
+def test_what_loses_its_holder_while_it_is_settled_is_still_to_be_settled(kind: str) -> None:
+    """Nothing leads from finalizing back to work."""
+    lost = Entry(kind=kind, actor="store")
+
+    assert fold(journal(step(set={"phase": "finalizing"}), lost))["phase"] == "finalizing"
+    assert fold(journal(lost))["phase"] == "ready"
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [[], journal(step())[1:], [*journal(step()), *journal(step())], [journal()[0], step(seq=3)], [step(seq=1)]],
+    ids=["empty", "no beginning", "twice", "a gap", "another beginning"],
+)
+def test_a_journal_with_a_gap_is_refused(broken: list[Entry]) -> None:
+    """What is missing cannot be guessed."""
+    with pytest.raises(Unreadable):
+        fold(broken)
+
+
+def test_a_difference_is_named() -> None:
+    """Whoever verifies a session reads what does not fit, part by part."""
+    record = Record(
+        session_id="S-20260101-001",
+        app="a",
+        spec="d",
+        phase="waiting",
+        text="hi",
+        actor="ada",
+        seq=1,
+        cursor=Cursor(skill="work"),
+        state={"n": 2},
+        wait=Wait(wait_id="w", kind="timer"),
+    )
+
+    found = find_differences(record, ['{"role":"user"}'], 1, fold(journal()))
+
+    assert [line.split(":", 1)[0] for line in found] == ["state", "posts", "phase", "wait"]

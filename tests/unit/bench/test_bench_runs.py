@@ -1,0 +1,42 @@
+"""Each bench runs to its end and prints one JSON object; whether its promises hold is for a quiet machine to say."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from bench._harness import ROOT
+
+WANTED = {
+    "steps": {
+        "rates": {"ours_steps_per_s", "floor_steps_per_s", "celery_chain_steps_per_s", "waiting_ours_steps_per_s"},
+        "ratios": {"ours_to_chain", "ours_to_floor", "waiting_ours_to_gevent", "old_step_to_young_bytes"},
+        "latency_ms": {"schedule_to_start_p50_ms", "schedule_to_start_p99_ms"},
+    },
+    "idle": {
+        "idle": {"worker_rss_bytes", "worker_cpu_seconds_per_minute", "scheduler_cpu_seconds_per_minute", "tick_ms"},
+        "waiting": {"sessions", "waiting_session_bytes", "scheduler_cpu_seconds_per_minute", "tick_ms"},
+    },
+}
+
+
+@pytest.mark.bench
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", sorted(WANTED))
+def test_a_quick_run_prints_one_object(name: str) -> None:
+    """What reads the figures relies on these names."""
+    done = subprocess.run(
+        [sys.executable, "-P", str(ROOT / "bench" / f"{name}.py"), "--quick", "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr[-4000:]
+    read = json.loads(done.stdout)
+    assert (read["bench"], read["quick"]) == (name, True)
+    for group, names in WANTED[name].items():
+        assert names <= set(read[group])
+        assert all(value > 0 for value in read[group].values())
