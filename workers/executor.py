@@ -11,6 +11,9 @@ settle   what the step decided, or what its failure means: again later, or a dea
 commit   one atomic write under the fence. Refused: the work is dropped, another holder goes on.
 release  the lease goes with the commit that ends the slice; without one, it is handed back.
 
+A session with which two holders in a row have died is run alone: of such sessions one at a time in
+a process, until its commit. The one that kills its workers then takes no other one along.
+
 A slice drains: it goes on with its session while steps are ready, its budget lasts, or nobody
 waits for the lane. A worker that takes the finalizer's queue too settles the session in the same
 slice; otherwise the session is handed on to one that does. Safety rests on the fence alone (store/leases.py); the rest is liveness.
@@ -57,6 +60,7 @@ class Slice:
     interrupted: bool = False
     began: float = field(default_factory=time.monotonic)
     steps: int = 0
+    alone: bool = False
 
     def interrupt(self) -> None:
         """Stop the step that is being performed, unless it acts on the outside world."""
@@ -85,6 +89,7 @@ class Executor:
         self._finalizes = finalizes
         self._is_contended = is_contended
         self._is_draining = is_draining
+        self._suspects = asyncio.Lock()
         self.slices: dict[str, Slice] = {}
         self.steps = 0
 
@@ -98,14 +103,16 @@ class Executor:
                 return "committed"
             raise
 
-    async def _run_slice(self, session_id: str) -> SliceEnd:
+    async def _run_slice(self, session_id: str, *, alone: bool = False) -> SliceEnd:
         host = self._host
         holder = host.new_holder()
         known = host.contexts.length(session_id)
-        claimed = await host.leases.claim(session_id, holder, host.digests, known=known)
+        claimed = await host.leases.claim(session_id, holder, host.digests, known=known, alone=alone)
         if isinstance(claimed, ClaimRefused) and claimed.answer == "foreign" and await self._may_adopt(claimed):
-            claimed = await host.leases.claim(session_id, holder, host.digests, known=known, adopt=True)
+            claimed = await host.leases.claim(session_id, holder, host.digests, known=known, adopt=True, alone=alone)
         if isinstance(claimed, ClaimRefused):
+            if claimed.answer == "suspect" and not alone:
+                return await self._run_alone(session_id)
             if claimed.answer == "buried":
                 await self._tell_parent_of_dead(session_id)
             elif claimed.answer == "missing":
@@ -117,7 +124,7 @@ class Executor:
         task = asyncio.current_task()
         if task is None:
             raise StoreError("executor: a slice runs inside a task; this is a defect, report it")
-        mine = Slice(session_id, claimed.record.fence, task)
+        mine = Slice(session_id, claimed.record.fence, task, alone=alone)
         self.slices[session_id] = mine
         try:
             return await self._drain(mine, claimed)
@@ -137,6 +144,17 @@ class Executor:
             return "lost"
         finally:
             self.slices.pop(session_id, None)
+            self._proven(mine)
+
+    async def _run_alone(self, session_id: str) -> SliceEnd:
+        """Wait, without a lease, until no other suspect runs here; then claim it. By then another process may have it."""
+        log.warning("session %s: its last holders died; it is run alone", session_id)
+        await self._suspects.acquire()
+        try:
+            return await self._run_slice(session_id, alone=True)
+        finally:
+            if not any(mine.alone for mine in self.slices.values()) and self._suspects.locked():
+                self._suspects.release()
 
     async def _may_adopt(self, refused: ClaimRefused) -> bool:
         """A session of another version is ours to move only when we have its app, and no live worker its version."""

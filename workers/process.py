@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from socket import gethostname
 from uuid import uuid4
@@ -39,14 +39,27 @@ def process_name() -> str:
 
 
 class WorkerProcess:
-    """Starts on construction; `drain` ends it."""
+    """Starts on construction; `drain` ends it.
 
-    def __init__(self, settings: Settings, urls: Urls, sender: Sender, queues: Sequence[str]) -> None:
+    `end` is called once an operator's order to drain is carried out: it should end the process. Without
+    it - in the child of a pool, which would only be replaced - the process stays, and takes nothing.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        urls: Urls,
+        sender: Sender,
+        queues: Sequence[str],
+        *,
+        end: Callable[[], None] | None = None,
+    ) -> None:
         self.name = process_name()
         self._settings = settings
         self._urls = urls
         self._sender = sender
         self._queues = tuple(queues)
+        self._end = end
         self._ready = threading.Event()
         self._failure: BaseException | None = None
         self._drained = threading.Event()
@@ -145,11 +158,13 @@ class WorkerProcess:
             await close_host(host)
 
     async def _obey(self, heartbeat: Heartbeat) -> None:
-        """Drain when an operator orders it; the process itself goes on, taking nothing."""
+        """Drain when an operator orders it, then end the process, or stay and take nothing."""
         await heartbeat.drain_ordered.wait()
         self.ordered_out.set()
         log.warning("worker %s: drain ordered; taking nothing new", self.name)
         await self.lanes.drain(self._settings.worker.grace_seconds)
+        if self._end is not None:
+            self._end()
         await asyncio.Event().wait()
 
 

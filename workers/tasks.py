@@ -24,13 +24,21 @@ class Worker:
     """The worker process behind the tasks: made once a process, after any fork."""
 
     def __init__(
-        self, app: Celery, settings: Settings, urls: Urls, queues: Sequence[str], make_wakeups: MakeWakeups
+        self,
+        app: Celery,
+        settings: Settings,
+        urls: Urls,
+        queues: Sequence[str],
+        make_wakeups: MakeWakeups,
+        *,
+        forks: bool,
     ) -> None:
         self._app = app
         self._settings = settings
         self._urls = urls
         self._queues = tuple(queues)
         self._make_wakeups = make_wakeups
+        self._forks = forks
         self._guard = threading.Lock()
         self._process: WorkerProcess | None = None
         self._pid = 0
@@ -40,7 +48,8 @@ class Worker:
         with self._guard:
             if self._process is None or self._pid != os.getpid():
                 sender = Sender(self._make_wakeups(self._app, self._settings), self._settings)
-                self._process = WorkerProcess(self._settings, self._urls, sender, self._queues)
+                end = None if self._forks else end_process
+                self._process = WorkerProcess(self._settings, self._urls, sender, self._queues, end=end)
                 self._pid = os.getpid()
             return self._process
 
@@ -73,7 +82,7 @@ def register_tasks(
 
     With a pool that forks, each child has its own loop and the parent none.
     """
-    worker = Worker(app, settings, urls, queues, make_wakeups)
+    worker = Worker(app, settings, urls, queues, make_wakeups, forks=forks)
 
     @app.task(name=STEP)
     def step(session_ids: list[str]) -> None:
@@ -110,6 +119,11 @@ def register_tasks(
         signals.worker_shutting_down.connect(begin_drain(worker), weak=False)
         signals.worker_shutdown.connect(end, weak=False)
     return worker
+
+
+def end_process() -> None:
+    """End this worker as its operator would, by SIGTERM: Celery then shuts down in its own order."""
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def begin_drain(worker: Worker) -> Callable[..., None]:

@@ -39,13 +39,25 @@ def enter(record: Record, skill: str, *, depth: int | None = None, serial: int |
     )
 
 
-def leave(spec: AppSpec, record: Record, step: StepKind, now: int, **parts: object) -> Change:
-    """Return the change that leaves the current skill by its signal; `parts` go into it as they are."""
-    skill = current_skill(spec, record)
-    route = choose_route(skill, record.cursor.signal)
+def leave(
+    spec: AppSpec, record: Record, step: StepKind, now: int, *, signal: str | None = None, **parts: object
+) -> Change:
+    """Return the change that leaves the current skill; `parts` go into it as they are.
+
+    The route is chosen by `signal`, and where none is given by what was said before.
+    """
+    skill, cursor = current_skill(spec, record), record.cursor
+    route = choose_route(skill, cursor.signal if signal is None else signal)
+    is_shut = route.gate is not None and not passes_gate(cursor.confidence, spec.confidence_threshold)
+    if route.next != END and not is_shut:
+        entered = enter(record, route.next, serial=cursor.serial + 1)
+        return Change(record=record.model_copy(update={"cursor": entered}), step=step, **parts)  # type: ignore[arg-type]
+    if signal is not None:
+        cursor = cursor.model_copy(update={"signal": signal, "failures": 0})
+        record = record.model_copy(update={"cursor": cursor})
     if route.next == END:
         return finish(record, step, **parts)
-    if route.gate is not None and not passes_gate(record.cursor.confidence, spec.confidence_threshold):
+    if is_shut:
         wait = gate_wait(spec, record, route.next, now)
         cursor = record.cursor.model_copy(update={"stage": "route", "calls": ()})
         return suspend(record, wait, step, cursor=cursor)._replace(**parts)  # type: ignore[arg-type]

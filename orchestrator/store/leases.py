@@ -16,7 +16,7 @@ from orchestrator.contracts.session import PendingCall, Post, Record
 from orchestrator.store.codec import decode_record, pairs
 from orchestrator.store.store import Store
 
-Refusal: TypeAlias = Literal["missing", "settled", "busy", "early", "foreign", "buried"]
+Refusal: TypeAlias = Literal["missing", "settled", "busy", "early", "foreign", "buried", "suspect"]
 Directive: TypeAlias = Literal["continue", "ready", "waiting", "finalizing", "ended", "dead"]
 
 
@@ -92,12 +92,21 @@ class Leases:
         self._max_attempts = max_attempts
 
     async def claim(
-        self, session_id: str, holder: str, digests: tuple[str, ...], *, known: int = -1, adopt: bool = False
+        self,
+        session_id: str,
+        holder: str,
+        digests: tuple[str, ...],
+        *,
+        known: int = -1,
+        adopt: bool = False,
+        alone: bool = False,
     ) -> Claimed | ClaimRefused | ClaimedUnreadable:
-        """Take the lease. `holder` is unique to this claim; `known` context entries are not sent again."""
-        reply = await self._store.act(
-            "claim", session_id, holder, self._lease_ms, self._max_attempts, known, int(adopt), *digests
-        )
+        """Take the lease. `holder` is unique to this claim; `known` context entries are not sent again.
+
+        `alone` says that this process runs no other session of which holders died.
+        """
+        limits = (self._lease_ms, self._max_attempts)
+        reply = await self._store.act("claim", session_id, holder, *limits, known, int(adopt), int(alone), *digests)
         if reply[0] == "malformed":
             raise StoreError(f"session {session_id}: claim refused (malformed); this is a defect, report it")
         if reply[0] != "claimed":

@@ -140,7 +140,7 @@ _SCALARS = frozenset({str, int, bool, float, type(None)})
 
 
 def _is_scalar(value: object) -> bool:
-    return type(value) in _SCALARS and (type(value) is not float or isfinite(value))  # type: ignore[arg-type]
+    return type(value) in _SCALARS and (type(value) is not float or isfinite(value))
 
 
 def _own(value: JsonValue) -> JsonValue:

@@ -112,6 +112,10 @@ class Stack:
         self.children[self.children.index(child)] = again
         return again
 
+    def forget(self, child: Child) -> None:
+        """Leave out a child that has ended as it should."""
+        self.children.remove(child)
+
     def _launch(self, name: str, process: str, *args: str) -> Child:
         log = self._logs / f"{name}.log"
         rotate_log(log)

@@ -114,10 +114,14 @@ class Machine:
             steps, looked = 0, time.monotonic()
             while not stop.is_set():
                 for child in stack.ended():
-                    if time.monotonic() - child.started < SHORTEST_LIFE_SECONDS:
+                    if child.code != 0 and time.monotonic() - child.started < SHORTEST_LIFE_SECONDS:
                         raise ProcessFailed(
                             f"{child.name}: it ended with code {child.code} as soon as it ran; {child.log}:\n{child.tail()}"
                         )
+                    if child.code == 0:  # an operator has drained it, and wants it gone
+                        stack.forget(child)
+                        self._say(f"{child.name}: drained, and not started again")
+                        continue
                     again = stack.restart(child)
                     self._say(f"{child.name}: ended with code {child.code}; started again, pid {again.process.pid}")
                 if live is not None:

@@ -3,7 +3,8 @@
 -- claim: take the lease and read what the next step needs, in one act.
 --
 -- Answers: claimed · missing · settled · busy (a live lease) · early (it waits, and nothing came)
--- · foreign (this worker has not that version of the app) · buried (attempts are spent).
+-- · foreign (this worker has not that version of the app) · buried (attempts are spent) · suspect (two
+-- holders in a row died with it: claim it alone, or what runs beside it is buried with it).
 -- The fence is max(fence + 1, now), so it also grows across a restored or failed-over server.
 -- Replay: the same holder text claims again while its lease lives and gets the same fence.
 --
@@ -12,7 +13,7 @@
 --   journal  stream  an `orphaned` entry where a dead holder is succeeded
 --   by       zset    moved to running                                sent    zset  sid removed
 --
--- ARGV: sid, holder, lease ms, max attempts, context entries known (-1: none wanted), adopt, digest, …
+-- ARGV: sid, holder, lease ms, max attempts, context entries known (-1: none wanted), adopt, alone, digest, …
 local sid, holder = ARGV[1], ARGV[2]
 if not (whole(ARGV[3]) and whole(ARGV[4]) and (ARGV[5] == '-1' or whole(ARGV[5]))) then return {'malformed'} end
 local now = now_ms()
@@ -36,20 +37,21 @@ if not again then
     if not due or tonumber(due) > now then return {'early'} end
   end
   local known = ARGV[6] == '1'
-  for i = 7, #ARGV do known = known or ARGV[i] == f.spec end
+  for i = 8, #ARGV do known = known or ARGV[i] == f.spec end
   if not known then
     -- Somebody else has that version: its wake-up is sent again soon, not only when the mark runs out.
     redis.call('ZADD', K.sent, 'XX', 'LT', now + 500, sid)
     return {'foreign', f.spec, f.app}
   end
-  local seq, attempts = tonumber(f.seq), tonumber(f.attempts)
+  local seq, attempts, most = tonumber(f.seq), tonumber(f.attempts), tonumber(ARGV[4])
+  if attempts >= 2 and attempts < most and ARGV[7] ~= '1' then return {'suspect', attempts} end
   if lease then
     seq = seq + 1
     append_entry(K.journal, seq, now, store_entry('orphaned', tonumber(f.fence), attempts, '{}'))
     redis.call('HINCRBY', K.stats, 'orphaned', 1)
     f.seq = seq
   end
-  if attempts >= tonumber(ARGV[4]) then
+  if attempts >= most then
     bury(sid, f, now, 'attempts', 'claimed ' .. attempts .. ' times without a commit')
     return {'buried', 'attempts'}
   end

@@ -1,4 +1,7 @@
-"""The one who kills: at random but from a seed, one process at a time, and everything stopped goes on in the end."""
+"""The one who kills: at random but from a seed, one process at a time, and everything stopped goes on in the end.
+
+One worker at least is left at work: how fast sessions recover can be told only while somebody is there to take them.
+"""
 
 import asyncio
 import random
@@ -9,7 +12,7 @@ from dataclasses import dataclass, field
 from orchestrator.client import Client
 from tests.integration.chaos.fleet import Fleet, Member, pause
 
-#: A process is left alone while it starts: striking those who hold nothing proves nothing.
+#: How long a scheduler is left alone while it starts; a worker says itself when it is there.
 GROWN_SECONDS = 3.0
 
 
@@ -46,16 +49,23 @@ class Monkey:
                 await pause(min(chance.uniform(*self.every_seconds), left))
                 role = chance.choices(["worker", "scheduler"], [4, 1])[0]
                 what = chance.choices(["kill", "stop"], [3, 2])[0]
-                grown = time.monotonic() - GROWN_SECONDS
-                able = [one for one in self.fleet.of(role) if one.began < grown and not one.stopped]
+                able = await self.able(role)
                 stopped = chance.uniform(*self.stopped_seconds)
-                if not able:
+                if len(able) <= (role == "worker"):
                     continue
                 member = chance.choice(able)
                 if what == "kill":
                     await self.kill(member)
                 else:
                     group.create_task(self.stop(member, min(stopped, max(until - loop.time(), 0.5))))
+
+    async def able(self, role: str) -> list[Member]:
+        """Return who is at work: neither stopped nor still starting. Striking those who hold nothing proves nothing."""
+        alive = {info.pid for info in await self.client.workers()}
+        running = [one for one in self.fleet.of(role) if not one.stopped]
+        if role == "scheduler":
+            return [one for one in running if time.monotonic() - one.began > GROWN_SECONDS]
+        return [one for one in running if alive & set(one.pids())]
 
     async def kill(self, member: Member) -> None:
         """Kill a process with its children, and start its like."""
