@@ -57,8 +57,7 @@ async def measure_ageing(server: RunningServer, *, sessions: int, steps: int, st
         for _ in range(sessions):
             overrides: dict[str, JsonValue] = {"of": steps, "pad": "x" * (state_bytes - 60)}
             session_id = (await host.client.submit(APP, overrides=overrides, actor=ACTOR)).session_id
-            async for one in _slices(executor, host.store, session_id, steps):
-                slices.append(one)
+            slices += [one async for one in _slices(executor, host.store, session_id, steps)]
     finally:
         await host.client.aclose()
     young = [one for one in slices if one.began_at in YOUNG]

@@ -99,9 +99,13 @@ class CeleryPeer:
                 raise RuntimeError(f"bench: Celery did not start; its log says:\n{self._log.read_text()[-2000:]}")
             time.sleep(0.05)
 
-    def chains(self, count: int, length: int, link: Callable[[int], Signature], last: Callable[[int], Signature]) -> float:
+    def chains(
+        self, count: int, length: int, link: Callable[[int], Signature], last: Callable[[int], Signature]
+    ) -> float:
         """Run so many chains of tasks; return the tasks a second."""
-        return self._round(count, count * length, lambda one: chain(*[link(one)] * (length - 1), last(one)).apply_async())
+        return self._round(
+            count, count * length, lambda one: chain(*[link(one)] * (length - 1), last(one)).apply_async()
+        )
 
     def self_enqueue(self, count: int, length: int) -> float:
         """Run so many tasks that send their successors themselves."""

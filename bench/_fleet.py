@@ -130,7 +130,7 @@ class Fleet:
 
     async def _wait_ended(self, count: int) -> None:
         async with asyncio.timeout(ROUND_SECONDS):
-            while await self.client.views.count(APP, "ended") < count:
+            while await self.client.views.count(APP, "ended") < count:  # noqa: ASYNC110 - it ends in other processes
                 await asyncio.sleep(LOOK_SECONDS)
 
     async def _read(self, session_ids: list[str], released: float) -> Round:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -122,6 +122,7 @@ class Children:
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=out,
+                process_group=0,  # a pool forks: its processes are ended by their group
             )
         self._started.append(child)
         return child
@@ -140,6 +141,8 @@ class Children:
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
+            with suppress(ProcessLookupError, PermissionError):  # what it left behind; mostly nothing
+                os.killpg(child.pid, signal.SIGKILL)
             if child.stdin is not None:
                 child.stdin.close()
             if child in self._started:

@@ -8,6 +8,8 @@
 The last task of each chain counts it as done, so that the bench knows the end without a result
 backend. Run by Celery's own command: `celery -A bench._peers worker -P prefork -c 2`.
 """
+# Celery's decorators have no types.
+# mypy: disable-error-code="untyped-decorator"
 
 import os
 import time

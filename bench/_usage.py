@@ -33,7 +33,7 @@ def read_schedstat(text: str) -> float:
     >>> read_schedstat("1500000000 20 3")
     1.5
     """
-    return int(text.split()[0]) / 1e9
+    return int(text.split(maxsplit=1)[0]) / 1e9
 
 
 def memory(pid: int) -> Memory:

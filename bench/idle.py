@@ -18,6 +18,8 @@ if __name__ == "__main__":
 
 from statistics import mean, median
 
+from pydantic import JsonValue
+
 from bench._fleet import ACTOR, APP, Fleet, bench_settings
 from bench._harness import Options, Report, Target, children, halted, parse_options, say
 from bench._usage import cpu_seconds, memory
@@ -111,7 +113,7 @@ async def fill(report: Report, host: Host, sessions: int) -> None:
 
 async def one_waiting(host: Host, executor: Executor) -> str:
     """Submit a session and take it to its wait."""
-    overrides = {"rest": True, "pad": "x" * (STATE_BYTES - 60)}
+    overrides: dict[str, JsonValue] = {"rest": True, "pad": "x" * (STATE_BYTES - 60)}
     submitted = await host.client.submit(APP, overrides=overrides, actor=ACTOR)
     await executor.run_slice(submitted.session_id)
     host.contexts.forget(submitted.session_id)
@@ -123,9 +125,7 @@ async def tick_ms(store: Store) -> float:
     due, times = Due(store), []
     for _ in range(21):
         began = time.perf_counter()
-        await asyncio.gather(
-            *(due.tick(number, [APP], most=256, each=256) for number in range(store.keys.partitions))
-        )
+        await asyncio.gather(*(due.tick(number, [APP], most=256, each=256) for number in range(store.keys.partitions)))
         times.append((time.perf_counter() - began) * 1000)
     return median(times)
 

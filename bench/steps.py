@@ -93,7 +93,9 @@ async def steps_side_by_side(report: Report, fleet: Fleet, celery: CeleryPeer, f
         await fleet.round(SESSIONS, STEPS, state_bytes=STATE_BYTES)
         floor.round()
     pace = celery.noops(20, STEPS)
-    rounds: dict[str, list[float]] = {name: [] for name in ("ours", "near_chain", "commits", "floor", "chain", "self", "lock")}
+    rounds: dict[str, list[float]] = {
+        name: [] for name in ("ours", "near_chain", "commits", "floor", "chain", "self", "lock")
+    }
     waits: list[float] = []
     # A quick run on a slow or busy machine takes fewer chains, which changes no rate: every chain is as long.
     chains = fitting(pace, seconds=2.0, length=STEPS, least=20, most=SESSIONS // 2) if quick else SESSIONS

@@ -47,6 +47,20 @@ SliceEnd: TypeAlias = Literal["refused", "committed", "lost", "released"]
 
 
 @dataclass(slots=True)
+class Turn:
+    """The right to run a suspect, which one slice of a process has at a time, until its session commits."""
+
+    lock: asyncio.Lock
+    held: bool = True
+
+    def end(self) -> None:
+        """Let the next one in; may be called twice."""
+        if self.held:
+            self.held = False
+            self.lock.release()
+
+
+@dataclass(slots=True)
 class Slice:
     """One session in one lane: what the heartbeat and the drain need to know of it."""
 
@@ -60,7 +74,7 @@ class Slice:
     interrupted: bool = False
     began: float = field(default_factory=time.monotonic)
     steps: int = 0
-    alone: bool = False
+    turn: Turn | None = None
 
     def interrupt(self) -> None:
         """Stop the step that is being performed, unless it acts on the outside world."""
@@ -103,15 +117,15 @@ class Executor:
                 return "committed"
             raise
 
-    async def _run_slice(self, session_id: str, *, alone: bool = False) -> SliceEnd:
-        host = self._host
+    async def _run_slice(self, session_id: str, turn: Turn | None = None) -> SliceEnd:
+        host, alone = self._host, turn is not None
         holder = host.new_holder()
         known = host.contexts.length(session_id)
         claimed = await host.leases.claim(session_id, holder, host.digests, known=known, alone=alone)
         if isinstance(claimed, ClaimRefused) and claimed.answer == "foreign" and await self._may_adopt(claimed):
             claimed = await host.leases.claim(session_id, holder, host.digests, known=known, adopt=True, alone=alone)
         if isinstance(claimed, ClaimRefused):
-            if claimed.answer == "suspect" and not alone:
+            if claimed.answer == "suspect":
                 return await self._run_alone(session_id)
             if claimed.answer == "buried":
                 await self._tell_parent_of_dead(session_id)
@@ -124,7 +138,7 @@ class Executor:
         task = asyncio.current_task()
         if task is None:
             raise StoreError("executor: a slice runs inside a task; this is a defect, report it")
-        mine = Slice(session_id, claimed.record.fence, task, alone=alone)
+        mine = Slice(session_id, claimed.record.fence, task, turn=turn)
         self.slices[session_id] = mine
         try:
             return await self._drain(mine, claimed)
@@ -144,17 +158,16 @@ class Executor:
             return "lost"
         finally:
             self.slices.pop(session_id, None)
-            self._proven(mine)
 
     async def _run_alone(self, session_id: str) -> SliceEnd:
         """Wait, without a lease, until no other suspect runs here; then claim it. By then another process may have it."""
         log.warning("session %s: its last holders died; it is run alone", session_id)
         await self._suspects.acquire()
+        turn = Turn(self._suspects)
         try:
-            return await self._run_slice(session_id, alone=True)
+            return await self._run_slice(session_id, turn)
         finally:
-            if not any(mine.alone for mine in self.slices.values()) and self._suspects.locked():
-                self._suspects.release()
+            turn.end()
 
     async def _may_adopt(self, refused: ClaimRefused) -> bool:
         """A session of another version is ours to move only when we have its app, and no live worker its version."""
@@ -207,6 +220,8 @@ class Executor:
                 return "committed"
             self.steps += 1
             mine.steps += 1
+            if mine.turn is not None:
+                mine.turn.end()
             for call in change.intents:
                 world.intents[call.call_id] = call
                 world.announced.add(call.call_id)

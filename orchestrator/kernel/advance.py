@@ -40,7 +40,7 @@ def enter(record: Record, skill: str, *, depth: int | None = None, serial: int |
 
 
 def leave(
-    spec: AppSpec, record: Record, step: StepKind, now: int, *, signal: str | None = None, **parts: object
+    spec: AppSpec, record: Record, step: StepKind, now: int, signal: str | None = None, /, **parts: object
 ) -> Change:
     """Return the change that leaves the current skill; `parts` go into it as they are.
 
@@ -57,12 +57,9 @@ def leave(
         record = record.model_copy(update={"cursor": cursor})
     if route.next == END:
         return finish(record, step, **parts)
-    if is_shut:
-        wait = gate_wait(spec, record, route.next, now)
-        cursor = record.cursor.model_copy(update={"stage": "route", "calls": ()})
-        return suspend(record, wait, step, cursor=cursor)._replace(**parts)  # type: ignore[arg-type]
-    cursor = enter(record, route.next, serial=record.cursor.serial + 1)
-    return Change(record=record.model_copy(update={"cursor": cursor}), step=step, **parts)  # type: ignore[arg-type]
+    wait = gate_wait(spec, record, route.next, now)
+    cursor = cursor.model_copy(update={"stage": "route", "calls": ()})
+    return suspend(record, wait, step, cursor=cursor)._replace(**parts)  # type: ignore[arg-type]
 
 
 def gate_wait(spec: AppSpec, record: Record, target: str, now: int) -> Wait:

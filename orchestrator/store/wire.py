@@ -33,7 +33,7 @@ CONNECT_SECONDS = 5.0
 class Head(NamedTuple):
     """The first words of a command that is sent again and again, packed once (`pack_head`)."""
 
-    count: int
+    length: int
     words: bytes
 
 
@@ -41,13 +41,14 @@ def pack_head(*args: Argument) -> Head:
     """Pack the words that a command begins with.
 
     >>> pack_head("GET")
-    Head(count=1, words=b'$3\\r\\nGET\\r\\n')
+    Head(length=1, words=b'$3\\r\\nGET\\r\\n')
     """
     return Head(len(args), _words(args))
 
 
 def _pack(args: tuple[Argument, ...]) -> bytes:
-    return hiredis.pack_command(args)  # type: ignore[arg-type]  # its stub means any length
+    packed: bytes = hiredis.pack_command(args)  # type: ignore[arg-type]  # its stub means any length
+    return packed
 
 
 def _words(args: tuple[Argument, ...]) -> bytes:
@@ -133,7 +134,7 @@ class Wire:
             raise StoreUnreachable("store: not connected; try again")
         future: asyncio.Future[Reply] = loop.create_future()
         protocol.outgoing.append(
-            _pack(args) if head is None else b"*%d\r\n%b%b" % (head.count + len(args), head.words, _words(args))
+            _pack(args) if head is None else b"*%d\r\n%b%b" % (head.length + len(args), head.words, _words(args))
         )
         protocol.waiting.append(future)
         if not protocol.flush_planned:

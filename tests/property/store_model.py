@@ -65,7 +65,7 @@ class Session:
         self.phase, self.reason = "dead", reason
         self._let_go()
 
-    def claim(self, holder: str, *, knows: bool) -> str:
+    def claim(self, holder: str, *, knows: bool, alone: bool) -> str:
         """Return what a claim is answered."""
         if self.phase in {"ended", "dead"}:
             return "settled"
@@ -75,6 +75,8 @@ class Session:
             return "early"
         if not knows:
             return "foreign"
+        if 2 <= self.attempts < MOST_ATTEMPTS and not alone:
+            return "suspect"
         if self.lease == "over":
             self.entries.append("orphaned")
         if self.attempts >= MOST_ATTEMPTS:
@@ -97,6 +99,7 @@ class Session:
         wait_id: str,
         status: str,
         messages: int,
+        keep: bool = False,
     ) -> str:
         """Return what a commit is answered."""
         if self.last == (fence, rev):
@@ -115,7 +118,8 @@ class Session:
         del self.posts[:taken]
         if directive == "continue":
             return "committed"
-        self._let_go()
+        if not keep:
+            self._let_go()
         self.wait_id, self.answered = wait_id, False
         if directive == "dead":
             self.bury("asked")

@@ -5,7 +5,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -25,7 +25,7 @@ def every_contract() -> list[type[Frozen]]:
     return sorted(found - {Frozen}, key=lambda one: one.__name__)
 
 
-quick = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+quick = settings(settings.get_profile("ci"), max_examples=25)
 
 
 @pytest.mark.parametrize("shape", every_contract(), ids=lambda one: one.__name__)

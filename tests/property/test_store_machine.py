@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
@@ -140,24 +140,29 @@ class StoreMachine(RuleBasedStateMachine):
 
     # --- acts of workers
 
-    @rule(number=NUMBERS, worker=st.sampled_from(WORKERS), knows=st.sampled_from([True] * 5 + [False]))
+    @rule(
+        number=NUMBERS,
+        worker=st.sampled_from(WORKERS),
+        knows=st.sampled_from([True] * 5 + [False]),
+        alone=st.booleans(),
+    )
     @precondition(lambda self: self.sessions)
-    def claim(self, number: int, worker: str, *, knows: bool) -> None:
+    def claim(self, number: int, worker: str, *, knows: bool, alone: bool) -> None:
         session = self.session(number)
-        self.claim_as(session, self.unique(worker), knows=knows)
+        self.claim_as(session, self.unique(worker), knows=knows, alone=alone)
 
     @rule(number=NUMBERS)
     @precondition(lambda self: self.handles)
     def claim_again_after_a_lost_reply(self, number: int) -> None:
         handle = self.handle(number)
-        self.claim_as(self.sessions[handle.session_id], handle.holder, knows=True)
+        self.claim_as(self.sessions[handle.session_id], handle.holder, knows=True, alone=True)
 
-    def claim_as(self, session: Session, holder: str, *, knows: bool) -> None:
+    def claim_as(self, session: Session, holder: str, *, knows: bool, alone: bool) -> None:
         before = session.holder, session.fence
-        expected = session.claim(holder, knows=knows)
+        expected = session.claim(holder, knows=knows, alone=alone)
 
         digests = (DIGEST,) if knows else ("another",)
-        answer = self.lab.run(self.lab.leases.claim(session.session_id, holder, digests, known=0))
+        answer = self.lab.run(self.lab.leases.claim(session.session_id, holder, digests, known=0, alone=alone))
 
         if expected != "claimed":
             assert not isinstance(answer, Claimed)
@@ -182,14 +187,18 @@ class StoreMachine(RuleBasedStateMachine):
         due=st.sampled_from([None, False, True]),
         messages=st.integers(0, 2),
         wrong_rev=st.sampled_from([0] * 9 + [1]),
+        keep=st.booleans(),
     )
     @precondition(lambda self: self.handles)
-    def commit(self, number: int, directive: str, take: str, due: bool | None, messages: int, wrong_rev: int) -> None:
+    def commit(
+        self, number: int, directive: str, take: str, due: bool | None, messages: int, wrong_rev: int, *, keep: bool
+    ) -> None:
         handle = self.handle(number)
         session = self.sessions[handle.session_id]
         taken = {"none": 0, "all": len(session.posts), "too many": len(session.posts) + 1}[take]
         wait_id = self.unique("wait") if directive == "waiting" else ""
-        commit = self.build_commit(directive, taken=taken, due=due, wait_id=wait_id, messages=messages)
+        keeps = keep and directive == "finalizing"
+        commit = self.build_commit(directive, taken=taken, due=due, wait_id=wait_id, messages=messages, keep=keeps)
         self.commit_as(Handle(handle.session_id, handle.fence, handle.rev + wrong_rev, handle.holder), commit)
 
     @rule(number=NUMBERS)
@@ -199,7 +208,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.touched.add(handle.session_id)
         self.commit_as(handle, commit)
 
-    def build_commit(self, directive: str, *, taken: int, due: bool | None, wait_id: str, messages: int) -> Commit:
+    def build_commit(
+        self, directive: str, *, taken: int, due: bool | None, wait_id: str, messages: int, keep: bool
+    ) -> Commit:
         fields = {"state": f'{{"n":{self.count}}}'}
         if directive != "continue":
             wait = Wait(wait_id=wait_id, kind="input").to_json() if wait_id else ""
@@ -220,6 +231,7 @@ class StoreMachine(RuleBasedStateMachine):
             due_at=None if due is None else 1 if due else 9_999_999_999_999,
             status="done" if directive == "ended" else "why",
             reason="asked",
+            keep=keep,
         )
 
     def commit_as(self, handle: Handle, commit: Commit) -> None:
@@ -234,6 +246,7 @@ class StoreMachine(RuleBasedStateMachine):
             wait_id=commit.fields["wait_id"] if waits else "",
             status=commit.status,
             messages=len(commit.messages),
+            keep=commit.keep,
         )
 
         act = self.lab.leases.commit(handle.session_id, handle.fence, handle.rev, commit)
@@ -246,7 +259,7 @@ class StoreMachine(RuleBasedStateMachine):
                 self.lab.run(act)
         if expected == "committed":
             self.commits.append((handle, commit))
-            if commit.directive == "continue":
+            if commit.directive == "continue" or commit.keep:
                 self.handles.append(Handle(handle.session_id, handle.fence, session.rev, handle.holder))
             if commit.directive == "dead":
                 self.adopt_fence(session)
@@ -382,13 +395,7 @@ def test_every_history_of_acts_is_what_the_model_says(lab: Lab) -> None:
     """One holder, nothing lost, committed once, settled once: whatever comes in whatever order."""
     run_state_machine_as_test(
         lambda: StoreMachine(lab),  # type: ignore[arg-type]  # it calls what it is given, whatever makes the machine
-        settings=settings(
-            max_examples=60,
-            stateful_step_count=60,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-            print_blob=True,
-        ),
+        settings=settings.get_profile("ci"),
     )
 
 

@@ -114,11 +114,11 @@ async def perform_compute(world: World, record: Record) -> Change:
         raise AppCodeFailed(
             f"skill {skill.name}: {skill.call}: {error}; return what the state_schema allows"
         ) from error
-    cursor = record.cursor
-    if signal is not None or cursor.failures:
-        cursor = cursor.model_copy(update={"signal": signal if isinstance(signal, str) else None, "failures": 0})
-    after = record.model_copy(update={"state": state, "cursor": cursor})
-    return leave(world.spec, after, "compute", world.now())
+    update: dict[str, object] = {"state": state}
+    if record.cursor.failures:
+        update["cursor"] = record.cursor.model_copy(update={"failures": 0})
+    after = record.model_copy(update=update)
+    return leave(world.spec, after, "compute", world.now(), signal if isinstance(signal, str) else None)
 
 
 def _changes(before: JsonObject, made: dict[str, object]) -> JsonObject:

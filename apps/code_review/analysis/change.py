@@ -81,7 +81,7 @@ def _judge_tests(title: str, files: Sequence[ChangedFile]) -> list[Finding]:
             file=largest.path,
             severity="warning" if lines >= _UNTESTED_LINES else "info",
             category="tests",
-            message=f"Untested change: {lines} added lines in {len(sources)} source files, and no test changed.",
+            message=f"Untested change (source files: {len(sources)}, lines added: {lines}): no test changed with it.",
             suggestion="Add a test that fails without this change.",
             rule="untested-change",
         )

@@ -1,7 +1,7 @@
-"""Steps of the benches: count to `of`, and note when the first and the latest one ran.
+"""Steps of the benches: count to `of`, and note when the first one began.
 
-The state carries a pad, so that it has the size the bench says. `began` and `at` are this
-machine's time in seconds; the journal keeps `at` of every step.
+The state carries a pad, so that it has the size the bench says. `began` is this machine's time in
+seconds.
 """
 
 import asyncio
@@ -20,18 +20,18 @@ async def start(state: State) -> State:
     if seconds:
         await asyncio.sleep(seconds)
     if state.get("of", 1) <= 1:
-        return {"n": 1, "began": now, "at": now, "signal": "success"}
-    return {"n": 1, "began": now, "at": now, "signal": "wait" if seconds else "again"}
+        return {"n": 1, "began": now, "signal": "success"}
+    return {"n": 1, "began": now, "signal": "wait" if seconds else "again"}
 
 
 async def work(state: State) -> State:
     """Do nothing but count."""
     n = state["n"] + 1
-    return {"n": n, "at": time.time(), "signal": "again" if n < state["of"] else "success"}
+    return {"n": n, "signal": "again" if n < state["of"] else "success"}
 
 
 async def nap(state: State) -> State:
     """Wait as one waits for a model, and count."""
     await asyncio.sleep(state["nap_seconds"])
     n = state["n"] + 1
-    return {"n": n, "at": time.time(), "signal": "again" if n < state["of"] else "success"}
+    return {"n": n, "signal": "again" if n < state["of"] else "success"}

@@ -47,7 +47,7 @@ class Monkey:
         async with asyncio.TaskGroup() as group:
             while (left := until - loop.time()) > 0:
                 await pause(min(chance.uniform(*self.every_seconds), left))
-                role = chance.choices(["worker", "scheduler"], [4, 1])[0]
+                role = chance.choices(["worker", "scheduler"], [6, 1])[0]
                 what = chance.choices(["kill", "stop"], [3, 2])[0]
                 able = await self.able(role)
                 stopped = chance.uniform(*self.stopped_seconds)

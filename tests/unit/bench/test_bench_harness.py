@@ -32,9 +32,7 @@ def report(**figures: float) -> Report:
     return made
 
 
-@pytest.mark.parametrize(
-    ("share", "expected"), [(0.0, 1), (0.01, 1), (0.5, 50), (0.99, 99), (0.995, 100), (1.0, 100)]
-)
+@pytest.mark.parametrize(("share", "expected"), [(0.0, 1), (0.01, 1), (0.5, 50), (0.99, 99), (0.995, 100), (1.0, 100)])
 def test_a_percentile_is_a_value_that_was_measured(share: float, expected: int) -> None:
     """The nearest rank: nothing is made up between two values."""
     assert percentile(list(range(100, 0, -1)), share) == expected
@@ -164,7 +162,10 @@ def test_a_process_that_stands_still_or_ignores_the_request_ends_too(
     log = tmp_path / "log"
     own = Children()
     child = own.start(
-        ["-c", "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); signal.pause()"],
+        [
+            "-c",
+            "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); signal.pause()",
+        ],
         log=log,
     )
     while "deaf" not in log.read_text():

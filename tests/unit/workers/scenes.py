@@ -26,6 +26,7 @@ class Step:
     """The one step of the test's app: the test says when it ends, and how."""
 
     began: asyncio.Event = field(default_factory=asyncio.Event)
+    begun: asyncio.Queue[int] = field(default_factory=asyncio.Queue)
     go_on: asyncio.Event = field(default_factory=asyncio.Event)
     result: Any = None
     error: Exception | None = None
@@ -36,6 +37,7 @@ class Step:
         """Begin, wait for the test's word, end as it says."""
         self.runs += 1
         self.began.set()
+        self.begun.put_nowait(self.runs)
         try:
             await self.go_on.wait()
         except asyncio.CancelledError:
@@ -57,6 +59,11 @@ class Scene:
     step: Step
     contended: bool = False
     draining: bool = False
+
+    async def wait_for_run(self, number: int) -> None:
+        """Return once the step has begun so often."""
+        while await self.step.begun.get() < number:
+            pass
 
     async def submit(self, **state: Any) -> str:
         """Submit a session of the test's app."""

@@ -330,3 +330,58 @@ def test_the_next_step_sees_what_another_worker_would_read(store_url: str) -> No
             assert seen == [None, [1, 2]]
 
     asyncio.run(play())
+
+
+async def orphan(on: Scene, session_id: str, times: int) -> None:
+    """Let so many holders of a session die."""
+    for number in range(times):
+        await on.host.leases.claim(session_id, f"dead:{number}", on.host.digests, alone=True)
+        await on.on.lose_lease(session_id)
+
+
+def test_suspects_run_one_at_a_time_and_others_beside_them(store_url: str) -> None:
+    """The next death may be this one's doing: whoever waits for its turn holds no lease that would count."""
+
+    async def play() -> None:
+        async with scene(store_url) as on:
+            first, second, innocent = [await on.submit() for _ in range(3)]
+            for session_id in (first, second):
+                await orphan(on, session_id, 2)
+            running = [on.start(session_id) for session_id in (first, second, innocent)]
+            await on.wait_for_run(2)
+
+            phases = [(await on.on.client.show(one)).phase for one in (first, second, innocent)]
+            assert phases == ["running", "ready", "running"]
+            assert (await on.on.client.show(second)).attempts == 2
+            on.step.go_on.set()
+
+            assert await asyncio.gather(*running) == ["committed"] * 3
+            assert (await on.on.client.show(second)).attempts == 0
+
+    asyncio.run(play())
+
+
+def test_a_suspects_turn_ends_with_its_commit(store_url: str) -> None:
+    """It is no suspect any more, however long its slice goes on; a refused or stopped one ends its turn too."""
+
+    async def play() -> None:
+        async with scene(store_url) as on:
+            long, other, stopped = [await on.submit() for _ in range(3)]
+            for session_id in (long, other, stopped):
+                await orphan(on, session_id, 2)
+            taken_back = on.start(stopped)
+            await on.step.began.wait()
+            waiting = on.start(other)
+            taken_back.cancel()
+            assert await taken_back == "released"
+            await on.wait_for_run(2)
+
+            on.step.result = {"signal": "again"}
+            on.step.go_on.set()
+            await on.wait_for_run(4)  # it has committed, and its slice goes on for ever
+            on.step.result = {"signal": "success"}
+
+            assert await on.executor.run_slice(long) == "committed"
+            assert await waiting == "committed"
+
+    asyncio.run(play())

@@ -9,7 +9,7 @@ from tests.property.store_lab import DIGEST, Lab, entry
 
 def claim(lab: Lab, session_id: str, holder: str, *digests: str, adopt: bool = False) -> Claimed:
     """Claim for sure."""
-    claimed = lab.run(lab.leases.claim(session_id, holder, digests or (DIGEST,), known=0, adopt=adopt))
+    claimed = lab.run(lab.leases.claim(session_id, holder, digests or (DIGEST,), known=0, adopt=adopt, alone=True))
     assert isinstance(claimed, Claimed), claimed
     return claimed
 
@@ -96,6 +96,23 @@ def test_attempts_count_claims_without_a_commit(lab: Lab) -> None:
     assert refused.answer == "buried"
     letters = lab.run(lab.views.dead_letters(limit=5))
     assert [(one, info["reason"]) for one, info in letters] == [(session_id, "attempts")]
+
+
+def test_a_session_that_two_holders_died_with_is_claimed_alone(lab: Lab) -> None:
+    """What ran beside the step that kills its workers must not be buried with it."""
+    session_id = lab.submit()
+    for number in range(2):
+        claim(lab, session_id, f"w{number}:1")
+        lab.expire_lease(session_id)
+        assert lab.run(lab.due.rescue(session_id))
+    before = lab.snapshot(session_id)
+
+    refused = lab.run(lab.leases.claim(session_id, "w8:1", (DIGEST,)))
+
+    assert isinstance(refused, ClaimRefused)
+    assert refused.answer == "suspect"
+    assert lab.snapshot(session_id) == before
+    assert claim(lab, session_id, "w9:1").record.attempts == 3
 
 
 def test_what_is_handed_back_does_not_count_as_an_attempt(lab: Lab) -> None:

@@ -195,7 +195,7 @@ def test_the_other_acts_refuse_bad_numbers_before_they_write(lab: Lab, bad: str)
     session_id, fence, _ = held(lab)
     ready = lab.submit()
 
-    claim = ["w:9", 60_000, 3, 0, 0, DIGEST]
+    claim = ["w:9", 60_000, 3, 0, 0, 0, DIGEST]
     for place in (1, 2, 3):
         args = [*claim[:place], bad, *claim[place + 1 :]]
         if (place, bad) != (3, "-1"):
@@ -217,7 +217,7 @@ def test_acts_on_a_session_that_is_not_there_write_nothing(lab: Lab) -> None:
     """A wake-up or a post for an id that means nothing leaves no trace."""
     gone = "SES-20260101-404"
 
-    assert refuse(lab, "claim", gone, "w:1", 60_000, 3, 0, 0, DIGEST) == "missing"
+    assert refuse(lab, "claim", gone, "w:1", 60_000, 3, 0, 0, 0, DIGEST) == "missing"
     assert refuse(lab, "commit", *commit_args(gone, 1, 0)[0]) == "missing"
     assert refuse(lab, "post", gone, "p1", "{}", entry("posted"), "", 3, "", "bell") == "missing"
     assert refuse(lab, "renew", gone, 1, 60_000) == "stale"
