@@ -65,23 +65,43 @@ class Lanes:
         Blocks while no lane is free. What is left when the worker drains is left in the store,
         where the scheduler finds it: a wake-up carries no truth.
         """
-        taken = 0
-        for session_id in session_ids:
+        left = list(session_ids)
+        while left and self._loop is not None:
+            count = self._take(len(left))
+            if count == 0:
+                break
+            # One call for all of them: each call wakes the loop, and this thread then waits for its turn again.
+            self._loop.call_soon_threadsafe(self._start_all, left[:count])
+            del left[:count]
+        return len(session_ids) - len(left)
+
+    def _take(self, most: int) -> int:
+        """Take a lane, waiting for it, and with it as many more as are free; return how many, 0 when the worker drains."""
+        if not self._free.acquire(blocking=False) and not self._wait_for_lane():
+            return 0
+        count = 1
+        while count < most and self._free.acquire(blocking=False):
+            count += 1
+        if self.draining:
+            self._free.release(count)
+            return 0
+        return count
+
+    def _wait_for_lane(self) -> bool:
+        with self._guard:
+            self._asking += 1
+        try:
+            while not self._free.acquire(timeout=LOOK_SECONDS):
+                if self.draining:
+                    return False
+            return True
+        finally:
             with self._guard:
-                self._asking += 1
-            try:
-                while not self._free.acquire(timeout=LOOK_SECONDS):
-                    if self.draining:
-                        return taken
-            finally:
-                with self._guard:
-                    self._asking -= 1
-            if self.draining or self._loop is None:
-                self._free.release()
-                return taken
-            self._loop.call_soon_threadsafe(self._start, session_id)
-            taken += 1
-        return taken
+                self._asking -= 1
+
+    def _start_all(self, session_ids: Sequence[str]) -> None:
+        for session_id in session_ids:
+            self._start(session_id)
 
     def _start(self, session_id: str) -> None:
         if session_id in self._held or self._loop is None or self.draining:
