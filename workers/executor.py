@@ -39,6 +39,7 @@ from workers.failures import bury, settle_failure
 from workers.host import Host
 from workers.recording import encode
 from workers.steps import agent_turn, dispatch, escalate, finalize, plain, tool_calls
+from workers.steps.watch import Watch
 from workers.steps.world import AppRuntime, World
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ class Slice:
     began: float = field(default_factory=time.monotonic)
     steps: int = 0
     turn: Turn | None = None
+    watch: Watch | None = None
 
     def interrupt(self) -> None:
         """Stop the step that is being performed, unless it acts on the outside world."""
@@ -158,6 +160,8 @@ class Executor:
             return "lost"
         finally:
             self.slices.pop(session_id, None)
+            if mine.watch is not None:
+                mine.watch.close()
 
     async def _run_alone(self, session_id: str) -> SliceEnd:
         """Wait, without a lease, until no other suspect runs here; then claim it. By then another process may have it."""
@@ -187,6 +191,7 @@ class Executor:
         if app.digest != record.spec:
             record = record.model_copy(update={"spec": app.digest})
         world = host.new_world(app, claimed)
+        mine.watch = world.watch
         posts = claimed.posts
         attempt, rev = record.attempts, record.rev
         committed_record = claimed.record

@@ -32,6 +32,8 @@ def state_changes(before: JsonObject, after: JsonObject) -> tuple[JsonObject, tu
     if before is after:
         return {}, ()
     changed = {key: value for key, value in after.items() if key not in before or before[key] is not value}
+    if before.keys() <= after.keys():  # nearly always, and much quicker to find out
+        return changed, ()
     return changed, tuple(key for key in before if key not in after)
 
 
@@ -51,7 +53,7 @@ def encode(
     after = change.record
     fields = encode_changes(before, after)
     changed, dropped = state_changes(before.state, after.state)
-    messages = tuple(message.to_json() for message in change.messages)
+    messages = tuple(message.to_json() for message in change.messages) if change.messages else ()
     data = {**change.data, "posts": list(delivery.notes)} if delivery.notes else change.data
     noted = {name: value for name, value in fields.items() if name != "state"}
     if directive != "continue":

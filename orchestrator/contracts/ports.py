@@ -28,9 +28,7 @@ class Toolbox(Protocol):
         """Return every tool by full name `server:tool`; raise ToolUnavailable."""
         ...
 
-    async def call(
-        self, tool: str, args: JsonObject, *, timeout_seconds: float
-    ) -> JsonValue:
+    async def call(self, tool: str, args: JsonObject, *, timeout_seconds: float) -> JsonValue:
         """Call a tool by its full name; raise ToolError, ToolTimeout, ToolNeedsInput or ToolUnavailable."""
         ...
 

@@ -14,12 +14,8 @@ from orchestrator.contracts.base import Frozen, JsonObject, dump_json
 from orchestrator.contracts.phases import Phase
 
 Outcome: TypeAlias = Literal["succeeded", "failed", "suspended", "snoozed", "cancelled", "orphaned"]
-StepKind: TypeAlias = Literal[
-    "agent_turn", "tool_calls", "route", "dispatch", "compute", "wait", "finalize"
-]
-ToolOutcome: TypeAlias = Literal[
-    "executed", "executed_with_notify", "approved", "failed", "rejected", "timeout"
-]
+StepKind: TypeAlias = Literal["agent_turn", "tool_calls", "route", "dispatch", "compute", "wait", "finalize"]
+ToolOutcome: TypeAlias = Literal["executed", "executed_with_notify", "approved", "failed", "rejected", "timeout"]
 WaitKind: TypeAlias = Literal["approval", "input", "timer", "signal", "uncertain", "child", "retry"]
 PostKind: TypeAlias = Literal["decision", "input", "cancel", "signal", "escalate", "child_ended"]
 Priority: TypeAlias = Literal["high", "normal", "low"]

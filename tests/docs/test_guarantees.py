@@ -9,7 +9,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "explanation" / "guarantees.md"
 SECTIONS = re.split(r"^## (?=\d+\. )", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
 PARTS = ("**Promised.**", "**Kept by**", "**Not promised.**", "**Tests.**")
-LINE = re.compile(r"^- (?P<names>.*?`) .*?in \[[^\]]+\]\((?P<path>[^)]+)\)", re.MULTILINE)
+#: One or several names, then the file that holds them.
+LINE = re.compile(r"(?P<names>(?:`test_\w+`(?:, )?)+)[^`]*?in \[[^\]]+\]\((?P<path>[^)]+)\)")
 
 
 def test_all_twelve_are_there_in_order() -> None:

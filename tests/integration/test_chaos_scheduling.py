@@ -226,6 +226,27 @@ def test_the_broker_gets_no_more_than_twice_the_slots(store_url: str) -> None:
     asyncio.run(play())
 
 
+def test_a_wake_up_that_nobody_answers_is_sent_again(store_url: str) -> None:
+    """It was lost, or the worker that took it died: after its time it counts as never sent, and not before."""
+
+    async def play() -> None:
+        async with line(store_url, a={}) as on:
+            [session_id] = await on.submit("a", 1)
+            broker = Taken()
+            scheduler = on.scheduler("s", broker)
+            for _ in range(3):
+                await scheduler.round()
+            assert broker.sent == [session_id]
+
+            await on.store.command("ZADD", on.store.keys.of_session("sent", session_id), "XX", 1, session_id)
+            for _ in range(3):
+                await scheduler.round()
+
+            assert broker.sent == [session_id] * 2
+
+    asyncio.run(play())
+
+
 def test_a_broker_that_is_away_stops_no_scheduler(store_url: str) -> None:
     """Sessions stay in line in the store, and orphans are still rescued; nothing is marked as sent that was not."""
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from orchestrator.contracts.messages import Message
-from orchestrator.contracts.session import Cursor, Entry, Record
+from orchestrator.contracts.session import Cursor, Entry, Record, Wait
 from orchestrator.store.codec import pairs
 from orchestrator.store.due import Due
 from orchestrator.store.intake import Intake
@@ -164,3 +164,31 @@ def draft(*, text: str = "", priority: str = "normal", app: str = APP, spec: str
 def entry(kind: str = "step", **parts: Any) -> str:
     """Return a journal entry as a worker writes it."""
     return Entry(kind=kind, actor="w", **parts).to_json()
+
+
+def build_commit(
+    count: int, directive: str, *, taken: int, due: bool | None, wait_id: str, messages: int, keep: bool
+) -> Commit:
+    """Return a commit as a worker makes one: its entry says everything that it changes. `count` is the new state."""
+    fields = {"state": f'{{"n":{count}}}'}
+    if directive != "continue":
+        wait = Wait(wait_id=wait_id, kind="input").to_json() if wait_id else ""
+        fields |= {"wait": wait, "wait_id": wait_id, "answered": ""}
+    written = {name: value for name, value in fields.items() if name != "state"}
+    if directive != "continue":
+        written["phase"] = directive
+    if directive == "ended":
+        written["status"] = "done"
+    said = tuple(f'{{"role":"user","content":"m{number}"}}' for number in range(messages))
+    told = Entry(kind="step", actor="w", set=written, state={"n": count}, taken=taken, messages=said)
+    return Commit(
+        directive=directive,  # type: ignore[arg-type]
+        fields=fields,
+        entries=(told.to_json(),),
+        messages=said,
+        taken=taken,
+        due_at=None if due is None else 1 if due else 9_999_999_999_999,
+        status="done" if directive == "ended" else "why",
+        reason="asked",
+        keep=keep,
+    )

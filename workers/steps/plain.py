@@ -93,7 +93,7 @@ async def perform_compute(world: World, record: Record) -> Change:
     function = world.app.load_function(skill.call)
     # A copy: what a function changes in place and does not return is no part of the session, nor of its journal.
     given = {key: _own(value) for key, value in record.state.items()}
-    async with asyncio.timeout(skill.timeout_seconds):
+    with world.watch.within(skill.timeout_seconds):
         if _is_async(function):
             made = await cast("Awaitable[object]", function(given))
         else:
@@ -159,13 +159,13 @@ async def enter_plain(world: World, record: Record) -> Change:
     """Begin a plain step."""
     skill = current_skill(world.spec, record)
     match skill:
+        case ComputeStep():
+            return await perform_compute(world, record)
         case ToolStep():
             return await enter_tool(world, record)
         case AskStep():
             return await enter_ask(world, record)
         case TimerStep():
             return await enter_timer(world, record)
-        case ComputeStep():
-            return await perform_compute(world, record)
         case _:
             raise AppCodeFailed(f"skill {skill.name}: {skill.kind} is no plain step; this is a defect, report it")

@@ -13,6 +13,7 @@ from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.messages import Message, ToolSchema
 from orchestrator.contracts.ports import Provider, Toolbox
 from orchestrator.contracts.session import PendingCall, Record
+from workers.steps.watch import Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,8 @@ class World:
     """One slice's surroundings.
 
     `announced` are the intents that this very claim committed; `delivered` are messages of posts that
-    the next commit will append to the context, and that a model must see already.
+    the next commit will append to the context, and that a model must see already; `watch` ends steps that
+    take too long.
     """
 
     app: AppRuntime
@@ -44,6 +46,7 @@ class World:
     intents: dict[str, PendingCall] = field(default_factory=dict)
     announced: set[str] = field(default_factory=set)
     delivered: tuple[Message, ...] = ()
+    watch: Watch = field(default_factory=Watch)
 
     @property
     def spec(self) -> AppSpec:
