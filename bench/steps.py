@@ -135,7 +135,7 @@ async def waiting_side_by_side(
     report: Report, fleet: Fleet, started: Children, server: RunningServer, *, quick: bool
 ) -> None:
     """Steps that wait: ours, then Celery's gevent pool in several sizes, of which the best counts."""
-    rounds, length, celery_length = (3, 10, 2) if quick else (7, 20, 5)
+    rounds, length, celery_length = (2, 20, 2) if quick else (7, 40, 5)
     say("waiting steps, ours")
     await fleet.round(NAPPING, 2, state_bytes=STATE_BYTES, nap_seconds=NAP_SECONDS)
     ours = [

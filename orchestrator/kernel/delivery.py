@@ -6,7 +6,7 @@ Pure: `now` is the store's time, and taking the posts off the mailbox is the com
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from pydantic import JsonValue
 
@@ -26,8 +26,7 @@ KEPT_SIGNALS = 32
 UNCERTAIN_OPTIONS = ("retry", "happened", "failed")
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """The session after its posts: the record, messages for the context, and notes for the journal."""
 
     record: Record
@@ -38,14 +37,14 @@ class Delivery:
     def note(self, post: Post, what: str, **more: JsonValue) -> "Delivery":
         """Return the delivery with a line about a post."""
         line: JsonObject = {"post": post.post_id, "kind": post.kind, "actor": post.actor, "what": what, **more}
-        return replace(self, notes=(*self.notes, line))
+        return self._replace(notes=(*self.notes, line))
 
 
 def deliver(spec: AppSpec, record: Record, posts: Sequence[Post], now: int) -> Delivery:
     """Fold the posts into the session, then the deadline of what it still waits for."""
     delivery = Delivery(record)
     for post in posts:
-        delivery = replace(_fold(spec, delivery, post), taken=delivery.taken + 1)
+        delivery = _fold(spec, delivery, post)._replace(taken=delivery.taken + 1)
     wait = delivery.record.wait
     if wait is not None and wait.deadline_at is not None and wait.deadline_at <= now:
         delivery = _fold_deadline(delivery, wait)
@@ -57,14 +56,14 @@ def _fold(spec: AppSpec, delivery: Delivery, post: Post) -> Delivery:
     if record.cursor.stage == "end" or record.cursor.stop is not None:
         return delivery.note(post, "ignored: the session's work is done")
     if post.kind == "cancel":
-        return replace(delivery, record=stopped(record, "cancelled", post.text or "cancelled")).note(post, "cancelled")
+        return delivery._replace(record=stopped(record, "cancelled", post.text or "cancelled")).note(post, "cancelled")
     wait = record.wait
     if post.kind == "signal":
         return _fold_signal(delivery, post, wait)
     if wait is None:
         return delivery.note(post, "ignored: the session waits for nothing")
     if post.kind == "child_ended":
-        return replace(delivery, record=fold_child(record, wait, post.name, post.value))
+        return delivery._replace(record=fold_child(record, wait, post.name, post.value))
     if wait.gate:
         return _fold_gate(spec, delivery, post, wait)
     if wait.kind == "approval":
@@ -91,10 +90,10 @@ def _fold_signal(delivery: Delivery, post: Post, wait: Wait | None) -> Delivery:
     record = delivery.record
     if wait is not None and wait.signal == post.name:
         resolved = _resolved(record, stage="route")
-        return replace(delivery, record=resolved).note(post, "signalled")
+        return delivery._replace(record=resolved).note(post, "signalled")
     kept = (*record.cursor.signals, post.name)
     cursor = record.cursor.model_copy(update={"signals": kept[-KEPT_SIGNALS:]})
-    after = replace(delivery, record=record.model_copy(update={"cursor": cursor}))
+    after = delivery._replace(record=record.model_copy(update={"cursor": cursor}))
     if len(kept) > KEPT_SIGNALS:  # nobody waits for them: the journal says which one went
         return after.note(post, "kept for later", dropped=kept[0])
     return after.note(post, "kept for later")
@@ -107,7 +106,7 @@ def _fold_gate(spec: AppSpec, delivery: Delivery, post: Post, wait: Wait) -> Del
         case Refused(reason=reason):
             return _again(delivery, wait).note(post, f"refused: {reason}")
         case Stop():
-            return replace(delivery, record=stopped(record, "stopped", f"stopped by {post.actor}")).note(
+            return delivery._replace(record=stopped(record, "stopped", f"stopped by {post.actor}")).note(
                 post, "stopped"
             )
         case EscalateTo(team=team):
@@ -117,18 +116,18 @@ def _fold_gate(spec: AppSpec, delivery: Delivery, post: Post, wait: Wait) -> Del
             )
             state = {"escalated": {"team": team, "by": post.actor, "reason": post.text}}
             after = record.model_copy(update={"cursor": cursor, "wait": None, "fields": {**record.fields, **state}})
-            return replace(delivery, record=after).note(post, "escalated", team=team)
+            return delivery._replace(record=after).note(post, "escalated", team=team)
         case Resume(text=text, value=value):
             said = text or (value if isinstance(value, str) else dump_json(value))
             message = Message(role="user", content=said, skill=wait.target or record.cursor.skill)
             cursor = enter(record, wait.target or record.cursor.skill)
             after = record.model_copy(update={"cursor": cursor, "wait": None})
-            return replace(delivery, record=after, messages=(*delivery.messages, message)).note(post, "resumed")
+            return delivery._replace(record=after, messages=(*delivery.messages, message)).note(post, "resumed")
 
 
 def _again(delivery: Delivery, wait: Wait) -> Delivery:
     """Wait again for a real answer: a new copy of the wait also makes the store accept one."""
-    return replace(delivery, record=delivery.record.model_copy(update={"wait": wait.model_copy()}))
+    return delivery._replace(record=delivery.record.model_copy(update={"wait": wait.model_copy()}))
 
 
 def _fold_approval(delivery: Delivery, post: Post, wait: Wait) -> Delivery:
@@ -138,11 +137,11 @@ def _fold_approval(delivery: Delivery, post: Post, wait: Wait) -> Delivery:
     decision = check_decision(wait, post)
     if isinstance(decision, Granted):
         after = _judge(record, wait, verdict="approved", approver=decision.actor, rationale=decision.rationale)
-        return replace(delivery, record=after).note(post, "approved")
+        return delivery._replace(record=after).note(post, "approved")
     if isinstance(decision, Denied):
         rationale = decision.rationale or decision.reason
         after = _judge(record, wait, verdict="rejected", approver=decision.actor, rationale=rationale)
-        return replace(delivery, record=after).note(post, "rejected")
+        return delivery._replace(record=after).note(post, "rejected")
     return _again(delivery, wait).note(post, f"refused: {decision.reason}")
 
 
@@ -164,7 +163,7 @@ def _fold_uncertain(delivery: Delivery, post: Post, wait: Wait) -> Delivery:
         update={"resolution": post.verdict, "approver": post.actor, "rationale": post.text or None}
     )
     calls: list[PendingCall] = [settled if call.call_id == settled.call_id else call for call in record.cursor.calls]
-    return replace(delivery, record=_resolved(record, calls=tuple(calls))).note(post, str(post.verdict))
+    return delivery._replace(record=_resolved(record, calls=tuple(calls))).note(post, str(post.verdict))
 
 
 def _fold_input(delivery: Delivery, post: Post, wait: Wait) -> Delivery:
@@ -178,7 +177,7 @@ def _fold_input(delivery: Delivery, post: Post, wait: Wait) -> Delivery:
     if wait.into is not None:
         after = after.model_copy(update={"state": {**record.state, wait.into: value}})
     message = Message(role="user", content=post.text or str(value), skill=record.cursor.skill)
-    return replace(delivery, record=after, messages=(*delivery.messages, message)).note(post, "answered")
+    return delivery._replace(record=after, messages=(*delivery.messages, message)).note(post, "answered")
 
 
 def _fold_deadline(delivery: Delivery, wait: Wait) -> Delivery:
@@ -196,4 +195,4 @@ def _fold_deadline(delivery: Delivery, wait: Wait) -> Delivery:
     else:
         after = _resolved(record, stage="route", signal="failed")
     line: JsonObject = {"what": "deadline", "wait": wait.wait_id, "kind": wait.kind}
-    return replace(delivery, record=after, notes=(*delivery.notes, line))
+    return delivery._replace(record=after, notes=(*delivery.notes, line))

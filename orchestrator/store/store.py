@@ -50,7 +50,11 @@ class Store:
 
     async def act(self, name: str, session_id: str, *args: Argument) -> list[Reply]:
         """Do one act on one session; repeat it over lost connections."""
-        reply: list[Reply] = await self._repeat(args, self._scripts[name].source, self._head(name, session_id))
+        head = self._head(name, session_id)
+        try:
+            reply: list[Reply] = await self.wire.command(*args, head=head)
+        except (StoreUnreachable, ServerRefused) as error:
+            reply = await self._repeat_after(error, args, self._scripts[name].source, head)
         return reply
 
     def _pack_head(self, name: str, session_id: str) -> Head:
@@ -69,13 +73,12 @@ class Store:
         """Send a command that may be repeated safely."""
         return await self._repeat(args, None)
 
-    async def _repeat(self, args: tuple[Argument, ...], source: str | None, head: Head | None = None) -> Reply:
+    async def _repeat(self, args: tuple[Argument, ...], source: str | None) -> Reply:
         try:
-            return await self.wire.command(*args, head=head)
+            return await self.wire.command(*args)
         except (StoreUnreachable, ServerRefused) as error:
             first = error
-        deadline = asyncio.get_running_loop().time() + self.patience_seconds
-        return await self._repeat_after(first, args, source, head, deadline)
+        return await self._repeat_after(first, args, source, None)
 
     async def _repeat_after(
         self,
@@ -83,9 +86,9 @@ class Store:
         args: tuple[Argument, ...],
         source: str | None,
         head: Head | None,
-        deadline: float,
     ) -> Reply:
         loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.patience_seconds
         while True:
             if isinstance(error, ServerRefused):
                 if error.code == "NOSCRIPT" and source is not None:

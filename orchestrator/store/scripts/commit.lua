@@ -1,5 +1,5 @@
 --! keys: record journal context mailbox intents due leases by sent dead deadinfo stats
---! uses: clock index journal record bury whole
+--! uses: clock journal whole
 -- commit: the one atomic write that ends a step, or goes on with the next under the same lease.
 --
 -- Refused with "stale" unless the fence is the newest and the revision the one that was read.
@@ -66,26 +66,27 @@ end
 redis.call('HSET', K.record, 'rev', rev + 1, 'last', mark, 'seq', seq, 'attempts', '0', 'updated', now,
   unpack(ARGV, at_fields, at_entries - 1))
 redis.call('HINCRBY', K.stats, ARGV[9], 1)
-if directive ~= 'continue' then
-  local f = read_record()
-  -- A post that came while the step ran must not wait for the deadline: the session stays ready.
-  if phase == 'waiting' and posts > 0 then phase = 'ready' end
-  local status = phase == 'ended' and ARGV[7] or f.status
-  redis.call('HSET', K.record, 'phase', phase, 'status', status, 'since', now)
-  if not keep then redis.call('ZREM', K.leases, sid) end
-  if phase == 'dead' then
-    f.seq = seq
-    bury(sid, f, now, ARGV[8], ARGV[7])
-    return {'committed', phase, '', posts, now}
-  end
-  reindex(K.by, sid, f.app, f.rank, {phase = f.phase, status = f.status, since = tonumber(f.since)},
-    {phase = phase, status = status}, now)
-  if phase == 'waiting' then
-    if ARGV[5] ~= '-1' then redis.call('ZADD', K.due, ARGV[5], sid) end
-  elseif phase == 'ended' then
-    redis.call('HINCRBY', K.stats, 'ended:' .. f.app .. ':' .. status, 1)
-  elseif ARGV[6] ~= '0' and not keep then
-    redis.call('ZADD', K.sent, now + tonumber(ARGV[6]), sid)
-  end
+if directive == 'continue' then return {'committed', phase, cancel, posts, now} end
+
+--! then uses: index record bury
+local f = read_record()
+-- A post that came while the step ran must not wait for the deadline: the session stays ready.
+if phase == 'waiting' and posts > 0 then phase = 'ready' end
+local status = phase == 'ended' and ARGV[7] or f.status
+redis.call('HSET', K.record, 'phase', phase, 'status', status, 'since', now)
+if not keep then redis.call('ZREM', K.leases, sid) end
+if phase == 'dead' then
+  f.seq = seq
+  bury(sid, f, now, ARGV[8], ARGV[7])
+  return {'committed', phase, '', posts, now}
+end
+reindex(K.by, sid, f.app, f.rank, {phase = f.phase, status = f.status, since = tonumber(f.since)},
+  {phase = phase, status = status}, now)
+if phase == 'waiting' then
+  if ARGV[5] ~= '-1' then redis.call('ZADD', K.due, ARGV[5], sid) end
+elseif phase == 'ended' then
+  redis.call('HINCRBY', K.stats, 'ended:' .. f.app .. ':' .. status, 1)
+elseif ARGV[6] ~= '0' and not keep then
+  redis.call('ZADD', K.sent, now + tonumber(ARGV[6]), sid)
 end
 return {'committed', phase, cancel, posts, now}

@@ -30,7 +30,7 @@ def quick_settings(apps: Path = APPS, **sections: dict[str, Any]) -> Settings:
     quick: dict[str, dict[str, Any]] = {
         "apps": {"path": [str(apps)], "bundled": False},
         "lease": {"seconds": 3.0, "renew_seconds": 1.0},
-        "scheduler": {"tick_seconds": 0.1, "idle_tick_seconds": 0.2, "resend_seconds": 0.6, "leader_seconds": 1.0},
+        "scheduler": {"tick_seconds": 0.1, "idle_tick_seconds": 0.2, "resend_seconds": 0.5, "leader_seconds": 1.0},
         "worker": {"heartbeat_seconds": 0.5, "grace_seconds": 5.0},
         "retry": {"base_seconds": 0.2, "max_seconds": 1.0},
     }
