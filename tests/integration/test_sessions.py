@@ -286,6 +286,7 @@ def test_a_passing_failure_is_a_wait_and_a_lasting_one_a_dead_letter(
         broken = await on.submit("broken")
         record = await on.run(on.worker(), broken)
         assert (record.phase, record.reason) == ("dead", "permanent_error")
+        assert [info["attempts"] for _, info in await on.client.dead_letters()] == [1]
         await on.client.replay([broken], actor="ada", note="try")
         assert (await on.client.show(broken)).phase == "ready"
         with pytest.raises(PhaseRefused):

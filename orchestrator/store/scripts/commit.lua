@@ -16,7 +16,7 @@
 --       journal entries and context messages, counts (fields, entries, messages, posts taken, intents set,
 --       intents cleared), then the values in that order. The caller has checked the values' sizes.
 local sid, fence, rev, directive = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local v = redis.call('HMGET', K.record, 'phase', 'fence', 'rev', 'last', 'seq', 'posts', 'cancel')
+local v = redis.call('HMGET', K.record, 'phase', 'fence', 'rev', 'last', 'seq', 'posts', 'cancel', 'attempts')
 local before, posts, cancel = v[1], tonumber(v[6] or '0'), v[7] or ''
 if not before then return {'missing'} end
 local mark = fence .. ':' .. rev
@@ -76,7 +76,7 @@ local status = phase == 'ended' and ARGV[7] or f.status
 redis.call('HSET', K.record, 'phase', phase, 'status', status, 'since', now)
 if not keep then redis.call('ZREM', K.leases, sid) end
 if phase == 'dead' then
-  f.seq = seq
+  f.seq, f.attempts = seq, math.max(tonumber(v[8]), 1)  -- the attempt that failed counts, too
   bury(sid, f, now, ARGV[8], ARGV[7])
   return {'committed', phase, '', posts, now}
 end
