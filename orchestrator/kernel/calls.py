@@ -162,10 +162,15 @@ def success_outcome(call: PendingCall) -> ToolOutcome:
 
 
 def announce(record: Record, call: PendingCall) -> Change:
-    """Return the change that announces a call."""
-    return Change(
-        record=move(record, record.cursor), step="tool_calls", intents=(call,), data={"announced": call.call_id}
-    )
+    """Return the change that announces a call.
+
+    A person's word to repeat it is used up here: should this attempt be lost as well, they are asked again.
+    """
+    announced = call.model_copy(update={"resolution": None})
+    calls = tuple(announced if one.call_id == call.call_id else one for one in record.cursor.calls)
+    cursor = record.cursor.model_copy(update={"calls": calls})
+    data: JsonObject = {"announced": call.call_id}
+    return Change(record=move(record, cursor), step="tool_calls", intents=(announced,), data=data)
 
 
 def ask(record: Record, wait: Wait) -> Change:

@@ -378,18 +378,7 @@ def test_a_crash_between_intent_and_commit_repeats_nothing_unnoticed(
 
     async def scene(on: Stage) -> None:
         session_id = await on.submit(plan=plan)
-        doomed = on.worker("doomed")
-        host = on.hosts[-1]
-        commit = host.leases.commit
-
-        async def die_after_the_act(*args: object, **more: object) -> object:
-            if ledger.read_text():
-                raise asyncio.CancelledError
-            return await commit(*args, **more)  # type: ignore[arg-type]
-
-        host.leases.commit = die_after_the_act  # type: ignore[assignment]
-        host.leases.release = _no_release  # type: ignore[assignment]
-        await doomed.run_slice(session_id)
+        await die_after_the_act(on, session_id, ledger)
         assert len(ledger.read_text().splitlines()) == 1
         await on.lose_lease(session_id)
 
@@ -406,6 +395,43 @@ def test_a_crash_between_intent_and_commit_repeats_nothing_unnoticed(
             assert (await on.run(on.worker(), session_id)).status == "fine"
             assert len(ledger.read_text().splitlines()) == 1
         assert "orphaned" in await on.kinds(session_id)
+
+    play(store_url, scene)
+
+
+async def die_after_the_act(on: Stage, session_id: str, ledger: Path) -> None:
+    """Let a worker make the call and die before its commit."""
+    doomed = on.worker("doomed")
+    host = on.hosts[-1]
+    commit, before = host.leases.commit, ledger.read_text()
+
+    async def commit_until_the_act(*args: object, **more: object) -> object:
+        if ledger.read_text() != before:
+            raise asyncio.CancelledError
+        return await commit(*args, **more)  # type: ignore[arg-type]
+
+    host.leases.commit = commit_until_the_act  # type: ignore[assignment]
+    host.leases.release = _no_release  # type: ignore[assignment]
+    await doomed.run_slice(session_id)
+
+
+def test_a_word_to_repeat_a_call_is_good_for_one_attempt(store_url: str, ledger: Path) -> None:
+    """The repeated call's worker dies as well: the person is asked again, and nothing happens a third time."""
+
+    async def scene(on: Stage) -> None:
+        session_id = await on.submit(plan="strike")
+        await die_after_the_act(on, session_id, ledger)
+        await on.lose_lease(session_id)
+        await on.run(on.worker(), session_id)
+        await on.client.answer(session_id, actor="ada", verdict="retry")
+        await die_after_the_act(on, session_id, ledger)
+        await on.lose_lease(session_id)
+
+        record = await on.run(on.worker(), session_id)
+
+        assert record.wait is not None
+        assert record.wait.kind == "uncertain"
+        assert len(ledger.read_text().splitlines()) == 2
 
     play(store_url, scene)
 
