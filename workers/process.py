@@ -138,8 +138,8 @@ class WorkerProcess:
         )
         self.lanes.start(self._loop)
         heartbeat = Heartbeat(host, self._executor, self.lanes, queues=self._queues)
+        spare_the_collector()  # takes a while: a beat written before it might be over when the next is due
         await host.client.fleet.beat(heartbeat.describe())
-        spare_the_collector()
         self._ready.set()
         tasks = [
             asyncio.create_task(heartbeat.renew_forever()),

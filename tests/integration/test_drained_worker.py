@@ -1,8 +1,12 @@
 """A worker that an operator has drained leaves the wake-ups to those who can use them."""
 
 import asyncio
+import gc
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import aclosing
+
+import pytest
 
 from orchestrator.settings import Settings
 from orchestrator.wiring import build_client
@@ -22,16 +26,25 @@ class NoWakeups:
         return 0
 
 
-def test_a_drained_worker_takes_no_more_wake_ups_than_it_has_threads(store_url: str, broker_url: str) -> None:
-    """A drained pool that returns at once would swallow every second wake-up of a fleet of two, five seconds each."""
-    settings = Settings.model_validate({"worker": {"heartbeat_seconds": 0.1}, "apps": {"bundled": False}})
+@pytest.fixture
+def process(store_url: str, broker_url: str) -> Iterator[WorkerProcess]:
+    """A worker process that lives in this one; it gives back the cycle collector's settings, too."""
+    settings = Settings.model_validate({"worker": {"heartbeat_seconds": 0.5}, "apps": {"bundled": False}})
+    thresholds = gc.get_threshold()
     process = WorkerProcess(settings, Urls(store_url, broker_url), Sender(NoWakeups(), settings), ("steps",))
+    yield process
+    process.drain()
+    gc.unfreeze()
+    gc.set_threshold(*thresholds)
+
+
+def test_a_drained_worker_takes_no_more_wake_ups_than_it_has_threads(process: WorkerProcess, store_url: str) -> None:
+    """A drained pool that returns at once would swallow every second wake-up of a fleet of two, five seconds each."""
     returned = threading.Event()
 
     async def order_drain() -> None:
-        client = build_client(settings, store_url, {})
-        await client.drain_worker(process.name)
-        await client.aclose()
+        async with aclosing(build_client(Settings(), store_url, {})) as client:
+            await client.drain_worker(process.name)
 
     def take() -> None:
         process.hand_over(["SES-20261120-001"])
