@@ -210,7 +210,7 @@ class Scheduler:
 
     async def _send(self, queue: str, session_ids: Sequence[str], until: int) -> None:
         """Mark, then send: a crash in between delays a wake-up, and never doubles the load."""
-        batch = max(1, min(self._settings.scheduler.batch, -(-len(session_ids) // max(self._workers, 1))))
+        batch = share(len(session_ids), self._workers, most=self._settings.scheduler.batch)
         await self._due.mark_sent(session_ids, until)
         loop = asyncio.get_running_loop()
         for start in range(0, len(session_ids), batch):
@@ -238,6 +238,17 @@ class Scheduler:
         await fleet.yield_lead(self._name, [app for app in self._led_apps if app not in apps])
         self._led = await fleet.lead(self._name, wanted, self._settings.scheduler.leader_seconds)
         self._led_apps = await fleet.lead(self._name, apps, self._settings.scheduler.leader_seconds)
+
+
+def share(sessions: int, workers: int, *, most: int) -> int:
+    """Return how many sessions go into one message, so that each worker can take as many messages as any other.
+
+    >>> share(200, 2, most=32), share(3, 8, most=32)
+    (25, 1)
+    """
+    workers = max(workers, 1)
+    rounds = -(-sessions // (workers * most))
+    return -(-sessions // (workers * rounds))
 
 
 def _owner(part: int | str, schedulers: Sequence[str]) -> str:

@@ -114,7 +114,7 @@ class SchedulerSettings(Section):
     resend_seconds: Annotated[float, Field(ge=0.5, le=600)] = Field(
         default=5.0, description="When a wake-up that nobody answered is sent again."
     )
-    batch: Annotated[int, Field(ge=1, le=1_000)] = Field(default=32, description="Sessions in one message.")
+    batch: Annotated[int, Field(ge=1, le=1_000)] = Field(default=128, description="Sessions in one message.")
     tick_batch: Annotated[int, Field(ge=1, le=10_000)] = Field(default=256, description="Sessions in a round.")
     leader_seconds: Annotated[float, Field(ge=1, le=600)] = Field(default=10.0, description="The lease of a leader.")
 

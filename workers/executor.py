@@ -37,12 +37,15 @@ from orchestrator.store.unreadable import bury_unreadable
 from orchestrator.store.wire import ServerRefused
 from workers.failures import bury, settle_failure
 from workers.host import Host
-from workers.recording import encode
+from workers.recording import counter_of, encode
 from workers.steps import agent_turn, dispatch, escalate, finalize, plain, tool_calls
 from workers.steps.watch import Watch
 from workers.steps.world import AppRuntime, World
 
 log = logging.getLogger(__name__)
+
+#: How long a slice that goes on keeps to itself what it has counted: most steps then write two keys and no more.
+COUNT_SECONDS = 1.0
 
 SliceEnd: TypeAlias = Literal["refused", "committed", "lost", "released"]
 
@@ -77,6 +80,8 @@ class Slice:
     steps: int = 0
     turn: Turn | None = None
     watch: Watch | None = None
+    counters: dict[str, int] = field(default_factory=dict)
+    told_at: float = field(default_factory=time.perf_counter)
 
     def interrupt(self) -> None:
         """Stop the step that is being performed, unless it acts on the outside world."""
@@ -207,6 +212,10 @@ class Executor:
             if directive == "continue" and self._slice_is_over(mine):
                 directive = "ready"  # type: ignore[assignment]
             keep = directive == "finalizing" and self._finalizes and not self._slice_is_over(mine)
+            now = time.perf_counter()
+            counter = counter_of(change, now - started)
+            mine.counters[counter] = mine.counters.get(counter, 0) + 1
+            tells = directive != "continue" or now - mine.told_at > COUNT_SECONDS
             commit = encode(
                 committed_record,
                 change,
@@ -214,8 +223,9 @@ class Executor:
                 delivery,
                 attempt=attempt,
                 actor=host.name,
-                seconds=time.perf_counter() - started,
+                seconds=now - started,
                 sent_ms=host.resend_ms,
+                counters=mine.counters if tells else None,
                 keep=keep,
             )
             try:
@@ -225,6 +235,8 @@ class Executor:
                 return "committed"
             self.steps += 1
             mine.steps += 1
+            if tells:
+                mine.counters, mine.told_at = {}, now
             if mine.turn is not None:
                 mine.turn.end()
             for call in change.intents:
@@ -251,9 +263,10 @@ class Executor:
     def _slice_is_over(self, mine: Slice) -> bool:
         if self._is_draining():
             return True
+        if not self._is_contended():
+            return False
         lanes = self._host.settings.lanes
-        is_spent = mine.steps >= lanes.drain_steps or time.monotonic() - mine.began > lanes.drain_seconds
-        return is_spent and self._is_contended()
+        return mine.steps >= lanes.drain_steps or time.monotonic() - mine.began > lanes.drain_seconds
 
     def _guard(self, spec: AppSpec, mine: Slice, delivery: Delivery, world: World) -> Change | None:
         """Return the change that needs no step, or None where there is one to perform."""

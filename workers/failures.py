@@ -78,7 +78,7 @@ async def bury(host: Host, session_id: str, fence: int, rev: int, reason: str, d
         entries=(entry.to_json(),),
         status=detail[:MOST_DETAIL_CHARS],
         reason=reason,
-        stat="step:wait:failed:1",
+        counters={"step:wait:failed:1": 1},
     )
     log.error("session %s: buried (%s): %s", session_id, reason, detail)
     try:

@@ -27,6 +27,11 @@ def duration_bucket(seconds: float) -> str:
     return str(BUCKETS_MS[place]) if place < len(BUCKETS_MS) else "inf"
 
 
+def counter_of(change: Change, seconds: float) -> str:
+    """Return the name under which the store counts a step."""
+    return f"step:{change.step}:{change.outcome}:{duration_bucket(seconds)}"
+
+
 def state_changes(before: JsonObject, after: JsonObject) -> tuple[JsonObject, tuple[str, ...]]:
     """Return the keys whose values changed, and those that went."""
     if before is after:
@@ -47,6 +52,7 @@ def encode(
     actor: str,
     seconds: float,
     sent_ms: int = 0,
+    counters: dict[str, int] | None = None,
     keep: bool = False,
 ) -> Commit:
     """Return the commit of one step. `before` is the session as the store holds it."""
@@ -97,6 +103,6 @@ def encode(
         sent_ms=sent_ms,
         status=change.status if directive == "ended" else change.detail,
         reason=change.reason,
-        stat=f"step:{change.step}:{change.outcome}:{duration_bucket(seconds)}",
+        counters=counters,
         keep=keep,
     )

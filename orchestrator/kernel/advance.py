@@ -5,6 +5,7 @@ with a clean turn counter and no confidence, because those belong to one agent's
 """
 
 from orchestrator.contracts.app import AppSpec
+from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.errors import ConfigError, suggest
 from orchestrator.contracts.session import Cursor, Record, StepKind, Wait
 from orchestrator.contracts.skill import END, Skill
@@ -40,9 +41,16 @@ def enter(record: Record, skill: str, *, depth: int | None = None, serial: int |
 
 
 def leave(
-    spec: AppSpec, record: Record, step: StepKind, now: int, signal: str | None = None, /, **parts: object
+    spec: AppSpec,
+    record: Record,
+    step: StepKind,
+    now: int,
+    signal: str | None = None,
+    /,
+    state: JsonObject | None = None,
+    **parts: object,
 ) -> Change:
-    """Return the change that leaves the current skill; `parts` go into it as they are.
+    """Return the change that leaves the current skill, with `state` in place of the old one; `parts` go into it as they are.
 
     The route is chosen by `signal`, and where none is given by what was said before.
     """
@@ -51,7 +59,10 @@ def leave(
     is_shut = route.gate is not None and not passes_gate(cursor.confidence, spec.confidence_threshold)
     if route.next != END and not is_shut:
         entered = enter(record, route.next, serial=cursor.serial + 1)
-        return Change(record=record.model_copy(update={"cursor": entered}), step=step, **parts)  # type: ignore[arg-type]
+        update = {"cursor": entered, "state": record.state if state is None else state}
+        return Change(record=record.model_copy(update=update), step=step, **parts)  # type: ignore[arg-type]
+    if state is not None:
+        record = record.model_copy(update={"state": state})
     if signal is not None:
         cursor = cursor.model_copy(update={"signal": signal, "failures": 0})
         record = record.model_copy(update={"cursor": cursor})

@@ -219,4 +219,4 @@ def settle_calls(spec: AppSpec, record: Record, ended_calls: Sequence[ToolCall],
         return Change(record=moved, step="tool_calls", **parts)  # type: ignore[arg-type]
     if any(call.outcome not in SUCCESSFUL for call in finished):
         after = after.model_copy(update={"cursor": cursor.model_copy(update={"signal": "failed"})})
-    return leave(spec, after, "tool_calls", now, **parts)
+    return leave(spec, after, "tool_calls", now, **parts)  # type: ignore[arg-type]

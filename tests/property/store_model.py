@@ -102,7 +102,8 @@ class Session:
         keep: bool = False,
     ) -> str:
         """Return what a commit is answered."""
-        if self.last == (fence, rev):
+        advances = directive == "continue" and not messages and not taken
+        if (advances and (fence, rev + 1) == (self.fence, self.rev)) or (not advances and self.last == (fence, rev)):
             return "replay"
         if (fence, rev) != (self.fence, self.rev):
             return "stale"
@@ -111,7 +112,8 @@ class Session:
             return "refused"
         if taken > len(self.posts):
             return "malformed"
-        self.last = (fence, rev)
+        if not advances:  # what only advances is known again by its fence, for as long as nobody has a newer one
+            self.last = (fence, rev)
         self.rev, self.attempts = self.rev + 1, 0
         self.entries.append("step")
         self.messages += messages

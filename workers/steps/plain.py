@@ -92,7 +92,7 @@ async def perform_compute(world: World, record: Record) -> Change:
     skill = cast("ComputeStep", current_skill(world.spec, record))
     function = world.app.load_function(skill.call)
     # A copy: what a function changes in place and does not return is no part of the session, nor of its journal.
-    given = {key: _own(value) for key, value in record.state.items()}
+    given = {key: value if type(value) in _SCALARS else _own(value) for key, value in record.state.items()}
     with world.watch.within(skill.timeout_seconds):
         if _is_async(function):
             made = await cast("Awaitable[object]", function(given))
@@ -114,11 +114,9 @@ async def perform_compute(world: World, record: Record) -> Change:
         raise AppCodeFailed(
             f"skill {skill.name}: {skill.call}: {error}; return what the state_schema allows"
         ) from error
-    update: dict[str, object] = {"state": state}
     if record.cursor.failures:
-        update["cursor"] = record.cursor.model_copy(update={"failures": 0})
-    after = record.model_copy(update=update)
-    return leave(world.spec, after, "compute", world.now(), signal if isinstance(signal, str) else None)
+        record = record.model_copy(update={"cursor": record.cursor.model_copy(update={"failures": 0})})
+    return leave(world.spec, record, "compute", world.now(), signal if isinstance(signal, str) else None, state=state)
 
 
 def _changes(before: JsonObject, made: dict[str, object]) -> JsonObject:
@@ -145,7 +143,7 @@ def _is_scalar(value: object) -> bool:
 
 def _own(value: JsonValue) -> JsonValue:
     """Return a value that may be changed in place without anybody else's changing."""
-    return value if type(value) in _SCALARS else load_json(dump_json(value))
+    return load_json(dump_json(value))
 
 
 def _is_same(before: JsonValue, after: JsonValue) -> bool:

@@ -2,6 +2,7 @@
 --! uses: clock journal whole
 -- commit: the one atomic write that ends a step, or goes on with the next under the same lease.
 --
+-- A step that goes on and changes nothing but the record is committed by `advance`, under the same rules.
 -- Refused with "stale" unless the fence is the newest and the revision the one that was read.
 -- Replay: the same commit again (a lost reply) finds `last` = fence:rev and is answered as it was.
 -- Everything is checked before the first write: a Lua error would not be rolled back.
@@ -12,9 +13,10 @@
 --
 -- Directives: continue (keep the lease) · ready · waiting (until `due`) · finalizing · ended · dead.
 -- With `keep` for the sent-until, a holder that settles the session itself keeps its lease while it is finalizing.
--- ARGV: sid, fence, rev, directive, due ms or -1, sent-until ms or 0 or keep, status, reason, stat, limits of
+-- ARGV: sid, fence, rev, directive, due ms or -1, sent-until ms or 0 or keep, status, reason, limits of
 --       journal entries and context messages, counts (fields, entries, messages, posts taken, intents set,
---       intents cleared), then the values in that order. The caller has checked the values' sizes.
+--       intents cleared, counters), then the values in that order. The caller has checked the values' sizes.
+--       Counters are names and by how much each grows: what the holder has done since it last told.
 local sid, fence, rev, directive = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local v = redis.call('HMGET', K.record, 'phase', 'fence', 'rev', 'last', 'seq', 'posts', 'cancel', 'attempts')
 local before, posts, cancel = v[1], tonumber(v[6] or '0'), v[7] or ''
@@ -27,10 +29,10 @@ local phase = directive
 if directive == 'continue' then phase = before end
 if not is_allowed(before, phase) then return {'refused', before, phase} end
 
-local entries_limit, context_limit = tonumber(ARGV[10]), tonumber(ARGV[11])
-local fields, entries, messages = whole(ARGV[12]), whole(ARGV[13]), whole(ARGV[14])
-local taken, intents, cleared = whole(ARGV[15]), whole(ARGV[16]), whole(ARGV[17])
-if not (fields and entries and messages and taken and intents and cleared) then return {'malformed', 12} end
+local entries_limit, context_limit = tonumber(ARGV[9]), tonumber(ARGV[10])
+local fields, entries, messages = whole(ARGV[11]), whole(ARGV[12]), whole(ARGV[13])
+local taken, intents, cleared, counters = whole(ARGV[14]), whole(ARGV[15]), whole(ARGV[16]), whole(ARGV[17])
+if not (fields and entries and messages and taken and intents and cleared and counters) then return {'malformed', 11} end
 local keep = directive == 'finalizing' and ARGV[6] == 'keep'
 if not (ARGV[5] == '-1' or whole(ARGV[5])) or not (keep or whole(ARGV[6])) then return {'malformed', 5} end
 local at_fields = 18
@@ -38,7 +40,11 @@ local at_entries = at_fields + 2 * fields
 local at_messages = at_entries + entries
 local at_intents = at_messages + messages
 local at_cleared = at_intents + 2 * intents
-if #ARGV ~= at_cleared + cleared - 1 then return {'malformed', #ARGV} end
+local at_counters = at_cleared + cleared
+if #ARGV ~= at_counters + 2 * counters - 1 then return {'malformed', #ARGV} end
+for i = at_counters, #ARGV, 2 do
+  if not whole(ARGV[i + 1]) then return {'malformed', i} end
+end
 if taken > posts or entries < 1 then return {'malformed', taken} end
 if messages > 0 then
   local length = redis.call('LLEN', K.context) + messages
@@ -56,7 +62,7 @@ for i = at_entries, at_messages - 1 do
 end
 for i = at_messages, at_intents - 1 do redis.call('RPUSH', K.context, ARGV[i]) end
 for i = at_intents, at_cleared - 1, 2 do redis.call('HSET', K.intents, ARGV[i], ARGV[i + 1]) end
-for i = at_cleared, #ARGV do redis.call('HDEL', K.intents, ARGV[i]) end
+for i = at_cleared, at_counters - 1 do redis.call('HDEL', K.intents, ARGV[i]) end
 if taken > 0 then
   redis.call('LTRIM', K.mailbox, taken, -1)
   posts = posts - taken
@@ -65,7 +71,7 @@ end
 
 redis.call('HSET', K.record, 'rev', rev + 1, 'last', mark, 'seq', seq, 'attempts', '0', 'updated', now,
   unpack(ARGV, at_fields, at_entries - 1))
-redis.call('HINCRBY', K.stats, ARGV[9], 1)
+for i = at_counters, #ARGV, 2 do redis.call('HINCRBY', K.stats, ARGV[i], ARGV[i + 1]) end
 if directive == 'continue' then return {'committed', phase, cancel, posts, now} end
 
 --! then uses: index record bury

@@ -14,7 +14,7 @@ from orchestrator.store.wire import ServerRefused
 from tests.property.store_lab import DIGEST, SMALL, Lab, entry
 
 BAD_NUMBERS = ("", "x", "-1", "1.5", "nan", "1e30", "0x")
-COUNTS = ("fields", "entries", "messages", "taken", "intents", "cleared")
+COUNTS = ("fields", "entries", "messages", "taken", "intents", "cleared", "counters")
 
 
 def everything(lab: Lab) -> dict[str, Any]:
@@ -47,6 +47,7 @@ def commit_args(session_id: str, fence: int, rev: int, directive: str = "ready")
         intents={"call-1": "{}"},
         due_at=7_777_777,
         sent_ms=8_888,
+        counters={"step:compute:succeeded:1": 3},
     )
     with suppress(ArgumentsSeen):
         asyncio.run(leases.commit(session_id, fence, rev, commit))
@@ -189,6 +190,38 @@ def test_a_stale_fence_or_revision_writes_nothing(lab: Lab) -> None:
         lab.commit(session_id, fence - 1, rev, Commit("ready", {}, (entry(),)))
 
 
+@pytest.mark.parametrize("what", ["limit", "odd", "rev", "fence", "older", "full"])
+def test_a_step_that_only_advances_is_held_to_the_same_rules(lab: Lab, what: str) -> None:
+    """It goes by a shorter way, so each check of the longer one is made again here."""
+    session_id, fence, rev = held(lab)
+    good: list[Any] = [fence, rev, 400, entry(), "state", "{}"]
+    wrong: dict[str, tuple[list[Any], str]] = {
+        "limit": ([fence, rev, "x", *good[3:]], "malformed"),
+        "odd": ([*good, "cursor"], "malformed"),
+        "rev": ([fence, "1.5", *good[2:]], "malformed"),
+        "fence": ([fence + 1, *good[1:]], "stale"),
+        "older": ([fence - 1, *good[1:]], "stale"),
+        "full": ([fence, rev, 1, *good[3:]], "large"),
+    }
+    args, answer = wrong[what]
+
+    assert refuse(lab, "advance", session_id, *args) == answer
+
+
+def test_a_step_that_only_advances_is_committed_once(lab: Lab) -> None:
+    """A lost reply is asked for again; a release hands back what the step left."""
+    session_id, fence, rev = held(lab)
+    commit = Commit("continue", {"state": '{"n":1}'}, (entry(),))
+
+    assert commit.only_advances
+    assert not lab.commit(session_id, fence, rev, commit).replayed
+    assert refuse(lab, "advance", session_id, fence, rev, 400, entry(), "state", '{"n":2}') == "committed"
+    assert lab.commit(session_id, fence, rev, commit).replayed
+    assert lab.snapshot(session_id).record["attempts"] == "0"
+    lab.run(lab.leases.release(session_id, fence))
+    assert refuse(lab, "advance", session_id, fence, rev + 1, 400, entry(), "state", "{}") == "refused"
+
+
 @pytest.mark.parametrize("bad", BAD_NUMBERS)
 def test_the_other_acts_refuse_bad_numbers_before_they_write(lab: Lab, bad: str) -> None:
     """Each act checks what it is given, however it came to be wrong."""
@@ -219,6 +252,7 @@ def test_acts_on_a_session_that_is_not_there_write_nothing(lab: Lab) -> None:
 
     assert refuse(lab, "claim", gone, "w:1", 60_000, 3, 0, 0, 0, DIGEST) == "missing"
     assert refuse(lab, "commit", *commit_args(gone, 1, 0)[0]) == "missing"
+    assert refuse(lab, "advance", gone, 1, 0, 400, entry(), "state", "{}") == "missing"
     assert refuse(lab, "post", gone, "p1", "{}", entry("posted"), "", 3, "", "bell") == "missing"
     assert refuse(lab, "renew", gone, 1, 60_000) == "stale"
     assert refuse(lab, "release", gone, 1) == "stale"
