@@ -81,11 +81,12 @@ class Client:
         overrides: Mapping[str, JsonValue] | None = None,
         actor: str,
         key: str | None = None,
+        key_seconds: int | None = None,
         priority: Priority = "normal",
         parent: str | None = None,
         entry_skill: str | None = None,
     ) -> Submitted:
-        """Create a session; with `key`, at most one for this app and key.
+        """Create a session; with `key`, at most one for this app and key, while the key is known (`key_seconds`).
 
         Raise UnknownApp, InvalidOverrides, PayloadTooLarge, KeyConflict: then no record exists.
         """
@@ -109,7 +110,8 @@ class Client:
             state=state,
         )
         messages = (Message(role="user", content=text),) if text else ()
-        return await self._intake.submit(draft, spec.session_id_prefix, key=key, messages=messages)
+        prefix = spec.session_id_prefix
+        return await self._intake.submit(draft, prefix, key=key, key_seconds=key_seconds, messages=messages)
 
     # --- answering
 

@@ -19,6 +19,8 @@ NO_RULE_MET = "no call met a terminal rule"
 def choose_settlement(spec: AppSpec, record: Record) -> Settlement | None:
     """Return how a session ends, or None where its app has no word for it."""
     cursor = record.cursor
+    if spec.skills[cursor.skill].kind == "monitor":
+        return None  # it watched for a day: none of the app's words is about that
     if cursor.stop in {"cancelled", "stopped"}:
         return settle_stopped(spec)
     if cursor.stop == "escalated":

@@ -26,6 +26,7 @@ from orchestrator.contracts.errors import StoreError, StoreUnreachable
 from orchestrator.contracts.ports import Wakeups
 from orchestrator.contracts.session import InLine
 from orchestrator.kernel.dispatching import plan_dispatch
+from orchestrator.kernel.monitoring import watch_key
 from orchestrator.settings import Settings
 from orchestrator.store.due import Due, Tick
 from orchestrator.store.fleet import WorkerInfo
@@ -41,6 +42,9 @@ BELL_SECONDS = 0.003
 
 #: How often the fleet and the leads are looked at.
 LOOK_SECONDS = 1.0
+
+#: How long a monitor's session of today is known by its key.
+DAY_SECONDS = 2 * 86_400
 
 #: A store without workers still gets this many wake-ups, for the one that comes.
 LEAST_SLOTS = 8
@@ -85,10 +89,13 @@ class Scheduler:
         self._stopping = asyncio.Event()
         self._started_at = int(time.time() * 1000)
         self.rounds = 0
-        for app, spec in specs.items():
-            for skill in spec.skills.values():
-                if skill.kind == "monitor":
-                    log.warning("app %s: monitor %s is declared, but nothing runs monitors yet", app, skill.name)
+        self._monitors = [
+            (app, skill.name)
+            for app, spec in specs.items()
+            for skill in spec.skills.values()
+            if skill.kind == "monitor"
+        ]
+        self._watched: set[str] = set()
 
     async def run(self) -> None:
         """Go round until `stop`; give up the leads then."""
@@ -238,6 +245,19 @@ class Scheduler:
         await fleet.yield_lead(self._name, [app for app in self._led_apps if app not in apps])
         self._led = await fleet.lead(self._name, wanted, self._settings.scheduler.leader_seconds)
         self._led_apps = await fleet.lead(self._name, apps, self._settings.scheduler.leader_seconds)
+        if self._monitors:
+            await self._watch()
+
+    async def _watch(self) -> None:
+        """See to it that every monitor has its session of today; whichever scheduler submits it, there is one."""
+        now = await self._store.now_ms()
+        keys = {(app, skill): f"{app}/{watch_key(skill, now)}" for app, skill in self._monitors}
+        for (app, skill), known in keys.items():
+            if known not in self._watched:
+                await self._client.submit(
+                    app, actor=f"monitor:{skill}", key=watch_key(skill, now), key_seconds=DAY_SECONDS, entry_skill=skill
+                )
+        self._watched = set(keys.values())
 
 
 def share(sessions: int, workers: int, *, most: int) -> int:

@@ -4,7 +4,6 @@ What one field must look like is said by the contracts. The app's own words are 
 `app_checks`, the functions that compute steps call in `app_code_checks`.
 """
 
-import re
 from typing import Final
 
 from orchestrator.app_check import Check
@@ -22,6 +21,7 @@ from orchestrator.contracts.skill import (
     TimerStep,
     ToolStep,
 )
+from orchestrator.kernel.cron import cron_problem
 from orchestrator.kernel.lookup import normalise_tool
 from orchestrator.kernel.routes import DEFAULT_SIGNAL
 from orchestrator.yaml_document import Where
@@ -35,10 +35,6 @@ DISPATCH_NAMES: Final = frozenset({"state", "text", "session", "depth"})
 STEP_NAMES: Final = frozenset({"state", "text"})
 #: The names in a monitor's expression; both mean what its tool returned.
 MONITOR_NAMES: Final = frozenset({"observation", "obs"})
-
-#: Of each cron field: its name, its least and its greatest value.
-_CRON: Final = (("minute", 0, 59), ("hour", 0, 23), ("day of month", 1, 31), ("month", 1, 12), ("day of week", 0, 7))
-_CRON_PART: Final = re.compile(r"(?:\*|(\d{1,2})(?:-(\d{1,2}))?)(?:/(\d{1,3}))?")
 
 
 def check_skills(check: Check) -> None:
@@ -178,28 +174,6 @@ def check_monitor(check: Check, name: str, skill: Monitor) -> None:
     check_tool_name(check, (*at, "observe"), skill.observe)
     check.compiles((*at, "emit_signal_when"), skill.emit_signal_when, MONITOR_NAMES)
     check_target(check, (*at, "trigger_target"), skill.trigger_target)
-
-
-def cron_problem(text: str) -> str | None:
-    """Return what is wrong with a five-field cron schedule, None if nothing is.
-
-    >>> [cron_problem(t) for t in ("*/5 * * * *", "0 9-17 * * 1-5")], cron_problem("0 24 * * *")
-    ([None, None], "schedule '0 24 * * *': hour '24' is not within 0-23")
-    """
-    fields = text.split()
-    if len(fields) != len(_CRON):
-        return f"schedule {text!r}: {len(fields)} fields; write five: minute hour day-of-month month day-of-week"
-    for (name, least, greatest), value in zip(_CRON, fields, strict=True):
-        for part in value.split(","):
-            match = _CRON_PART.fullmatch(part)
-            if match is None:
-                return f"schedule {text!r}: {name} {part!r} is not *, N, N-M or one of these with /STEP"
-            numbers = [int(number) for number in match.groups()[:2] if number]
-            if any(not least <= number <= greatest for number in numbers) or numbers != sorted(numbers):
-                return f"schedule {text!r}: {name} {part!r} is not within {least}-{greatest}"
-            if match.group(3) is not None and not 1 <= int(match.group(3)) <= greatest:
-                return f"schedule {text!r}: {name} {part!r} has a step that is not within 1-{greatest}"
-    return None
 
 
 def check_policies(check: Check) -> None:

@@ -38,7 +38,7 @@ from orchestrator.store.wire import ServerRefused
 from workers.failures import bury, settle_failure
 from workers.host import Host
 from workers.recording import counter_of, encode
-from workers.steps import agent_turn, dispatch, escalate, finalize, plain, tool_calls
+from workers.steps import agent_turn, dispatch, escalate, finalize, monitor, plain, tool_calls
 from workers.steps.watch import Watch
 from workers.steps.world import AppRuntime, World
 
@@ -351,6 +351,8 @@ async def perform_step(world: World, record: Record) -> Change:
     cursor = record.cursor
     if record.wait is not None:
         return await dispatch.perform(world, record)
+    if cursor.stage in {"enter", "route", "model"} and world.spec.skills[cursor.skill].kind == "monitor":
+        return await monitor.perform(world, record)
     match cursor.stage:
         case "tools" if not cursor.calls:
             return await escalate.perform(world, record)

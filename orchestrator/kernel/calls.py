@@ -214,9 +214,11 @@ def settle_calls(spec: AppSpec, record: Record, ended_calls: Sequence[ToolCall],
         return Change(record=move(after, cursor), step="tool_calls", **parts)  # type: ignore[arg-type]
     if cursor.stop is not None:
         return finish(after, "tool_calls", **parts)
-    if spec.skills[cursor.skill].kind == "responsive":
+    kind = spec.skills[cursor.skill].kind
+    if kind != "responsive" and any(call.outcome not in SUCCESSFUL for call in finished):
+        cursor = cursor.model_copy(update={"signal": "failed"})
+    if kind in {"responsive", "monitor"}:
         moved = move(after, cursor.model_copy(update={"stage": "model"}))
         return Change(record=moved, step="tool_calls", **parts)  # type: ignore[arg-type]
-    if any(call.outcome not in SUCCESSFUL for call in finished):
-        after = after.model_copy(update={"cursor": cursor.model_copy(update={"signal": "failed"})})
+    after = after.model_copy(update={"cursor": cursor})
     return leave(spec, after, "tool_calls", now, **parts)  # type: ignore[arg-type]

@@ -54,10 +54,17 @@ class Intake:
         return format_session_id(prefix, day, int(number))
 
     async def submit(
-        self, draft: Record, prefix: str, *, key: str | None = None, messages: Sequence[Message] = ()
+        self,
+        draft: Record,
+        prefix: str,
+        *,
+        key: str | None = None,
+        key_seconds: int | None = None,
+        messages: Sequence[Message] = (),
     ) -> Submitted:
         """Create the session that `draft` describes (its session_id is minted here).
 
+        A key is known for `key_seconds`, or as long as the settings say.
         Raise PayloadTooLarge or KeyConflict; then nothing was created.
         """
         fields = encode_submission(draft)
@@ -71,7 +78,8 @@ class Intake:
         digest = sha256(dump_json(request).encode()).hexdigest()[:24]
         session_id = await self.mint(prefix)
         if key is not None:
-            session_id = await self._reserve(draft.app, key, session_id, digest)
+            seconds = key_seconds or self._key_ttl_seconds
+            session_id = await self._reserve(draft.app, key, session_id, digest, seconds)
         await self._store.command("SADD", APPS, draft.app)
         entry = Entry(kind="submitted", actor=draft.actor, set=fields, messages=tuple(m.to_json() for m in messages))
         flat = [part for pair in fields.items() for part in pair]
@@ -86,12 +94,12 @@ class Intake:
         # Without a key nobody else can mean this id: "existing" is then our own act, repeated.
         return Submitted(session_id, created=key is None or reply[0] == "created")
 
-    async def _reserve(self, app: str, key: str, session_id: str, digest: str) -> str:
+    async def _reserve(self, app: str, key: str, session_id: str, digest: str, seconds: int) -> str:
         value = f"{session_id} {digest}"
         name = idempotency_key(app, key)
         found = None
         while found is None:  # NX and GET together need a server 7.0; the key may run out between the two
-            if await self._store.command("SET", name, value, "NX", "EX", self._key_ttl_seconds):
+            if await self._store.command("SET", name, value, "NX", "EX", seconds):
                 return session_id
             found = await self._store.command("GET", name)
         reserved, _, reserved_digest = str(found).partition(" ")

@@ -29,15 +29,19 @@ async def perform_route(world: World, record: Record) -> Change:
 async def enter_tool(world: World, record: Record) -> Change:
     """Put the declared call in line; the next step makes it like any other."""
     skill = cast("ToolStep", current_skill(world.spec, record))
+    args = resolve(cast("JsonValue", dict(skill.args)), {"state": record.state, "text": record.text})
+    return await line_up_call(world, record, skill.tool, cast("JsonObject", args))
+
+
+async def line_up_call(world: World, record: Record, tool: str, args: JsonObject) -> Change:
+    """Put a declared call in line; raise AppCodeFailed where no server has the tool."""
     digest, catalogue = await world.load_catalogue(record)
     names = {name.split(":", 1)[1]: name for name in catalogue} | {name: name for name in catalogue}
-    full = names.get(skill.tool)
+    full = names.get(tool)
     if full is None:
-        raise AppCodeFailed(
-            f"skill {skill.name}: no server has the tool {skill.tool!r}; known: {', '.join(sorted(catalogue))}"
-        )
-    args = resolve(cast("JsonValue", dict(skill.args)), {"state": record.state, "text": record.text})
-    request = ToolRequest(call_id=f"call-{record.cursor.serial}-0", tool=full, args=cast("JsonObject", args))
+        known = ", ".join(sorted(catalogue))
+        raise AppCodeFailed(f"skill {record.cursor.skill}: no server has the tool {tool!r}; known: {known}")
+    request = ToolRequest(call_id=f"call-{record.cursor.serial}-0", tool=full, args=args)
     call = line_up(world.spec, record, request, catalogue[full])
     cursor = record.cursor.model_copy(update={"stage": "tools", "calls": (call,)})
     moved = move(record, cursor)

@@ -6,6 +6,7 @@ from pydantic import JsonValue
 
 from orchestrator.contracts.errors import ToolError, ToolTimeout, ToolUnavailable
 from orchestrator.contracts.session import SUCCESSFUL, PendingCall, Record, ToolCall
+from orchestrator.contracts.skill import Monitor
 from orchestrator.kernel.calls import (
     Announce,
     Ask,
@@ -56,8 +57,10 @@ async def _call(world: World, record: Record, call: PendingCall) -> ToolCall:
     next step finds it uncertain, as after a crash.
     """
     declared = tool_spec(world.spec, call.tool)
+    skill = world.spec.skills[record.cursor.skill]
+    seconds = skill.tick_timeout_seconds if isinstance(skill, Monitor) else declared.timeout_seconds
     try:
-        result: JsonValue = await world.app.toolbox.call(call.tool, call.args, timeout_seconds=declared.timeout_seconds)
+        result: JsonValue = await world.app.toolbox.call(call.tool, call.args, timeout_seconds=seconds)
     except ToolUnavailable as error:
         if error.is_sent and call.effect == "effectful":
             world.announced.discard(call.call_id)

@@ -24,6 +24,13 @@ def register(mcp_app: FastMCP, cfg: dict[str, object]) -> None:
         return {"value": value}
 
     @mcp_app.tool
+    def gauge() -> dict[str, object]:
+        shown = os.environ.get("EVERYTHING_GAUGE", "0")
+        if shown == "broken":
+            raise ToolError("the gauge is broken")
+        return {"value": int(shown)} if shown != "odd" else {}
+
+    @mcp_app.tool
     def guess(confidence: float, confidence_rationale: str) -> dict[str, bool]:
         return {"ok": 0 <= confidence <= 1 and bool(confidence_rationale)}
 
