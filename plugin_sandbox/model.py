@@ -28,7 +28,7 @@ Status: TypeAlias = Literal[
 ]
 Tier: TypeAlias = Literal["strict", "standard"]
 FileKind: TypeAlias = Literal["modify", "create", "rename", "delete"]
-PluginName: TypeAlias = Annotated[str, Field(pattern=r"\A[A-Za-z0-9_-]{1,64}\Z")]
+PluginName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
 class Shape(BaseModel):
@@ -106,7 +106,7 @@ class Call(Shape):
 class PromptField(Shape):
     """One field that a plugin asks for."""
 
-    id: Annotated[str, Field(pattern=r"\A[A-Za-z_][A-Za-z0-9_]{0,63}\Z")]
+    id: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
     label: Annotated[str, Field(max_length=200)] = ""
     type: Literal["string", "integer", "number", "boolean", "choice"] = "string"
     choices: tuple[str, ...] = ()

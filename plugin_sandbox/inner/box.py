@@ -88,8 +88,15 @@ class Box:
     gid: int = -1
     cgroups: dict[str, str] = field(default_factory=dict)  # controller -> folder that the host made for this call
     proxy: str = ""  # path of a unix socket outside; empty: no network
-    off: tuple[str, ...] = ()  # layers that are missing and permitted to be, or switched off by the attack suite's sharpness run
+    off: tuple[
+        str, ...
+    ] = ()  # layers that are missing and permitted to be, or switched off by the attack suite's sharpness run
     work: str = "/work"  # where the plugin sees the workspace (standard tier: the copy's own path)
+
+    @property
+    def tmp(self) -> str:
+        """Where the plugin's temporary files go: beside the private copy, where there is no private /tmp."""
+        return "/tmp" if self.tier == "strict" else self.work.rpartition("/")[0] + "/tmp"
 
     def to_json(self) -> bytes:
         """Return the message."""
@@ -117,3 +124,11 @@ class Ended:
     disk_full: bool = False  # the quota's file system has no byte or inode left
     processes_refused: bool = False  # pids limit events, where a cgroup counts them
     detail: str = ""
+
+
+class LayerFailed(Exception):
+    """A layer could not be installed; nothing of the plugin has run."""
+
+    def __init__(self, layer: str, text: str) -> None:
+        self.layer, self.text = layer, text
+        super().__init__(f"{layer}: {text}")

@@ -10,6 +10,7 @@ from tests.architecture.source_tree import ROOT, SHIPPED, Module, called_name, l
 #: `path:function` → why this is an edge of the process. Three places at most.
 NAMED = {
     "workers/executor.py:_perform": "the edge of an app's own code: whatever it raises is journaled, then retried or buried",
+    "plugin_sandbox/inner/runner.py:attempt": "the edge of a plugin's code, in a process that ends with it",
     "workers/process.py:_run": "the edge of the loop's thread: kept for the thread that waits for it, and raised again",
 }
 

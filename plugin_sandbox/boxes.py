@@ -1,0 +1,112 @@
+"""Plans the box of a call: limits after the operator's ceilings, what is bound, where the plugin sees its workspace.
+
+Values in, a Box out; whether this host can build it is the monitor's to find out.
+"""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from plugin_sandbox.inner.box import Box, BoxLimits, Tier
+from plugin_sandbox.model import Isolation, Limits
+from plugin_sandbox.settings import SandboxSettings
+from plugin_sandbox.zygote import Interpreter
+
+_MB = 1024 * 1024
+_KB = 1024
+#: What ordinary wheels need beside the interpreter's own folders.
+_SYSTEM = ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/share/zoneinfo")
+_WORK = ("/work", "/workspace", "/plugin-workspace")
+_PACKAGE = str(Path(__file__).absolute().parent)
+
+
+class NotGranted(Exception):
+    """A manifest asks for what the operator does not grant on this host."""
+
+
+def cap_limits(asked: Limits, ceilings: Limits) -> Limits:
+    """Return what was asked, nothing above the ceiling: a record may be older than the operator's file.
+
+    >>> cap_limits(Limits(memory_mb=4096), Limits(memory_mb=1024)).memory_mb
+    1024
+    """
+    return Limits(**{name: min(getattr(asked, name), getattr(ceilings, name)) for name in Limits.model_fields})
+
+
+def plan_limits(limits: Limits) -> BoxLimits:
+    """Return the numbers in the units that the kernel wants."""
+    return BoxLimits(
+        memory_bytes=limits.memory_mb * _MB,
+        cpu_seconds=limits.cpu_seconds,
+        wall_seconds=limits.timeout_seconds,
+        processes=limits.processes,
+        threads=limits.threads,
+        open_files=limits.open_files,
+        file_bytes=limits.file_mb * _MB,
+        disk_bytes=limits.disk_mb * _MB,
+        inodes=limits.inodes,
+        stderr_bytes=limits.stderr_kb * _KB,
+        result_bytes=limits.result_kb * _KB,
+    )
+
+
+def resolve_programs(isolation: Isolation, settings: SandboxSettings) -> tuple[str, ...]:
+    """Return the granted files as they really lie; raises NotGranted."""
+    granted = set(settings.programs.values())
+    found = []
+    for name in isolation.programs:
+        path = settings.programs.get(name, name)
+        if path not in granted:
+            raise NotGranted(f"isolation.programs: {name!r} is not granted; name it under `programs` in the settings")
+        if not os.access(path, os.X_OK):
+            raise NotGranted(f"isolation.programs: {path}: is not there or cannot be executed; install it")
+        found.append(path)
+    return tuple(found)
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder + "/")
+
+
+def choose_work(bound: Iterable[str]) -> str:
+    """Return where the workspace is seen: /work, unless something that is bound lies there.
+
+    >>> choose_work(["/usr/lib"]), choose_work(["/work/venv/lib"])
+    ('/work', '/workspace')
+    """
+    paths = list(bound)
+    return next(place for place in _WORK if not any(_is_below(path, place) for path in paths))
+
+
+def plan_box(
+    *,
+    call_id: str,
+    tier: Tier,
+    limits: Limits,
+    workspace: Path,
+    package: Path,
+    programs: tuple[str, ...],
+    interpreter: Interpreter,
+    slot_uid: int | None,
+    groups: dict[str, str],
+    off: tuple[str, ...],
+) -> Box:
+    """Describe the surroundings of one call."""
+    binds = [path for path in (*_SYSTEM, *interpreter.folders) if Path(path).is_dir() and not Path(path).is_symlink()]
+    shown = (*interpreter.sys_path, *binds, _PACKAGE, *programs, str(package))
+    uid = -1 if slot_uid is None or "slot_uid" in off else slot_uid
+    return Box(
+        call_id=call_id,
+        tier=tier,
+        limits=plan_limits(limits),
+        workspace=str(workspace),
+        package=str(package),
+        sys_path=interpreter.sys_path,
+        binds=(*binds, _PACKAGE),
+        programs=programs,
+        uid=uid,
+        gid=uid,
+        cgroups=groups,
+        off=off,
+        work=choose_work(shown) if tier == "strict" else str(workspace),
+    )

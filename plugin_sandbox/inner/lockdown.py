@@ -1,0 +1,35 @@
+"""Give up everything, in the one order that works: what needs a privilege first, what forbids system calls last.
+
+Called in the plugin's own process, before the plugin is imported. A layer that cannot be installed raises; a layer that the box
+names in `off` is skipped, and said to be off.
+"""
+
+from collections.abc import Callable
+
+from plugin_sandbox.inner import capabilities, landlock, rlimits, seccomp
+from plugin_sandbox.inner.box import Box
+
+
+def lock_down(box: Box) -> dict[str, str]:
+    """Install every layer; return what is on and what is off. Raise LayerFailed."""
+    layers: dict[str, str] = {}
+    drops_uid = box.uid >= 0
+
+    def layer(name: str, install: Callable[[], None]) -> None:
+        if name in box.off:
+            layers[name] = "off"
+            return
+        install()
+        layers[name] = "on"
+
+    ruleset = -1 if "landlock" in box.off else landlock.prepare(box)
+    layer("rlimits", lambda: rlimits.install(box))
+    layer("no_new_privs", capabilities.set_no_new_privs)
+    if "capabilities" not in box.off:
+        capabilities.drop_bounding_set()
+    if drops_uid:
+        layer("slot_uid", lambda: capabilities.become(box.uid, box.gid))
+    layer("capabilities", capabilities.drop_capabilities)
+    layer("landlock", lambda: landlock.restrict(ruleset))
+    layer("seccomp", lambda: seccomp.install(box))
+    return layers

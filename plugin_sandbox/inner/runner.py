@@ -1,0 +1,203 @@
+"""Runs one plugin, inside: reads the request, imports the package, goes through its life, writes one frame, and is gone.
+
+Everything here may be read, called and changed by the plugin itself: nothing that the host relies on is decided here. The frame is
+a claim, and the host checks it. `os._exit` right after it, so that no thread, `atexit` or `__del__` keeps the process.
+
+Frame: {"result": "success" | "failed" | "input_required", "per_file": [{path, status, changes, error?}],
+"input_required": null | {fields, reason}, "error_message": null | text, "error_kind": null | "memory" | "disk" | "processes"}.
+Exit codes: 0 success, 1 PluginError, 2 PluginInputRequired, 3 anything else.
+"""
+
+import errno
+import importlib.util
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NoReturn
+
+from plugin_sandbox.api import FileChange, Plugin, PluginContext, PluginError, PluginInputRequired
+
+_CHUNK = 65_536
+
+
+class Attempt:
+    """What came of a call into a plugin's code."""
+
+    def __init__(self) -> None:
+        self.value: Any = None
+        self.error: BaseException | None = None
+
+    def record(self, error: BaseException) -> None:
+        """Keep what was raised."""
+        self.error = error
+
+
+def attempt(call: Callable[[], Any]) -> Attempt:
+    """Call what may raise anything at all, SystemExit and KeyboardInterrupt among it."""
+    made = Attempt()
+    try:
+        made.value = call()
+    except BaseException as error:
+        made.record(error)
+    return made
+
+
+def run(request_fd: int, result_fd: int) -> NoReturn:
+    """Run the plugin that the request names, and end the process."""
+    made = attempt(lambda: _answer(request_fd, result_fd))
+    code = made.value
+    if made.error is not None:
+        code = 3
+        attempt(lambda: _tell_error(made.error))
+        attempt(lambda: _write_failure(result_fd, made.error))
+    attempt(sys.stdout.flush)
+    attempt(sys.stderr.flush)
+    os._exit(code)
+
+
+def _answer(request_fd: int, result_fd: int) -> int:
+    frame, code = _live(json.loads(_read(request_fd)))
+    _write(result_fd, json.dumps(frame).encode())
+    return code
+
+
+def _read(descriptor: int) -> bytes:
+    parts = []
+    while part := os.read(descriptor, _CHUNK):
+        parts.append(part)
+    os.close(descriptor)
+    return b"".join(parts)
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+    os.close(descriptor)
+
+
+def _write_failure(descriptor: int, error: BaseException | None) -> None:
+    frame: dict[str, Any] = {"result": "failed", "per_file": [], "input_required": None, "error_message": None}
+    _write(descriptor, json.dumps({**frame, "error_kind": _kind(error)}).encode())
+
+
+def _tell_error(error: BaseException | None) -> None:
+    text = "".join(traceback.format_exception(error))[-8000:]
+    line = {"level": "ERROR", "message": f"{type(error).__name__}: {error}"[:2000], "context": {"traceback": text}}
+    print(json.dumps(line), file=sys.stderr, flush=True)
+
+
+def _kind(error: BaseException | None) -> str | None:
+    """Say which limit an exception is about."""
+    if isinstance(error, MemoryError):
+        return "memory"
+    if isinstance(error, OSError):
+        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            return "disk"
+        if error.errno == errno.EAGAIN:
+            return "processes"
+        if error.errno == errno.ENOMEM:
+            return "memory"
+    if isinstance(error, RuntimeError) and str(error).startswith("can't start new thread"):
+        return "processes"
+    return None
+
+
+def _load(package: str) -> type[Plugin]:
+    """Import the package under its folder's name, and no other way."""
+    folder = Path(package)
+    spec = importlib.util.spec_from_file_location(
+        folder.name, folder / "__init__.py", submodule_search_locations=[package]
+    )
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{package}: it cannot be imported")
+    module: ModuleType = importlib.util.module_from_spec(spec)
+    sys.modules[folder.name] = module
+    spec.loader.exec_module(module)
+    found = module.Plugin
+    if not (isinstance(found, type) and issubclass(found, Plugin)):
+        raise TypeError("Plugin is not a subclass of plugin_sandbox.api.Plugin")
+    return found
+
+
+def _live(request: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    context = request["context"]
+    root = Path(request["work"])
+    os.chdir(root)
+    ctx = PluginContext(
+        variables={
+            **context.pop("variables"),
+            **({"__extra_inputs__": request["answers"]} if request["answers"] else {}),
+        },
+        dst_root=root,
+        answers_file=root / context.pop("answers_file"),
+        **context,
+    )
+    plugin = _load(request["package"])()
+    per_file: list[dict[str, Any]] = []
+    frame: dict[str, Any] = {
+        "result": "success",
+        "per_file": per_file,
+        "input_required": None,
+        "error_message": None,
+        "error_kind": None,
+    }
+    try:
+        if problems := plugin.validate_variables(ctx.variables):
+            raise PluginError("; ".join(problems))
+        plugin.pre_transform_all(ctx)
+        for name in request["files"]:
+            _one_file(plugin, root / name, name, ctx, per_file)
+        plugin.post_transform_all(ctx)
+    except PluginInputRequired as asked:
+        _tell_plugin(plugin, asked, ctx)
+        return {
+            **frame,
+            "result": "input_required",
+            "input_required": {"fields": asked.fields, "reason": asked.reason},
+        }, 2
+    except PluginError as error:
+        _tell_plugin(plugin, error, ctx)
+        return {
+            **frame,
+            "result": "failed",
+            "error_message": str(error),
+            "error_kind": _kind(error.__cause__ or error),
+        }, 1
+    return frame, 0
+
+
+def _one_file(plugin: Plugin, path: Path, name: str, ctx: PluginContext, per_file: list[dict[str, Any]]) -> None:
+    judged = attempt(lambda: plugin.can_handle(path, ctx.variables))
+    if isinstance(judged.error, Exception):
+        said = f"{type(judged.error).__name__}: {judged.error}"
+        per_file.append({"path": name, "status": "failed", "changes": None, "error": said})
+        return
+    if judged.error is not None:
+        raise judged.error
+    if not judged.value:
+        per_file.append({"path": name, "status": "skipped", "changes": None})
+    elif ctx.dry_run:
+        changes = [_shape(change) for change in plugin.describe_changes(path, ctx)]
+        per_file.append({"path": name, "status": "described", "changes": changes})
+    else:
+        try:
+            plugin.transform(path, ctx)
+        except PluginInputRequired:
+            per_file.append({"path": name, "status": "input_required", "changes": None})
+            raise
+        per_file.append({"path": name, "status": "modified", "changes": None})
+
+
+def _shape(change: FileChange) -> dict[str, Any]:
+    return {"path": str(change.path), "kind": change.kind, "summary": change.summary, "detail": change.detail}
+
+
+def _tell_plugin(plugin: Plugin, error: Exception, ctx: PluginContext) -> None:
+    told = attempt(lambda: plugin.on_plugin_failure(error, ctx))
+    if told.error is not None:
+        _tell_error(told.error)  # the first failure is the one that counts

@@ -1,0 +1,194 @@
+"""What a run came to, from all that is known of it. Pure: the table of precedence, in one place.
+
+The host's own words go before the plugin's: a run that was not possible, was cancelled or ran out of its time is that, whatever
+the plugin claims. Then come the limits that bit, then rules that were broken, and only a well-formed frame together with
+exit code 0 is a success.
+"""
+
+import hashlib
+import json
+from typing import Final
+
+from plugin_sandbox.inner.box import Bit, Ended
+from plugin_sandbox.model import (
+    Call,
+    FileChange,
+    IsolationReport,
+    Json,
+    LogRecord,
+    Outcome,
+    Prompt,
+    PromptField,
+    ResultEntry,
+    Status,
+    Tier,
+)
+from plugin_sandbox.protocol import Frame, ProtocolError, Question, escape
+
+#: A limit that bit -> the status, and the manifest's name of the limit.
+_BITS: Final[dict[Bit, tuple[Status, str]]] = {
+    "cancelled": ("cancelled", ""),
+    "wall": ("timeout", "timeout_seconds"),
+    "memory": ("memory_limit", "memory_mb"),
+    "cpu": ("cpu_limit", "cpu_seconds"),
+    "disk": ("disk_limit", "disk_mb"),
+    "processes": ("process_limit", "processes"),
+    "output": ("output_limit", "result_kb"),
+}
+_KINDS: Final[dict[str, tuple[Status, str]]] = {
+    "memory": ("memory_limit", "memory_mb"),
+    "disk": ("disk_limit", "disk_mb"),
+    "processes": ("process_limit", "processes"),
+}
+TIMEOUT_EXIT: Final = 124
+_ERROR_CHARS: Final = 2_000
+
+
+class AnswerInvalid(ValueError):
+    """An answer does not fit its question."""
+
+
+def settle(
+    call: Call,
+    *,
+    frame: Frame | ProtocolError | None,
+    ended: Ended | None,
+    refused: str = "",
+    changes: tuple[FileChange, ...] = (),
+    violations: tuple[str, ...] = (),
+    logs: tuple[LogRecord, ...] = (),
+    tier: Tier | None = None,
+    missing: tuple[str, ...] = (),
+    duration_ms: int = 0,
+) -> Outcome:
+    """Return the outcome of a call."""
+    status, limit, error = _judge(frame, ended, refused, violations)
+    per_file = tuple(one.model_dump(exclude_none=True) for one in frame.per_file) if isinstance(frame, Frame) else ()
+    if status == "ask" and isinstance(frame, Frame) and frame.input_required is not None:
+        if len(call.answers) < call.plugin.manifest.isolation.prompts:
+            return Outcome(entry=None, prompt=make_prompt(call, frame.input_required), logs=logs)
+        status, limit, error = "failed", "prompts", f"it asked more than {len(call.answers)} times"
+    published = changes if status == "success" else ()
+    files = sorted({change.path for change in published}) if not violations else sorted(violations)
+    if status == "success" and not files:
+        status = "skipped"
+    described = tuple(_described(per_file)) if call.dry_run and status == "skipped" else published
+    entry = ResultEntry(
+        plugin=call.plugin.manifest.name,
+        version=call.plugin.manifest.version,
+        files_affected=tuple(files),
+        status=status,  # type: ignore[arg-type]
+        isolation=IsolationReport(
+            duration_ms=duration_ms,
+            exit_code=_exit_code(status, ended),
+            peak_memory_mb=round((ended.peak_memory_bytes if ended else 0) / 2**20, 1),
+            cpu_seconds=ended.cpu_seconds if ended else 0.0,
+            tier=tier,
+            missing=missing,
+        ),
+        error=escape(error[:_ERROR_CHARS]) if error else None,
+        violations=tuple(sorted(violations)) or None,
+        limit=limit or None,
+        per_file=per_file,
+    )
+    return Outcome(entry=entry, changes=described, logs=logs)
+
+
+def _judge(
+    frame: Frame | ProtocolError | None, ended: Ended | None, refused: str, violations: tuple[str, ...]
+) -> tuple[str, str, str]:
+    """Return status (or "ask"), the limit that bit, and the error."""
+    if refused:
+        return "sandbox_unavailable", "", refused
+    if ended is None:
+        return "cancelled", "", ""
+    claimed = frame if isinstance(frame, Frame) else None
+    if ended.bit in {"cancelled", "wall", "memory", "output"}:
+        status, limit = _BITS[ended.bit]
+        said = "timeout" if ended.bit == "wall" else ended.detail
+        return status, limit, said
+    if violations:
+        return "policy_violation", "", claimed.error_message or "" if claimed else ""
+    if ended.bit is not None:
+        return (*_BITS[ended.bit], ended.detail)
+    failed = claimed is None or claimed.result == "failed" or ended.exit_code != 0
+    if failed and claimed is not None and claimed.error_kind is not None:
+        return (*_KINDS[claimed.error_kind], claimed.error_message or "")
+    if failed and ended.disk_full:
+        return (*_BITS["disk"], claimed.error_message or "" if claimed else "")
+    if failed and ended.processes_refused:
+        return (*_BITS["processes"], "")
+    if ended.signal:
+        return "failed", "", f"it was ended by signal {ended.signal}"
+    if claimed is None:
+        if ended.exit_code == 0 or (isinstance(frame, ProtocolError) and ended.exit_code in {1, 2}):
+            return "protocol_error", "", str(frame or "the plugin ended without an answer")
+        return "failed", "", ""
+    expected = {"success": 0, "failed": (1, 3), "input_required": 2}[claimed.result]
+    if ended.exit_code not in (expected if isinstance(expected, tuple) else (expected,)):
+        return "protocol_error", "", f"it says {claimed.result} and exits with {ended.exit_code}"
+    if claimed.result == "input_required":
+        return "ask", "", ""
+    if claimed.result == "failed":
+        return "failed", "", claimed.error_message or ""
+    return "success", "", ""
+
+
+def _exit_code(status: str, ended: Ended | None) -> int:
+    if status == "timeout":
+        return TIMEOUT_EXIT
+    return ended.exit_code if ended is not None else 3
+
+
+def _described(per_file: tuple[Json, ...]) -> list[FileChange]:
+    found = []
+    for one in per_file:
+        for change in one.get("changes") or ():
+            try:
+                found.append(FileChange.model_validate(change))
+            except ValueError:
+                continue  # a description that cannot be read describes nothing
+    return found
+
+
+def make_prompt(call: Call, question: Question) -> Prompt:
+    """Return the prompt of a question; the same question, asked again with the same answers, has the same id."""
+    asked = [one.model_dump() for one in question.fields]
+    seed = json.dumps([call.plugin.manifest.name, asked, question.reason, sorted(call.answers)], sort_keys=True)
+    return Prompt(
+        prompt_id=hashlib.sha256(seed.encode()).hexdigest()[:16],
+        plugin=call.plugin.manifest.name,
+        reason=escape(question.reason),
+        fields=tuple(question.fields),
+    )
+
+
+def check_answers(prompt: Prompt, answers: Json) -> Json:
+    """Return the answers with defaults filled in; raise AnswerInvalid, naming field and remedy."""
+    known = {one.id: one for one in prompt.fields}
+    for name in answers:
+        if name not in known:
+            raise AnswerInvalid(f"answer {name!r}: not asked for; asked are {', '.join(known)}")
+    made: Json = {}
+    for name, one in known.items():
+        value = answers.get(name, one.default)
+        if value is None:
+            if one.required:
+                raise AnswerInvalid(f"answer {name!r}: missing; give a {one.type}")
+            continue
+        made[name] = _check_value(one, value)
+    return made
+
+
+def _check_value(one: PromptField, value: object) -> object:
+    fits = {
+        "string": isinstance(value, str),
+        "integer": isinstance(value, int) and not isinstance(value, bool),
+        "number": isinstance(value, int | float) and not isinstance(value, bool),
+        "boolean": isinstance(value, bool),
+        "choice": value in one.choices,
+    }[one.type]
+    if not fits:
+        wanted = f"one of {', '.join(one.choices)}" if one.type == "choice" else f"a {one.type}"
+        raise AnswerInvalid(f"answer {one.id!r}: {value!r} does not fit; give {wanted}")
+    return value

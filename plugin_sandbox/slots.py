@@ -1,0 +1,72 @@
+"""Slots: how many runs there are at once on a host, and under root which uid each of them has to itself.
+
+A slot is a locked file in the state folder, so that all workers of a host share them. Whoever dies gives its slot back with its
+files; a slot that was not given back in order is looked at before it is used again: nothing of its uid may be alive.
+"""
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+_PAUSE_SECONDS = 0.01
+_CLEAR_SECONDS = 5.0
+
+
+class SlotTaken(Exception):
+    """No slot became free, or processes of its last user are still alive."""
+
+
+@contextlib.contextmanager
+def hold_slot(folder: Path, count: int, uid_base: int | None, is_stopped: Callable[[], bool]) -> Iterator[int]:
+    """Hold a free slot and yield its number; waits for one. Raises SlotTaken when stopped. uid_base: None if not root."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    number, descriptor = _take(folder, count, is_stopped)
+    try:
+        if os.fstat(descriptor).st_size and uid_base is not None:
+            _wait_clear(uid_base + number)
+        os.pwrite(descriptor, b"busy", 0)
+        yield number
+        os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
+
+
+def _take(folder: Path, count: int, is_stopped: Callable[[], bool]) -> tuple[int, int]:
+    start = os.getpid() % count  # so that many workers do not all knock at the first
+    while True:
+        for step in range(count):
+            number = (start + step) % count
+            descriptor = os.open(
+                folder / f"slot-{number}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+            )
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                continue
+            return number, descriptor
+        if is_stopped():
+            raise SlotTaken(
+                f"{folder}: cancelled while all {count} slots were busy; raise `slots` or run fewer at once"
+            )
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _wait_clear(uid: int) -> None:
+    end = time.monotonic() + _CLEAR_SECONDS
+    while _is_used(uid):
+        if time.monotonic() > end:
+            raise SlotTaken(f"uid {uid}: processes of an earlier run are alive; end them, they hold the slot")
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _is_used(uid: int) -> bool:
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if entry.stat().st_uid == uid:
+                    return True
+    return False
