@@ -86,6 +86,21 @@ class Sandbox:
         self._pool = ThreadPoolExecutor(settings.slots, thread_name_prefix="sandbox")
         self._launcher = Launcher(settings, force_tier, off)
 
+    @property
+    def tier(self) -> Tier:
+        """The tier of the moment."""
+        return self._launcher.tier
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Layers that are missing by permission."""
+        return self._launcher.missing
+
+    @property
+    def layers(self) -> dict[str, str]:
+        """What the last box was built of: layer -> on, or off."""
+        return self._launcher.layers
+
     def start(self) -> None:
         """Start the zygote ahead of the first call: before a pool of workers forks, so that they share it."""
         self._launcher.start()

@@ -59,6 +59,7 @@ class Launcher:
         self._groups: dict[str, str] | None = None
         self._degraded: tuple[str, ...] = ()
         self.tier: Tier = force_tier or "strict"
+        self.layers: dict[str, str] = {}
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -97,7 +98,9 @@ class Launcher:
         request = protocol.encode_request(call, box.work)
         groups = self._make_groups(box)
         try:
-            return self._talk(replace(box, cgroups=groups), request, stop)
+            talk = self._talk(replace(box, cgroups=groups), request, stop)
+            self.layers = talk.layers or self.layers
+            return talk
         finally:
             cgroups.remove(groups)
 
@@ -131,7 +134,13 @@ class Launcher:
             return self._interpreter
 
     def _make_groups(self, box: Box) -> dict[str, str]:
-        """Make the call's control groups; a controller that this host does not give is the watchdog's work from then on."""
+        """Make the call's control groups; a controller that this host does not give is the watchdog's work from then on.
+
+        None for a plugin of one process: its own limits bind it exactly, and to enter a group costs more than all layers together
+        (the kernel waits until no process of the host is in the middle of a fork).
+        """
+        if box.limits.processes == 0:
+            return {}
         with self._lock:
             if self._groups is None:
                 found = cgroups.find_own()

@@ -3,11 +3,14 @@
 Read from config/sandbox.yaml; `load_settings` names file, line and remedy for what it refuses.
 """
 
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+import yaml
+from pydantic import Field, ValidationError, field_validator
 
+from plugin_sandbox.inner.box import LAYERS
 from plugin_sandbox.model import Limits, Shape, Tier
 
 
@@ -43,3 +46,70 @@ class SandboxSettings(Shape):
     preload: tuple[str, ...] = ("json", "pydantic")
     warm: bool = True  # a zygote; off: every call starts an interpreter
     state_dir: Path | None = None  # intents and locks; None: $XDG_STATE_HOME/baton/sandbox or /var/lib/baton/sandbox
+
+    @field_validator("allow_degraded")
+    @classmethod
+    def _know_layers(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in LAYERS:
+                near = get_close_matches(name, LAYERS, n=1)
+                raise ValueError(f"no layer is called {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        return names
+
+
+class SettingsInvalid(Exception):
+    """What is wrong with a settings file, as `file:line: what; what to do`."""
+
+
+def load_settings(path: Path | None) -> SandboxSettings:
+    """Read the `sandbox:` block of a YAML file; without a path, the built-in values. Raise SettingsInvalid."""
+    if path is None:
+        return SandboxSettings()
+    try:
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        raw = yaml.safe_load(text)
+    except OSError as error:
+        raise SettingsInvalid(f"{path}: cannot be read ({error.strerror}); name a file that is there") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsInvalid(f"{path}: no YAML ({' '.join(str(error).split())[:200]}); mend it") from error
+    block = raw.get("sandbox") if isinstance(raw, dict) else None
+    if raw is None or (isinstance(raw, dict) and set(raw) <= {"sandbox"} and block is None):
+        return SandboxSettings()
+    if not isinstance(block, dict) or set(raw) != {"sandbox"}:
+        raise SettingsInvalid(f"{path}:1: everything belongs under the one key 'sandbox'; move it there")
+    if block.get("state_dir") is not None:
+        block["state_dir"] = Path(str(block["state_dir"]))
+    try:
+        return SandboxSettings.model_validate(_tuples(block))
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        raise SettingsInvalid(f"{path}:{_line(node, problem['loc'])}: {_words(problem)}") from error
+
+
+def _tuples(value: Any) -> Any:  # noqa: ANN401 - whatever YAML holds
+    if isinstance(value, dict):
+        return {key: _tuples(one) for key, one in value.items()}
+    return tuple(_tuples(one) for one in value) if isinstance(value, list) else value
+
+
+def _words(problem: Any) -> str:  # noqa: ANN401 - pydantic's own mapping
+    where = ".".join(map(str, problem["loc"]))
+    if problem["type"] != "extra_forbidden":
+        return f"{where}: {problem['msg']}; mend it"
+    known = list(Ceilings.model_fields if problem["loc"][0] == "ceilings" else SandboxSettings.model_fields)
+    near = get_close_matches(str(problem["loc"][-1]), known, n=1)
+    return f"{where}: unknown; " + (f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}")
+
+
+def _line(node: yaml.Node | None, loc: tuple[int | str, ...]) -> int:
+    """Return the line of the deepest key that is there."""
+    line = 1
+    for name in ("sandbox", *loc):
+        if not isinstance(node, yaml.MappingNode):
+            return line
+        found = [(key, value) for key, value in node.value if key.value == str(name)]
+        if not found:
+            return line
+        line, node = found[0][0].start_mark.line + 1, found[0][1]
+    return line

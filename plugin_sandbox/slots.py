@@ -64,9 +64,14 @@ def _wait_clear(uid: int) -> None:
 
 
 def _is_used(uid: int) -> bool:
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                if entry.stat().st_uid == uid:
+    """Say whether a process of this uid is alive; one that ended and was not collected yet is not."""
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with contextlib.suppress(OSError):  # it ended while we looked
+                if folder.stat().st_uid == uid and _state_of(folder) not in "ZX":
                     return True
     return False
+
+
+def _state_of(folder: Path) -> str:
+    return (folder / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]

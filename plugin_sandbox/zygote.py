@@ -105,6 +105,8 @@ class Zygote:
         return self._lock
 
     def _start(self) -> socket.socket:
+        if self._log is not None:
+            self._log.close()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self._process, self._socket = launch(self._executable, ["warm"], list(self._preload), self._log)
         return self._socket

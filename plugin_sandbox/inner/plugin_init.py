@@ -26,33 +26,40 @@ _ABOVE = 64
 HOME_OF_PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
+class _Channel:
+    """The way back to the monitor, until the plugin is imported: one message."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self.fd = fcntl.fcntl(end.detach(), fcntl.F_DUPFD_CLOEXEC, _ABOVE)
+
+    def tell(self, message: dict[str, object]) -> None:
+        try:
+            os.write(self.fd, json.dumps(message).encode())
+        except OSError:
+            os._exit(1)  # the monitor is gone, and so shall this be
+
+
 def become_plugin(
     box: Box, *, request: int, result: int, stderr: int, channel: socket.socket, groups: Groups
 ) -> NoReturn:
     """Become the plugin: this process does not return, whatever happens."""
+    back = _Channel(channel)
     try:
-        layers = _close_in(box, request=request, result=result, stderr=stderr, channel=channel, groups=groups)
-        _tell(channel, {"layers": layers})
+        _enter(box, groups)
+        _arrange(box, request, result, stderr, back)
+        layers = {"closed_fds": "off" if "closed_fds" in box.off else "on", **lock_down(box)}
     except LayerFailed as failed:
-        _tell(channel, {"layer": failed.layer, "error": failed.text})
+        back.tell({"layer": failed.layer, "error": failed.text})
         os._exit(1)
     except OSError as error:
-        _tell(channel, {"layer": "closed_fds", "error": str(error)})
+        back.tell({"layer": "closed_fds", "error": str(error)})
         os._exit(1)
-    channel.close()
+    back.tell({"layers": layers})
+    os.close(back.fd)
     run(REQUEST_FD, RESULT_FD)
 
 
-def _tell(channel: socket.socket, message: dict[str, object]) -> None:
-    try:
-        channel.send(json.dumps(message).encode())
-    except OSError:
-        os._exit(1)  # the monitor is gone, and so shall this be
-
-
-def _close_in(
-    box: Box, *, request: int, result: int, stderr: int, channel: socket.socket, groups: Groups
-) -> dict[str, str]:
+def _enter(box: Box, groups: Groups) -> None:
     # The kernel ends this process with its monitor. It cannot be too late: a lost monitor is noticed when we tell it.
     syscalls.call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     enter(groups.procs)
@@ -62,23 +69,20 @@ def _close_in(
         mounts.enter_root(box)
     else:
         os.chdir(box.work)
-    _arrange(box, request, result, stderr, channel)
     sys.argv = ["plugin"]
     sys.path[:] = [*box.sys_path, HOME_OF_PACKAGE]
     os.environ.clear()
     os.environ.update({"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": box.tmp, "TMPDIR": box.tmp})
-    return {"closed_fds": "off" if "closed_fds" in box.off else "on", **lock_down(box)}
 
 
-def _arrange(box: Box, request: int, result: int, stderr: int, channel: socket.socket) -> None:
+def _arrange(box: Box, request: int, result: int, stderr: int, back: _Channel) -> None:
     """Put what the plugin may have at its numbers, and close all the rest."""
     null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-    wanted = {0: null, 1: stderr, 2: stderr, RESULT_FD: result, REQUEST_FD: request, _CHANNEL_FD: channel.fileno()}
+    wanted = {0: null, 1: stderr, 2: stderr, RESULT_FD: result, REQUEST_FD: request, _CHANNEL_FD: back.fd}
     # First out of the way of each other, then down to their places.
     high = {place: fcntl.fcntl(old, fcntl.F_DUPFD_CLOEXEC, _ABOVE) for place, old in wanted.items()}
     for place, old in high.items():
         os.dup2(old, place, inheritable=place <= 2)
-    channel.detach()
     if "closed_fds" not in box.off:
         syscalls.call("close_range", _CHANNEL_FD + 1, 0xFFFF_FFFF, 0)
-    channel.__init__(fileno=_CHANNEL_FD)  # type: ignore[misc]
+    back.fd = _CHANNEL_FD

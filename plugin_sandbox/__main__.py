@@ -1,0 +1,8 @@
+"""`python -m plugin_sandbox run | doctor | attack`: the sandbox alone, from a shell."""
+
+import sys
+
+from plugin_sandbox.command import main
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,89 @@
+"""What attacks are aimed at: secrets, services and a process of the suite's own. Nothing else is ever in reach of one that succeeds."""
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from plugin_sandbox.copies import remove_tree
+
+CALM = "calm"
+
+
+class Arena:
+    """The targets of one run of the suite."""
+
+    def __init__(self, home: Path, victim: subprocess.Popen[bytes], facts: dict[str, Any]) -> None:
+        self.home, self.victim, self.facts = home, victim, facts
+
+    @property
+    def canary(self) -> Path:
+        """A file outside every workspace that nobody may change."""
+        return self.home / "canary"
+
+    def damage(self) -> str:
+        """Return what the attack did to the targets, "" where nothing; and make it good again."""
+        if self.canary.read_text() != CALM:
+            self.canary.write_text(CALM)
+            return "the canary was changed"
+        if self.victim.poll() is not None:
+            return "the victim is dead"
+        return ""
+
+
+@contextmanager
+def make_arena() -> Iterator[Arena]:
+    """Lay out the targets; take them away afterwards."""
+    with ExitStack() as stack:
+        home = Path(tempfile.mkdtemp(prefix="baton-attacks-"))
+        stack.callback(remove_tree, home)
+        (home / "canary").write_text(CALM)
+        (home / "home").mkdir()
+        (home / "home" / "letter").write_text("private")
+        (home / "secret").write_text("a secret of the host's")
+        (home / "secret").chmod(0o600)
+        token = secrets.token_hex(8)
+        victim = subprocess.Popen(  # its end is the breach that `damage` looks for
+            [sys.executable, "-I", "-S", "-c", "import sys; sys.stdin.read()"],
+            stdin=subprocess.PIPE,
+            env={"ATTACK_TOKEN": token},
+            start_new_session=True,
+        )
+        stack.callback(_end, victim)
+        tcp = stack.enter_context(socket.socket())
+        tcp.bind(("127.0.0.1", 0))
+        tcp.listen()
+        by_path, abstract = (stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(2))
+        by_path.bind(str(home / "service"))
+        by_path.listen()
+        abstract.bind(f"\0attack-{token}")
+        abstract.listen()
+        facts = {
+            "canary": str(home / "canary"),
+            "secret": str(home / "secret"),
+            "home": str(home / "home"),
+            "token": token,
+            "host_pid": os.getpid(),
+            "host_group": os.getpgrp(),
+            "victim": victim.pid,
+            "port": tcp.getsockname()[1],
+            "unix": str(home / "service"),
+            "abstract": f"attack-{token}",
+            "hostname": os.uname().nodename,
+            "uid": os.geteuid(),
+        }
+        yield Arena(home, victim, facts)
+
+
+def _end(victim: subprocess.Popen[bytes]) -> None:
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+    if victim.stdin is not None:
+        victim.stdin.close()

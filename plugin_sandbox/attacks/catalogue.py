@@ -1,0 +1,98 @@
+"""Every attack: its name, its group, what stops it, and how the host can tell."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from plugin_sandbox.attacks import inside_files, inside_kernel, inside_processes
+
+Function = Callable[[dict[str, Any]], str]
+
+GROUPS: Final = {"files": inside_files, "processes": inside_processes, "kernel": inside_kernel}
+
+#: Attacks that a limit ends: the statuses that say so.
+_LIMITS: Final = {
+    "alloc_1g": {"memory_limit"},
+    "children_sum": {"memory_limit", "process_limit"},
+    "shared_anon_600": {"memory_limit"},
+    "spin": {"cpu_limit"},
+    "spin_ignore_sigs": {"cpu_limit"},
+    "cpu_relay": {"cpu_limit", "timeout", "process_limit"},
+    "sleep_forever": {"timeout"},
+    "stop_self": {"timeout"},
+    "disk_fill": {"disk_limit"},
+    "fill_tmp": {"disk_limit"},
+    "inode_flood": {"disk_limit"},
+    "fork_bomb": {"process_limit", "failed"},
+}
+#: Attacks whose mark in the workspace the publisher has to refuse.
+_PUBLISHED: Final = {
+    "edit_protected",
+    "delete_protected",
+    "protected_dir_to_symlink",
+    "setuid_file",
+    "nested_dirs",
+    "weird_names",
+    "hard_link_within",
+}
+#: Attacks that need processes of their own; the standard tier refuses such a plugin as a whole.
+FORKING: Final = frozenset(
+    {"fork_bomb", "daemonize_survive", "children_sum", "cpu_relay", "clone_parent", "clone3_userns"}
+)
+#: What the standard tier does not stop, by the layer that it lacks: `allow_degraded` has to name that.
+STANDARD_LACKS: Final = {
+    "host_identity": "uts_namespace",
+    "disk_fill": "disk_quota",
+    "fill_tmp": "disk_quota",
+    "inode_flood": "disk_quota",
+}
+_STOPPED_BY: Final = {
+    "files": "mount_namespace, landlock",
+    "processes": "pid_namespace, rlimits, cgroups, seccomp",
+    "kernel": "seccomp, namespaces",
+}
+
+
+@dataclass(frozen=True)
+class Attack:
+    """One attack. `statuses`: how a run that it was stopped in may end; empty: any but a breach."""
+
+    name: str
+    group: str
+    tries: str
+    by: str
+    statuses: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def forks(self) -> bool:
+        """Whether its manifest asks for processes."""
+        return self.name in FORKING
+
+
+def _statuses(name: str) -> frozenset[str]:
+    if name == "protected_dir_to_symlink":  # an overlay refuses already that the folder is moved away
+        return frozenset({"policy_violation", "skipped"})
+    if name in _PUBLISHED:
+        return frozenset({"policy_violation", "failed"})
+    return frozenset(_LIMITS.get(name, ()))
+
+
+def functions() -> dict[str, Function]:
+    """Return every attack's function by its name."""
+    return {
+        name: value
+        for module in GROUPS.values()
+        for name, value in vars(module).items()
+        if callable(value) and getattr(value, "__module__", "") == module.__name__ and not name.startswith("_")
+    }
+
+
+def attacks() -> tuple[Attack, ...]:
+    """Return every attack, in the order of the groups."""
+    found = []
+    for group, module in GROUPS.items():
+        for name, function in functions().items():
+            if function.__module__ == module.__name__:
+                tries = (function.__doc__ or "").strip()
+                found.append(Attack(name, group, tries, _STOPPED_BY[group], _statuses(name)))
+    return tuple(found)

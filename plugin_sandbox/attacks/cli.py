@@ -1,0 +1,62 @@
+"""`python -m plugin_sandbox attack`: what this host stops, attack by attack."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from plugin_sandbox.attacks.arena import make_arena
+from plugin_sandbox.attacks.catalogue import attacks
+from plugin_sandbox.attacks.runner import ControlFailed, Result, run_attacks
+from plugin_sandbox.settings import SandboxSettings
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the suite; 0 where nothing got through, 1 where something did, 3 where the sandbox itself does not run."""
+    parser = argparse.ArgumentParser(prog="python -m plugin_sandbox attack", description="Attack this host's sandbox.")
+    parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="json: one object an attack")
+    parser.add_argument("--tier", choices=("strict", "standard"), default="strict", help="the box to attack")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="NAME", help="this attack alone; may be repeated"
+    )
+    parser.add_argument(
+        "--off", action="append", default=[], metavar="LAYER", help="leave a layer out: what did it stop?"
+    )
+    parser.add_argument("--python", default="", metavar="PATH", help="the interpreter inside; default: this one")
+    options = parser.parse_args(argv)
+    chosen = [one for one in attacks() if not options.only or one.name in options.only]
+    if not chosen:
+        parser.error(f"--only: no such attack; known: {', '.join(one.name for one in attacks())}")
+    with make_arena() as arena:
+        settings = settings_for(options.tier, arena.home / "state", options.python)
+        found: list[Result] = []
+        try:
+            for result in run_attacks(chosen, arena, settings, tier=options.tier, off=tuple(options.off)):
+                found.append(result)
+                _show(result, options.output)
+        except ControlFailed as error:
+            print(error, file=sys.stderr)
+            return 3
+    breached = [one.name for one in found if not one.stopped]
+    if options.output == "text":
+        print(f"{len(found)} attacks as uid {os.geteuid()}, tier {options.tier}: {len(breached)} got through")
+    return 1 if breached else 0
+
+
+def settings_for(tier: str, state: Path, python: str = "") -> SandboxSettings:
+    """Return the settings that the suite attacks: the defaults, and in the standard tier what it lacks by its nature."""
+    lacks = ("disk_quota", "uts_namespace") if tier == "standard" else ()
+    return SandboxSettings.model_validate(
+        {"tier": tier, "allow_degraded": lacks, "state_dir": state, "slots": 4, "python": python}
+    )
+
+
+def _show(result: Result, output: str) -> None:
+    if output == "json":
+        print(json.dumps(asdict(result)), flush=True)
+    else:
+        mark = "stopped " if result.stopped else "BREACHED"
+        print(f"{mark} {result.group:9} {result.name:24} {result.ms:6} ms  {result.outcome[:100]}", flush=True)

@@ -1,0 +1,147 @@
+"""Runs attacks through the sandbox, and says of each whether it was stopped, how the run ended, and what was to stop it.
+
+A run counts only after the positive control: the same plugin, doing honest work in the same box, has to succeed. Otherwise "nothing
+got through" would also be true of a sandbox that starts nothing.
+"""
+
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from plugin_sandbox.attacks.arena import Arena
+from plugin_sandbox.attacks.catalogue import STANDARD_LACKS, Attack
+from plugin_sandbox.attacks.inside import BREACHED
+from plugin_sandbox.conversation import Stop
+from plugin_sandbox.host import Sandbox
+from plugin_sandbox.manifest import digest_of, read_manifest
+from plugin_sandbox.model import Call, Outcome, PluginRecord, Tier
+from plugin_sandbox.settings import SandboxSettings
+
+_MANIFEST: Final = """\
+name: attack
+version: "1"
+api_version: "1"
+supported_extensions: []
+isolation: {{timeout_seconds: {seconds}, memory_mb: 256, cpu_seconds: 2, processes: {processes}, threads: 16, open_files: 128,
+  file_mb: 8, disk_mb: 16, inodes: 512}}
+"""
+_PACKAGE: Final = "from plugin_sandbox.attacks.inside import Attacker as Plugin\n"
+_SECONDS: Final = {"sleep_forever": 2, "stop_self": 2, "cpu_relay": 5, "fork_bomb": 3}
+
+
+class ControlFailed(Exception):
+    """Honest work does not pass: nothing that follows would prove anything."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one attack. `by`: the layers that are to stop it; `outcome`: the run's status and its error."""
+
+    name: str
+    group: str
+    tier: Tier
+    uid: int
+    stopped: bool
+    outcome: str
+    by: str
+    ms: int
+
+
+def run_attacks(
+    attacks: Sequence[Attack],
+    arena: Arena,
+    settings: SandboxSettings,
+    *,
+    tier: Tier = "strict",
+    off: tuple[str, ...] = (),
+) -> Iterator[Result]:
+    """Run the control, then each attack, in a box of this tier; `off` leaves layers out of an otherwise closed box."""
+    sandbox = Sandbox(settings, force_tier=tier, off=off)
+    try:
+        check_control(sandbox, arena, settings)
+        for attack in attacks:
+            if tier == "strict" or not attack.forks:
+                yield run_attack(sandbox, attack, arena, settings, tier)
+    finally:
+        sandbox.close()
+
+
+def check_control(sandbox: Sandbox, arena: Arena, settings: SandboxSettings) -> None:
+    """Run honest work; raise ControlFailed where it does not pass."""
+    outcome, workspace = _perform(sandbox, "control", arena, settings, processes=0)
+    done = outcome.entry is not None and outcome.entry.status == "success"
+    if not done or "honest work" not in (workspace / "data.txt").read_text():
+        raise ControlFailed(f"control: honest work does not pass: {outcome.entry}; mend that first")
+
+
+def run_attack(sandbox: Sandbox, attack: Attack, arena: Arena, settings: SandboxSettings, tier: Tier) -> Result:
+    """Run one attack."""
+    began = time.monotonic()
+    outcome, workspace = _perform(sandbox, attack.name, arena, settings, processes=8 if attack.forks else 0)
+    entry = outcome.entry
+    assert entry is not None
+    breach = arena.damage() or _damage_to(workspace)
+    if (entry.error or "").startswith(BREACHED):
+        breach = breach or entry.error or ""
+    if attack.statuses and entry.status not in attack.statuses:
+        breach = breach or f"it ended as {entry.status}"
+    if entry.status == "sandbox_unavailable":
+        breach = breach or "the box was not built"
+    by = STANDARD_LACKS.get(attack.name, attack.by) if tier == "standard" else attack.by
+    told = entry.status + (f": {entry.error}" if entry.error else "")
+    return Result(
+        attack.name,
+        attack.group,
+        tier,
+        int(arena.facts["uid"]),
+        not breach,
+        f"{breach} ({told})" if breach else told,
+        by,
+        round((time.monotonic() - began) * 1000),
+    )
+
+
+def _damage_to(workspace: Path) -> str:
+    """Look whether what may never be published was."""
+    if (workspace / "README.md").read_text() != "protected" or not (workspace / ".exlab-wizard" / "kept").exists():
+        return "a protected file was changed"
+    for path in workspace.rglob("*"):
+        if path.is_symlink() or not (path.is_file() or path.is_dir()) or path.stat().st_mode & 0o6000:
+            return f"{path.name} was published"
+    return ""
+
+
+def _perform(
+    sandbox: Sandbox, name: str, arena: Arena, settings: SandboxSettings, *, processes: int
+) -> tuple[Outcome, Path]:
+    package, workspace = arena.home / f"plugin-{processes}", arena.home / "workspace"
+    seconds = _SECONDS.get(name, 20)
+    package.mkdir(exist_ok=True, mode=0o755)
+    (package / "__init__.py").write_text(_PACKAGE)
+    (package / "manifest.yml").write_text(_MANIFEST.format(seconds=seconds, processes=processes))
+    if workspace.exists():
+        shutil.rmtree(workspace)
+    (workspace / ".exlab-wizard").mkdir(parents=True)
+    (workspace / ".exlab-wizard" / "kept").write_text("kept")
+    (workspace / "README.md").write_text("protected")
+    (workspace / "data.txt").write_text("data\n")
+    manifest = read_manifest(package, settings)
+    call = Call(
+        plugin=PluginRecord(manifest=manifest, path=package, digest=digest_of(package)),
+        workspace=workspace,
+        files=("data.txt",),
+        variables={**arena.facts, "attack": name, "package": str(package), "keep_errors": _keeps_errors(name)},
+    )
+    halt = Stop()
+    try:
+        return sandbox.run_blocking(call, halt), workspace
+    finally:
+        halt.close()
+
+
+def _keeps_errors(name: str) -> bool:
+    """Whether the error itself tells which limit bit."""
+    return name in {"disk_fill", "fill_tmp", "inode_flood", "fork_bomb", "alloc_1g", "children_sum", "shared_anon_600"}

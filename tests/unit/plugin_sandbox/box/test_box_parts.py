@@ -1,0 +1,103 @@
+"""The small parts: control groups from their files, trees that are hard to remove, slots."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from plugin_sandbox.copies import remove_tree
+from plugin_sandbox.inner import cgroups
+from plugin_sandbox.inner.box import BoxLimits, LayerFailed
+from plugin_sandbox.inner.watchdog import measure
+from plugin_sandbox.slots import SlotTaken, hold_slot
+
+LIMITS = BoxLimits(256 << 20, 5, 5.0, 3, 8, 64, 1 << 20, 1 << 20, 100, 1 << 16, 1 << 16)
+
+
+def test_version_1_groups_are_found_below_the_own_one(tmp_path: Path) -> None:
+    """A group made at the top would escape the worker's own limits."""
+    own, mounts = tmp_path / "cgroup", tmp_path / "mountinfo"
+    folder = tmp_path / "memory" / "jobs" / "a"
+    folder.mkdir(parents=True)
+    own.write_text("4:memory:/jobs/a\n0::/\n")
+    mounts.write_text(f"35 31 0:32 / {tmp_path}/memory rw,relatime - cgroup cgroup rw,memory\n")
+
+    assert cgroups.find_own(str(own), str(mounts)) == {"memory": str(folder)}
+
+
+def test_a_version_2_group_serves_all_its_controllers(tmp_path: Path) -> None:
+    """One folder, as many controllers as were handed down to it; a container's mount shows only its own part."""
+    own, mounts = tmp_path / "cgroup", tmp_path / "mountinfo"
+    folder = tmp_path / "unified" / "worker"
+    folder.mkdir(parents=True)
+    (folder / "cgroup.controllers").write_text("memory pids\n")
+    own.write_text("0::/slice/worker\n")
+    mounts.write_text(f"41 31 0:38 /slice {tmp_path}/unified rw - cgroup2 cgroup2 rw\n")
+
+    assert cgroups.find_own(str(own), str(mounts)) == {"memory": str(folder), "pids": str(folder)}
+
+
+def test_a_limit_that_is_not_kept_is_refused_and_nothing_stays(tmp_path: Path) -> None:
+    """A limit file that takes the number and keeps another one would bind nothing."""
+    parent = tmp_path / "pids"
+    parent.mkdir()
+
+    with pytest.raises(LayerFailed) as failed:
+        cgroups.create({"pids": str(parent)}, "t", LIMITS)
+
+    assert failed.value.layer == "pids_cgroup"
+    assert not list(parent.iterdir())
+
+
+def test_a_tree_too_deep_for_recursion_is_removed(tmp_path: Path) -> None:
+    """shutil.rmtree raises at such depths; and a link out of the tree is a name, not a way."""
+    home, outside = tmp_path / "home", tmp_path / "outside"
+    home.mkdir()
+    outside.mkdir()
+    (outside / "keep").write_text("")
+    current = os.open(home, os.O_RDONLY)
+    for _ in range(3000):
+        os.mkdir("d", dir_fd=current)
+        os.symlink(outside, "link", dir_fd=current)
+        below = os.open("d", os.O_RDONLY, dir_fd=current)
+        os.close(current)
+        current = below
+    os.close(current)
+
+    remove_tree(home)
+
+    assert not home.exists()
+    assert (outside / "keep").exists()
+
+
+def test_a_copy_is_measured_through_no_link(tmp_path: Path) -> None:
+    """Its size is its own."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "file").write_bytes(bytes(8192))
+    (tmp_path / "link").symlink_to("/usr")
+    folder = os.open(tmp_path, os.O_RDONLY)
+
+    size, count = measure(folder, most=1000)
+
+    assert count == 3
+    assert size >= 8192
+    os.close(folder)
+
+
+def test_a_slot_has_one_holder_and_is_waited_for(tmp_path: Path) -> None:
+    """Two runs never share a uid; whoever waits can be stopped."""
+    with hold_slot(tmp_path, 1, None, lambda: False) as first:
+        with pytest.raises(SlotTaken), hold_slot(tmp_path, 1, None, lambda: True):
+            pass
+        seen: list[int] = []
+
+        def wait() -> None:
+            with hold_slot(tmp_path, 1, None, lambda: False) as number:
+                seen.append(number)
+
+        waiter = threading.Thread(target=wait)
+        waiter.start()
+    waiter.join()
+
+    assert seen == [first]

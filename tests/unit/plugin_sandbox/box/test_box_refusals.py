@@ -1,0 +1,144 @@
+"""Every layer that cannot be installed is a refusal that names it: shown by letting its system call fail."""
+
+import errno
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plugin_sandbox.boxes import plan_box
+from plugin_sandbox.conversation import Stop, Talk, hold_talk
+from plugin_sandbox.inner import monitor, namespaces, syscalls
+from plugin_sandbox.inner.box import Box, LayerFailed
+from plugin_sandbox.model import Limits
+from plugin_sandbox.zygote import Interpreter
+
+_INTERPRETER = Interpreter.ask(sys.executable)
+
+
+def build_box(tmp_path: Path) -> Box:
+    """Describe a box of the strict tier."""
+    package, workspace = tmp_path / "package", tmp_path / "workspace"
+    package.mkdir()
+    workspace.mkdir()
+    (package / "__init__.py").write_text("")
+    return plan_box(
+        call_id=secrets.token_hex(4),
+        tier="strict",
+        limits=Limits(timeout_seconds=3),
+        workspace=workspace,
+        package=package,
+        programs=(),
+        interpreter=_INTERPRETER,
+        slot_uid=60_999 if os.geteuid() == 0 else None,
+        groups={},
+        off=(),
+    )
+
+
+def talk_with_fault(box: Box, is_refused: Callable[[str, tuple[Any, ...]], bool]) -> Talk:
+    """Serve the box in a child in which these system calls answer EPERM."""
+    children = []
+
+    def send(message: bytes, fds: list[int]) -> None:
+        held = [os.dup(descriptor) for descriptor in fds]
+        child = os.fork()
+        if child == 0:
+            _serve(message, tuple(held), is_refused)
+        children.append(child)
+        for descriptor in held:
+            os.close(descriptor)
+
+    halt = Stop()
+    try:
+        return hold_talk(box, b"{}", send, halt)
+    finally:
+        halt.close()
+        for child in children:
+            os.waitpid(child, 0)
+
+
+def _serve(message: bytes, fds: tuple[int, ...], is_refused: Callable[[str, tuple[Any, ...]], bool]) -> None:
+    real = syscalls.call
+
+    def call(name: str, *args: Any) -> int:
+        if is_refused(name, args):
+            raise OSError(errno.EPERM, f"{name}: refused by the test")
+        return real(name, *args)
+
+    syscalls.call = call
+    try:
+        box = Box.from_json(message)
+        prepared = monitor.prepare(box, namespaces.UserNamespaces())
+        monitor.serve(box, fds, prepared, parent=None)
+    except LayerFailed as failed:
+        monitor._say(
+            monitor.socket.socket(fileno=fds[-1]), {"event": "refused", "layer": failed.layer, "error": str(failed)}
+        )
+    finally:
+        os._exit(0)
+
+
+def mounts_of(kind: bytes) -> Callable[[str, tuple[Any, ...]], bool]:
+    """Refuse mounts of a file system."""
+    return lambda name, args: name == "mount" and args[2] == kind
+
+
+def named(wanted: str) -> Callable[[str, tuple[Any, ...]], bool]:
+    """Refuse a system call."""
+    return lambda name, args: name == wanted
+
+
+def unshares(flag: int) -> Callable[[str, tuple[Any, ...]], bool]:
+    """Refuse a namespace."""
+    return lambda name, args: name == "unshare" and bool(args[0] & flag)
+
+
+FAULTS = [
+    (unshares(namespaces.CLONE_NEWNS), "mount_namespace"),
+    (unshares(namespaces.CLONE_NEWPID), "pid_namespace"),
+    (unshares(namespaces.CLONE_NEWNET), "network_namespace"),
+    (unshares(namespaces.CLONE_NEWIPC), "ipc_namespace"),
+    (unshares(namespaces.CLONE_NEWUTS), "uts_namespace"),
+    (unshares(namespaces.CLONE_NEWUSER), "user_namespace"),
+    (named("sethostname"), "uts_namespace"),
+    (mounts_of(b"overlay"), "overlay"),
+    (mounts_of(b"proc"), "pid_namespace"),
+    (named("open_tree"), "read_only_root"),
+    (named("mount_setattr"), "read_only_root"),
+    (named("pivot_root"), "mount_namespace"),
+    (named("close_range"), "closed_fds"),
+    (lambda name, args: name == "mount" and b"nr_inodes" in (args[4] or b"") and args[3] & 0x20, "disk_quota"),
+    (lambda name, args: name == "prctl" and args[0] == 38, "no_new_privs"),
+    (named("capset"), "capabilities"),
+    (named("landlock_create_ruleset"), "landlock"),
+    (named("landlock_restrict_self"), "landlock"),
+    (named("seccomp"), "seccomp"),
+]
+
+
+@pytest.mark.parametrize(("is_refused", "layer"), FAULTS, ids=[f"{n}-{layer}" for n, (_, layer) in enumerate(FAULTS)])
+def test_a_layer_that_cannot_be_installed_is_refused_by_name(tmp_path: Path, is_refused: Any, layer: str) -> None:
+    """Fail closed: nothing of the plugin has run, and the operator learns what is missing."""
+    talk = talk_with_fault(build_box(tmp_path), is_refused)
+
+    assert talk.refused is not None, talk
+    assert talk.refused[0] == layer, talk.refused
+    assert talk.ended is None
+    assert talk.result == b""
+    talk.close()
+
+
+def test_without_a_fault_the_same_box_is_built(tmp_path: Path) -> None:
+    """The positive control of the table above."""
+    talk = talk_with_fault(build_box(tmp_path), lambda name, args: False)
+
+    assert talk.refused is None, talk
+    assert {talk.layers[name] for name in ("overlay", "seccomp", "landlock", "disk_quota", "pid_namespace")} == {"on"}
+    assert talk.ended is not None
+    talk.close()

@@ -1,0 +1,259 @@
+"""A call from the front door to the published diff, in a real box."""
+
+import asyncio
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from plugin_sandbox.conversation import Stop
+from plugin_sandbox.host import Sandbox
+from plugin_sandbox.model import Call, Outcome, ResultEntry
+from plugin_sandbox.settings import SandboxSettings
+
+APPEND = """
+with open(path, "a") as file:
+    file.write("hello\\n")
+"""
+SLEEP = "time.sleep(60)"
+SHOW = """
+def see(path):
+    try:
+        return sorted(os.listdir(path))
+    except OSError as error:
+        return error.strerror
+ctx.log.info("seen", root=see("/"), etc=see("/etc"), sys=see("/sys"), dev=see("/dev"), fds=see("/proc/self/fd"),
+             uid=os.getuid(), pid=os.getpid(), host=os.uname().nodename, env=dict(os.environ), cwd=os.getcwd(),
+             processes=[name for name in see("/proc") if name.isdigit()])
+"""
+
+
+def run(sandbox: Sandbox, call: Call) -> ResultEntry:
+    """Run a call and return its entry."""
+    entry = outcome(sandbox, call).entry
+    assert entry is not None
+    return entry
+
+
+def outcome(sandbox: Sandbox, call: Call) -> Outcome:
+    """Run a call."""
+    halt = Stop()
+    try:
+        return sandbox.run_blocking(call, halt)
+    finally:
+        halt.close()
+
+
+def alive() -> list[psutil.Process]:
+    """Every process that came of us and lives, however deep."""
+    return [process for process in psutil.Process().children(recursive=True) if is_alive(process)]
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Say whether it runs, and is not merely uncollected."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wait_alone() -> bool:
+    """Wait until no more than the zygote is left; a monitor that has reported is on its way out."""
+    deadline = time.monotonic() + 1
+    while len(alive()) > 1 and time.monotonic() < deadline:
+        pass
+    return len(alive()) <= 1
+
+
+def test_a_plugin_runs_and_its_change_is_published(sandbox: Sandbox, make_call: Any) -> None:
+    """The one thing that users want; all the rest keeps it safe."""
+    call = make_call(APPEND)
+
+    entry = run(sandbox, call)
+
+    assert (entry.status, entry.files_affected, entry.isolation.tier) == ("success", ("data.txt",), "strict"), entry
+    assert (call.workspace / "data.txt").read_text() == "initial\nhello\n"
+    assert entry.isolation.peak_memory_mb > 1
+
+
+def test_a_plugin_that_fails_publishes_nothing(sandbox: Sandbox, make_call: Any) -> None:
+    """A workspace never holds half of a transformation."""
+    call = make_call(APPEND + 'raise PluginError("no")')
+
+    entry = run(sandbox, call)
+
+    assert (entry.status, entry.error) == ("failed", "no")
+    assert (call.workspace / "data.txt").read_text() == "initial\n"
+
+
+def test_what_a_plugin_sees_of_the_host_is_what_it_needs(sandbox: Sandbox, make_call: Any) -> None:
+    """No /etc, no /sys, three descriptors and two of ours, one process, a name that says nothing."""
+    found = outcome(sandbox, make_call(SHOW)).logs[0].context
+
+    assert found["etc"] == found["sys"] == "No such file or directory"
+    assert set(found["dev"]) == {"null", "zero", "urandom", "random"}
+    assert set(found["fds"]) <= {"0", "1", "2", "3", "4"}
+    assert (found["pid"], found["processes"], found["host"]) == (1, ["1"], "sandbox")
+    assert found["uid"] not in {0, os.getuid()}
+    assert set(found["env"]) == {"PATH", "LANG", "HOME", "TMPDIR"}
+
+
+def test_a_sleeper_is_ended_at_its_time(sandbox: Sandbox, make_call: Any) -> None:
+    """Wall time counts from the start of the plugin, whatever it does with it."""
+    started = time.monotonic()
+
+    entry = run(sandbox, make_call(SLEEP, timeout_seconds=1))
+
+    assert entry.status == "timeout"
+    assert time.monotonic() - started < 3
+    assert wait_alone()
+
+
+def test_stop_ends_a_call_as_cancelled(sandbox: Sandbox, make_call: Any) -> None:
+    """A person's cancel takes effect now, not at the plugin's leisure."""
+    call = make_call(APPEND + SLEEP)
+
+    async def cancel() -> ResultEntry | None:
+        stop = asyncio.Event()
+        work = asyncio.create_task(sandbox.run(call, stop=stop))
+        await _wait_running()
+        stop.set()
+        return (await work).entry
+
+    entry = asyncio.run(cancel())
+
+    assert entry is not None
+    assert entry.status == "cancelled"
+    assert (call.workspace / "data.txt").read_text() == "initial\n"
+
+
+def test_a_cancelled_task_leaves_no_process(sandbox: Sandbox, make_call: Any) -> None:
+    """The worker that drains must not leave a plugin behind."""
+
+    async def cancel() -> None:
+        work = asyncio.create_task(sandbox.run(make_call(SLEEP)))
+        await _wait_running()
+        work.cancel()
+        await work
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(cancel())
+
+    assert wait_alone()
+
+
+async def _wait_running() -> None:
+    """Wait until zygote, monitor and plugin are there."""
+    async with asyncio.timeout(10):
+        while len(await asyncio.to_thread(alive)) < 3:
+            pass
+
+
+@pytest.mark.parametrize("victim", ["zygote", "monitor"])
+def test_no_plugin_outlives_what_guards_it(sandbox: Sandbox, make_call: Any, victim: str) -> None:
+    """Whichever dies first: nothing of the plugin lives on, and the next call is served."""
+    call = make_call(APPEND + "[os.fork() or (os.setsid(), time.sleep(60)) for _ in range(3)]\n" + SLEEP, processes=4)
+    found: list[Outcome] = []
+    work = threading.Thread(target=lambda: found.append(outcome(sandbox, call)))
+    work.start()
+    deadline = time.monotonic() + 10
+    while len(tree := alive()) < 6 and time.monotonic() < deadline:
+        pass
+    zygote = next(process for process in tree if process.ppid() == os.getpid())
+    monitor = next(process for process in tree if process.ppid() == zygote.pid)
+
+    (zygote if victim == "zygote" else monitor).kill()
+    killed = time.monotonic()
+    left = [process for process in tree if process.pid != zygote.pid]
+    while any(map(is_alive, left)) and time.monotonic() < killed + 5:
+        pass
+    took = time.monotonic() - killed
+    work.join()
+
+    assert took < 1
+    assert found[0].entry is not None
+    assert found[0].entry.status == "sandbox_unavailable"
+    assert (call.workspace / "data.txt").read_text() == "initial\n"
+    assert run(sandbox, make_call(APPEND)).status == "success"
+
+
+def test_a_cold_start_runs_the_same_box(settings: SandboxSettings, make_call: Any) -> None:
+    """Without a zygote: a fresh interpreter for each call, and nothing left of it."""
+    sandbox = Sandbox(settings.model_copy(update={"warm": False}))
+
+    entry = run(sandbox, make_call(APPEND))
+
+    assert (entry.status, entry.isolation.tier) == ("success", "strict"), entry
+    sandbox.close()
+    assert not alive()
+
+
+def test_a_package_that_changed_since_it_was_accepted_is_not_run(sandbox: Sandbox, make_call: Any) -> None:
+    """What an operator looked at is what runs."""
+    call = make_call(APPEND)
+    (call.plugin.path / "__init__.py").write_text("raise SystemExit")
+
+    entry = run(sandbox, call)
+
+    assert entry.status == "sandbox_unavailable"
+    assert "changed since it was accepted" in (entry.error or "")
+
+
+def test_the_standard_tier_has_to_be_permitted_with_what_it_lacks(settings: SandboxSettings, make_call: Any) -> None:
+    """Nothing degrades by itself."""
+    sandbox = Sandbox(settings, force_tier="standard")
+
+    entry = run(sandbox, make_call(APPEND))
+
+    assert (entry.status, entry.isolation.tier) == ("sandbox_unavailable", None)
+    assert "disk_quota" in (entry.error or "")
+    sandbox.close()
+
+
+def test_without_an_overlay_a_private_copy_is_compared(settings: SandboxSettings, make_call: Any) -> None:
+    """A kernel without overlays in user namespaces still publishes a diff, and nothing in place."""
+    sandbox = Sandbox(settings, off=("overlay", "disk_quota"))
+    good, bad = make_call(APPEND), make_call(APPEND + 'raise PluginError("no")')
+
+    assert run(sandbox, good).status == "success"
+    assert run(sandbox, bad).status == "failed"
+    assert (good.workspace / "data.txt").read_text() == "initial\nhello\n"
+    assert (bad.workspace / "data.txt").read_text() == "initial\n"
+    sandbox.close()
+
+
+def test_many_calls_at_once_are_served(sandbox: Sandbox, make_call: Any) -> None:
+    """More calls than slots: they wait for each other, none is lost or mixed up."""
+    calls = [make_call(APPEND) for _ in range(24)]
+
+    async def run_all() -> list[Outcome]:
+        return await asyncio.gather(*(sandbox.run(call) for call in calls))
+
+    outcomes = asyncio.run(run_all())
+
+    assert {found.entry.status for found in outcomes if found.entry} == {"success"}
+    assert {(call.workspace / "data.txt").read_text() for call in calls} == {"initial\nhello\n"}
+
+
+def test_an_unknown_layer_cannot_be_switched_off(settings: SandboxSettings) -> None:
+    """A sharpness run that misspells its layer would prove nothing."""
+    with pytest.raises(ValueError, match="unknown layers"):
+        Sandbox(settings, off=("landlok",))
+
+
+def test_nothing_is_left_behind(sandbox: Sandbox, make_call: Any) -> None:
+    """No process, no control group, no descriptor, no mount."""
+    run(sandbox, make_call(APPEND))
+    before = len(os.listdir("/proc/self/fd"))
+
+    run(sandbox, make_call(SLEEP, timeout_seconds=1))
+    run(sandbox, make_call(APPEND))
+
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert wait_alone()
+    assert not list(Path("/sys/fs/cgroup").glob("*/baton-*"))
+    assert "overlay" not in Path("/proc/self/mounts").read_text().replace("overlay / ", "")
