@@ -54,22 +54,25 @@ def examine(settings: SandboxSettings) -> Health:
             canaries: dict[str, str] = {}
             try:
                 check_control(sandbox, arena, settings)
+                if sandbox.tier == "strict":  # control groups are made for plugins that may have processes
+                    check_control(sandbox, arena, settings, processes=1)
+                built = dict(sandbox.layers)
             except ControlFailed as error:
-                return _health(None, sandbox, canaries, str(error))
+                return _health(None, sandbox, sandbox.layers, canaries, str(error))
             known = {one.name: one for one in attacks()}
             for name in CANARIES:
                 result = run_attack(sandbox, known[name], arena, settings, sandbox.tier)
                 canaries[name] = "stopped" if result.stopped else f"NOT STOPPED: {result.outcome}"
             stopped = all(state == "stopped" for state in canaries.values())
-            return _health(
-                sandbox.tier if stopped else None, sandbox, canaries, "" if stopped else "a canary got through"
-            )
+            why = "" if stopped else "a canary got through; do not run plugins here"
+            return _health(sandbox.tier if stopped else None, sandbox, built, canaries, why)
     finally:
         sandbox.close()
 
 
-def _health(tier: Tier | None, sandbox: Sandbox, canaries: dict[str, str], error: str) -> Health:
-    layers = dict(sandbox.layers)
+def _health(
+    tier: Tier | None, sandbox: Sandbox, layers: dict[str, str], canaries: dict[str, str], error: str
+) -> Health:
     missing = tuple(layer for layer in LAYERS if layers.get(layer, "off") == "off" or layer in sandbox.missing)
     named = [f"{layer}: {REMEDIES[layer]}" for layer in missing if layer in REMEDIES]
     return Health(

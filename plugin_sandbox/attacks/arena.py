@@ -45,7 +45,8 @@ def make_arena() -> Iterator[Arena]:
         home = Path(tempfile.mkdtemp(prefix="baton-attacks-"))
         stack.callback(remove_tree, home)
         (home / "canary").write_text(CALM)
-        (home / "home").mkdir()
+        home.chmod(0o711)  # without a mount namespace a slot's uid has to reach the plugin below
+        (home / "home").mkdir(mode=0o700)
         (home / "home" / "letter").write_text("private")
         (home / "secret").write_text("a secret of the host's")
         (home / "secret").chmod(0o600)

@@ -1,4 +1,8 @@
-"""Attacks on files: run inside the box, on the standard library alone. What returns has succeeded, and says how."""
+"""Attacks on files: run inside the box, on the standard library alone.
+
+What returns a text has succeeded, and says how; what returns none is judged by the host, from what it finds afterwards: a file of the same name
+inside is not the one outside.
+"""
 
 import ctypes
 import os
@@ -36,7 +40,7 @@ def read_worker_environ(arena: Arena) -> str:
 def write_outside(arena: Arena) -> str:
     """Write into a file outside the workspace."""
     Path(arena["canary"]).write_text("breached")
-    return "written"
+    return ""
 
 
 def write_via_symlink(arena: Arena) -> str:
@@ -44,27 +48,27 @@ def write_via_symlink(arena: Arena) -> str:
     link = Path("link-out")
     link.symlink_to(arena["canary"])
     link.write_text("breached")
-    return "written"
+    return ""
 
 
 def write_via_dotdot(arena: Arena) -> str:
     """Write outside by climbing."""
     Path(("../" * 20) + arena["canary"].lstrip("/")).write_text("breached")
-    return "written"
+    return ""
 
 
 def hardlink_then_write(arena: Arena) -> str:
     """Link a file from outside into the workspace, and write to it."""
     os.link(arena["canary"], "hard")
     Path("hard").write_text("breached")
-    return "written"
+    return ""
 
 
 def rename_out(arena: Arena) -> str:
     """Move a file of the workspace over one outside."""
     Path("mine").write_text("breached")
     os.rename("mine", arena["canary"])
-    return "moved"
+    return ""
 
 
 def overwrite_plugin_code(arena: Arena) -> str:

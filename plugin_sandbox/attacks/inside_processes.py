@@ -266,7 +266,7 @@ def pipe_buffers(arena: Arena) -> str:
     import fcntl
 
     reader, _ = os.pipe()
-    return str(fcntl.fcntl(reader, 1031, 16 * _MB))
+    return str(fcntl.fcntl(reader, 1031, _MB))  # F_SETPIPE_SZ
 
 
 def lock_memory(arena: Arena) -> str:

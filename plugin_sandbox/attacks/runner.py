@@ -69,12 +69,13 @@ def run_attacks(
         sandbox.close()
 
 
-def check_control(sandbox: Sandbox, arena: Arena, settings: SandboxSettings) -> None:
+def check_control(sandbox: Sandbox, arena: Arena, settings: SandboxSettings, *, processes: int = 0) -> None:
     """Run honest work; raise ControlFailed where it does not pass."""
-    outcome, workspace = _perform(sandbox, "control", arena, settings, processes=0)
+    outcome, workspace = _perform(sandbox, "control", arena, settings, processes=processes)
     done = outcome.entry is not None and outcome.entry.status == "success"
+    why = outcome.entry.error or outcome.entry.status if outcome.entry is not None else "it asked"
     if not done or "honest work" not in (workspace / "data.txt").read_text():
-        raise ControlFailed(f"control: honest work does not pass: {outcome.entry}; mend that first")
+        raise ControlFailed(f"control: honest work does not pass: {why}; mend that first")
 
 
 def run_attack(sandbox: Sandbox, attack: Attack, arena: Arena, settings: SandboxSettings, tier: Tier) -> Result:

@@ -77,9 +77,7 @@ def _serve(message: bytes, fds: tuple[int, ...], is_refused: Callable[[str, tupl
         prepared = monitor.prepare(box, namespaces.UserNamespaces())
         monitor.serve(box, fds, prepared, parent=None)
     except LayerFailed as failed:
-        monitor._say(
-            monitor.socket.socket(fileno=fds[-1]), {"event": "refused", "layer": failed.layer, "error": str(failed)}
-        )
+        monitor._say(socket.socket(fileno=fds[-1]), {"event": "refused", "layer": failed.layer, "error": str(failed)})
     finally:
         os._exit(0)
 
