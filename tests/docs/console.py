@@ -147,6 +147,7 @@ class Console:
         """Do what a page says, block by block."""
         for block in read_blocks(text):
             if block.name:
+                (self.folder / block.name).parent.mkdir(parents=True, exist_ok=True)
                 (self.folder / block.name).write_text(block.body, encoding="utf-8")
             if block.language == "console":
                 for step in read_steps(block.body):

@@ -13,6 +13,7 @@ from tests.architecture.source_tree import ROOT
 from tests.docs.console import Console, Matcher, Mismatch, read_blocks, read_steps
 
 FIRST_APP = ROOT / "docs" / "how-to" / "first_app.md"
+A_PLUGIN = ROOT / "docs" / "how-to" / "write_a_plugin.md"
 
 
 @pytest.fixture
@@ -24,6 +25,8 @@ def console(tmp_path: Path) -> Iterator[Console]:
     command = f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -P -m orchestrator.interfaces.cli.main "$@"\n'
     (commands / "baton").write_text(command, encoding="utf-8")
     (commands / "baton").chmod(0o755)
+    (commands / "python").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n', encoding="utf-8")
+    (commands / "python").chmod(0o755)
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("BATON_", "OPENAI_", "ANTHROPIC_"))
     }
@@ -44,6 +47,13 @@ def free_port() -> int:
     """Return a port that nobody listens on now."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
+
+
+def test_a_first_plugin_works_as_the_page_says(console: Console) -> None:
+    """In the strict tier, which the page shows."""
+    console.play(A_PLUGIN.read_text(encoding="utf-8"))
+
+    assert (console.folder / "notes" / "greeting.txt").read_text() == "HELLO\n!"
 
 
 @pytest.mark.integration
