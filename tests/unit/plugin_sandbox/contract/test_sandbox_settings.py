@@ -1,0 +1,47 @@
+"""config/sandbox.yaml: every line is the built-in default, and what is wrong in one is said with its line."""
+
+from pathlib import Path
+
+import pytest
+
+from plugin_sandbox.settings import SandboxSettings, SettingsInvalid, load_settings
+
+SHIPPED = Path(__file__).parents[4] / "config" / "sandbox.yaml"
+
+
+def test_the_shipped_file_is_the_defaults() -> None:
+    """Who reads the file must read what holds."""
+    assert load_settings(SHIPPED) == SandboxSettings() == load_settings(None)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("sandbox:\n  teir: strict\n", ":2: teir: unknown; did you mean 'tier'?"),
+        ("sandbox:\n  tier: loose\n", ":2: tier: "),
+        (
+            "sandbox:\n  slots: 1\n  ceilings:\n    memory: 5\n",
+            ":4: ceilings.memory: unknown; did you mean 'memory_mb'?",
+        ),
+        ("sandbox:\n  slots: 0\n", ":2: slots: "),
+        ("sandbox:\n  allow_degraded: [seccmp]\n", "did you mean 'seccomp'?"),
+        ("tier: strict\n", ":1: everything belongs under the one key 'sandbox'"),
+        ("sandbox: [", "no YAML"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_line(tmp_path: Path, text: str, told: str) -> None:
+    """An operator mends it without reading our code."""
+    path = tmp_path / "sandbox.yaml"
+    path.write_text(text)
+
+    with pytest.raises(SettingsInvalid) as error:
+        load_settings(path)
+
+    assert str(error.value).startswith(str(path))
+    assert told in str(error.value)
+
+
+def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    """Not a traceback."""
+    with pytest.raises(SettingsInvalid, match=r"nothing\.yaml: cannot be read"):
+        load_settings(tmp_path / "nothing.yaml")
