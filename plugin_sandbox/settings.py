@@ -43,8 +43,8 @@ class SandboxSettings(Shape):
     slot_uid_base: Annotated[int, Field(ge=1000)] = 60_000  # under root, slot n runs as base + n
     slots: Annotated[int, Field(ge=1, le=1024)] = 16  # runs at once
     python: str = ""  # interpreter inside; empty: the worker's own
-    #: pydantic loads its parts when they are first named: those that every model needs are named here
-    preload: tuple[str, ...] = ("json", "pydantic.json_schema", "pydantic.types", "pydantic.plugin._schema_validator")
+    #: our own shapes bring pydantic along, which loads most of itself when a first model is made, and looks for its plugins then
+    preload: tuple[str, ...] = ("json", "plugin_sandbox.model")
     warm: bool = True  # a zygote; off: every call starts an interpreter
     state_dir: Path | None = None  # intents and locks; None: $XDG_STATE_HOME/baton/sandbox or /var/lib/baton/sandbox
 
