@@ -48,9 +48,20 @@ def outcome(sandbox: Sandbox, call: Call) -> Outcome:
         halt.close()
 
 
+#: Processes of the whole test run that are none of ours: servers of other tests.
+OTHERS: set[int] = set()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def remember_others() -> None:
+    """Take down who was there before any sandbox of this module."""
+    OTHERS.update(process.pid for process in psutil.Process().children(recursive=True))
+
+
 def alive() -> list[psutil.Process]:
     """Every process that came of us and lives, however deep."""
-    return [process for process in psutil.Process().children(recursive=True) if is_alive(process)]
+    every = psutil.Process().children(recursive=True)
+    return [process for process in every if process.pid not in OTHERS and is_alive(process)]
 
 
 def is_alive(process: psutil.Process) -> bool:
