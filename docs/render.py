@@ -51,6 +51,7 @@ KINDS: Final[Mapping[str, str]] = {
     "AskStep": "ask",
     "TimerStep": "timer",
     "ComputeStep": "compute",
+    "PluginPass": "plugin_pass",
     "Monitor": "monitor",
 }
 COMMON: Final = ("kind", "description", "routes")

@@ -22,12 +22,14 @@ from orchestrator.yaml_problems import explain
 class Check:
     """One app under check: its spec, its document, and the keys that its state may have.
 
-    `state_keys` is None where the state may have any key, or where the schema cannot be loaded.
+    `state_keys` is None where the state may have any key, or where the schema cannot be loaded. `plugins` is the
+    operator's folder of plugins.
     """
 
     spec: AppSpec
     document: Document
     state_keys: Collection[str] | None = None
+    plugins: str = ""
     skills: Collection[str] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -35,21 +35,24 @@ __all__ = [
 ]
 
 
-def load_app(folder: Path, *, env: Mapping[str, str] | None = None, import_code: bool = True) -> AppSpec:
+def load_app(
+    folder: Path, *, env: Mapping[str, str] | None = None, import_code: bool = True, plugins: str = ""
+) -> AppSpec:
     """Return what the app in `folder` declares, or raise AppInvalid with every problem.
 
     With `import_code=False` only the state's class is imported, not the code of servers and steps:
     enough, and much quicker, for one who only submits. `env` is for `${VAR}`; the process's own by
-    default.
+    default. `plugins` is the operator's folder of plugins, beside the app's own.
     """
-    spec, document = _load(Path(folder), os.environ if env is None else env, import_code=import_code)
+    variables = os.environ if env is None else env
+    spec, document = _load(Path(folder), variables, import_code=import_code, plugins=plugins)
     if spec is None:
         raise AppInvalid(_name_of(folder, document), lines(document.problems))
     return spec
 
 
 def load_apps(
-    paths: Sequence[Path], *, env: Mapping[str, str] | None = None, import_code: bool = True
+    paths: Sequence[Path], *, env: Mapping[str, str] | None = None, import_code: bool = True, plugins: str = ""
 ) -> dict[str, AppSpec]:
     """Return every app below the paths by name, or raise one AppInvalid for all that are wrong.
 
@@ -62,7 +65,7 @@ def load_apps(
     broken: list[str] = []
     problems: list[str] = []
     for folder in find_apps(paths):
-        spec, document = _load(folder, variables, import_code=import_code)
+        spec, document = _load(folder, variables, import_code=import_code, plugins=plugins)
         if spec is not None:
             if spec.name in folders:
                 document.problem(("name",), f"app {spec.name!r} is also in {folders[spec.name]}; rename one")
@@ -102,7 +105,7 @@ def find_apps(paths: Sequence[Path]) -> list[Path]:
     return list(found.values())
 
 
-def _load(folder: Path, env: Mapping[str, str], *, import_code: bool) -> tuple[AppSpec | None, Document]:
+def _load(folder: Path, env: Mapping[str, str], *, import_code: bool, plugins: str) -> tuple[AppSpec | None, Document]:
     document = app_source.gather(folder, env)
     spec = check(AppSpec, document)
     readable = spec if spec is not None else salvage(document) if document.readable else None
@@ -115,7 +118,7 @@ def _load(folder: Path, env: Mapping[str, str], *, import_code: bool) -> tuple[A
     except OSError as error:
         document.problem((), f"{error.filename}: cannot be read: {error.strerror}")
         return None, document
-    run_checks(Check(readable, document), import_code=import_code)
+    run_checks(Check(readable, document, plugins=plugins), import_code=import_code)
     return (readable if spec is not None and not document.problems else None), document
 
 

@@ -87,6 +87,7 @@ def _by_kind() -> _Schema:
         "ask": "AskStep",
         "timer": "TimerStep",
         "compute": "ComputeStep",
+        "plugin_pass": "PluginPass",
     }
     chosen: _Schema = {"$ref": "#/$defs/Responsive"}
     for kind, name in reversed(list(kinds.items())[1:]):

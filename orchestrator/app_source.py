@@ -29,7 +29,7 @@ _TEXT_FIELDS: Final[Mapping[str, str]] = {
     "ask": "prompt",
     "supervisor": "dispatch_prompt",
 }
-_TEXTLESS: Final = frozenset({"monitor", "tool", "timer", "compute"})
+_TEXTLESS: Final = frozenset({"monitor", "tool", "timer", "compute", "plugin_pass"})
 
 
 def gather(folder: Path, env: Mapping[str, str]) -> Document:

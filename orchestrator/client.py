@@ -30,6 +30,8 @@ from orchestrator.contracts.phases import PHASES
 from orchestrator.contracts.session import Cursor, Entry, PendingCall, Post, Priority, Record, Wait
 from orchestrator.kernel.answers import Refused, plan_answer
 from orchestrator.kernel.approval import ALLOW, DENY, is_on_roster
+from orchestrator.kernel.plugin_pass import queue_of
+from orchestrator.kernel.prompts import read_answer, read_texts
 from orchestrator.store.fleet import Fleet, WorkerInfo
 from orchestrator.store.intake import Intake, Submitted
 from orchestrator.store.store import Store
@@ -109,6 +111,7 @@ class Client:
             cursor=Cursor(skill=entry),
             state=state,
         )
+        draft = draft.model_copy(update={"queue": queue_of(spec, draft)})
         messages = (Message(role="user", content=text),) if text else ()
         prefix = spec.session_id_prefix
         return await self._intake.submit(draft, prefix, key=key, key_seconds=key_seconds, messages=messages)
@@ -153,9 +156,16 @@ class Client:
         value: JsonValue = None,
         verdict: str | None = None,
         team: str | None = None,
+        fields: Mapping[str, str] | None = None,
     ) -> None:
-        """Answer a question, a gate (text, or verdict stop/escalate) or an uncertain call (a verdict)."""
+        """Answer a question, a gate (text, or verdict stop/escalate) or an uncertain call (a verdict).
+
+        A plugin's question is answered by a `value` of its fields, by `fields` as a person types them, by a text where it has
+        one field, or by the verdict stop.
+        """
         record, wait = await self._waiting(session_id, actor)
+        if fields:
+            value = _read_fields(session_id, wait, fields)
         kind = "input"
         if verdict == "escalate":
             kind = "escalate"
@@ -187,6 +197,12 @@ class Client:
             plan = plan_answer(self.spec(record.app), wait, post)
             if isinstance(plan, Refused):
                 raise InputError(f"session {session_id}: {plan.reason}")
+        elif wait.prompt_id:
+            told = read_answer(wait, post) if kind == "input" else None
+            if isinstance(told, Refused):
+                raise InputError(f"session {session_id}: {told.reason}")
+            if told is None and verdict != "stop":
+                raise InputError(f"session {session_id}: answer its fields, or say stop")
         elif not text.strip() and value is None:
             raise InputError(f"session {session_id}: the answer is blank; say something")
         await self._intake.post(session_id, post, answers=wait.wait_id)
@@ -319,3 +335,13 @@ class Client:
     async def aclose(self) -> None:
         """Close the store's connection."""
         await self.store.aclose()
+
+
+def _read_fields(session_id: str, wait: Wait, fields: Mapping[str, str]) -> JsonObject:
+    """Return the answer that the fields give, each read by its type; raise InputError."""
+    if not wait.prompt_id:
+        raise InputError(f"session {session_id}: no plugin asks for fields; see `baton show {session_id}`")
+    told = read_texts(wait.fields, fields)
+    if isinstance(told, Refused):
+        raise InputError(f"session {session_id}: {told.reason}")
+    return told

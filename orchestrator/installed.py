@@ -20,4 +20,4 @@ def app_paths(settings: Settings) -> list[Path]:
 
 def load_installed_apps(settings: Settings, *, import_code: bool = True) -> dict[str, AppSpec]:
     """Load every app; raise AppInvalid with all problems. Without `import_code`, tools are not imported."""
-    return load_apps(app_paths(settings), import_code=import_code)
+    return load_apps(app_paths(settings), import_code=import_code, plugins=settings.apps.plugins)

@@ -84,6 +84,7 @@ class Scheduler:
         self._led_apps: list[str] = []
         self._slots = LEAST_SLOTS
         self._workers = 1
+        self._plugin_room = 0
         self._looked_at = 0.0
         self._rung = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -205,14 +206,23 @@ class Scheduler:
             log.warning("scheduler: %d sessions stay in line (%s)", len(in_line), error)
             return []
         room = 2 * self._slots - max(sum(tick.sent for tick in ticks), sum(lying))
-        if room <= 0:
-            return []
-        chosen = plan_dispatch(in_line, room=room, busy=_sum_busy(ticks), limits=self._limits)
+        chosen, busy = [], _sum_busy(ticks)
+        if room > 0:
+            chosen = plan_dispatch(in_line, room=room, busy=busy, limits=self._limits)
+        # Few run at once where plugins run: what does not fit there stays in the store, and not in some worker's lane.
+        if self._plugin_room > 0:
+            for one in chosen:
+                busy[one.app] = busy.get(one.app, 0) + (one.bucket == "ready")
+            room = self._plugin_room
+            chosen += plan_dispatch(in_line, room=room, busy=busy, limits=self._limits, bucket="plugins")
+        lines = ((queues.finalize, "finalizing"), (queues.plugins, "plugins"), (queues.steps, "ready"))
         until = ticks[0].now + int(scheduler.resend_seconds * 1000)
-        for queue, bucket in ((queues.finalize, "finalizing"), (queues.steps, "ready")):
+        for queue, bucket in lines:
             session_ids = [one.session_id for one in chosen if one.bucket == bucket]
             if session_ids:
                 await self._send(queue, session_ids, until)
+            if bucket == "plugins":
+                self._plugin_room -= len(session_ids)
         return [one.session_id for one in chosen]
 
     async def _send(self, queue: str, session_ids: Sequence[str], until: int) -> None:
@@ -237,6 +247,8 @@ class Scheduler:
         workers = [info for info in members if info.kind == "worker"]
         self._slots = max(sum(info.slots for info in workers), LEAST_SLOTS)
         self._workers = len(workers)
+        # Renewed once a look, from what the workers say of themselves: a bound on what waits in lanes, not a promise.
+        self._plugin_room = sum(max(2 * info.plugin_slots - info.plugins_running, 0) for info in workers)
         schedulers = sorted(info.name for info in members if info.kind == "scheduler") or [self._name]
         every = range(self._store.keys.partitions)
         wanted = [number for number in every if _owner(number, schedulers) == self._name]

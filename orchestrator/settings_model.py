@@ -164,6 +164,9 @@ class WorkerSettings(Section):
     heartbeat_seconds: Annotated[float, Field(ge=0.1, le=300)] = Field(
         default=2.0, description="Between signs of life."
     )
+    plugin_slots: Annotated[int, Field(ge=1, le=1_024)] = Field(
+        default=4, description="Plugins that one process runs at once, where it takes the queue of plugins."
+    )
 
 
 class SubmitSettings(Section):
@@ -222,6 +225,10 @@ class AppsSettings(Section):
 
     path: tuple[str, ...] = Field(default=(), description="Folders of app folders.")
     bundled: bool = Field(default=True, description="Whether the apps that come with Baton are loaded as well.")
+    plugins: str = Field(default="", description="A folder of plugins that go before an app's own; empty: none.")
+    workspaces: tuple[str, ...] = Field(
+        default=(), description="Folders below which plugins may work; empty: wherever a session says."
+    )
 
 
 class LoggingSettings(Section):

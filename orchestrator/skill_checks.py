@@ -8,13 +8,16 @@ from typing import Final
 
 from orchestrator.app_check import Check
 from orchestrator.app_checks import check_tool_name
+from orchestrator.app_plugins import find_plugins, plugin_roots
 from orchestrator.contracts.app import PolicyCall, PolicyRule
 from orchestrator.contracts.errors import suggest
+from orchestrator.contracts.plugins import PASS_SIGNALS
 from orchestrator.contracts.skill import (
     END,
     AskStep,
     ComputeStep,
     Monitor,
+    PluginPass,
     Responsive,
     Skill,
     Supervisor,
@@ -64,6 +67,8 @@ def check_skills(check: Check) -> None:
                 check.is_state_key(("skills", name, "into"), skill.into)
                 if not skill.prompt.strip():
                     check.say(("skills", name, "prompt"), "is blank; write the question")
+            case PluginPass():
+                check_plugin_pass(check, name, skill)
             case TimerStep() | ComputeStep():
                 pass  # nothing in them speaks of anything else of the app
     check_policies(check)
@@ -92,7 +97,8 @@ def check_routes(check: Check, name: str, skill: Skill) -> None:
         check.say(at, f"skill {name!r} has no `when: default` route; add one, `next: {END}` to end there")
     for index, route in enumerate(skill.routes):
         if check.knows("signals"):
-            known = (*check.spec.signals, DEFAULT_SIGNAL)
+            own = PASS_SIGNALS if isinstance(skill, PluginPass) else ()
+            known = (*dict.fromkeys((*check.spec.signals, *own)), DEFAULT_SIGNAL)
             check.is_among((*at, index, "when"), route.when, known, "signal")
         check_target(check, (*at, index, "next"), route.next, may_end=True)
         if route.when in [before.when for before in skill.routes[:index]]:
@@ -174,6 +180,42 @@ def check_monitor(check: Check, name: str, skill: Monitor) -> None:
     check_tool_name(check, (*at, "observe"), skill.observe)
     check.compiles((*at, "emit_signal_when"), skill.emit_signal_when, MONITOR_NAMES)
     check_target(check, (*at, "trigger_target"), skill.trigger_target)
+
+
+def check_plugin_pass(check: Check, name: str, skill: PluginPass) -> None:
+    """A plugin pass names plugins that are there, and says where it works and on what."""
+    at: Where = ("skills", name)
+    if not skill.plugins:
+        check.say((*at, "plugins"), "a plugin pass needs plugins; name at least one")
+    bundled, operators = plugin_roots(check.spec.root, check.plugins)
+    known = find_plugins(bundled, operators)
+    for index, plugin in enumerate(skill.plugins):
+        if not known:
+            check.say(
+                (*at, "plugins", index), f"unknown plugin {plugin!r}; there are none: {bundled} has no manifest.yml"
+            )
+        else:
+            check.is_among((*at, "plugins", index), plugin, known, "plugin")
+    for field in ("workspace", "files"):
+        value = getattr(skill, field)
+        if isinstance(value, str) and value.startswith("="):
+            check.values_compile((*at, field), value, STEP_NAMES)
+        elif isinstance(value, str):
+            check.is_state_key((*at, field), value)
+    if not isinstance(skill.files, str):
+        check.is_unique((*at, "files"), skill.files)
+        for index, glob in enumerate(skill.files):
+            if glob.startswith("/") or ".." in glob.split("/"):
+                check.say((*at, "files", index), f"{glob!r} leads out of the workspace; write a glob below it")
+    check.values_compile((*at, "variables"), dict(skill.variables), STEP_NAMES)
+    for word, value in skill.context.items():
+        check.values_compile((*at, "context", word), value, STEP_NAMES)
+    if isinstance(skill.dry_run, str):
+        if not skill.dry_run.startswith("="):
+            check.say((*at, "dry_run"), f"{skill.dry_run!r} is neither true, false nor an `=` expression; write one")
+        check.values_compile((*at, "dry_run"), skill.dry_run, STEP_NAMES)
+    if skill.into is not None:
+        check.is_state_key((*at, "into"), skill.into)
 
 
 def check_policies(check: Check) -> None:

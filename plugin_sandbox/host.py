@@ -48,8 +48,11 @@ class _Run:
     tier: Tier | None = None
     missing: tuple[str, ...] = ()
     started: float = 0.0
+    kept: Outcome | None = None  # of a run of this name that was published before
 
     def settle(self, call: Call) -> Outcome:
+        if self.kept is not None:
+            return self.kept
         return outcome.settle(
             call,
             frame=self.frame,
@@ -164,6 +167,9 @@ class Sandbox:
         slots = hold_slot(self._state / "slots", self._settings.slots, base, lambda: halt.is_set)
         with workspace.workspace_lock(call.workspace, self._state, lambda: halt.is_set), slots as slot:
             workspace.recover(call.workspace, self._state)
+            if call.run and (kept := workspace.read_receipt(self._state, call.run)) is not None:
+                run.kept = Outcome.model_validate_json(kept)
+                return
             while not self._try_run(call, limits, base + slot if base is not None else None, halt, run):
                 pass  # refused, and permitted to go on without what was missing
 
@@ -211,8 +217,12 @@ class Sandbox:
         verdict = run.settle(call)
         if call.dry_run or verdict.entry is None or verdict.entry.status not in {"success", "skipped"}:
             return
+        receipt = None
+        if call.run:
+            run.changes = workspace.tell_changes(changes)
+            receipt, run.changes = (call.run, run.settle(call).model_dump_json()), ()
         with _open_source(talk, copy) as source:
-            run.changes = workspace.publish(call.workspace, changes, source, self._state)
+            run.changes = workspace.publish(call.workspace, changes, source, self._state, receipt=receipt)
 
 
 @contextlib.contextmanager

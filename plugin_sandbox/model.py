@@ -101,6 +101,7 @@ class Call(Shape):
     equipment_id: str = ""
     project: str = ""
     answers_file: str = ""  # relative to the workspace
+    run: str = ""  # names this run: what was published under it is not done again, its outcome is told again
 
 
 class PromptField(Shape):

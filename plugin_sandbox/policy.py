@@ -1,6 +1,7 @@
 """Which changes a manifest and an operator allow. Any violation, and nothing of the run is published."""
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 
 from plugin_sandbox.changes import Changes
@@ -33,6 +34,16 @@ def is_protected(path: str, protected: tuple[str, ...], *, is_folder: bool = Fal
         if not is_folder and kept.startswith(folded + "/"):
             return True  # a file, or nothing, in the place of a folder above it
     return False
+
+
+def find_matching(paths: Iterable[str], globs: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the paths that any of the globs meets.
+
+    >>> find_matching(("a.csv", "b/c.csv", "d.txt"), ("**/*.csv",))
+    ('a.csv', 'b/c.csv')
+    """
+    matchers = [_matcher(glob) for glob in globs]
+    return tuple(path for path in paths if any(one.fullmatch(path) for one in matchers))
 
 
 @lru_cache(maxsize=1024)

@@ -20,6 +20,7 @@ from uuid import uuid4
 from plugin_sandbox.beneath import open_beneath, stat_beneath
 from plugin_sandbox.changes import Change, Changes, identity_of
 from plugin_sandbox.model import FileChange
+from plugin_sandbox.receipts import keep_receipt
 
 _LOOK_SECONDS: Final = 0.02
 
@@ -101,6 +102,7 @@ def recover(workspace: Path, state: Path) -> None:
     with _opened(workspace) as root:
         if "renames" in found:
             _carry_out(root, found)
+            _keep_receipt(state, found)
         else:
             for path, *_ in found["staged"]:
                 _remove(root, path, is_folder=False)
@@ -109,8 +111,13 @@ def recover(workspace: Path, state: Path) -> None:
     intent.clear()
 
 
-def publish(workspace: Path, changes: Changes, source: int, state: Path) -> tuple[FileChange, ...]:
-    """Publish changes that were judged, from the view behind `source`; return them. Raise WorkspaceError, having changed nothing."""
+def publish(
+    workspace: Path, changes: Changes, source: int, state: Path, *, receipt: tuple[str, str] | None = None
+) -> tuple[FileChange, ...]:
+    """Publish changes that were judged, from the view behind `source`; return them. Raise WorkspaceError, having changed nothing.
+
+    `receipt` is a run's name and what to keep of it: once the changes are certain to be there, `read_receipt` returns it.
+    """
     if changes.problems:
         raise WorkspaceError(f"{workspace}: {changes.problems[0]}; this was to be refused before, report it")
     if not changes.entries:
@@ -139,10 +146,17 @@ def publish(workspace: Path, changes: Changes, source: int, state: Path) -> tupl
             "renames": [[path, change.path] for path, change in staged],
             "deletes": [[one.path] for one in changes.entries if one.kind == "delete" and not one.is_folder],
             "removed": [[one.path] for one in changes.entries if one.kind == "delete" and one.is_folder],
+            "receipt": [list(receipt)] if receipt is not None else [],
         }
         intent.write(plan)
         _carry_out(root, plan)
+    _keep_receipt(state, plan)
     intent.clear()
+    return tell_changes(changes)
+
+
+def tell_changes(changes: Changes) -> tuple[FileChange, ...]:
+    """Return changes as they are told once they are published."""
     return tuple(FileChange(path=one.path, kind=one.kind) for one in changes.entries if not one.is_folder)
 
 
@@ -209,6 +223,11 @@ def _stage(root: int, source: int, path: str, change: Change, owner: os.stat_res
             os.close(made)
     finally:
         os.close(taken)
+
+
+def _keep_receipt(state: Path, plan: dict[str, list[list[str]]]) -> None:
+    for run, body in plan.get("receipt", ()):
+        keep_receipt(state, run, body)
 
 
 def _carry_out(root: int, plan: dict[str, list[list[str]]]) -> None:

@@ -19,6 +19,7 @@ from orchestrator.store.store import Store
 from workers.composition import build_app
 from workers.executor import Executor
 from workers.host import Host
+from workers.plugins import PluginHost
 
 EVERYTHING = Path(__file__).parent / "apps" / "everything"
 
@@ -35,8 +36,15 @@ class Stage:
         self.hosts: list[Host] = []
         self.woken: list[str] = []
 
-    def worker(self, name: str = "worker", specs: Mapping[str, AppSpec] | None = None) -> Executor:
-        """Return another worker's executor."""
+    def worker(
+        self,
+        name: str = "worker",
+        specs: Mapping[str, AppSpec] | None = None,
+        *,
+        plugins: PluginHost | None = None,
+        steps: bool = True,
+    ) -> Executor:
+        """Return another worker's executor; with `plugins`, one that takes steps that run plugins."""
         apps = {app: build_app(spec, self.settings) for app, spec in (specs or self.specs).items()}
         host = Host(
             name=f"{name}-{len(self.hosts)}",
@@ -45,9 +53,10 @@ class Stage:
             client=Client(self.store, specs or self.specs),
             apps=apps,
             wake_later=lambda session_id, _: self.woken.append(session_id),
+            plugins=plugins,
         )
         self.hosts.append(host)
-        return Executor(host, is_contended=lambda: False, is_draining=lambda: False)
+        return Executor(host, is_contended=lambda: False, is_draining=lambda: False, steps=steps)
 
     async def submit(self, entry_skill: str = "start", **state: object) -> str:
         """Submit a session of the test app."""

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 
@@ -14,10 +14,11 @@ from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.errors import AppInvalid, StateInvalid, ToolError, ToolUnavailable
 from orchestrator.installed import load_installed_apps
 from orchestrator.scheduler import Scheduler
-from orchestrator.settings import Settings
+from orchestrator.settings import Settings, find_config_dir
 from orchestrator.wiring import build_client, build_store, check_server
 from workers.celery_app import make_celery
 from workers.host import Host
+from workers.plugins import PluginHost, load_sandbox_settings, needs_sandbox
 from workers.providers import build_provider
 from workers.steps.world import AppRuntime
 from workers.tools.toolbox import build_toolbox
@@ -78,7 +79,23 @@ async def check_catalogue(app: AppRuntime) -> None:
         raise AppInvalid(app.spec.name, problems)
 
 
-async def build_host(settings: Settings, name: str, urls: Urls, wake_later: Callable[[str, str], None]) -> Host:
+async def build_plugins(settings: Settings, specs: Mapping[str, AppSpec]) -> PluginHost | None:
+    """Return a warm sandbox with the apps' plugins, None where no app has a plugin pass; raise ConfigError."""
+    if not needs_sandbox(specs):
+        return None
+    plugins = PluginHost(settings, load_sandbox_settings(find_config_dir(os.environ)), specs)
+    await plugins.start()
+    return plugins
+
+
+async def build_host(
+    settings: Settings,
+    name: str,
+    urls: Urls,
+    wake_later: Callable[[str, str], None],
+    *,
+    takes_plugins: bool = False,
+) -> Host:
     """Return what one worker process works with, on the running loop; raise ConfigError or StoreUnfit."""
     specs = load_installed_apps(settings)
     client = build_client(settings, urls.store, specs)
@@ -94,6 +111,7 @@ async def build_host(settings: Settings, name: str, urls: Urls, wake_later: Call
         client=client,
         apps=apps,
         wake_later=wake_later,
+        plugins=await build_plugins(settings, specs) if takes_plugins else None,
     )
 
 

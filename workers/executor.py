@@ -16,7 +16,8 @@ a process, until its commit. The one that kills its workers then takes no other 
 
 A slice drains: it goes on with its session while steps are ready, its budget lasts, or nobody
 waits for the lane. A worker that takes the finalizer's queue too settles the session in the same
-slice; otherwise the session is handed on to one that does. Safety rests on the fence alone (store/leases.py); the rest is liveness.
+slice; otherwise the session is handed on to one that does. So is one whose next step runs a plugin, where this worker has no
+sandbox. Safety rests on the fence alone (store/leases.py); the rest is liveness.
 """
 
 import asyncio
@@ -29,16 +30,18 @@ from typing import Literal, TypeAlias
 
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.errors import LeaseLost, PayloadTooLarge, StoreError, StoreUnreachable
+from orchestrator.contracts.plugins import Queue
 from orchestrator.contracts.session import Cursor, Record
 from orchestrator.kernel.change import Change, finish
 from orchestrator.kernel.delivery import Delivery, deliver, stopped
+from orchestrator.kernel.plugin_pass import queue_of
 from orchestrator.store.leases import Claimed, ClaimedUnreadable, ClaimRefused
 from orchestrator.store.unreadable import bury_unreadable
 from orchestrator.store.wire import ServerRefused
 from workers.failures import bury, settle_failure
 from workers.host import Host
 from workers.recording import counter_of, encode
-from workers.steps import agent_turn, dispatch, escalate, finalize, monitor, plain, tool_calls
+from workers.steps import agent_turn, dispatch, escalate, finalize, monitor, plain, plugin_pass, tool_calls
 from workers.steps.watch import Watch
 from workers.steps.world import AppRuntime, World
 
@@ -105,8 +108,10 @@ class Executor:
         is_contended: Callable[[], bool],
         is_draining: Callable[[], bool],
         finalizes: bool = False,
+        steps: bool = True,
     ) -> None:
         self._host = host
+        self._queues = frozenset[Queue]((*(("steps",) if steps else ()), *(("plugins",) if host.plugins else ())))
         self._finalizes = finalizes
         self._is_contended = is_contended
         self._is_draining = is_draining
@@ -209,7 +214,10 @@ class Executor:
                 change = await self._perform(mine, app, world, delivery.record)
             change = _with_delivery(change, delivery)
             directive = change.directive
-            if directive == "continue" and self._slice_is_over(mine):
+            queue = queue_of(app.spec, change.record)
+            if queue != change.record.queue:
+                change = change._replace(record=change.record.model_copy(update={"queue": queue}))
+            if directive == "continue" and (self._slice_is_over(mine) or not self._takes(queue)):
                 directive = "ready"  # type: ignore[assignment]
             keep = directive == "finalizing" and self._finalizes and not self._slice_is_over(mine)
             now = time.perf_counter()
@@ -248,7 +256,7 @@ class Executor:
             host.contexts.append(record.session_id, commit.messages)
             if not keep and (done.phase != "running" or directive != "continue"):
                 if done.phase in {"ready", "finalizing"}:
-                    host.wake_later(record.session_id, done.phase)
+                    host.wake_later(record.session_id, "plugins" if queue == "plugins" else done.phase)
                 elif done.phase == "dead":
                     await self._tell_parent_of_dead(record.session_id)
                 return "committed"
@@ -259,6 +267,10 @@ class Executor:
                 record = record.model_copy(update={"cancel": done.cancel})
             committed_record = record
             posts = await host.read_posts(record.session_id) if done.posts else ()
+
+    def _takes(self, queue: Queue) -> bool:
+        """Say whether this worker performs steps of that queue: those that run plugins, or the rest."""
+        return queue in self._queues
 
     def _slice_is_over(self, mine: Slice) -> bool:
         if self._is_draining():
@@ -296,6 +308,9 @@ class Executor:
             and spec.escalate_action_tool_name is None
         ):
             return finish(record, "wait")
+        queue = queue_of(spec, record)
+        if not self._takes(queue):  # its wake-up came to the wrong worker: into the other line with it
+            return Change(record=record, step="wait", outcome="snoozed", data={"queue": queue})
         return None
 
     async def _perform(self, mine: Slice, app: AppRuntime, world: World, record: Record) -> Change:
@@ -309,7 +324,8 @@ class Executor:
                 raise
             if mine.lost or mine.cancel is None:
                 raise LeaseLost(mine.session_id, mine.fence) from None
-            return finish(stopped(record, "cancelled", mine.cancel), "wait", outcome="cancelled")
+            ended = finish(stopped(record, "cancelled", mine.cancel), "wait", outcome="cancelled")
+            return ended._replace(data=world.last_words)
         except (LeaseLost, StoreUnreachable):
             raise
         except Exception as error:  # the edge of the app's own code: recorded in the journal, retried or buried
@@ -368,6 +384,8 @@ async def perform_step(world: World, record: Record) -> Change:
             kind = world.spec.skills[cursor.skill].kind
             if kind == "responsive":
                 return await agent_turn.perform(world, record)
+            if kind == "plugin_pass":
+                return await plugin_pass.perform(world, record)
             if kind == "supervisor":
                 return await dispatch.perform(world, record)
             return await plain.enter_plain(world, record)

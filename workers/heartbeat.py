@@ -70,7 +70,7 @@ class Heartbeat:
 
         import psutil
 
-        process = psutil.Process()
+        process, plugins = psutil.Process(), self._host.plugins
         return WorkerInfo(
             name=self._host.name,
             host=gethostname(),
@@ -84,4 +84,6 @@ class Heartbeat:
             rss_bytes=process.memory_info().rss,
             loop_lag_ms=round(self._lanes.lag_ms, 1),
             steps=self._executor.steps,
+            plugin_slots=0 if plugins is None or self._lanes.draining else plugins.slots,
+            plugins_running=0 if plugins is None else plugins.sessions,
         )

@@ -13,11 +13,15 @@ from orchestrator.store.catalogues import Catalogues
 from orchestrator.store.leases import Claimed, Leases
 from orchestrator.store.store import Store
 from workers.contexts import ContextCache
+from workers.plugins import PluginHost
 from workers.steps.world import AppRuntime, World
 
 
 class Host:
-    """One process's wired parts. `wake_later` sends a wake-up for a session that we just handed on."""
+    """One process's wired parts. `wake_later` sends a wake-up for a session that we just handed on.
+
+    With `plugins` it takes steps that run plugins; without, it hands such sessions on to those who do.
+    """
 
     def __init__(
         self,
@@ -28,6 +32,7 @@ class Host:
         client: Client,
         apps: Mapping[str, AppRuntime],
         wake_later: Callable[[str, str], None],
+        plugins: PluginHost | None = None,
     ) -> None:
         self.name = name
         self.settings = settings
@@ -35,6 +40,7 @@ class Host:
         self.client = client
         self.apps = apps
         self.wake_later = wake_later
+        self.plugins = plugins
         self.leases = Leases(store, lease_seconds=settings.lease.seconds, max_attempts=settings.lease.max_attempts)
         self.contexts = ContextCache()
         self.catalogues = Catalogues(store)
@@ -65,6 +71,7 @@ class Host:
             load_context=load_context,
             load_catalogue=load_catalogue,
             intents=dict(claimed.intents),
+            plugins=self.plugins,
         )
 
     async def _catalogue(self, app: AppRuntime, record: Record) -> tuple[str, Mapping[str, ToolSchema]]:

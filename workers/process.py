@@ -129,12 +129,19 @@ class WorkerProcess:
         self._stop = asyncio.Event()
         threads = self._settings.lanes.blocking_threads
         self._loop.set_default_executor(ThreadPoolExecutor(threads, thread_name_prefix="baton-blocking"))
-        host = await build_host(self._settings, self.name, self._urls, self._sender.wake_later)
+        host = await build_host(
+            self._settings,
+            self.name,
+            self._urls,
+            self._sender.wake_later,
+            takes_plugins=self._settings.queues.plugins in self._queues,
+        )
         self._executor = Executor(
             host,
             is_contended=self.lanes.is_contended,
             is_draining=lambda: self.lanes.draining,
             finalizes=self._settings.queues.finalize in self._queues,
+            steps=not self._queues or self._settings.queues.steps in self._queues,
         )
         self.lanes.start(self._loop)
         heartbeat = Heartbeat(host, self._executor, self.lanes, queues=self._queues)
@@ -185,6 +192,8 @@ async def close_host(host: Host) -> None:
         await host.client.fleet.leave(host.name)
     except StoreUnreachable as error:
         log.warning("worker %s: did not leave the fleet: %s", host.name, error)
+    if host.plugins is not None:
+        await host.plugins.aclose()
     for app in host.apps.values():
         await app.provider.aclose()
         await app.toolbox.aclose()

@@ -61,15 +61,19 @@ class Sender:
 
     def __init__(self, wakeups: Wakeups, settings: Settings) -> None:
         self._wakeups = wakeups
-        self._queues = {"ready": settings.queues.steps, "finalizing": settings.queues.finalize}
+        self._queues = {
+            "ready": settings.queues.steps,
+            "plugins": settings.queues.plugins,
+            "finalizing": settings.queues.finalize,
+        }
         self._batch = settings.scheduler.batch
         self._waiting: queue.SimpleQueue[tuple[str, str] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="baton-wakeups", daemon=True)
         self._thread.start()
 
-    def wake_later(self, session_id: str, phase: str) -> None:
-        """Send a wake-up soon; never blocks."""
-        self._waiting.put((self._queues[phase], session_id))
+    def wake_later(self, session_id: str, line: str) -> None:
+        """Send a wake-up soon, for a session that is ready, ready for plugins, or finalizing; never blocks."""
+        self._waiting.put((self._queues[line], session_id))
 
     def close(self) -> None:
         """Send what is left, then stop."""

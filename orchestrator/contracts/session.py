@@ -12,9 +12,12 @@ from pydantic import JsonValue
 from orchestrator.contracts.app import Effect, Risk
 from orchestrator.contracts.base import Frozen, JsonObject, dump_json
 from orchestrator.contracts.phases import Phase
+from orchestrator.contracts.plugins import PassPlace, PromptField, Queue
 
 Outcome: TypeAlias = Literal["succeeded", "failed", "suspended", "snoozed", "cancelled", "orphaned"]
-StepKind: TypeAlias = Literal["agent_turn", "tool_calls", "route", "dispatch", "compute", "wait", "finalize"]
+StepKind: TypeAlias = Literal[
+    "agent_turn", "tool_calls", "route", "dispatch", "compute", "plugin_pass", "wait", "finalize"
+]
 ToolOutcome: TypeAlias = Literal["executed", "executed_with_notify", "approved", "failed", "rejected", "timeout"]
 WaitKind: TypeAlias = Literal["approval", "input", "timer", "signal", "uncertain", "child", "retry"]
 PostKind: TypeAlias = Literal["decision", "input", "cancel", "signal", "escalate", "child_ended"]
@@ -68,7 +71,8 @@ class Wait(Frozen):
 
     `deadline_at` is when the wait ends by itself. For an approval or an uncertain call, `call` is
     the call in question and `digest` what the answer is bound to. For children, `children` maps
-    each child's id to how it ended, None while it runs.
+    each child's id to how it ended, None while it runs. For a plugin's question, `prompt_id` names it and `fields`
+    say what may be answered.
     """
 
     wait_id: str
@@ -88,6 +92,8 @@ class Wait(Frozen):
     join: Literal["all", "any"] = "all"
     children: dict[str, JsonObject | None] = {}
     reason: str = ""
+    prompt_id: str = ""
+    fields: tuple[PromptField, ...] = ()
 
 
 class Cursor(Frozen):
@@ -95,7 +101,8 @@ class Cursor(Frozen):
 
     `stage` says what the next step is: enter a skill, call its model, do the tool calls that it
     asked for, leave by a route, or come to the end. `serial` counts steps and makes call ids;
-    `failures` counts tries of the current step; `signals` came before anybody waited for them.
+    `failures` counts tries of the current step; `signals` came before anybody waited for them;
+    `place` is where a plugin pass is, None outside of one.
     """
 
     skill: str
@@ -112,10 +119,14 @@ class Cursor(Frozen):
     signals: tuple[str, ...] = ()
     stop: Literal["cancelled", "stopped", "escalated"] | None = None
     stop_reason: str = ""
+    place: PassPlace | None = None
 
 
 class Record(Frozen):
-    """The session record: one Redis hash. Fields with defaults are stored only once they differ."""
+    """The session record: one Redis hash. Fields with defaults are stored only once they differ.
+
+    `queue` says which workers can take its next step.
+    """
 
     session_id: str
     app: str
@@ -128,6 +139,7 @@ class Record(Frozen):
     attempts: int = 0
     seq: int = 0
     priority: Priority = "normal"
+    queue: Queue = "steps"
     created_at: int = 0
     since_at: int = 0
     updated_at: int = 0
@@ -194,7 +206,10 @@ class Entry(Frozen):
 
 
 class InLine(Frozen):
-    """A session in line for a wake-up; rank 0 is the highest priority, `bucket` ready or finalizing."""
+    """A session in line for a wake-up; rank 0 is the highest priority, `bucket` ready, plugins or finalizing.
+
+    In the bucket `plugins` is what is ready and needs a worker with a sandbox.
+    """
 
     session_id: str
     app: str

@@ -1,7 +1,7 @@
 """Skills: what one agent, or one plain step, of an app declares.
 
-Responsive, supervisor and monitor skills are agents; `tool`, `ask`, `timer`, `compute` are plain
-steps, so that a pipeline needs no model. Whatever the kind, routes say what comes next by signal.
+Responsive, supervisor and monitor skills are agents; `tool`, `ask`, `timer`, `compute`,
+`plugin_pass` are plain steps, so that a pipeline needs no model. Whatever the kind, routes say what comes next by signal.
 """
 
 from typing import Annotated, Literal, TypeAlias
@@ -144,7 +144,46 @@ class ComputeStep(SkillBase):
     timeout_seconds: PositiveFloat = Field(default=60.0, description="How long it may take.")
 
 
+class PluginPass(SkillBase):
+    """One ordered run of untrusted plugins over the files of a folder, each confined by the sandbox.
+
+    A plugin that fails does not stop the pass. It leaves by `success` where none failed, else by `failed`, and by
+    `aborted` where a person refused a plugin's question, or its time ran out.
+    """
+
+    kind: Literal["plugin_pass"] = "plugin_pass"
+    plugins: tuple[str, ...] = Field(
+        description="The plugins by name, in the order in which they run.", examples=[["tidy", "count"]]
+    )
+    workspace: str = Field(
+        description="The folder that they work on, an absolute path: the state key that holds it, or an `=` expression.",
+        examples=["folder"],
+    )
+    files: str | tuple[str, ...] = Field(
+        default=("**",),
+        description="The files that they are handed, below the folder: globs, or the state key that holds a list of them.",
+        examples=[["*.csv", "data/**"]],
+    )
+    variables: dict[str, JsonValue] = Field(
+        default={},
+        description="What they get to know; a string that begins with `=` is an expression.",
+        examples=[{"unit": "=state['unit']"}],
+    )
+    context: dict[
+        Literal["template_name", "template_version", "run_kind", "equipment_id", "project", "answers_file"], JsonValue
+    ] = Field(default={}, description="Further words of a plugin's context; expressions as in `variables`.")
+    into: str | None = Field(
+        default=None, description="The state key that gets the list of result entries; the journal has them anyway."
+    )
+    dry_run: bool | str = Field(
+        default=False, description="Whether they only describe what they would change; or an `=` expression."
+    )
+    input_timeout_seconds: PositiveFloat | None = Field(
+        default=None, description="How long a plugin's question waits for a person; none: for ever."
+    )
+
+
 Skill: TypeAlias = Annotated[
-    Responsive | Supervisor | Monitor | ToolStep | AskStep | TimerStep | ComputeStep,
+    Responsive | Supervisor | Monitor | ToolStep | AskStep | TimerStep | ComputeStep | PluginPass,
     Field(discriminator="kind"),
 ]

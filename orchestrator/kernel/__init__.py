@@ -11,6 +11,8 @@ One step, from what is stored to what is committed:
     turns       what a model is asked, and what its answer means
     calls       which tool calls may be made now, and what their ends change
     children    what a supervisor submits, and when its wait for them is over
+    plugin_pass which plugin comes next, what its outcome changes, and which workers can run it
+    prompts     whether a person's answer to a plugin's question fits its fields
     advance     what follows when a skill has done its work
     change      what a step decided, as the value that the commit takes
 

@@ -18,6 +18,8 @@ from orchestrator.kernel.advance import enter
 from orchestrator.kernel.answers import EscalateTo, Refused, Resume, Stop, plan_answer
 from orchestrator.kernel.approval import Denied, Granted, check_binding, check_decision
 from orchestrator.kernel.children import fold_child
+from orchestrator.kernel.plugin_pass import place_of
+from orchestrator.kernel.prompts import read_answer
 
 #: Signals kept that nobody waits for yet.
 KEPT_SIGNALS = 32
@@ -70,6 +72,8 @@ def _fold(spec: AppSpec, delivery: Delivery, post: Post) -> Delivery:
         return _fold_approval(delivery, post, wait)
     if wait.kind == "uncertain":
         return _fold_uncertain(delivery, post, wait)
+    if wait.prompt_id:
+        return _fold_prompt(delivery, post, wait)
     if wait.kind == "input" and post.kind == "input":
         return _fold_input(delivery, post, wait)
     return delivery.note(post, f"ignored: the session waits for {wait.kind}")
@@ -180,6 +184,27 @@ def _fold_input(delivery: Delivery, post: Post, wait: Wait) -> Delivery:
     return delivery._replace(record=after, messages=(*delivery.messages, message)).note(post, "answered")
 
 
+def _fold_prompt(delivery: Delivery, post: Post, wait: Wait) -> Delivery:
+    """An answer goes to the plugin that asked, with all before it; `stop` ends its pass."""
+    record = delivery.record
+    if post.kind not in {"input", "decision"} or check_binding(wait, post) is not None:
+        return _again(delivery, wait).note(post, "refused: it does not answer this question")
+    if post.kind == "decision":
+        if post.verdict != "stop":
+            return _again(delivery, wait).note(post, "refused: answer the fields, or say stop")
+        return delivery._replace(record=_aborted(record, f"refused by {post.actor}")).note(post, "aborted")
+    answers = read_answer(wait, post)
+    if isinstance(answers, Refused):
+        return _again(delivery, wait).note(post, f"refused: {answers.reason}")
+    place = place_of(record)
+    place = place.model_copy(update={"answers": {**place.answers, wait.prompt_id: answers}})
+    return delivery._replace(record=_resolved(record, place=place)).note(post, "answered", prompt=wait.prompt_id)
+
+
+def _aborted(record: Record, why: str) -> Record:
+    return _resolved(record, place=place_of(record).model_copy(update={"aborted": why}))
+
+
 def _fold_deadline(delivery: Delivery, wait: Wait) -> Delivery:
     record = delivery.record
     if wait.kind == "approval":
@@ -192,6 +217,8 @@ def _fold_deadline(delivery: Delivery, wait: Wait) -> Delivery:
         return delivery  # the step looks at the children itself
     elif wait.kind == "uncertain":
         return delivery  # only a person knows
+    elif wait.prompt_id:
+        after = _aborted(record, "nobody answered in time")
     else:
         after = _resolved(record, stage="route", signal="failed")
     line: JsonObject = {"what": "deadline", "wait": wait.wait_id, "kind": wait.kind}

@@ -7,6 +7,7 @@ counts what runs and what is under way. Pure.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from orchestrator.contracts.session import InLine
 
@@ -21,12 +22,18 @@ class _Turn:
 
 
 def plan_dispatch(
-    in_line: Sequence[InLine], *, room: int, busy: Mapping[str, int], limits: Mapping[str, int]
+    in_line: Sequence[InLine],
+    *,
+    room: int,
+    busy: Mapping[str, int],
+    limits: Mapping[str, int],
+    bucket: Literal["ready", "plugins"] = "ready",
 ) -> list[InLine]:
     """Return at most `room` sessions in the order in which to wake them.
 
     `busy` counts each app's running sessions and wake-ups under way; `limits` is its max_running.
-    Finalising is never limited: it frees what others wait for.
+    Finalising is never limited: it frees what others wait for. The line for plugins is planned apart, for it has room of its
+    own.
 
     >>> line = [
     ...     InLine(session_id=f"{app}{age}", app=app, bucket="ready", rank=1, since_at=age)
@@ -35,9 +42,9 @@ def plan_dispatch(
     >>> [one.session_id for one in plan_dispatch(line, room=2, busy={}, limits={})]
     ['a1', 'b9']
     """
-    ending = sorted((one for one in in_line if one.bucket == "finalizing"), key=lambda one: one.since_at)
-    chosen = ending[:room]
-    ready = [one for one in in_line if one.bucket == "ready"]
+    first = "finalizing" if bucket == "ready" else ""
+    chosen = sorted((one for one in in_line if one.bucket == first), key=lambda one: one.since_at)[:room]
+    ready = [one for one in in_line if one.bucket == bucket]
     counts = dict(busy)
     for rank in sorted({one.rank for one in ready}):
         turns = {

@@ -16,6 +16,9 @@ from orchestrator.contracts.session import Cursor, Priority, Record, ToolCall, W
 
 RANKS: Final[dict[Priority, str]] = {"high": "0", "normal": "1", "low": "2"}
 _PRIORITIES: Final[dict[str, Priority]] = {rank: priority for priority, rank in RANKS.items()}
+
+#: Before the rank of what needs a worker with a sandbox: in the index it has a line of its own, behind the others.
+PLUGINS_MARK: Final = "p"
 _OBJECT: Final[TypeAdapter[JsonObject]] = TypeAdapter(JsonObject)
 _PHASE: Final[TypeAdapter[Phase]] = TypeAdapter(Phase)
 
@@ -23,6 +26,15 @@ _PHASE: Final[TypeAdapter[Phase]] = TypeAdapter(Phase)
 def pairs(flat: Sequence[str]) -> dict[str, str]:
     """Turn a reply of names and values in turn into a mapping."""
     return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def encode_rank(record: Record) -> str:
+    """Return the rank under which a session that is ready stands in line.
+
+    >>> encode_rank(Record(session_id="", app="a", spec="", phase="ready", queue="plugins", cursor=Cursor(skill="s")))
+    'p1'
+    """
+    return (PLUGINS_MARK if record.queue == "plugins" else "") + RANKS[record.priority]
 
 
 def decode_record(session_id: str, stored: Mapping[str, str]) -> Record:
@@ -40,7 +52,8 @@ def decode_record(session_id: str, stored: Mapping[str, str]) -> Record:
             holder=get("holder", ""),
             attempts=int(stored["attempts"]),
             seq=int(stored["seq"]),
-            priority=_PRIORITIES[stored["rank"]],
+            priority=_PRIORITIES[stored["rank"].removeprefix(PLUGINS_MARK)],
+            queue="plugins" if stored["rank"].startswith(PLUGINS_MARK) else "steps",
             created_at=int(stored["created"]),
             since_at=int(stored["since"]),
             updated_at=int(stored["updated"]),
@@ -69,7 +82,7 @@ def encode_submission(record: Record) -> dict[str, str]:
     fields = {
         "app": record.app,
         "spec": record.spec,
-        "rank": RANKS[record.priority],
+        "rank": encode_rank(record),
         "actor": record.actor,
         "text": record.text,
         "cursor": record.cursor.to_json(),
@@ -100,6 +113,8 @@ def encode_changes(before: Record, after: Record) -> dict[str, str]:
         changed["fields"] = dump_json(after.fields)
     if after.reason != before.reason:
         changed["reason"] = after.reason
+    if after.queue != before.queue:
+        changed["rank"] = encode_rank(after)
     if after.spec != before.spec:
         changed["spec"] = after.spec
     if after.catalogue != before.catalogue:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.contracts.session import InLine
+from orchestrator.store.codec import PLUGINS_MARK
 from orchestrator.store.store import Store
 
 
@@ -32,9 +33,14 @@ def read_in_line(member: str) -> InLine:
 
     >>> read_in_line("a:ready:1:1700000000000:SES-20260101-001").rank
     1
+    >>> read_in_line("a:ready:p1:1700000000000:SES-20260101-001").bucket
+    'plugins'
     """
     app, bucket, rank, since, session_id = member.split(":", 4)
-    return InLine(session_id=session_id, app=app, bucket=bucket, rank=int(rank), since_at=int(since))
+    if bucket == "ready" and rank.startswith(PLUGINS_MARK):
+        bucket = "plugins"
+    number = int(rank.removeprefix(PLUGINS_MARK))
+    return InLine(session_id=session_id, app=app, bucket=bucket, rank=number, since_at=int(since))
 
 
 class Due:

@@ -36,6 +36,8 @@ class WorkerInfo(Frozen):
     rss_bytes: int = 0
     loop_lag_ms: float = 0.0
     steps: int = 0
+    plugin_slots: int = 0
+    plugins_running: int = 0
 
 
 class Fleet:

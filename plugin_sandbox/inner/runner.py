@@ -182,7 +182,7 @@ def _one_file(plugin: Plugin, path: Path, name: str, ctx: PluginContext, per_fil
     if not judged.value:
         per_file.append({"path": name, "status": "skipped", "changes": None})
     elif ctx.dry_run:
-        changes = [_shape(change) for change in plugin.describe_changes(path, ctx)]
+        changes = [_shape(change, ctx) for change in plugin.describe_changes(path, ctx)]
         per_file.append({"path": name, "status": "described", "changes": changes})
     else:
         try:
@@ -193,8 +193,10 @@ def _one_file(plugin: Plugin, path: Path, name: str, ctx: PluginContext, per_fil
         per_file.append({"path": name, "status": "modified", "changes": None})
 
 
-def _shape(change: FileChange) -> dict[str, Any]:
-    return {"path": str(change.path), "kind": change.kind, "summary": change.summary, "detail": change.detail}
+def _shape(change: FileChange, ctx: PluginContext) -> dict[str, Any]:
+    path = Path(change.path)  # told as below the workspace, which lies elsewhere outside
+    path = path.relative_to(ctx.dst_root) if path.is_relative_to(ctx.dst_root) else path
+    return {"path": path.as_posix(), "kind": change.kind, "summary": change.summary, "detail": change.detail}
 
 
 def _tell_plugin(plugin: Plugin, error: Exception, ctx: PluginContext) -> None:

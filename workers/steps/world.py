@@ -13,6 +13,7 @@ from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.messages import Message, ToolSchema
 from orchestrator.contracts.ports import Provider, Toolbox
 from orchestrator.contracts.session import PendingCall, Record
+from workers.plugins import PluginHost
 from workers.steps.watch import Watch
 
 
@@ -34,7 +35,8 @@ class World:
 
     `announced` are the intents that this very claim committed; `delivered` are messages of posts that
     the next commit will append to the context, and that a model must see already; `watch` ends steps that
-    take too long.
+    take too long; `plugins` runs plugins, None where this worker has no sandbox; `last_words` is what a step that was stopped
+    leaves for the journal.
     """
 
     app: AppRuntime
@@ -47,6 +49,8 @@ class World:
     announced: set[str] = field(default_factory=set)
     delivered: tuple[Message, ...] = ()
     watch: Watch = field(default_factory=Watch)
+    plugins: PluginHost | None = None
+    last_words: JsonObject = field(default_factory=dict)
 
     @property
     def spec(self) -> AppSpec:

@@ -69,10 +69,17 @@ def _decide(session_id: str, *, allow: bool, reason: str, wait_id: str | None, a
 @session_argument
 @click.argument("text", required=False)
 @click.option("--value", metavar="JSON", help="The answer as JSON, in place of a text.")
+@click.option(
+    "--field",
+    "fields",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="To a plugin's question: one field; repeat it for more.",
+)
 @click.option("--verdict", metavar="WORD", help="One of the words that the session offers.")
 @click.option("--escalate", is_flag=True, help="At a gate: hand the session to a team.")
 @click.option("--team", help="With --escalate: the team; the app's default one if left out.")
-@click.option("--stop", is_flag=True, help="At a gate: end the session's work.")
+@click.option("--stop", is_flag=True, help="At a gate: end the session's work; a plugin's question: abort its pass.")
 @actor_option
 @output_option
 def answer_command(
@@ -80,6 +87,7 @@ def answer_command(
     session_id: str,
     text: str | None,
     value: str | None,
+    fields: tuple[str, ...],
     verdict: str | None,
     escalate: bool,
     team: str | None,
@@ -87,7 +95,7 @@ def answer_command(
     actor: str,
     form: Form,
 ) -> int:
-    """Answer a session's question, its gate, or an uncertain call."""
+    """Answer a session's question, its gate, a plugin's question, or an uncertain call."""
     from orchestrator.interfaces.cli.connect import with_client
 
     ways = [name for name, given in (("--verdict", verdict), ("--escalate", escalate), ("--stop", stop)) if given]
@@ -95,16 +103,21 @@ def answer_command(
         raise InputError(f"options {' and '.join(ways)}: they exclude each other; give one of them")
     if text is not None and value is not None:
         raise InputError("argument TEXT and option --value: they exclude each other; give one of them")
+    if fields and (text is not None or value is not None or ways):
+        raise InputError("option --field: it is an answer of its own; leave the others out")
     if team is not None and not escalate:
         raise InputError("option --team: it goes with --escalate; add that")
-    if not ways and text is None and value is None:
-        raise InputError("answer: nothing is said; give TEXT, --value, --verdict, --escalate or --stop")
+    if not ways and not fields and text is None and value is None:
+        raise InputError("answer: nothing is said; give TEXT, --value, --field, --verdict, --escalate or --stop")
     said = "escalate" if escalate else "stop" if stop else verdict
     parsed = read_value(value) if value is not None else None
+    texts = _split_fields(fields)
 
     async def work(client: "Client") -> str | None:
         wait = (await client.show(session_id)).wait
-        await client.answer(session_id, actor=actor, text=text or "", value=parsed, verdict=said, team=team)
+        await client.answer(
+            session_id, actor=actor, text=text or "", value=parsed, verdict=said, team=team, fields=texts
+        )
         return wait.wait_id if wait is not None else None
 
     wait_id = with_client(work, needs_apps=True)
@@ -114,10 +127,22 @@ def answer_command(
         "verdict": said,
         "text": text,
         "value": parsed,
+        "fields": dict(texts),
         "team": team,
         "actor": actor,
     }
     return _tell("answer", body, f"{session_id}: answered, as {actor}", form)
+
+
+def _split_fields(given: tuple[str, ...]) -> dict[str, str]:
+    """Return the names and values of NAME=VALUE; raise InputError."""
+    texts: dict[str, str] = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        if not equals or name in texts:
+            raise InputError(f"option --field {one!r}: write NAME=VALUE, each name once")
+        texts[name] = value
+    return texts
 
 
 @click.command("signal")

@@ -36,7 +36,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     "Answer": {
         "approve": ("answers", "Allow the tool call that a session asks about."),
         "deny": ("answers", "Refuse the tool call that a session asks about."),
-        "answer": ("answers", "Answer a session's question, its gate, or an uncertain call."),
+        "answer": ("answers", "Answer a session's question, its gate, a plugin's question, or an uncertain call."),
         "signal": ("answers", "Send a named signal to a session."),
         "cancel": ("answers", "Ask a session to stop."),
     },
@@ -49,6 +49,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     },
     "Apps and settings": {
         "apps": ("apps", "List, check and make apps."),
+        "plugins": ("plugins", "List, check and make plugins."),
         "config": ("config", "Show the settings and where they come from."),
         "version": ("doctor", "Print the versions of Baton and of what it stands on."),
     },

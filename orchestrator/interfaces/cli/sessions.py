@@ -140,6 +140,8 @@ def _print_session(record: "Record", entries: list["Entry"]) -> None:
     row("now", wording.describe_where(record, now))
     for command in wording.list_commands(record):
         row("", command, "bold")
+    for field in record.wait.fields if record.wait is not None and record.phase == "waiting" else ():
+        row("asks for", wording.describe_field(field))
     if record.wait is not None and record.wait.roster and record.phase == "waiting":
         row("who may", ", ".join(record.wait.roster))
     if record.cursor.confidence is not None:

@@ -49,6 +49,7 @@ def session_shape(record: Record) -> JsonObject:
         **session_line(record),
         "actor": record.actor,
         "spec": record.spec,
+        "queue": record.queue,
         "cursor": {
             "skill": cursor.skill,
             "stage": cursor.stage,
@@ -60,6 +61,7 @@ def session_shape(record: Record) -> JsonObject:
             "stop": cursor.stop,
             "stop_reason": cursor.stop_reason,
             "calls": [call.model_dump(mode="json") for call in cursor.calls],
+            "place": cursor.place.model_dump(mode="json") if cursor.place else None,
         },
         "wait": wait_shape(record) if record.wait else None,
         "cancel": record.cancel,
@@ -93,6 +95,8 @@ def wait_shape(record: Record) -> JsonObject | None:
         "signal": wait.signal,
         "children": dict(wait.children),
         "reason": wait.reason,
+        "prompt_id": wait.prompt_id or None,
+        "fields": [field.model_dump(mode="json") for field in wait.fields],
         "answered": record.answered,
         "answer_with": list(list_commands(record)),
     }

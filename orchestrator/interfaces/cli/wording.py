@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from orchestrator.contracts.messages import Message
+from orchestrator.contracts.plugins import PromptField
 from orchestrator.contracts.session import Entry, Record, ToolCall, Wait
 from orchestrator.interfaces.cli.output import clean, compact, one_line
 
@@ -69,7 +70,10 @@ def list_commands(record: Record) -> Iterator[str]:
             yield from (f"baton answer {session_id}{who} --verdict {option}" for option in wait.options)
         case "input":
             offered = wait.options or ("resume_with_input",)
-            if "resume_with_input" in offered:
+            if wait.prompt_id:
+                fields = "".join(f" --field {shlex.quote(one.id + '=' + one.type.upper())}" for one in wait.fields)
+                yield f"baton answer {session_id}{who}{fields or ' --value {}'}"
+            elif "resume_with_input" in offered:
                 yield f"baton answer {session_id}{who} TEXT"
             if "escalate" in offered:
                 yield f"baton answer {session_id}{who} --escalate" + (" --team TEAM" if wait.teams else "")
@@ -108,6 +112,20 @@ def describe_wait(record: Record, now: int | None = None) -> str:
             return f"another try{until}" + (f": {one_line(wait.reason, 120)}" if wait.reason else "")
 
 
+def describe_field(field: PromptField) -> str:
+    """Return a field that a plugin asks for, as a person is shown it.
+
+    >>> describe_field(PromptField(id="unit", type="choice", choices=("mm", "in"), required=False))
+    'unit (one of mm, in; may be left out)'
+    """
+    about = f"one of {', '.join(field.choices)}" if field.type == "choice" else field.type
+    if field.default is not None:
+        about += f"; {field.default!r} if left out"
+    elif not field.required:
+        about += "; may be left out"
+    return one_line(f"{field.id} ({about})" + (f": {field.label}" if field.label else ""), 300)
+
+
 def describe_where(record: Record, now: int | None = None) -> str:
     """Return one line about what a session does now."""
     cursor = record.cursor
@@ -121,7 +139,8 @@ def describe_where(record: Record, now: int | None = None) -> str:
         case "finalizing":
             return "comes to its end"
         case "ready":
-            return f"in line for {cursor.skill}, step {cursor.serial + 1}"
+            line = ", for a worker that takes plugins" if record.queue == "plugins" else ""
+            return f"in line for {cursor.skill}, step {cursor.serial + 1}{line}"
         case "running":
             return f"in {cursor.skill}, step {cursor.serial + 1}"
 
@@ -205,6 +224,14 @@ def _describe_ended(call: ToolCall) -> str:
     return f"{describe_call(call.tool, call.args, 80)} {call.outcome}{by}"
 
 
+def _describe_plugin(entry: Mapping[str, object], aborted: object) -> str:
+    """Return how a plugin's run ended, and what it changed or why not."""
+    files, error = entry.get("files_affected"), entry.get("error") or aborted
+    count = len(files) if isinstance(files, list) else 0
+    tail = f": {error}" if error else f", {count} file{'' if count == 1 else 's'}" if count else ""
+    return one_line(f"{entry.get('plugin')} {entry.get('status')}{tail}", 200)
+
+
 def _describe_data(entry: Entry) -> Iterator[str]:
     """Yield what an entry says beside its step: each kind of it in its own words, the rest as it is."""
     left = {name: value for name, value in entry.data.items() if name not in _TOLD_ELSEWHERE}
@@ -219,6 +246,10 @@ def _describe_data(entry: Entry) -> Iterator[str]:
             yield one_line(f"{error}: {message} ({left.get('decision')})", 200)
         case {"reason": reason, "detail": str(detail)}:
             yield one_line(f"{reason}: {next(iter(detail.splitlines()), '')}", 200)
+        case {"plugin": dict(run)}:
+            yield _describe_plugin(run, left.get("aborted"))
+        case {"asks": plugin, "wait": _}:
+            yield f"{plugin} asks"
         case {"wait": wait}:
             yield f"waits for {wait}"
         case {"announced": call_id}:

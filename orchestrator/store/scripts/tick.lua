@@ -17,9 +17,12 @@ local candidates, busy = {}, {}
 for i = 3, #ARGV do
   local under_way = 0
   local running = redis.call('ZLEXCOUNT', K.by, '[' .. ARGV[i] .. ':running:', '(' .. ARGV[i] .. ':running;')
-  for _, bucket in ipairs({'finalizing', 'ready'}) do
-    local from = '[' .. ARGV[i] .. ':' .. bucket .. ':'
-    local to = '(' .. ARGV[i] .. ':' .. bucket .. ';'
+  -- What is ready for a worker with a sandbox stands behind the rest (rank p0 to p2): a long line of either must not
+  -- hide the other.
+  for _, range in ipairs({{'finalizing:', 'finalizing;'}, {'ready:', 'ready:p'}, {'ready:p', 'ready;'}}) do
+    local bucket = range[1] == 'finalizing:' and 'finalizing' or 'ready'
+    local from = '[' .. ARGV[i] .. ':' .. range[1]
+    local to = '(' .. ARGV[i] .. ':' .. range[2]
     local line = redis.call('ZRANGEBYLEX', K.by, from, to, 'LIMIT', 0, each + sent)
     local found = 0
     for _, member in ipairs(line) do

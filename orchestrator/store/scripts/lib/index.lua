@@ -1,5 +1,6 @@
 -- The index `by` is one sorted set ordered by its members' text: app:bucket:rank:since:sid.
--- bucket is the phase, or ended/STATUS; rank orders what is ready or finalizing (0 = first).
+-- bucket is the phase, or ended/STATUS; rank orders what is ready or finalizing (0 = first); with a p before it, the
+-- session is ready for a worker with a sandbox.
 -- A range over "app:bucket:" is then a list by time, and its ZLEXCOUNT a count, in one declared key.
 local function index_member(app, phase, status, rank, since, sid)
   local bucket = phase

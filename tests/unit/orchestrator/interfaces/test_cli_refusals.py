@@ -44,7 +44,7 @@ def settings_are_read_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
         (["list", "--phase", "dead", "--status", "x"], "only an ended session has one"),
         (
             ["answer", "SES-20260101-001"],
-            "answer: nothing is said; give TEXT, --value, --verdict, --escalate or --stop",
+            "answer: nothing is said; give TEXT, --value, --field, --verdict, --escalate or --stop",
         ),
         (["answer", "SES-20260101-001", "--stop", "--escalate"], "they exclude each other"),
         (["answer", "SES-20260101-001", "a", "--value", "1"], "they exclude each other"),

@@ -232,12 +232,12 @@ def test_shapes_are_json_and_keep_their_keys() -> None:
     assert json.loads(json.dumps(shape)) == shape
     assert sorted(shape) == [
         "actor", "app", "attempts", "cancel", "created_at", "cursor", "entries", "fence", "fields", "holder", "parent",
-        "phase", "priority", "reason", "replays", "rev", "session_id", "since_at", "skill", "spec", "state", "status",
+        "phase", "priority", "queue", "reason", "replays", "rev", "session_id", "since_at", "skill", "spec", "state", "status",
         "text", "updated_at", "wait", "waits_for",
     ]  # fmt: skip
     assert sorted(wait or {}) == [
-        "answer_with", "answered", "call", "children", "deadline_at", "digest", "kind", "options", "prompt", "reason",
-        "roster", "signal", "since_at", "teams", "wait_id",
+        "answer_with", "answered", "call", "children", "deadline_at", "digest", "fields", "kind", "options", "prompt",
+        "prompt_id", "reason", "roster", "signal", "since_at", "teams", "wait_id",
     ]  # fmt: skip
 
 

@@ -1,0 +1,17 @@
+"""Changes a file, then waits far longer than any test."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+from plugin_sandbox.api import Plugin as Base
+from plugin_sandbox.api import PluginContext
+
+
+class Plugin(Base):
+    def can_handle(self, path: Path, variables: dict[str, Any]) -> bool:
+        return True
+
+    def transform(self, path: Path, ctx: PluginContext) -> None:
+        path.write_text("waiting")
+        threading.Event().wait(15)
