@@ -7,13 +7,18 @@
     │   ├── AppCodeInvalid     a reference to an app's code leads nowhere
     │   ├── AppCodeFailed      an app's own function misbehaved
     │   ├── UnknownStatus      a terminal rule names a status that is not declared
+    │   ├── MountPlanInvalid   a mount plan does not say what a session needs · MountPlanMistyped
+    │   ├── ModuleMissing      no source has the module, or only another one than was asked for
+    │   ├── ModuleInvalid      the module was found and cannot be used
     │   └── StoreUnfit         the server's settings would lose or evict data
     ├── InputError             the caller mends the request; nothing was changed
     │   ├── InvalidSessionId · UnknownApp · InvalidOverrides · PayloadTooLarge
     │   ├── KeyConflict        the same idempotency key came with another request
     │   ├── NotWaiting         there is no such question, or it was answered
     │   ├── NotPermitted       the actor is not on the roster
-    │   └── PhaseRefused       the session's phase does not allow this
+    │   ├── PhaseRefused       the session's phase does not allow this
+    │   ├── MountRefused       there is no such mount point, or no name for what is mounted there
+    │   └── SessionNotReady    a live session cannot do this now: initialise it first, or let its turn end
     ├── SessionNotFound        the id has the right form and names nothing
     ├── StoreError             the store did not do it
     │   ├── StoreUnreachable   try again later: exit code 5
@@ -89,6 +94,26 @@ class AppCodeFailed(ConfigError):
     """The app's own code, or what it returned, is wrong; trying again would fail again."""
 
 
+class MountPlanInvalid(ConfigError, ValueError):
+    """A mount plan does not say what a session needs."""
+
+
+class MountPlanMistyped(MountPlanInvalid, TypeError):
+    """A part of a mount plan has the wrong type."""
+
+
+class ModuleMissing(ConfigError, ValueError):
+    """No source has the module. Raised by a resolver too, which makes the loader look further."""
+
+
+class ModuleInvalid(ConfigError):
+    """The module was found and cannot be used: `problems` are all that is wrong with it."""
+
+    def __init__(self, module_id: str, problems: Sequence[str]) -> None:
+        self.module_id, self.problems = module_id, tuple(problems)
+        super().__init__(f"module {module_id!r}: {'; '.join(self.problems)}")
+
+
 class StoreUnfit(ConfigError):
     """The server's settings would lose or evict what Baton must keep."""
 
@@ -147,6 +172,14 @@ class NotPermitted(InputError):
 
 class PhaseRefused(InputError):
     """The session's phase does not allow the request."""
+
+
+class MountRefused(InputError, ValueError):
+    """There is no such mount point, or no name for what is mounted there."""
+
+
+class SessionNotReady(InputError, RuntimeError):
+    """A live session cannot do this now."""
 
 
 class SessionNotFound(BatonError):
