@@ -29,8 +29,7 @@
     │   ├── LeaseLost          stop this step and drop what it made: another holder goes on
     │   └── Unreadable         what is stored cannot be read: bury the session, never loop
     ├── ProviderError          a model service failed
-    │   ├── ProviderTransient  try again after retry_after_seconds or a back-off
-    │   └── ProviderRefused    the same request will fail again
+    │   └── LLMError           its tree, drawn in provider_errors.py, says how and whether it may pass
     └── ToolError              a tool call failed; the model is told
         ├── ToolTimeout        its time ran out: whether it acted may be unknown
         ├── StateInvalid       it acted, but the state that it leaves is refused by the app's state_schema
@@ -242,30 +241,7 @@ class Unreadable(StoreError):
 
 
 class ProviderError(BatonError):
-    """A model service failed."""
-
-    def __init__(self, message: str, *, provider: str = "", status_code: int | None = None) -> None:
-        self.provider, self.status_code = provider, status_code
-        super().__init__(message)
-
-
-class ProviderTransient(ProviderError):
-    """It may work later; `retry_after_seconds` is the service's own word, where it gave one."""
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        provider: str = "",
-        status_code: int | None = None,
-        retry_after_seconds: float | None = None,
-    ) -> None:
-        self.retry_after_seconds = retry_after_seconds
-        super().__init__(message, provider=provider, status_code=status_code)
-
-
-class ProviderRefused(ProviderError):
-    """The same request would fail again: bad key, bad request, context too long."""
+    """A model service failed; what is raised is one of contracts/provider_errors.py."""
 
 
 class ToolError(BatonError):
