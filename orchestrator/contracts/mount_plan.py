@@ -10,13 +10,12 @@ from typing import Any, Final, Literal, TypeAlias
 from pydantic import Field
 
 from orchestrator.contracts.base import Frozen
+from orchestrator.contracts.modules import ModuleType
 
 #: Slots that hold one module, and slots that hold several by name. `hooks` is the registry itself.
 SinglePoint: TypeAlias = Literal["orchestrator", "context", "module-source-resolver"]
 NamedPoint: TypeAlias = Literal["providers", "tools"]
 MountPoint: TypeAlias = Literal["orchestrator", "providers", "tools", "context", "hooks", "module-source-resolver"]
-
-ModuleType: TypeAlias = Literal["orchestrator", "provider", "tool", "context", "hook", "resolver"]
 
 #: The parts of a mount plan that are lists of modules, in the order in which they are mounted.
 ModuleSection: TypeAlias = Literal["providers", "tools", "hooks"]
@@ -54,13 +53,16 @@ class ModuleEntry(Frozen):
     required: bool = False
 
 
+LoadFailureReason: TypeAlias = Literal["missing", "invalid", "mount_failed"]
+
+
 class LoadFailure(Frozen):
-    """A module that was left out of a session, and why."""
+    """A module that was left out of a session, and why; what the event module:load_failed tells."""
 
     module_type: ModuleType
     module_id: str
     error: str
-    error_type: str
+    reason_code: LoadFailureReason
     instance_id: str | None = None
 
 

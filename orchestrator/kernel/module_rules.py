@@ -10,10 +10,10 @@ Pure: looks at names and signatures. Finding and importing is the work of `live/
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, Final, cast, get_args
+from typing import Any, Final, get_args
 
 from orchestrator.contracts.errors import suggest
-from orchestrator.contracts.mount_plan import ModuleType
+from orchestrator.contracts.modules import ModuleType
 
 ENTRY_POINT_GROUP: Final = "baton.modules"
 PACKAGE_PREFIX: Final = "baton_module_"
@@ -69,9 +69,12 @@ def find_type(module_id: str, declared: object) -> tuple[ModuleType, list[str]]:
     """Return the type of a module that declares this (None for nothing), and what is wrong with that."""
     if declared is None:
         return guess_type(module_id), []
-    if declared in MODULE_TYPES:
-        return cast("ModuleType", declared), []
-    return guess_type(module_id), [f"{TYPE_ATTRIBUTE} = {declared!r} is no type; {suggest(str(declared), MODULE_TYPES)}"]
+    for known in MODULE_TYPES:
+        if declared == known:
+            return known, []
+    return guess_type(module_id), [
+        f"{TYPE_ATTRIBUTE} = {declared!r} is no type; {suggest(str(declared), MODULE_TYPES)}"
+    ]
 
 
 def check_mount(mount: object) -> list[str]:

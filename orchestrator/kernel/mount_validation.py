@@ -214,9 +214,7 @@ def _check_spec(spec: object, where: str) -> Iterator[ValidationCheck]:
         case str():
             yield _check(f"{where}_module_empty", False, f"{where}.module: empty; name a module")
         case other:
-            yield _check(
-                f"{where}_module_type", False, f"{where}.module: must be a string, got {type(other).__name__}"
-            )
+            yield _check(f"{where}_module_type", False, f"{where}.module: must be a string, got {type(other).__name__}")
     for name, wanted, word in (("config", dict, "dict"), ("source", str, "string")):
         if name in spec and not isinstance(spec[name], wanted):
             yield _check(

@@ -16,7 +16,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any, Final, get_args
+from typing import Any, Final, TypeVar, get_args
 
 from orchestrator.contracts.errors import MountRefused
 from orchestrator.contracts.hook_result import HookResult
@@ -26,6 +26,8 @@ from orchestrator.kernel.live.cancellation import CancellationToken
 from orchestrator.kernel.live.foreign import attempt
 from orchestrator.kernel.live.hooks import HookRegistry
 from orchestrator.kernel.live.processing import process_hook_result
+
+ResultT = TypeVar("ResultT")
 
 logger = logging.getLogger(__name__)
 
@@ -229,7 +231,9 @@ class Coordinator:
         if fatal is not None:
             raise fatal
 
-    async def process_hook_result(self, result: HookResult, event: str, hook_name: str = "unknown") -> HookResult:
+    async def process_hook_result(
+        self, result: ResultT, event: str, hook_name: str = "unknown"
+    ) -> ResultT | HookResult:
         """Act on what a hook returned: inject, show, ask; see `processing.py`."""
         return await process_hook_result(self, result, event, hook_name)
 
@@ -248,11 +252,12 @@ class Coordinator:
         return session.get(name) if isinstance(session, dict) else None
 
     @property
-    def _current_turn_injections(self) -> int:
+    def current_turn_injections(self) -> int:
+        """Tokens that hooks have injected since `reset_turn`."""
         return self._turn_injections
 
-    @_current_turn_injections.setter
-    def _current_turn_injections(self, tokens: int) -> None:
+    @current_turn_injections.setter
+    def current_turn_injections(self, tokens: int) -> None:
         if not isinstance(tokens, int):
             raise TypeError(f"the turn's injections must be an int, got {type(tokens).__name__}")
         self._turn_injections = tokens
