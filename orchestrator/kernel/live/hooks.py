@@ -200,11 +200,10 @@ class HookRegistry:
 
 def _read(answer: object) -> HookResult:
     """Return a handler's answer as a result; what cannot be read, for whatever cause, denies."""
-    result = INVALID_RESPONSE
 
     def record(error: BaseException) -> None:
         logger.error("SECURITY: Hook handler returned unparseable result — failing closed (Deny): %s", error)
 
     with guarded(record):
-        result = parse_hook_result(answer)
-    return result
+        return parse_hook_result(answer)
+    return INVALID_RESPONSE

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 from inspect import isawaitable
+from types import UnionType
 from typing import Any, Final, Protocol, TypeVar, cast
 
 from orchestrator.contracts.errors import ApprovalTimeoutError, InjectionRefused
@@ -42,21 +43,22 @@ from orchestrator.kernel.sanitise import sanitise_for_model
 
 logger = logging.getLogger(__name__)
 
-#: What is read of an answer before anything is done; an object that lacks one of them is no answer.
-_READ: Final = (
-    "action",
-    "context_injection",
-    "context_injection_role",
-    "ephemeral",
-    "suppress_output",
-    "user_message",
-    "user_message_level",
-    "user_message_source",
-    "approval_prompt",
-    "approval_options",
-    "approval_timeout",
-    "approval_default",
-)
+#: What is read of an answer before anything is done, and what it has to be. A HookResult always is; an object
+#: that only has its attributes is read with the same strictness, except that words may be any.
+_READ: Final[dict[str, type | UnionType]] = {
+    "action": str,
+    "context_injection": str | None,
+    "context_injection_role": str,
+    "ephemeral": bool,
+    "suppress_output": bool,
+    "user_message": str | None,
+    "user_message_level": str,
+    "user_message_source": str | None,
+    "approval_prompt": str | None,
+    "approval_options": list | None,
+    "approval_timeout": float | int,
+    "approval_default": str,
+}
 ResultT = TypeVar("ResultT")
 
 
@@ -102,15 +104,13 @@ async def process_hook_result(
 ) -> ResultT | HookResult:
     """Do what an answer says; return the answer itself, or for a question what was decided: continue or deny.
 
-    `result` is a HookResult, or anything that has its attributes; else AttributeError. Raise
+    `result` is a HookResult, or anything that has its attributes; else AttributeError or TypeError. Raise
     InjectionRefused (a ValueError) for a text that is too long or cannot be sanitised, TypeError or OverflowError
     for a limit that is none, TypeError for a reply that is no text, and whatever the context or the approval
-    system raise, except ApprovalTimeoutError: then the question's default decides. A caller
-    must take an error for a denial.
+    system raise, except ApprovalTimeoutError: then the question's default decides. A caller takes every
+    error for a denial.
     """
-    for name in _READ:
-        getattr(result, name)
-    answer = cast("HookResult", result)
+    answer = _check(result)
     limits = Limits(read_limit(host.injection_size_limit), read_limit(host.injection_budget_per_turn))
     injection = _inject(host, answer, event, hook_name, limits, sanitise)
     _show(host, answer, hook_name)
@@ -118,6 +118,15 @@ async def process_hook_result(
         await _store(host, to_message(injection, hook_name=hook_name, event=event, at=clock()))
     question = plan_question(answer)
     return result if question is None else await _ask(host, question, hook_name)
+
+
+def _check(result: object) -> HookResult:
+    """Return the answer as what it is, or can stand for."""
+    for name, kind in _READ.items():
+        value = getattr(result, name)
+        if not isinstance(value, kind):
+            raise TypeError(f"hook result: {name} is {type(value).__name__}; give what HookResult has there")
+    return cast("HookResult", result)
 
 
 def _inject(
