@@ -4,7 +4,7 @@
     session:fork                      a child is ready          cancel:completed after a run that was asked to stop
     session:end                       it is over
 
-Start, resume and end are said once per session, however many processes hold it in turn: who keeps
+Fork, start, resume and end are said once per session, however many processes hold it in turn: who keeps
 the session keeps the names that were said. Pure; saying them is the work of `live/session.py` here
 and of the workers elsewhere.
 """

@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable, MutableSet
 from copy import deepcopy
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -44,9 +45,8 @@ class Session:
 
     `config` is the mount plan and is kept, not copied: what changes in it later is seen. `loader`
     is whatever has the `load` of a ModuleLoader. `announced` are the lifecycle events that this
-    session has said in its life (session:start, session:resume, session:end): who keeps a session
-    across objects passes what he kept, and each is said once. Without it, each is said once per
-    object. Raises MountPlanInvalid for a plan that no session can start from.
+    session has said in its life (session:fork, start, resume, end): who keeps a session across
+    objects passes what was kept, and each is said once. Without it, each is said once per object. Raises MountPlanInvalid for a plan that no session can start from.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class Session:
             self._is_initialized = True
         finally:
             self._is_initializing = False
-        if self._parent_id is not None:
+        if self._parent_id is not None and self._is_first(SESSION_FORK):
             payload = lifecycle.fork_payload(self._session_id, self._parent_id, self._config)
             await self._coordinator.hooks.emit(SESSION_FORK, payload)
 
@@ -213,35 +213,40 @@ class Session:
     async def cleanup(self, *, cascade_children: bool = False) -> None:
         """Say session:end, run the modules' cleanup functions, and let the loader go.
 
-        session:end is said once, and only of a session that was initialised. Errors of cleanup
-        functions are logged; KeyboardInterrupt, SystemExit or CancelledError is raised again when
-        all have run. With `cascade_children` its forks are cleaned up first, the last one first.
+        session:end is said once, and only of a session that was initialised. All of it is done,
+        whatever a part raises: errors are logged, and the first KeyboardInterrupt, SystemExit or
+        CancelledError is raised again at the end. With `cascade_children` the forks are cleaned up
+        before, the last one first. The cleanup functions stay registered: they may run again.
         """
+        children = reversed(self._children) if cascade_children else ()
+        parts: list[Callable[[], Any]] = [
+            *(partial(child.cleanup, cascade_children=True) for child in children),
+            self._say_end,
+            self._coordinator.cleanup,
+            self._let_go,
+        ]
         fatal: BaseException | None = None
-        for child in reversed(self.children if cascade_children else ()):
-            outcome = await attempt(child.cleanup, record=_record_cleanup, cascade_children=True)
-            fatal = fatal or outcome.error
-        try:
-            if self._is_initialized and self._is_first(SESSION_END):
-                self._set_status(ended_at=self._clock())
-                payload = lifecycle.end_payload(self._session_id, self._status.status)
-                await self._coordinator.hooks.emit(SESSION_END, payload)
-        finally:
-            self._is_initialized = False
-            try:
-                await self._coordinator.cleanup()
-            finally:
-                await self._let_go()
+        for part in parts:
+            outcome = await attempt(part, record=_record_cleanup)
+            if fatal is None and outcome.error is not None and not isinstance(outcome.error, Exception):
+                fatal = outcome.error
         if fatal is not None:
             raise fatal
 
+    async def _say_end(self) -> None:
+        was_initialized, self._is_initialized = self._is_initialized, False
+        if was_initialized and self._is_first(SESSION_END):
+            self._set_status(ended_at=self._clock())
+            payload = lifecycle.end_payload(self._session_id, self._status.status)
+            await self._coordinator.hooks.emit(SESSION_END, payload)
+
     async def _let_go(self) -> None:
         """Leave the parent, and clean up the loader unless it is the parent's."""
-        if self._parent is not None and self in self._parent.children:
-            self._parent.coordinator.cancellation.unregister_child(self._coordinator.cancellation)
-            self._parent._children.remove(self)  # noqa: SLF001 - a session's own class
-        loader = self._coordinator.loader
-        is_shared = self._parent is not None and loader is self._parent.coordinator.loader
+        loader, parent = self._coordinator.loader, self._parent
+        if parent is not None and self in parent.children:
+            parent.coordinator.cancellation.unregister_child(self._coordinator.cancellation)
+            parent._children.remove(self)  # noqa: SLF001 - a session's own class
+        is_shared = parent is not None and loader is parent.coordinator.loader
         if hasattr(loader, "cleanup") and not is_shared:
             await settle_awaitable(loader.cleanup())
 
