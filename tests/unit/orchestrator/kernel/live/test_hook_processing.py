@@ -284,7 +284,7 @@ def test_a_reply_that_is_no_text_is_an_error(reply: object) -> None:
 
 
 def test_every_question_is_asked() -> None:
-    """ "Allow always" is remembered by the approval system or by nobody."""
+    """To allow always is remembered by the approval system or by nobody."""
     world = World("allow always")
     for _ in range(3):
         process(world, ASK)
