@@ -77,12 +77,6 @@ class ReasoningBlock(Block):
 
 
 ContentBlock: TypeAlias = Annotated[
-    TextBlock
-    | ThinkingBlock
-    | RedactedThinkingBlock
-    | ToolCallBlock
-    | ToolResultBlock
-    | ImageBlock
-    | ReasoningBlock,
+    TextBlock | ThinkingBlock | RedactedThinkingBlock | ToolCallBlock | ToolResultBlock | ImageBlock | ReasoningBlock,
     Field(discriminator="type"),
 ]

@@ -43,7 +43,11 @@ async def retry_with_backoff(
             if not error.retryable or attempt >= config.max_retries:
                 raise
             delay = compute_delay(
-                config, attempt, error.retry_after, error.delay_multiplier, unit_random=draw() if config.is_spread else 0.5
+                config,
+                attempt,
+                error.retry_after,
+                error.delay_multiplier,
+                unit_random=draw() if config.is_spread else 0.5,
             )
             attempt += 1
             _check(token, attempt, error)
@@ -60,9 +64,7 @@ def _check(token: CancellationToken | None, attempt: int, error: LLMError) -> No
     raise AbortError(message, provider=error.provider, model=error.model) from error
 
 
-async def _pause(
-    delay: float, token: CancellationToken | None, sleep: Callable[[float], Awaitable[object]]
-) -> None:
+async def _pause(delay: float, token: CancellationToken | None, sleep: Callable[[float], Awaitable[object]]) -> None:
     """Sleep, and no longer than until the token is cancelled."""
     if token is None:
         await sleep(delay)
