@@ -13,7 +13,11 @@
     │   ├── KeyConflict        the same idempotency key came with another request
     │   ├── NotWaiting         there is no such question, or it was answered
     │   ├── NotPermitted       the actor is not on the roster
-    │   └── PhaseRefused       the session's phase does not allow this
+    │   ├── PhaseRefused       the session's phase does not allow this
+    │   ├── HookResultInvalid  a hook's answer cannot be read: deny
+    │   ├── EventDataInvalid   an event's data is not JSON: no hook has seen it
+    │   └── InjectionRefused   a hook's text may not be shown to the model: it was not added
+    ├── ApprovalTimeoutError   nobody answered in time: the question's own default decides
     ├── SessionNotFound        the id has the right form and names nothing
     ├── StoreError             the store did not do it
     │   ├── StoreUnreachable   try again later: exit code 5
@@ -146,6 +150,32 @@ class NotPermitted(InputError):
 
 class PhaseRefused(InputError):
     """The session's phase does not allow the request."""
+
+
+class HookResultInvalid(InputError):
+    """What a hook's handler returned is no answer; whoever reads it denies."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"hook result: {what}; return None, a mapping of HookResult's fields, or a HookResult")
+
+
+class EventDataInvalid(InputError):
+    """The data of an event cannot be written as JSON, which every handler is given."""
+
+    def __init__(self, event: str, error: BaseException) -> None:
+        self.event = event
+        super().__init__(f"event {event!r}: data is not JSON ({error}); give texts as keys and finite numbers")
+
+
+class InjectionRefused(InputError, ValueError):
+    """The text that a hook wants to show to a model is over its limit, or could not be sanitised.
+
+    The messages are those that hooks know from elsewhere; a ValueError for the same reason.
+    """
+
+
+class ApprovalTimeoutError(BatonError):
+    """Nobody answered a question in time. An ApprovalSystem raises it; no other timeout counts as one."""
 
 
 class SessionNotFound(BatonError):
