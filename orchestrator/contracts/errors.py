@@ -197,7 +197,9 @@ class EventDataInvalid(InputError):
 
     def __init__(self, event: str, error: BaseException) -> None:
         self.event = event
-        super().__init__(f"event {event!r}: data is not JSON ({error}); give texts as keys and finite numbers")
+        super().__init__(
+            f"event {event!r}: data is not JSON ({error}); give finite numbers, whole texts, and texts as keys"
+        )
 
 
 class InjectionRefused(InputError, ValueError):

@@ -19,7 +19,7 @@ class Provider(Protocol):
     """One model service. Retries, back-off and deadlines are the runtime's, never a provider's."""
 
     async def complete(self, request: ModelRequest) -> ModelResponse:
-        """Make one call. Raise ProviderTransient or ProviderRefused; honour cancellation."""
+        """Make one call. Raise an LLMError (contracts/provider_errors.py); honour cancellation."""
         ...
 
     async def aclose(self) -> None:

@@ -30,6 +30,10 @@ The rules that they stand on, each usable alone:
     lifecycle   what a session says when it starts, is forked, stops and ends, and its status after a run
     mount_validation  whether a mount plan can be mounted, and what it names
     module_rules      what makes a Python module one that can be mounted
+    hook_data   what the handlers of an event are given
+    hook_merge  what the answers of an event's hooks come to
+    hook_effects      what such an answer does: what is injected, shown, asked
+    sanitise, redaction  what a model may be shown, and what may be written down
     retry       whether a failure is tried again, and after how long
     expressions the small safe language of `when` conditions and `=` arguments
 

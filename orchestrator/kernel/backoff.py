@@ -44,8 +44,8 @@ class RetryConfig:
         initial_delay: float = _INITIAL_SECONDS,
         max_delay: float = 60.0,
         backoff_factor: float = _FACTOR,
-        jitter: bool | float | None = None,
-        honor_retry_after: bool = True,  # noqa: FBT001 - a field, in its place among the others
+        jitter: bool | float | None = None,  # noqa: FBT001 - a field of the value
+        honor_retry_after: bool = True,  # noqa: FBT001, FBT002 - a field of the value
         min_delay: float | None = None,
         backoff_multiplier: float | None = None,
     ) -> None:

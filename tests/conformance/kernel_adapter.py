@@ -155,7 +155,7 @@ MODELS: dict[str, type[BaseModel]] = {
         *(chat.Message, chat.ToolSpec, chat.ToolCall, chat.ChatRequest, chat.ChatResponse, chat.Usage),
         *(chat.Degradation, chat.ResponseFormatText, chat.ResponseFormatJson, chat.ResponseFormatJsonSchema),
         *(modules.ModelInfo, modules.ConfigField, modules.ProviderInfo, modules.ModuleInfo, modules.SessionStatus),
-        *(ToolResult, ApprovalRequest, ApprovalResponse),
+        *(ToolResult, HookResult, ApprovalRequest, ApprovalResponse),
     )
 }
 
