@@ -29,14 +29,21 @@ NUMBER = st.floats(allow_nan=False, allow_infinity=False)
 
 def model_errors() -> st.SearchStrategy[LLMError]:
     """Return any error of the tree, with any attributes that can be stored."""
-    plain = {"provider": WORD, "model": WORD, "status_code": st.none() | st.integers(0, 999), "retryable": st.booleans()}
+    plain = {
+        "provider": WORD,
+        "model": WORD,
+        "status_code": st.none() | st.integers(0, 999),
+        "retryable": st.booleans(),
+    }
     delays = {**plain, "retry_after": st.none() | NUMBER, "delay_multiplier": NUMBER}
     tool = {**plain, "tool_name": WORD, "raw_arguments": WORD}
 
     def build(made: type[LLMError]) -> st.SearchStrategy[LLMError]:
         fields = tool if issubclass(made, InvalidToolCallError) else delays
         return st.builds(
-            lambda message, given: made(message, **given), TEXT, st.fixed_dictionaries({}, optional=fields)  # type: ignore[arg-type]
+            lambda message, given: made(message, **given),
+            TEXT,
+            st.fixed_dictionaries({}, optional=fields),  # type: ignore[arg-type]
         )
 
     return st.sampled_from(list(ERROR_CLASSES.values())).flatmap(build)
@@ -66,7 +73,13 @@ def test_any_record_gives_an_error(record: FailureRecord) -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [ConfigError("f: wrong; mend it"), ToolTimeout("t: slow; wait"), TimeoutError("slow"), ConnectionError("gone"), ValueError("x")],
+    [
+        ConfigError("f: wrong; mend it"),
+        ToolTimeout("t: slow; wait"),
+        TimeoutError("slow"),
+        ConnectionError("gone"),
+        ValueError("x"),
+    ],
 )
 def test_other_errors_that_a_message_makes_come_back_too(error: Exception) -> None:
     """What a step can end in is not a model's error alone."""
@@ -126,7 +139,9 @@ def test_what_nobody_knows_is_an_unknown_failure_that_keeps_its_record() -> None
     assert str(again) == "Weird: m"
 
 
-@pytest.mark.parametrize("name", ["os.system", "subprocess.Popen", "SystemExit", "KeyboardInterrupt", "__import__", "eval"])
+@pytest.mark.parametrize(
+    "name", ["os.system", "subprocess.Popen", "SystemExit", "KeyboardInterrupt", "__import__", "eval"]
+)
 def test_a_name_in_a_record_is_looked_up_and_never_imported(name: str) -> None:
     """Whoever can write to the store must not choose what a worker makes."""
     before = set(sys.modules)

@@ -55,9 +55,7 @@ def test_a_class_has_its_place_and_its_word_on_retries(name: str) -> None:
 def test_every_class_is_in_the_table() -> None:
     """A record names a class by this table; one that is missing would come back as its base."""
     declared = {
-        name
-        for name, value in vars(provider_errors).items()
-        if isinstance(value, type) and issubclass(value, LLMError)
+        name for name, value in vars(provider_errors).items() if isinstance(value, type) and issubclass(value, LLMError)
     }
 
     assert declared == set(ERROR_CLASSES) == set(TREE)
@@ -80,8 +78,10 @@ def test_an_error_may_know_better_than_its_class() -> None:
         (LLMError("m", delay_multiplier=1), "LLMError('m')"),
         (
             LLMTimeoutError("m", provider="p", model="x", status_code=408, retry_after=3, delay_multiplier=2.0),
-            "LLMTimeoutError('m', provider='p', model='x', status_code=408, retryable=True, retry_after=3, "
-            "delay_multiplier=2.0)",
+            (
+                "LLMTimeoutError('m', provider='p', model='x', status_code=408, retryable=True, retry_after=3, "
+                "delay_multiplier=2.0)"
+            ),
         ),
         (InvalidToolCallError("m", tool_name="t", raw_arguments="{"), "InvalidToolCallError('m')"),
     ],
