@@ -32,7 +32,7 @@ from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.errors import LeaseLost, PayloadTooLarge, StoreError, StoreUnreachable
 from orchestrator.contracts.plugins import Queue
 from orchestrator.contracts.session import Cursor, Record
-from orchestrator.kernel.change import Change, finish
+from orchestrator.kernel.change import Change, finish, forget_failure
 from orchestrator.kernel.delivery import Delivery, deliver, stopped
 from orchestrator.kernel.plugin_pass import queue_of
 from orchestrator.store.leases import Claimed, ClaimedUnreadable, ClaimRefused
@@ -212,7 +212,7 @@ class Executor:
             if change is None:
                 world.delivered = delivery.messages
                 change = await self._perform(mine, app, world, delivery.record)
-            change = _with_delivery(change, delivery)
+            change = forget_failure(_with_delivery(change, delivery))
             directive = change.directive
             queue = queue_of(app.spec, change.record)
             if queue != change.record.queue:

@@ -152,7 +152,9 @@ class Intake:
             cursor = Cursor.from_json(stored).model_copy(update={"failures": 0}).to_json() if stored else ""
         except ValidationError as error:
             raise Unreadable(f"session {session_id}: its cursor cannot be read ({error}); mend or remove it") from error
-        entry = Entry(kind="replayed", actor=actor, set={"cursor": cursor}, data={"note": note} if note else {})
+        entry = Entry(
+            kind="replayed", actor=actor, set={"cursor": cursor, "failure": ""}, data={"note": note} if note else {}
+        )
         reply = await self._store.act("replay", session_id, entry.to_json(), BELL, cursor)
         if reply[0] == "missing":
             raise SessionNotFound(session_id)
