@@ -8,9 +8,9 @@ Whether a failure may pass is told by the status code and by the exception's typ
     no connection                        NetworkError                tried again
     a cut or malformed body              StreamError                 tried again
     409 425                              by what it says             tried again
-    402, 429 with a code of _SPENT       QuotaExceededError          not
+    402, 429 by its code                 QuotaExceededError          not
     401 · 403 · 404 · 413                Authentication- · AccessDenied- · NotFound- · ContextLengthError
-    any other status that is not 2xx     by what it says (kernel/classification.py), else InvalidRequest- or LLMError
+    any other status that is not 2xx     by its code, or what it says (kernel/classification.py)
     a request that cannot be sent        ConfigurationError
 
 Nothing is retried and no redirect is followed. A cancelled call closes its connection. The key is
@@ -19,7 +19,7 @@ in the headers of a request and nowhere else; it is cut out of what a service's 
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -30,14 +30,17 @@ from pydantic import JsonValue, SecretStr
 from orchestrator.contracts.base import JsonObject, dump_json, load_json
 from orchestrator.contracts.provider_errors import (
     ConfigurationError,
+    ContentFilterError,
+    ContextLengthError,
     InvalidRequestError,
     LLMError,
     LLMTimeoutError,
     NetworkError,
+    NotFoundError,
     QuotaExceededError,
     StreamError,
 )
-from orchestrator.kernel.classification import classify_error_message
+from orchestrator.kernel.classification import classify_error_category, classify_error_message
 
 MAX_RESPONSE_BYTES: Final = 4 * 1024 * 1024
 MAX_ERROR_BYTES: Final = 64 * 1024
@@ -49,8 +52,15 @@ CONNECT_SECONDS: Final = 10.0
 MAX_CONNECTIONS: Final = 2_000
 
 _PASSING: Final = frozenset({408, 409, 425, 429})
-#: What a service writes as `code` or `type` of its error where waiting does not help: a word of its API, compared whole.
-_SPENT: Final = frozenset({"insufficient_quota", "billing_hard_limit_reached", "quota_exceeded"})
+#: What services write as `code` or `type` of an error: words of their APIs, compared whole.
+_BY_CODE: Final[dict[str, type[LLMError]]] = {
+    "insufficient_quota": QuotaExceededError,
+    "billing_hard_limit_reached": QuotaExceededError,
+    "context_length_exceeded": ContextLengthError,
+    "content_filter": ContentFilterError,
+    "content_policy_violation": ContentFilterError,
+    "model_not_found": NotFoundError,
+}
 
 #: The service was reached, and its answer broke off or could not be decoded.
 _BROKEN_OFF: Final = (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.DecodingError, httpx2.StreamError)
@@ -193,10 +203,9 @@ class HttpChannel:
         status = response.status_code
         detail, words = _detail(content)
         said = self._redact(detail)
-        is_spent = status == 402 or (status == 429 and not words.isdisjoint(_SPENT))
-        is_transient = is_transient_status(status) and not is_spent
+        failure = _class_of(status, said, words)
+        is_transient = is_transient_status(status) and failure is not QuotaExceededError
         advice = "it is tried again" if is_transient else "mend the request or the app's model options"
-        failure = QuotaExceededError if is_spent else _class_of(status, said)
         return failure(
             f"{where}: status {status}{f': {said}' if said else ''}; {advice}",
             provider=self.provider,
@@ -210,23 +219,33 @@ class HttpChannel:
         return text.replace(secret, "[redacted]") if secret else text
 
 
-def _class_of(status: int, said: str) -> Callable[..., LLMError]:
-    return LLMTimeoutError if status == 408 else classify_error_message(said, status_code=status)
+def _class_of(status: int, said: str, words: Sequence[str]) -> type[LLMError]:
+    match status:
+        case 402:
+            return QuotaExceededError
+        case 408:
+            return LLMTimeoutError
+    named = next((_BY_CODE[word] for word in words if word in _BY_CODE), None)
+    if named is not None and status < 500:
+        return named
+    found = classify_error_message(said, status_code=status)
+    is_long = found is InvalidRequestError and classify_error_category(said) == "context_length"
+    return ContextLengthError if is_long else found
 
 
-def _detail(content: bytes) -> tuple[str, frozenset[str]]:
+def _detail(content: bytes) -> tuple[str, tuple[str, ...]]:
     """Return what a service's error says, for people, and the code and type that it gives, for programs."""
     try:
         found = load_json(content)
     except ValueError:
-        return " ".join(content.decode(errors="replace").split())[:MAX_DETAIL], frozenset()
+        return " ".join(content.decode(errors="replace").split())[:MAX_DETAIL], ()
     said: JsonValue = found.get("error", found) if isinstance(found, dict) else found
     words: list[JsonValue] = []
     if isinstance(said, dict):
         words = [said.get("code"), said.get("type")]
         said = said.get("message", said)
     text = said if isinstance(said, str) else dump_json(said)
-    return " ".join(text.split())[:MAX_DETAIL], frozenset(word for word in words if isinstance(word, str))
+    return " ".join(text.split())[:MAX_DETAIL], tuple(word for word in words if isinstance(word, str))
 
 
 def _number(text: str | None) -> float | None:

@@ -17,7 +17,10 @@ import logging
 import threading
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
+from functools import partial
 from typing import TypeAlias
+
+from orchestrator.kernel.live.guard import guarded
 
 log = logging.getLogger(__name__)
 
@@ -139,11 +142,12 @@ class CancellationToken:
         requests_before = task.cancelling() if task is not None else 0
         for callback in callbacks:
             try:
-                result = callback()
-                if inspect.isawaitable(result):
-                    await result
-            except (Exception, asyncio.CancelledError):
-                log.exception("cancellation: callback %r failed; the others go on", callback)
+                with guarded(partial(_record_failure, callback)):
+                    result = callback()
+                    if inspect.isawaitable(result):
+                        await result
+            except asyncio.CancelledError as error:
+                _record_failure(callback, error)
         if task is not None and task.cancelling() > requests_before:
             raise asyncio.CancelledError
 
@@ -175,6 +179,10 @@ class CancellationToken:
         for child in children:
             _ask(child, state)
         return True
+
+
+def _record_failure(callback: CancelCallback, error: BaseException) -> None:
+    log.error("cancellation: callback %r failed; the others go on", callback, exc_info=error)
 
 
 def _ask(token: CancellationToken, state: CancellationState) -> None:

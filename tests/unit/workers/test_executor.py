@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from orchestrator.contracts.errors import ProviderTransient, StoreUnreachable
+from orchestrator.contracts.errors import StoreUnreachable
+from orchestrator.contracts.provider_errors import RateLimitError
 from orchestrator.contracts.session import Entry
 from orchestrator.settings import Settings
 from tests.unit.workers.scenes import Scene, scene
@@ -170,7 +171,7 @@ def test_a_failure_that_may_pass_is_a_wait_and_holds_no_lane(store_url: str) -> 
     async def play() -> None:
         async with scene(store_url) as on:
             on.step.go_on.set()
-            on.step.error = ProviderTransient("p: busy", retry_after_seconds=30)
+            on.step.error = RateLimitError("p: busy", retry_after=30)
             session_id = await on.submit()
 
             assert await on.executor.run_slice(session_id) == "committed"

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from orchestrator.contracts.app import RetryPolicy
-from orchestrator.contracts.errors import ProviderRefused, ProviderTransient, ToolUnavailable
+from orchestrator.contracts.errors import ToolUnavailable
+from orchestrator.contracts.provider_errors import AuthenticationError, ProviderUnavailableError
 from orchestrator.contracts.session import Cursor, Record
 from orchestrator.store.leases import Claimed
 from tests.unit.workers.scenes import scene
@@ -28,7 +29,7 @@ def settle(url: str, error: Exception, *, failures: int = 0, **policy: object) -
 
 
 @pytest.mark.parametrize(
-    "error", [ProviderTransient("p"), ToolUnavailable("t"), TimeoutError("slow"), ConnectionError()]
+    "error", [ProviderUnavailableError("p"), ToolUnavailable("t"), TimeoutError("slow"), ConnectionError()]
 )
 def test_what_may_pass_waits_longer_each_time(store_url: str, error: Exception) -> None:
     """The back-off is a wait with a deadline, doubled and spread."""
@@ -47,10 +48,10 @@ def test_what_may_pass_waits_longer_each_time(store_url: str, error: Exception) 
 @pytest.mark.parametrize(
     ("error", "policy", "failures", "reason"),
     [
-        (ProviderRefused("no key"), {}, 0, "permanent_error"),
+        (AuthenticationError("no key"), {}, 0, "permanent_error"),
         (RuntimeError("?"), {}, 0, "permanent_error"),
-        (ProviderTransient("busy"), {}, 2, "max_retries_exceeded"),
-        (ProviderTransient("busy"), {"retry_on_transient": False}, 0, "transient_disabled"),
+        (ProviderUnavailableError("busy"), {}, 2, "max_retries_exceeded"),
+        (ProviderUnavailableError("busy"), {"retry_on_transient": False}, 0, "transient_disabled"),
     ],
 )
 def test_what_will_not_pass_is_buried_with_its_reason(
@@ -64,7 +65,7 @@ def test_what_will_not_pass_is_buried_with_its_reason(
 
 def test_our_own_errors_speak_for_themselves_and_others_bring_their_trace(store_url: str) -> None:
     """`where: what; what to do` needs no stack; a bug does. Both are bounded."""
-    ours = settle(store_url, ProviderRefused("p: no key; set it"))
+    ours = settle(store_url, AuthenticationError("p: no key; set it"))
     theirs = settle(store_url, KeyError("x" * 10_000))
 
     assert ours.detail == "p: no key; set it"  # type: ignore[attr-defined]
