@@ -106,7 +106,7 @@ def find_package(folder: Path, package: str) -> ModuleSpec | None:
 def import_package(spec: ModuleSpec) -> PythonModule:
     """Import what was found, once per process; what its code raises is raised.
 
-    Raises ModuleMissing where the process has the package from somewhere else: it would run other
+    Raises ImportError where the process has the package from somewhere else: it would run other
     code than the plan names.
     """
     with _lock:
@@ -115,7 +115,7 @@ def import_package(spec: ModuleSpec) -> PythonModule:
             origin = known.__spec__.origin if known.__spec__ is not None else None
             if origin == spec.origin:
                 return known
-            raise ModuleMissing(
+            raise ImportError(
                 f"package {spec.name}: this process has it from {origin}, and {spec.origin} is asked for; "
                 "run the two in two processes"
             )

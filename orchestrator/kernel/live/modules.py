@@ -203,8 +203,6 @@ class ModuleLoader:
     async def _read(self, module_id: str, load: Callable[[], Any], source_hint: Any) -> _Found:
         """Import a module's code and check that it can be mounted; its errors at import are the module's."""
         outcome = await attempt(load, record=lambda error: logger.debug("module %r: %r", module_id, error))
-        if isinstance(outcome.error, ModuleMissing):
-            raise outcome.error
         if isinstance(outcome.error, Exception | SystemExit):
             error = outcome.error
             raise ModuleInvalid(module_id, [f"it cannot be imported: {type(error).__name__}: {error}"]) from error
