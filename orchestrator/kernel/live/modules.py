@@ -198,7 +198,7 @@ class ModuleLoader:
             if spec is not None:
                 self._keep_on_path(folder)
                 return await self._read(module_id, partial(import_package, spec), source_hint)
-        if not package.isidentifier() or find_spec(package) is None:
+        if not package.isidentifier() or (package not in sys.modules and find_spec(package) is None):
             return None
         return await self._read(module_id, partial(import_module, package), source_hint)
 

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -142,6 +143,29 @@ def test_a_resolver_s_own_error_keeps_its_type() -> None:
 
     with pytest.raises(ConnectionError, match="no route"):
         load(ModuleLoader(coordinator), "tool-search")
+
+
+def test_a_resolver_that_gives_nothing_leaves_it_to_what_is_installed() -> None:
+    """And is named where nobody else has the module."""
+
+    class Silent:
+        def resolve(self, module_id: str, source_hint: Any = None) -> None:
+            return None
+
+    coordinator = Coordinator()
+    coordinator.mount_points["module-source-resolver"] = Silent()
+
+    with pytest.raises(ModuleMissing, match="the resolver gave no source for 'x'"):
+        load(ModuleLoader(coordinator), "tool-none", source_hint="x")
+
+
+def test_a_module_that_a_program_makes_itself_is_found_by_its_name() -> None:
+    """A test, or a program that embeds a session, needs no files."""
+    package = ModuleType("baton_module_tool_made")
+    exec(TOOL, vars(package))  # noqa: S102 - a module without a file
+    sys.modules[package.__name__] = package
+
+    assert load(ModuleLoader(), "tool-made").mount is package.mount
 
 
 @pytest.mark.parametrize("target", ["other_home", "other_home:mount"])
