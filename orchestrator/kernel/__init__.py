@@ -28,6 +28,9 @@ The rules that they stand on, each usable alone:
     inject      arguments that the runtime fills in and the model never sees
     updates     how a successful call changes the session's state
     retry       whether a failure is tried again, and after how long
+    backoff     how the delay between two tries grows, and what stretches it
+    classification  what a service's words and status stand for, where it gave nothing better
+    tool_output how a tool's result reads to a model
     expressions the small safe language of `when` conditions and `=` arguments
 
 The kernel imports `contracts` and nothing else of ours; it knows no app's words.
