@@ -7,6 +7,9 @@
     │   ├── AppCodeInvalid     a reference to an app's code leads nowhere
     │   ├── AppCodeFailed      an app's own function misbehaved
     │   ├── UnknownStatus      a terminal rule names a status that is not declared
+    │   ├── MountPlanInvalid   a mount plan does not say what a session needs · MountPlanMistyped
+    │   ├── ModuleMissing      no source has the module, or only another one than was asked for
+    │   ├── ModuleInvalid      the module was found and cannot be used
     │   └── StoreUnfit         the server's settings would lose or evict data
     ├── InputError             the caller mends the request; nothing was changed
     │   ├── InvalidSessionId · UnknownApp · InvalidOverrides · PayloadTooLarge
@@ -14,6 +17,8 @@
     │   ├── NotWaiting         there is no such question, or it was answered
     │   ├── NotPermitted       the actor is not on the roster
     │   ├── PhaseRefused       the session's phase does not allow this
+    │   ├── MountRefused       there is no such mount point, or no name for what is mounted there
+    │   ├── SessionNotReady    a live session cannot do this now: initialise it first, or let its turn end
     │   ├── HookResultInvalid  a hook's answer cannot be read: deny
     │   ├── EventDataInvalid   an event's data is not JSON: no hook has seen it
     │   └── InjectionRefused   a hook's text may not be shown to the model: it was not added
@@ -92,6 +97,26 @@ class AppCodeFailed(ConfigError):
     """The app's own code, or what it returned, is wrong; trying again would fail again."""
 
 
+class MountPlanInvalid(ConfigError, ValueError):
+    """A mount plan does not say what a session needs."""
+
+
+class MountPlanMistyped(MountPlanInvalid, TypeError):
+    """A part of a mount plan has the wrong type."""
+
+
+class ModuleMissing(ConfigError, ValueError):
+    """No source has the module. Raised by a resolver too, which makes the loader look further."""
+
+
+class ModuleInvalid(ConfigError):
+    """The module was found and cannot be used: `problems` are all that is wrong with it."""
+
+    def __init__(self, module_id: str, problems: Sequence[str]) -> None:
+        self.module_id, self.problems = module_id, tuple(problems)
+        super().__init__(f"module {module_id!r}: {'; '.join(self.problems)}")
+
+
 class StoreUnfit(ConfigError):
     """The server's settings would lose or evict what Baton must keep."""
 
@@ -152,6 +177,14 @@ class PhaseRefused(InputError):
     """The session's phase does not allow the request."""
 
 
+class MountRefused(InputError, ValueError):
+    """There is no such mount point, or no name for what is mounted there."""
+
+
+class SessionNotReady(InputError, RuntimeError):
+    """A live session cannot do this now."""
+
+
 class HookResultInvalid(InputError):
     """What a hook's handler returned is no answer; whoever reads it denies."""
 
@@ -164,7 +197,9 @@ class EventDataInvalid(InputError):
 
     def __init__(self, event: str, error: BaseException) -> None:
         self.event = event
-        super().__init__(f"event {event!r}: data is not JSON ({error}); give texts as keys and finite numbers")
+        super().__init__(
+            f"event {event!r}: data is not JSON ({error}); give finite numbers, whole texts, and texts as keys"
+        )
 
 
 class InjectionRefused(InputError, ValueError):

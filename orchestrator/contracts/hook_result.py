@@ -92,7 +92,9 @@ def parse_hook_result(returned: object) -> HookResult:
     if not isinstance(returned, dict | BaseModel):
         raise HookResultInvalid(f"{type(returned).__name__} is neither None nor a mapping nor a model")
     try:
-        text = returned.model_dump_json() if isinstance(returned, BaseModel) else _ENCODER.encode(returned)
+        text = (
+            returned.model_dump_json(warnings="none") if isinstance(returned, BaseModel) else _ENCODER.encode(returned)
+        )
         return HookResult.from_json(text)
     except ValidationError as error:
         # The values themselves are left out: they may be secret, and this text goes to a log.

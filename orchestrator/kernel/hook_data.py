@@ -9,9 +9,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from pydantic_core import from_json
+
 from orchestrator.contracts.errors import EventDataInvalid
 
-_ENCODER = json.JSONEncoder(default=str, allow_nan=False)
+# UTF-8 as it is: a lone surrogate, which no reader elsewhere could take, is refused here and now.
+_ENCODER = json.JSONEncoder(default=str, allow_nan=False, ensure_ascii=False)
 
 
 def format_time(at: datetime) -> str:
@@ -36,14 +39,17 @@ def complete_data(data: Any, defaults: Mapping[str, Any], at: datetime) -> Any:
     return {**defaults, **data, "timestamp": format_time(at)}
 
 
-def encode_data(event: str, data: Any) -> str:
+def encode_data(event: str, data: Any) -> bytes:
     """Return the JSON of which every handler gets its copy; raise EventDataInvalid for what is none."""
     try:
-        return _ENCODER.encode(data)
+        return _ENCODER.encode(data).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise EventDataInvalid(event, error) from error
 
 
-def decode_data(text: str) -> Any:
-    """Return a fresh copy of what was encoded."""
-    return json.loads(text)
+def decode_data(event: str, encoded: bytes) -> Any:
+    """Return a fresh copy of what was encoded; raise EventDataInvalid for what is nested too deeply to be read."""
+    try:
+        return from_json(encoded)
+    except ValueError as error:
+        raise EventDataInvalid(event, error) from error

@@ -72,15 +72,31 @@ def test_a_vector_comes_out_as_recorded(name: str, case: dict[str, Any]) -> None
     assert is_same(out, case["out"]), f"{out!r}\nis not\n{case['out']!r}"
 
 
+def count_equal(name: str) -> int:
+    """Return how many vectors of a file come out as recorded; what raises does not."""
+    equal = 0
+    for case in VECTORS[name]:
+        try:
+            equal += is_same(compute(name, case["in"]), case["out"])
+        except Exception:  # noqa: BLE001, S112 - counted as a miss here; the test of the vector itself shows it
+            continue
+    return equal
+
+
 def test_every_section_has_vectors_and_every_file_a_section(capsys: pytest.CaptureFixture[str]) -> None:
-    """A section without vectors proves nothing; the table shows what the run above stands on."""
+    """A section without vectors proves nothing; the table is what the promise of equality stands on."""
+    rows = [
+        (name, len(VECTORS.get(name, ())), count_equal(name) if name in SECTIONS and name in VECTORS else 0)
+        for name in sorted(VECTORS.keys() | SECTIONS.keys())
+    ]
+    total = ("all", sum(count for _, count, _ in rows), sum(equal for *_, equal in rows))
     with capsys.disabled():
-        print(f"\n{'section':<20}{'vectors':>8}  adapter")
-        for name in sorted(VECTORS.keys() | SECTIONS.keys()):
-            print(f"{name:<20}{len(VECTORS.get(name, ())):>8}  {'yes' if name in SECTIONS else 'no'}")
-        print(f"{'all':<20}{sum(map(len, VECTORS.values())):>8}  from {FOLDER.parent.name}/{FOLDER.name}")
+        print(f"\n{'section':<20}{'vectors':>8}{'equal':>8}")
+        for name, count, equal in [*rows, total]:
+            print(f"{name:<20}{count:>8}{equal:>8}")
 
     assert VECTORS.keys() == SECTIONS.keys()
+    assert total[1] == total[2]
 
 
 @pytest.mark.parametrize(

@@ -126,10 +126,10 @@ class HookRegistry:
         entries = self._listening(event)
         if not entries:
             return CONTINUE.model_copy(update={"data": data if isinstance(data, dict) else {}})
-        text = encode_data(event, complete_data(data, self._defaults, self._clock()))
+        encoded = encode_data(event, complete_data(data, self._defaults, self._clock()))
         collected = NOTHING
         for entry in entries:
-            given = decode_data(text)
+            given = decode_data(event, encoded)
             answer = await self._call(entry, event, given)
             if answer is _FAILED or answer is None:
                 continue
@@ -138,8 +138,8 @@ class HookRegistry:
             if collected.denied is not None:
                 return collected.denied
             if collected.data is not before.data:
-                text = encode_data(event, collected.data)
-        final = decode_data(text) if isinstance(data, dict) else {}
+                encoded = encode_data(event, collected.data)
+        final = decode_data(event, encoded) if isinstance(data, dict) else {}
         return choose_result(collected, final)
 
     async def emit_and_collect(self, event: str, data: Any, timeout: float = COLLECT_SECONDS) -> list[dict[str, Any]]:  # noqa: ASYNC109 - each handler's own, not the whole call's
@@ -151,10 +151,10 @@ class HookRegistry:
         entries = self._listening(event)
         if not entries:
             return []
-        text = encode_data(event, data)
+        encoded = encode_data(event, data)
         collected = []
         for entry in entries:
-            answer = await self._call(entry, event, decode_data(text), timeout)
+            answer = await self._call(entry, event, decode_data(event, encoded), timeout)
             if answer is _FAILED or answer is None:
                 continue
             result = _read(answer)

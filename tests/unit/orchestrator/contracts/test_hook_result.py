@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
@@ -161,6 +161,7 @@ json_values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from([*FIELDS, "more"]), json_values, max_size=4))
 def test_a_mapping_is_read_as_its_json_is(returned: dict[str, Any]) -> None:
     """A hook in another process, whose answer comes as JSON, is judged the same."""
@@ -177,6 +178,7 @@ def test_a_mapping_is_read_as_its_json_is(returned: dict[str, Any]) -> None:
     assert read == expected
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(FIELDS), json_values, max_size=4))
 def test_what_was_read_survives_its_json(returned: dict[str, Any]) -> None:
     """An answer is carried between processes."""

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.contracts.errors import InjectionRefused
@@ -57,6 +57,7 @@ def test_only_inject_context_with_a_text_injects(result: HookResult, wants: bool
     assert wants_injection(result) is wants
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40), st.none() | st.integers(0, 40), st.none() | st.integers(0, 10), st.integers(0, 10))
 def test_an_injection_fits_or_is_refused(text: str, size: int | None, budget: int | None, spent: int) -> None:
     """The size is a wall, the budget a warning; four code points count as a token."""
@@ -137,6 +138,7 @@ def test_no_other_action_asks(action: Any) -> None:
     assert plan_question(HookResult(action=action, approval_prompt="p")) is None
 
 
+@settings(deadline=None)
 @given(st.text() | st.sampled_from(["allow", "Allow Once", "ALLOW ALWAYS", "deny", " allow", "allow  once"]))
 def test_a_reply_grants_only_by_the_one_vocabulary(reply: str) -> None:
     """There is no second list of words, and the options that were shown are none either."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.contracts.hook_result import HookResult
@@ -96,6 +96,7 @@ def test_otherwise_it_goes_on_with_the_data(given_: tuple[HookResult, ...], data
 RANK = {"deny": 0, "ask_user": 1, "inject_context": 2, "continue": 3}
 
 
+@settings(deadline=None)
 @given(st.lists(results, max_size=6))
 def test_the_strongest_action_wins_and_it_is_never_modify(given_: list[HookResult]) -> None:
     """deny > ask_user > inject_context > modify > continue, whatever the order."""
@@ -105,12 +106,14 @@ def test_the_strongest_action_wins_and_it_is_never_modify(given_: list[HookResul
     assert fold(*given_).action == min(actions, key=RANK.__getitem__)
 
 
+@settings(deadline=None)
 @given(st.lists(results, max_size=4), st.lists(results, max_size=4))
 def test_nothing_after_a_denial_counts(before: list[HookResult], after: list[HookResult]) -> None:
     """A process that folds on, because it had begun already, comes to the same."""
     assert fold(*before, DENY, *after) == fold(*before, DENY)
 
 
+@settings(deadline=None)
 @given(st.lists(results, max_size=6))
 def test_folding_step_by_step_is_folding_at_once(given_: list[HookResult]) -> None:
     """What has been collected can be kept between steps."""
@@ -121,6 +124,7 @@ def test_folding_step_by_step_is_folding_at_once(given_: list[HookResult]) -> No
     assert choose_result(collected, OWN) == fold(*given_)
 
 
+@settings(deadline=None)
 @given(st.lists(injections, min_size=1, max_size=5), st.data())
 def test_merging_is_associative(given_: list[HookResult], data: st.DataObject) -> None:
     """Groups of hooks may be merged by themselves first."""

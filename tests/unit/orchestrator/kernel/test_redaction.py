@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.kernel.redaction import (
@@ -51,6 +51,7 @@ def test_other_keys_can_be_named() -> None:
     assert redact_secrets({"pin": 1, "token": 2}, {"pin"}) == {"pin": REDACTED, "token": 2}
 
 
+@settings(deadline=None)
 @given(values)
 def test_redacting_leaves_the_original_and_is_done_once(value: Any) -> None:
     """The configuration itself must keep working."""
@@ -88,6 +89,7 @@ def test_long_texts_are_cut_and_say_so(value: object, out: object) -> None:
     assert truncate_values(value) == out
 
 
+@settings(deadline=None)
 @given(st.text(), st.integers(min_value=0, max_value=50))
 def test_a_text_for_a_log_is_whole_or_marked(text: str, limit: int) -> None:
     """A reader sees whether he sees all of it."""

@@ -1,7 +1,7 @@
 """What is deleted from a text before a model sees it, and that nothing else is."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.kernel.sanitise import sanitise_for_model
@@ -16,6 +16,7 @@ def test_exactly_these_code_points_are_deleted() -> None:
     assert gone == DELETED
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=[])))
 def test_sanitising_keeps_order_and_is_done_once(text: str) -> None:
     """What is stored is sanitised again when it is shown."""
