@@ -6,19 +6,17 @@ already. Questions that a hook asks go another way: `HookResult` with `ask_user`
 
 from typing import Any, Self
 
-from pydantic import ConfigDict, model_validator
+from pydantic import model_validator
 
-from orchestrator.contracts.base import Frozen
+from orchestrator.contracts.base import Lenient
 
 
-class ApprovalRequest(Frozen):
+class ApprovalRequest(Lenient):
     """May this tool do this? `timeout` is in seconds, None waits without end.
 
     `risk_level` is low, medium, high or critical by convention; other words are let through, because
     an approval must not fail on the wording of its request.
     """
-
-    model_config = ConfigDict(extra="ignore")
 
     tool_name: str
     action: str
@@ -33,10 +31,8 @@ class ApprovalRequest(Frozen):
         return self
 
 
-class ApprovalResponse(Frozen):
+class ApprovalResponse(Lenient):
     """What was answered; `remember` asks to answer the same request the same way from now on."""
-
-    model_config = ConfigDict(extra="ignore")
 
     approved: bool
     reason: str | None = None

@@ -8,9 +8,9 @@ here: `kernel/hook_merge.py` makes one answer of several, `kernel/hook_effects.p
 import json
 from typing import Any, Final, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
-from orchestrator.contracts.base import Frozen
+from orchestrator.contracts.base import Lenient
 from orchestrator.contracts.errors import HookResultInvalid
 
 HookAction: TypeAlias = Literal["continue", "deny", "modify", "inject_context", "ask_user"]
@@ -22,7 +22,7 @@ MessageLevel: TypeAlias = Literal["info", "warning", "error"]
 APPROVAL_TIMEOUT_SECONDS: Final = 300.0
 
 
-class HookResult(Frozen):
+class HookResult(Lenient):
     """A hook's answer to one event.
 
     continue: go on. deny: stop what is about to happen, for `reason`. modify: go on with `data`
@@ -37,8 +37,6 @@ class HookResult(Frozen):
     Built in Python the fields are converted as pydantic converts; what a handler returned is read by
     `parse_hook_result`, strictly. Unknown fields are ignored and not kept. JSON has all fifteen keys.
     """
-
-    model_config = ConfigDict(extra="ignore")
 
     action: HookAction = "continue"
     data: dict[str, Any] | None = None

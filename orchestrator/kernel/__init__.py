@@ -35,6 +35,9 @@ The rules that they stand on, each usable alone:
     hook_effects      what such an answer does: what is injected, shown, asked
     sanitise, redaction  what a model may be shown, and what may be written down
     retry       whether a failure is tried again, and after how long
+    backoff     how the delay between two tries grows, and what stretches it
+    classification  what a service's words and status stand for, where it gave nothing better
+    tool_output how a tool's result reads to a model
     expressions the small safe language of `when` conditions and `=` arguments
 
 `live/` holds what runs over live objects in one process - hooks, mount points, modules, a session as

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal, TypeAlias
 
 from orchestrator.contracts.event_names import SESSION_RESUME, SESSION_START
+from orchestrator.contracts.failures import to_record
 from orchestrator.kernel.redaction import redact_secrets
 
 RunStatus: TypeAlias = Literal["running", "completed", "failed", "cancelled"]
@@ -36,8 +37,9 @@ def choose_status(error: BaseException | None, *, is_cancelled: bool) -> RunStat
 
 
 def describe_error(error: BaseException) -> Payload:
-    """Return the record of an error that a status keeps: its message and the name of its type."""
-    return {"message": str(error), "type": type(error).__name__}
+    """Return what a status keeps of an error: its record (`contracts/failures.py`), with `message` in any case."""
+    record = to_record(error)
+    return {"message": record.message, **record.to_data()}
 
 
 def choose_start_event(*, is_resumed: bool) -> str:

@@ -2,7 +2,7 @@
 
     session       one session: initialize, execute, cleanup, fork
     coordinator   its mount points, capabilities, contribution channels and cleanup functions
-    assembly      mounts what its plan names, in the plan's order
+    assembly      mounts what its plan names, in the plan's order; rollback takes a failed module back
     modules       finds, checks and loads modules; module_sources knows the folders they are in
     hooks         the registry of handlers, and emitting to them
     processing    does what a hook's answer says: inject, show, ask

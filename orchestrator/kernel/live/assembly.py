@@ -1,7 +1,7 @@
 """Mount what a plan names, in its order, and tell the modules when all are there.
 
     orchestrator, context      both must be there
-    providers, tools, hooks    in list order; one that fails leaves nothing at its mount point, is
+    providers, tools, hooks    in list order; one that fails leaves nothing behind (`rollback.py`), is
                                logged, kept as a LoadFailure and told as module:load_failed; the
                                session goes on without it, unless its entry says `required`
     on_session_ready           of each module that was mounted, in the order of mounting
@@ -22,8 +22,9 @@ from orchestrator.contracts.mount_plan import (
     ModuleEntry,
     ModuleSection,
 )
-from orchestrator.kernel.live.coordinator import NAMED, Coordinator
+from orchestrator.kernel.live.coordinator import Coordinator
 from orchestrator.kernel.live.foreign import attempt, settle_awaitable
+from orchestrator.kernel.live.rollback import Snapshot
 from orchestrator.kernel.module_rules import is_async
 from orchestrator.kernel.mount_validation import (
     ROLES,
@@ -75,13 +76,12 @@ class Assembly:
             raise outcome.error
 
     async def _mount_entry(self, section: ModuleSection, entry: ModuleEntry) -> None:
-        before = dict(self._coordinator.get(section)) if section in NAMED else None
+        before = Snapshot(self._coordinator)
         mount = self._mount_instance if section == "providers" and entry.instance_id else self._mount
         outcome = await attempt(mount, entry, record=_record_nothing_more)
         if outcome.error is None:
             return
-        if before is not None:
-            _put_back(self._coordinator.get(section), before)
+        before.put_back()
         if not isinstance(outcome.error, Exception):
             raise outcome.error
         kind = TYPE_OF_SECTION[section]
@@ -123,7 +123,8 @@ class Assembly:
                 entry.module, [f"it mounted {len(new)} providers, and instance_id {entry.instance_id!r} names one"]
             )
         provider = providers[name]
-        _put_back(providers, before)
+        providers.clear()
+        providers.update(before)
         await self._coordinator.mount("providers", provider, entry.instance_id)
 
     async def _tell_ready(self) -> None:
@@ -140,12 +141,6 @@ class Assembly:
                 )
             elif outcome.error is not None:
                 raise outcome.error
-
-
-def _put_back(live: dict[str, Any], before: Mapping[str, Any]) -> None:
-    """Make the live dict hold what it held; it stays the same dict, because others have it in hand."""
-    live.clear()
-    live.update(before)
 
 
 def _reason(error: Exception) -> LoadFailureReason:

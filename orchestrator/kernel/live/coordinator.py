@@ -24,6 +24,7 @@ from orchestrator.contracts.mount_plan import NamedPoint, SinglePoint
 from orchestrator.contracts.ports import ApprovalSystem, DisplaySystem
 from orchestrator.kernel.live.cancellation import CancellationToken
 from orchestrator.kernel.live.foreign import attempt
+from orchestrator.kernel.live.guard import is_being_cancelled
 from orchestrator.kernel.live.hooks import HookRegistry
 from orchestrator.kernel.live.processing import process_hook_result
 
@@ -111,6 +112,11 @@ class Coordinator:
         return self._channels
 
     @property
+    def capabilities(self) -> dict[str, Any]:
+        """Name → what is lent under it."""
+        return self._capabilities
+
+    @property
     def approval_system(self) -> ApprovalSystem | None:
         """Who is asked for approvals; None denies."""
         return self._approval_system
@@ -190,8 +196,9 @@ class Coordinator:
     async def collect_contributions(self, channel: str) -> list[Any]:
         """Return what the contributors of a channel hand in, in the order of registration.
 
-        None is no contribution. One that fails is logged and left out; a cancellation ends the
-        collection with what there is by then.
+        None is no contribution. One that fails is logged and left out. A CancelledError that one
+        raises by itself ends the collection with what there is by then; the cancelling of the
+        caller's own task goes on to the caller.
         """
         collected: list[Any] = []
         for contributor in list(self._channels.get(channel, ())):
@@ -204,7 +211,7 @@ class Coordinator:
                     logger.warning("channel %r: contributor %r failed and is left out: %s", channel, name, error)
 
             outcome = await attempt(contributor["callback"], record=record)
-            if isinstance(outcome.error, asyncio.CancelledError):
+            if isinstance(outcome.error, asyncio.CancelledError) and not is_being_cancelled():
                 break
             if outcome.error is not None and not isinstance(outcome.error, Exception):
                 raise outcome.error

@@ -176,7 +176,9 @@ class ModuleLoader:
 
     async def _find_by_resolver(self, resolver: Any, module_id: str, source_hint: Any) -> _Found:
         resolve = getattr(resolver, "async_resolve", None) or resolver.resolve
-        source: ModuleSource = await settle_awaitable(resolve(module_id, source_hint=source_hint))
+        source: ModuleSource | None = await settle_awaitable(resolve(module_id, source_hint=source_hint))
+        if source is None:
+            raise ModuleMissing(f"module {module_id!r}: the resolver gave no source for {source_hint!r}")
         folder = Path(await settle_awaitable(source.resolve()))
         spec = find_package(folder, package_name(module_id, self._prefix))
         if spec is None:
@@ -196,7 +198,7 @@ class ModuleLoader:
             if spec is not None:
                 self._keep_on_path(folder)
                 return await self._read(module_id, partial(import_package, spec), source_hint)
-        if not package.isidentifier() or find_spec(package) is None:
+        if not package.isidentifier() or (package not in sys.modules and find_spec(package) is None):
             return None
         return await self._read(module_id, partial(import_module, package), source_hint)
 

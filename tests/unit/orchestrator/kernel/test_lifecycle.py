@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from orchestrator.contracts.failures import FailureRecord, from_record
+from orchestrator.contracts.provider_errors import RateLimitError
 from orchestrator.kernel import lifecycle
 from orchestrator.kernel.lifecycle import choose_status
 
@@ -64,9 +66,13 @@ def test_the_end_of_a_cancelled_run_tells_how_and_what_it_raised() -> None:
     }
 
 
-def test_an_error_is_kept_as_its_message_and_type() -> None:
-    """A status is read where the exception is long gone."""
-    assert lifecycle.describe_error(KeyError("k")) == {"message": "'k'", "type": "KeyError"}
+def test_an_error_is_kept_so_that_its_type_comes_back() -> None:
+    """A status is read where the exception is long gone; there is a message in any case."""
+    kept = lifecycle.describe_error(RateLimitError("slow down", retry_after=7.0))
+
+    assert kept["message"] == "slow down"
+    assert repr(from_record(FailureRecord.model_validate(kept))) == repr(RateLimitError("slow down", retry_after=7.0))
+    assert lifecycle.describe_error(KeyError())["message"] == ""
 
 
 def test_what_is_announced_first_depends_on_what_went_before() -> None:

@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from orchestrator.contracts import module_ports
+from orchestrator.contracts.ports import ContextManager
+from orchestrator.kernel.live.module_sources import ModuleSourceResolver
 from orchestrator.kernel.module_rules import (
     MODULE_TYPES,
     PARTS,
@@ -41,7 +44,15 @@ class Mount:
         """Mount."""
 
 
-@pytest.mark.parametrize("good", [mount, mount_with_more, Mount(), partial(mount_with_more, more=2)])
+class Unsigned(Mount):
+    """An object that does not tell its signature, as compiled functions do not."""
+
+    @property
+    def __signature__(self) -> Any:
+        raise ValueError("no signature found")
+
+
+@pytest.mark.parametrize("good", [mount, mount_with_more, Mount(), partial(mount_with_more, more=2), Unsigned()])
 def test_a_mount_function_takes_a_coordinator_and_a_config(good: Any) -> None:
     """However it is made."""
     assert check_mount(good) == []
@@ -104,6 +115,21 @@ def test_every_type_lists_its_parts(module_type: Any) -> None:
 
     assert check_parts(module_type, SimpleNamespace(**dict.fromkeys(parts))) == []
     assert check_parts(module_type, object()) == [f"its {module_type} has no {part!r}" for part in parts]
+
+
+@pytest.mark.parametrize(
+    ("module_type", "protocol"),
+    [
+        ("orchestrator", module_ports.Orchestrator),
+        ("provider", module_ports.Provider),
+        ("tool", module_ports.Tool),
+        ("context", ContextManager),
+        ("resolver", ModuleSourceResolver),
+    ],
+)
+def test_a_part_is_one_of_the_protocol_s(module_type: Any, protocol: type) -> None:
+    """What is asked for at mounting is what modules are told to have."""
+    assert [part for part in PARTS[module_type] if not hasattr(protocol, part)] == []
 
 
 def test_a_resolver_may_be_async_only() -> None:

@@ -174,6 +174,47 @@ def test_a_module_that_fails_is_left_out_and_told(caplog: pytest.LogCaptureFixtu
     assert record.exc_info
 
 
+async def mount_everywhere(coordinator: Coordinator, config: Any) -> None:
+    """Leave something in every place, and fail after it."""
+    await coordinator.mount("tools", Memory(), "b")
+    await coordinator.mount("tools", Memory(), "new")
+    await coordinator.mount("context", None)
+    coordinator.register_capability("lent", "new")
+    coordinator.register_contributor("channel", "new", dict)
+    coordinator.register_contributor("another", "new", dict)
+    coordinator.hooks.register("tool:pre", print, name="guard")
+    coordinator.hooks.register("tool:post", print, name="new")
+    coordinator.register_cleanup(lambda: config.update(is_closed=True))
+    raise OSError("no disk")
+
+
+async def mount_first(coordinator: Coordinator, config: Any) -> None:
+    """Be there before."""
+    await coordinator.mount("tools", Echo(), "b")
+    coordinator.register_capability("lent", "first")
+    coordinator.register_contributor("channel", "first", dict)
+    coordinator.hooks.register("tool:pre", print, name="guard")
+
+
+def test_a_module_that_fails_leaves_nothing_behind_but_what_closes_it() -> None:
+    """Half a module is worse than none: what it replaced is there again."""
+    config: dict[str, Any] = {"is_closed": False}
+    loader = shelf(tool_first=mount_first, tool_all=mount_everywhere)
+
+    session, _ = initialize(loader, tools=[{"module": "tool-first"}, {"module": "tool-all", "config": config}])
+    coordinator = session.coordinator
+
+    assert [(name, type(tool)) for name, tool in coordinator.get("tools").items()] == [("b", Echo)]
+    assert isinstance(coordinator.get("context"), Memory)
+    assert coordinator.capabilities == {"lent": "first"}
+    assert [(name, len(entries)) for name, entries in coordinator.channels.items()] == [("channel", 1)]
+    handlers = {name for names in coordinator.hooks.list_handlers().values() for name in names}
+    assert "new" not in handlers
+    assert coordinator.hooks.list_handlers("tool:pre")["tool:pre"].count("guard") == 1
+    asyncio.run(session.cleanup())
+    assert loader.asked[-1][1] == {"is_closed": True}
+
+
 def test_hooks_that_are_mounted_last_hear_of_the_first_failure() -> None:
     """Providers fail before there is anybody to listen."""
     heard: list[Any] = []
@@ -271,3 +312,17 @@ def test_who_fails_to_get_ready_is_logged_and_told_and_the_next_is_asked(caplog:
     ]
     assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
     assert "is not async and is skipped" in caplog.text
+
+
+def test_an_interrupt_while_getting_ready_stays_one() -> None:
+    """It is the user's, and no module's failure."""
+
+    async def interrupt(coordinator: Coordinator) -> None:
+        raise KeyboardInterrupt
+
+    async def run() -> None:
+        loader = shelf(loop=telling(mounts("orchestrator", Echo()), interrupt))
+        with pytest.raises(KeyboardInterrupt):
+            await Session(plan(), loader).initialize()
+
+    asyncio.run(run())

@@ -191,6 +191,27 @@ def test_a_cancellation_ends_the_collection_with_what_there_is(caplog: pytest.Lo
     assert "cancelled at contributor 'n1'" in caplog.text
 
 
+def test_a_collector_that_is_cancelled_is_cancelled() -> None:
+    """Swallowing it would break the time limit that somebody put around the collection."""
+
+    async def run() -> None:
+        inside = asyncio.Event()
+
+        async def hang() -> None:
+            inside.set()
+            await asyncio.Event().wait()
+
+        coordinator = Coordinator()
+        coordinator.register_contributor("channel", "n", hang)
+        collecting = asyncio.create_task(coordinator.collect_contributions("channel"))
+        await inside.wait()
+        collecting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await collecting
+
+    asyncio.run(run())
+
+
 def test_what_ends_the_process_ends_a_collection() -> None:
     """A contributor's KeyboardInterrupt is the user's."""
     with pytest.raises(KeyboardInterrupt):

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.contracts.errors import MountPlanInvalid, SessionNotReady
+from orchestrator.contracts.failures import FailureRecord
 from orchestrator.contracts.provider_errors import RateLimitError
 from orchestrator.kernel.live.coordinator import Coordinator
 from orchestrator.kernel.live.module_sources import FolderResolver
@@ -200,7 +201,9 @@ def test_a_run_keeps_the_type_of_its_error() -> None:
 
     assert caught == [error]
     assert session.status.status == "failed"
-    assert session.status.last_error == {"message": "slow down", "type": "RateLimitError"}
+    assert session.status.last_error is not None
+    kept = FailureRecord.model_validate(session.status.last_error)
+    assert (kept.error, kept.message, kept.retryable, kept.retry_after) == ("RateLimitError", "slow down", True, 7.0)
 
 
 def stops(answer: Any, *, immediate: bool = False) -> Callable[[Coordinator], Any]:
@@ -235,7 +238,7 @@ def test_a_run_that_raises_while_stopping_is_cancelled_and_tells_the_error() -> 
     assert heard.said("cancel:completed")[0]["error"] == "OSError: torn"
     assert not heard.said("cancel:completed")[0]["was_immediate"]
     assert session.status.status == "cancelled"
-    assert session.status.last_error == {"message": "torn", "type": "OSError"}
+    assert session.status.last_error == {"message": "torn", "error": "OSError", "lineage": ["OSError"]}
 
 
 def test_a_run_whose_task_is_cancelled_is_cancelled() -> None:
