@@ -81,11 +81,16 @@ def settle_failure(spec: AppSpec, record: Record, error: Exception, now: int, ho
 async def bury(host: Host, session_id: str, fence: int, rev: int, reason: str, detail: str) -> None:
     """Make a session that we hold a dead letter without another word about its state."""
     entry = Entry(
-        kind="step", actor=host.name, outcome="failed", fence=fence, data={"reason": reason, "detail": detail[:1000]}
+        kind="step",
+        actor=host.name,
+        outcome="failed",
+        fence=fence,
+        set={"failure": ""},  # what failed before is not what it dies of
+        data={"reason": reason, "detail": detail[:1000]},
     )
     commit = Commit(
         directive="dead",
-        fields={},
+        fields={"failure": ""},
         entries=(entry.to_json(),),
         status=detail[:MOST_DETAIL_CHARS],
         reason=reason,

@@ -115,14 +115,21 @@ def grow_delay(initial_seconds: float, factor: float, attempt: int, maximum_seco
     >>> [grow_delay(1, 2, n, 60) for n in (0, 1, 5, 6, 5000)]
     [1.0, 2.0, 32.0, 60.0, 60.0]
     """
-    try:
-        power = float(factor) ** attempt
-    except OverflowError:  # a float ends near 1e308: that late, any delay is over any maximum
-        power = -math.inf if factor < 0 and attempt % 2 else math.inf
-    delay = initial_seconds * power
+    delay = initial_seconds * _raise(float(factor), attempt)
     if math.isnan(maximum_seconds):
         return delay
     return delay if delay <= maximum_seconds else float(maximum_seconds)  # the maximum for a NaN too
+
+
+def _raise(base: float, exponent: int) -> float:
+    """Return a power by repeated squaring: beyond every float it is infinite, where `**` would raise OverflowError."""
+    power = 1.0
+    while exponent:
+        if exponent & 1:
+            power *= base
+        base *= base
+        exponent >>= 1
+    return power
 
 
 def stretch_delay(delay: float, multiplier: float | None) -> float:
