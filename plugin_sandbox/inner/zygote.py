@@ -17,7 +17,7 @@ import sys
 import threading
 from typing import NoReturn
 
-from plugin_sandbox.inner import monitor, namespaces, syscalls
+from plugin_sandbox.inner import lockdown, monitor, namespaces, syscalls
 from plugin_sandbox.inner.box import FDS, REPORT_BYTES, Box, LayerFailed
 
 _STACK_BYTES = 512 * 1024
@@ -83,6 +83,7 @@ def _settle(preload: list[str]) -> None:
     for name in preload:
         with contextlib.suppress(ImportError):  # not installed: a plugin that needs it says so itself
             importlib.import_module(name)
+    lockdown.warm()
     gc.collect()
     gc.freeze()
 

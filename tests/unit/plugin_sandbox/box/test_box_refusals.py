@@ -64,14 +64,21 @@ def talk_with_fault(box: Box, is_refused: Callable[[str, tuple[Any, ...]], bool]
 
 
 def _serve(message: bytes, fds: tuple[int, ...], is_refused: Callable[[str, tuple[Any, ...]], bool]) -> None:
-    real = syscalls.call
+    real, real_prctl = syscalls.call, syscalls.prctl
 
-    def call(name: str, *args: Any) -> int:
+    def refuse(name: str, args: tuple[Any, ...]) -> None:
         if is_refused(name, args):
             raise OSError(errno.EPERM, f"{name}: refused by the test")
+
+    def call(name: str, *args: Any) -> int:
+        refuse(name, args)
         return real(name, *args)
 
-    syscalls.call = call
+    def prctl(option: int, *args: int) -> int:
+        refuse("prctl", (option, *args))
+        return real_prctl(option, *args)
+
+    syscalls.call, syscalls.prctl = call, prctl
     try:
         box = Box.from_json(message)
         prepared = monitor.prepare(box, namespaces.UserNamespaces())
