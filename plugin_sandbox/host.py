@@ -154,7 +154,8 @@ class Sandbox:
         except OSError as error:
             run.refused = f"{error.filename or 'sandbox'}: {error.strerror or error}; see that the host has room and rights for it"
         if not run.missing:
-            run.missing = self._launcher.missing if run.tier else ()
+            limits = cap_limits(call.plugin.manifest.isolation, self._settings.ceilings)
+            run.missing = self._launcher.missing_for(limits) if run.tier else ()
         return run.settle(call)
 
     def _perform(self, call: Call, halt: Stop, run: _Run) -> None:
@@ -196,7 +197,7 @@ class Sandbox:
 
     def _judge(self, call: Call, limits: Limits, run: _Run, talk: Talk, copy: Path | None) -> workspace.Changes:
         """Read what the plugin said and did, by strict rules; return what it did."""
-        run.ended = _how_it_ended(talk)
+        run.ended = _name_limit(_how_it_ended(talk), talk, limits)
         if run.ended is None:
             raise Refused(
                 "monitor: it went away without a word, so what happened is unknown; nothing was published; run again"
@@ -260,6 +261,17 @@ def _how_it_ended(talk: Talk) -> Ended | None:
     if talk.ended is None:
         return Ended(exit_code=_KILLED, signal=-_KILLED, bit=talk.over, peak_memory_bytes=0, cpu_seconds=0.0)
     return replace(talk.ended, bit=talk.over)
+
+
+def _name_limit(ended: Ended | None, talk: Talk, limits: Limits) -> Ended | None:
+    """Say which of two limits bit, where the monitor knows but their kind: bytes or inodes, result or log."""
+    if ended is None:
+        return None
+    if ended.bit == "output" and len(talk.result) < limits.result_kb * 1024:
+        return replace(ended, limit="stderr_kb")
+    if ended.disk_full and talk.changes_fd >= 0 and os.fstatvfs(talk.changes_fd).f_favail == 0:
+        return replace(ended, limit="inodes")
+    return ended
 
 
 def _cancelled() -> Ended:

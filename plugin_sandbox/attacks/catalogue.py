@@ -72,6 +72,10 @@ class Attack:
 def _statuses(name: str) -> frozenset[str]:
     if name == "protected_dir_to_symlink":  # an overlay refuses already that the folder is moved away
         return frozenset({"policy_violation", "skipped"})
+    if (
+        name == "setuid_file"
+    ):  # an ordinary user's standard tier leaves the mode as it was: an ordinary file is published
+        return frozenset({"policy_violation", "failed", "success"})
     if name in _PUBLISHED:
         return frozenset({"policy_violation", "failed"})
     return frozenset(_LIMITS.get(name, ()))

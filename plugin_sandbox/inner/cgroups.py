@@ -139,10 +139,13 @@ def _set(path: str, value: int) -> None:
         raise OSError(errno.EINVAL, f"asked {value}, kept {kept}", path)
 
 
-def enter(descriptors: list[int]) -> None:
-    """Move this process into the groups whose cgroup.procs these are."""
-    for descriptor in descriptors:
-        os.write(descriptor, b"0")
+def enter(groups: "Groups") -> None:
+    """Move this process into the call's groups; raises LayerFailed: what was made to bind and does not is no smaller box."""
+    for descriptor, controller in groups.procs.items():
+        try:
+            os.write(descriptor, b"0")
+        except OSError as error:
+            raise LayerFailed(LAYER_OF[controller], f"the call's group cannot be joined: {error}") from error
 
 
 @dataclass
@@ -150,19 +153,20 @@ class Groups:
     """A call's groups as the monitor holds them: by descriptors."""
 
     folders: dict[str, int] = field(default_factory=dict)  # controller -> descriptor of its folder
-    procs: list[int] = field(default_factory=list)  # cgroup.procs of each, for writing
+    procs: dict[int, str] = field(default_factory=dict)  # cgroup.procs of each, for writing -> a controller of it
 
     @classmethod
     def open(cls, folders: Mapping[str, str]) -> "Groups":
         """Open what the host made."""
-        groups = cls()
+        groups, opened = cls(), set[str]()
         for controller, path in folders.items():
             try:
                 groups.folders[controller] = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                if path not in opened:
+                    opened.add(path)
+                    groups.procs[os.open(path + "/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)] = controller
             except OSError as error:
                 raise LayerFailed(LAYER_OF[controller], f"{path}: {error}") from error
-        for path in sorted(set(folders.values())):
-            groups.procs.append(os.open(path + "/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC))
         return groups
 
     def _value(self, controller: str, *names: str) -> str:

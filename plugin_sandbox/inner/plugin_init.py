@@ -62,7 +62,7 @@ def become_plugin(
 def _enter(box: Box, groups: Groups) -> None:
     # The kernel ends this process with its monitor. It cannot be too late: a lost monitor is noticed when we tell it.
     syscalls.call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    enter(groups.procs)
+    enter(groups)
     os.setsid()
     os.umask(0o022)
     if box.tier == "strict":

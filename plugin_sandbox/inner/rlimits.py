@@ -33,7 +33,8 @@ def wanted(box: Box) -> dict[int, tuple[int, int]]:
         _RLIMIT_RTPRIO: 0,
     }
     both = {number: (value, value) for number, value in exact.items()}
-    both[resource.RLIMIT_CPU] = (limits.cpu_seconds, limits.cpu_seconds + 1)
+    # Soft and hard are one: the first process of a pid namespace does not hear the signal of the soft one.
+    both[resource.RLIMIT_CPU] = (limits.cpu_seconds, limits.cpu_seconds)
     both[resource.RLIMIT_STACK] = (_STACK_BYTES, _STACK_BYTES)
     return both
 
