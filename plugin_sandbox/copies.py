@@ -16,9 +16,16 @@ _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @contextlib.contextmanager
-def hold_copy(original: Path, limits: Limits, uid: int | None) -> Iterator[Path]:
-    """Yield a copy of `original` that this uid may change, with a folder for temporary files beside it."""
-    home = Path(tempfile.mkdtemp(prefix="baton-sandbox-"))
+def hold_copy(original: Path, limits: Limits, uid: int | None, place: str) -> Iterator[Path]:
+    """Yield a copy of `original` that this uid may change, with a folder for temporary files beside it.
+
+    place: names the slot that the call holds; what a killed worker left of its last call is removed first.
+    """
+    prefix = f"baton-sandbox-{place}-"
+    for left in Path(tempfile.gettempdir()).glob(prefix + "*"):
+        if left.lstat().st_uid == os.geteuid():
+            remove_tree(left)
+    home = Path(tempfile.mkdtemp(prefix=prefix))
     try:
         copy, tmp = home / "copy", home / "tmp"
         workspace.make_copy(original, copy, limits)

@@ -29,7 +29,7 @@ from plugin_sandbox.inner.box import Ended, LayerFailed
 from plugin_sandbox.launcher import Launcher, Refused, explain
 from plugin_sandbox.model import Call, FileChange, Limits, LogRecord, Outcome, Tier
 from plugin_sandbox.settings import SandboxSettings
-from plugin_sandbox.slots import SlotTaken, hold_slot
+from plugin_sandbox.slots import SlotTaken, hold_slot, name_place
 from plugin_sandbox.zygote import ZygoteLost
 
 _KILLED = -9
@@ -171,17 +171,18 @@ class Sandbox:
             if call.run and (kept := workspace.read_receipt(self._state, call.run)) is not None:
                 run.kept = Outcome.model_validate_json(kept)
                 return
-            while not self._try_run(call, limits, base + slot if base is not None else None, halt, run):
+            uid = base + slot if base is not None else None
+            while not self._try_run(call, limits, uid, name_place(self._state / "slots", slot), halt, run):
                 pass  # refused, and permitted to go on without what was missing
 
-    def _try_run(self, call: Call, limits: Limits, uid: int | None, halt: Stop, run: _Run) -> bool:
+    def _try_run(self, call: Call, limits: Limits, uid: int | None, place: str, halt: Stop, run: _Run) -> bool:
         """Run in the box of the moment; False if it could not be built and another may be."""
         if halt.is_set:
             run.ended = _cancelled()
             return True
         tier, needs_copy = self._launcher.tier, self._launcher.needs_copy
-        with _private_view(call, limits, uid, needs_copy=needs_copy) as view:
-            talk = self._launcher.launch(call, limits, view, uid, halt)
+        with _private_view(call, limits, uid, place, needs_copy=needs_copy) as view:
+            talk = self._launcher.launch(call, limits, view, uid, place, halt)
             try:
                 if talk.refused is not None:
                     self._launcher.accept_missing(*talk.refused)
@@ -227,12 +228,12 @@ class Sandbox:
 
 
 @contextlib.contextmanager
-def _private_view(call: Call, limits: Limits, uid: int | None, *, needs_copy: bool) -> Iterator[Path]:
+def _private_view(call: Call, limits: Limits, uid: int | None, place: str, *, needs_copy: bool) -> Iterator[Path]:
     """What goes into the box as its workspace: the real one below an overlay, or a copy of it."""
     if not needs_copy:
         yield call.workspace.resolve()
         return
-    with hold_copy(call.workspace, limits, uid) as copy:
+    with hold_copy(call.workspace, limits, uid, place) as copy:
         yield copy
 
 

@@ -86,11 +86,14 @@ class Launcher:
         """End the zygote."""
         self._zygote.close()
 
-    def launch(self, call: Call, limits: Limits, view: Path, uid: int | None, stop: Stop) -> Talk:
-        """Run a call in the tier of the moment; raises Refused, ZygoteLost, OSError, or returns a talk that may be a refusal."""
+    def launch(self, call: Call, limits: Limits, view: Path, uid: int | None, place: str, stop: Stop) -> Talk:
+        """Run a call in the tier of the moment; raises Refused, ZygoteLost, OSError, or returns a talk that may be a refusal.
+
+        place: names what the call has outside its box; whoever holds the slot next clears away what is left of it.
+        """
         self._check(call, limits, uid)
         box = boxes.plan_box(
-            call_id=secrets.token_hex(8),
+            call_id=f"{place}-{secrets.token_hex(8)}",
             tier=self.tier,
             limits=limits,
             workspace=view,

@@ -84,8 +84,12 @@ def _write(path: str, text: str) -> None:
 
 
 def create(own: Mapping[str, str], call_id: str, limits: BoxLimits) -> dict[str, str]:
-    """Make the call's groups with their limits read back; raises LayerFailed and leaves nothing behind."""
+    """Make the call's groups with their limits read back; raises LayerFailed and leaves nothing behind.
+
+    call_id: the slot's name, a dash, and what is the call's alone.
+    """
     made: dict[str, str] = {}
+    _clear(own, call_id.rpartition("-")[0])
     for controller, parent in own.items():
         folder = f"{parent}/baton-{call_id}"
         try:
@@ -98,6 +102,14 @@ def create(own: Mapping[str, str], call_id: str, limits: BoxLimits) -> dict[str,
             remove(made)
             raise LayerFailed(LAYER_OF[controller], f"{folder}: {error}") from error
     return made
+
+
+def _clear(own: Mapping[str, str], place: str) -> None:
+    """Remove what a killed worker left of the last call of this slot."""
+    for parent in sorted(set(own.values())) if place else ():
+        for name in os.listdir(parent) if os.path.isdir(parent) else ():
+            if name.startswith(f"baton-{place}-"):
+                _try_remove(f"{parent}/{name}")
 
 
 def _lend(parent: str, controller: str) -> None:

@@ -16,7 +16,7 @@ import time
 from dataclasses import asdict
 from typing import Any, NoReturn
 
-from plugin_sandbox.inner import mounts, namespaces, syscalls
+from plugin_sandbox.inner import mounts, namespaces, syscalls, watchdog
 from plugin_sandbox.inner.box import REPORT_BYTES, Bit, Box, Ended, LayerFailed
 from plugin_sandbox.inner.cgroups import Groups
 from plugin_sandbox.inner.plugin_init import PR_SET_PDEATHSIG, become_plugin
@@ -83,6 +83,8 @@ def _say(report: socket.socket, message: dict[str, object], descriptor: int = -1
 def _run(box: Box, prepared: Prepared, *, request: int, result: int, stderr: int, report: socket.socket) -> None:
     groups = Groups.open(box.cgroups)
     proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    if box.limits.processes and "watchdog" not in box.off:
+        watchdog.check(proc)
     copy = changes = -1
     if box.tier == "strict":
         changes = _build(box, prepared)

@@ -20,24 +20,26 @@ def python_for_all() -> str:
     return found
 
 
-def run_as(uid: int, arguments: Sequence[str], home: Path, *, files: Sequence[Path] = ()) -> str:
-    """Run Python with these arguments in a copy of the package, as this user; return what it printed."""
+def start_as(uid: int, arguments: Sequence[str], home: Path, *, files: Sequence[Path] = ()) -> "subprocess.Popen[str]":
+    """Start Python with these arguments in a copy of the package, as this user; `home/tmp` is the user's own."""
     if os.geteuid() != 0 and uid != os.geteuid():
         pytest.skip("only root can become another user")
-    shutil.copytree("plugin_sandbox", home / "plugin_sandbox", ignore=shutil.ignore_patterns("__pycache__"))
+    if not (home / "plugin_sandbox").exists():
+        shutil.copytree("plugin_sandbox", home / "plugin_sandbox", ignore=shutil.ignore_patterns("__pycache__"))
     for file in files:
         shutil.copyfile(file, home / file.name)
     for path in (*home.parents, home):
         if path.is_relative_to("/tmp") and path != Path("/tmp"):
             path.chmod(0o755)
-    (home / "tmp").mkdir()
-    (home / "tmp").chmod(0o777)
-    done = subprocess.run(
+    for folder in (home / "tmp", home / "tmp" / "run"):
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o777)
+    return subprocess.Popen(
         [python_for_all(), *arguments],
         cwd=home,
-        user=uid,
-        group=uid,
-        extra_groups=[],
+        user=uid if os.geteuid() == 0 else None,
+        group=uid if os.geteuid() == 0 else None,
+        extra_groups=[] if os.geteuid() == 0 else None,
         env={
             "PATH": "/usr/bin:/bin",
             "HOME": str(home / "tmp"),
@@ -45,10 +47,19 @@ def run_as(uid: int, arguments: Sequence[str], home: Path, *, files: Sequence[Pa
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONPATH": f"{home}:{sysconfig.get_path('purelib')}",
         },
-        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=280,
-        check=False,
     )
-    assert done.stdout, done.stderr
-    return done.stdout
+
+
+def run_as(uid: int, arguments: Sequence[str], home: Path, *, files: Sequence[Path] = ()) -> str:
+    """Run it as `start_as` does; return what it printed."""
+    with start_as(uid, arguments, home, files=files) as process:
+        try:
+            said, complaint = process.communicate(timeout=280)
+        finally:
+            process.kill()
+    assert said, complaint
+    return said

@@ -14,7 +14,7 @@ import pytest
 from plugin_sandbox.boxes import plan_box
 from plugin_sandbox.conversation import Stop, Talk, hold_talk
 from plugin_sandbox.inner import monitor, namespaces, syscalls
-from plugin_sandbox.inner.box import Box, LayerFailed
+from plugin_sandbox.inner.box import LAYERS, Box, LayerFailed
 from plugin_sandbox.model import Limits
 from plugin_sandbox.zygote import Interpreter
 
@@ -137,6 +137,13 @@ def test_a_layer_that_cannot_be_installed_is_refused_by_name(tmp_path: Path, is_
     assert talk.ended is None
     assert talk.result == b""
     talk.close()
+
+
+def test_every_layer_has_its_fault() -> None:
+    """A layer that is added needs a way to fail: here, in the lock-down's own faults, or among the groups and parts."""
+    elsewhere = {"rlimits", "slot_uid", "memory_cgroup", "pids_cgroup", "cpu_cgroup", "watchdog"}
+
+    assert {layer for _, layer in FAULTS} | elsewhere == set(LAYERS)
 
 
 def test_without_a_fault_the_same_box_is_built(tmp_path: Path) -> None:
