@@ -47,6 +47,15 @@ def _give(folder: Path, uid: int) -> None:
             os.chown(name, uid, uid, dir_fd=descriptor, follow_symlinks=False)
 
 
+def _unlock(top: int, name: str) -> None:
+    """Let the owner into a folder that may be closed even to itself; by descriptor, so that no link is followed."""
+    found = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=top)
+    try:
+        Path(f"/proc/self/fd/{found}").chmod(0o700)
+    finally:
+        os.close(found)
+
+
 def remove_tree(folder: Path) -> None:
     """Remove a hostile tree of any depth: by descriptors, without recursion, through no link.
 
@@ -58,9 +67,9 @@ def remove_tree(folder: Path) -> None:
         waiting: list[str] = ["."]
         while waiting:
             name = waiting[-1]
+            _unlock(top, name)
             current = os.open(name, _OPEN_FOLDER, dir_fd=top)
             try:
-                os.fchmod(current, 0o700)
                 with os.scandir(current) as entries:
                     found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
                 moved = False
