@@ -78,6 +78,7 @@ def remove_tree(folder: Path) -> None:
                         os.unlink(entry, dir_fd=current)
                     elif name != ".":
                         serial += 1
+                        _unlock(current, entry)  # a folder that its owner may not write is not moved to another place
                         os.rename(entry, f".gone-{serial}", src_dir_fd=current, dst_dir_fd=top)
                         waiting.append(f".gone-{serial}")
                         moved = True

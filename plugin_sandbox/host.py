@@ -192,6 +192,8 @@ class Sandbox:
                 changes = self._judge(call, limits, run, talk, copy)
                 if not halt.is_set:
                     self._publish(call, run, changes, talk, copy)
+                elif run.ended is not None and run.ended.bit is None:
+                    run.ended = replace(run.ended, bit="cancelled")  # it ended well, and too late
             finally:
                 talk.close()
         return True

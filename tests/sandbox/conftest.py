@@ -7,6 +7,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from plugin_sandbox.copies import remove_tree
+
 
 def _children() -> set[int]:
     return {child.pid for child in psutil.Process().children(recursive=True)}
@@ -26,6 +28,15 @@ def _folders() -> set[str]:
 
 def _descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A folder that any user may walk to, whatever other test runs do to the one of pytest's own."""
+    made = Path(tempfile.mkdtemp(prefix="baton-suite-"))
+    made.chmod(0o755)
+    yield made
+    remove_tree(made)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -28,9 +28,6 @@ def start_as(uid: int, arguments: Sequence[str], home: Path, *, files: Sequence[
         shutil.copytree("plugin_sandbox", home / "plugin_sandbox", ignore=shutil.ignore_patterns("__pycache__"))
     for file in files:
         shutil.copyfile(file, home / file.name)
-    for path in (*home.parents, home):
-        if path.is_relative_to("/tmp") and path != Path("/tmp"):
-            path.chmod(0o755)
     for folder in (home / "tmp", home / "tmp" / "run"):
         folder.mkdir(exist_ok=True)
         folder.chmod(0o777)

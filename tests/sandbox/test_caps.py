@@ -14,15 +14,15 @@ from tests.sandbox.ordinary import ORDINARY, run_as
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where packages and workspaces lie."""
     return tmp_path_factory.mktemp("caps")
 
 
 @pytest.fixture(scope="module")
-def settings(home: Path) -> SandboxSettings:
+def settings(shared: Path) -> SandboxSettings:
     """A state folder of its own."""
-    return SandboxSettings(state_dir=home / "state", slots=2)
+    return SandboxSettings(state_dir=shared / "state", slots=2)
 
 
 @pytest.fixture(scope="module")
@@ -34,15 +34,15 @@ def sandbox(settings: SandboxSettings) -> Iterator[Sandbox]:
 
 
 @pytest.mark.parametrize("one", caps.TRIES, ids=lambda one: f"{one.cap}-{one.amount}")
-def test_a_limit_binds_at_its_number(sandbox: Sandbox, home: Path, settings: SandboxSettings, one: caps.Try) -> None:
+def test_a_limit_binds_at_its_number(sandbox: Sandbox, shared: Path, settings: SandboxSettings, one: caps.Try) -> None:
     """One less and as much as allowed is fine; one more is not, and the entry says what it was about."""
-    assert caps.find(one, sandbox, home, settings) == (one.status, one.limit)
+    assert caps.find(one, sandbox, shared, settings) == (one.status, one.limit)
 
 
 @pytest.mark.slow
-def test_limits_bind_an_ordinary_users_plugins_alike(tmp_path: Path) -> None:
+def test_limits_bind_an_ordinary_users_plugins_alike(home: Path) -> None:
     """Other means do it there: no slot's uid, no control group."""
-    said = run_as(ORDINARY, ["caps.py"], tmp_path, files=[Path("tests/sandbox/caps.py")])
+    said = run_as(ORDINARY, ["caps.py"], home, files=[Path("tests/sandbox/caps.py")])
 
     found = [json.loads(line) for line in said.splitlines()]
 

@@ -7,9 +7,8 @@ import os
 import select
 import shutil
 import signal
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -21,14 +20,6 @@ from tests.sandbox.ordinary import ORDINARY, python_for_all, start_as
 
 _PROMISED_SECONDS, _SLACK = 0.05, 10
 _START_SECONDS = 20
-
-
-@pytest.fixture
-def home() -> Iterator[Path]:
-    """A folder that any user may walk to."""
-    made = Path(tempfile.mkdtemp(prefix="baton-survivor-"))
-    yield made
-    shutil.rmtree(made)
 
 
 def wait_tree(caller: psutil.Process, count: int) -> list[psutil.Process]:
