@@ -141,7 +141,7 @@ class IsolationReport(Shape):
     peak_memory_mb: float
     cpu_seconds: float
     tier: Tier | None  # None: nothing was run
-    missing: tuple[str, ...] = ()  # layers that this host lacks and the operator permits to be missing
+    missing: tuple[str, ...] = ()  # layers that this host lacks: permitted to be missing, or watched instead
 
 
 class ResultEntry(Shape):

@@ -7,6 +7,7 @@ exit code 0 is a success.
 
 import hashlib
 import json
+import signal
 from typing import Final
 
 from plugin_sandbox.inner.box import Bit, Ended
@@ -38,7 +39,10 @@ _BITS: Final[dict[Bit, tuple[Status, str]]] = {
 _KINDS: Final[dict[str, tuple[Status, str]]] = {
     "memory": ("memory_limit", "memory_mb"),
     "disk": ("disk_limit", "disk_mb"),
+    "file": ("disk_limit", "file_mb"),
+    "files": ("failed", "open_files"),
     "processes": ("process_limit", "processes"),
+    "threads": ("process_limit", "threads"),
 }
 TIMEOUT_EXIT: Final = 124
 _ERROR_CHARS: Final = 2_000
@@ -106,16 +110,20 @@ def _judge(
     if ended.bit in {"cancelled", "wall", "memory", "output"}:
         status, limit = _BITS[ended.bit]
         said = "timeout" if ended.bit == "wall" else ended.detail
-        return status, limit, said
+        return status, ended.limit or limit, said
     if violations:
         return "policy_violation", "", claimed.error_message or "" if claimed else ""
     if ended.bit is not None:
-        return (*_BITS[ended.bit], ended.detail)
+        status, limit = _BITS[ended.bit]
+        return status, ended.limit or limit, ended.detail
     failed = claimed is None or claimed.result == "failed" or ended.exit_code != 0
     if failed and claimed is not None and claimed.error_kind is not None:
-        return (*_KINDS[claimed.error_kind], claimed.error_message or "")
+        kind, limit = _KINDS[claimed.error_kind]
+        return kind, (ended.limit or limit) if claimed.error_kind == "disk" else limit, claimed.error_message or ""
     if failed and ended.disk_full:
-        return (*_BITS["disk"], claimed.error_message or "" if claimed else "")
+        return _BITS["disk"][0], ended.limit or _BITS["disk"][1], claimed.error_message or "" if claimed else ""
+    if failed and ended.signal == signal.SIGXFSZ:
+        return (*_KINDS["file"], "")
     if failed and ended.processes_refused:
         return (*_BITS["processes"], "")
     if ended.signal:

@@ -49,7 +49,7 @@ class Frame(Shape):
     per_file: list[PerFile] = []
     input_required: Question | None = None
     error_message: Annotated[str, Field(max_length=100_000)] | None = None
-    error_kind: Literal["memory", "disk", "processes"] | None = None
+    error_kind: Literal["memory", "disk", "file", "files", "processes", "threads"] | None = None
 
 
 def encode_request(call: Call, work: str) -> bytes:

@@ -30,9 +30,10 @@ class Arena:
 
     def damage(self) -> str:
         """Return what the attack did to the targets, "" where nothing; and make it good again."""
-        if self.canary.read_text() != CALM:
-            self.canary.write_text(CALM)
-            return "the canary was changed"
+        for path in (self.canary, self.home / "other-plugin" / "__init__.py"):
+            if path.read_text() != CALM:
+                path.write_text(CALM)
+                return f"{path.relative_to(self.home)} was changed"
         if self.victim.poll() is not None:
             return "the victim is dead"
         return ""
@@ -48,6 +49,8 @@ def make_arena() -> Iterator[Arena]:
         home.chmod(0o711)  # without a mount namespace a slot's uid has to reach the plugin below
         (home / "home").mkdir(mode=0o700)
         (home / "home" / "letter").write_text("private")
+        (home / "other-plugin").mkdir(mode=0o755)
+        (home / "other-plugin" / "__init__.py").write_text(CALM)
         (home / "secret").write_text("a secret of the host's")
         (home / "secret").chmod(0o600)
         token = secrets.token_hex(8)
@@ -68,6 +71,7 @@ def make_arena() -> Iterator[Arena]:
         abstract.listen()
         facts = {
             "canary": str(home / "canary"),
+            "other": str(home / "other-plugin" / "__init__.py"),
             "secret": str(home / "secret"),
             "home": str(home / "home"),
             "token": token,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from plugin_sandbox.attacks.arena import Arena
-from plugin_sandbox.attacks.catalogue import STANDARD_LACKS, Attack
+from plugin_sandbox.attacks.catalogue import MOST_MS, STANDARD_LACKS, Attack
 from plugin_sandbox.attacks.inside import BREACHED
 from plugin_sandbox.conversation import Stop
 from plugin_sandbox.host import Sandbox
@@ -29,7 +29,14 @@ isolation: {{timeout_seconds: {seconds}, memory_mb: 256, cpu_seconds: 2, process
   file_mb: 8, disk_mb: 16, inodes: 512}}
 """
 _PACKAGE: Final = "from plugin_sandbox.attacks.inside import Attacker as Plugin\n"
-_SECONDS: Final = {"sleep_forever": 2, "stop_self": 2, "cpu_relay": 5, "fork_bomb": 3}
+_SECONDS: Final = {
+    "sleep_forever": 2,
+    "stop_self": 2,
+    "cpu_relay": 5,
+    "fork_bomb": 3,
+    "close_all_and_hang": 2,
+    "dribble": 2,
+}
 
 
 class ControlFailed(Exception):
@@ -91,6 +98,9 @@ def run_attack(sandbox: Sandbox, attack: Attack, arena: Arena, settings: Sandbox
         breach = breach or f"it ended as {entry.status}"
     if entry.status == "sandbox_unavailable":
         breach = breach or "the box was not built"
+    took_ms = round((time.monotonic() - began) * 1000)
+    if took_ms > MOST_MS.get(attack.name, took_ms):
+        breach = breach or "the host waited for it"
     by = STANDARD_LACKS.get(attack.name, attack.by) if tier == "standard" else attack.by
     told = entry.status + (f": {entry.error}" if entry.error else "")
     return Result(
@@ -101,7 +111,7 @@ def run_attack(sandbox: Sandbox, attack: Attack, arena: Arena, settings: Sandbox
         not breach,
         f"{breach} ({told})" if breach else told,
         by,
-        round((time.monotonic() - began) * 1000),
+        took_ms,
     )
 
 

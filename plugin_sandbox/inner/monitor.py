@@ -20,7 +20,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any, NoReturn
 
-from plugin_sandbox.inner import mounts, namespaces, syscalls
+from plugin_sandbox.inner import mounts, namespaces, syscalls, watchdog
 from plugin_sandbox.inner.box import MOST_FDS, REPORT_BYTES, Bit, Box, Ended, Ground, LayerFailed
 from plugin_sandbox.inner.cgroups import Groups
 from plugin_sandbox.inner.plugin_init import PR_SET_PDEATHSIG, become_plugin, name_process
@@ -157,6 +157,8 @@ def _run(call: _Call, laid: _Laid) -> None:
     copy = changes = -1
     try:
         groups = Groups.open(box.cgroups)
+        if box.limits.processes and "watchdog" not in box.off:
+            watchdog.check(laid.proc)
         if box.tier == "strict":
             changes = mounts.finish(box, call.trees or mounts.clone_call(box, None))
         else:

@@ -8,7 +8,7 @@ pid namespace every orphan becomes that process's child.
 import os
 from dataclasses import dataclass, field
 
-from plugin_sandbox.inner.box import Bit, Box
+from plugin_sandbox.inner.box import Bit, Box, LayerFailed
 from plugin_sandbox.inner.cgroups import Groups
 
 INTERVAL_SECONDS = 0.025
@@ -118,6 +118,16 @@ class Watch:
         size, count = measure(self.copy, most=_MOST_ENTRIES)
         size, count = size - self._copy_start[0], count - self._copy_start[1]
         return size > self.box.limits.disk_bytes or count > self.box.limits.inodes
+
+
+def check(proc: int) -> None:
+    """See that the kernel tells what the watchdog adds up; raises LayerFailed: what cannot be counted would never be too much."""
+    me = os.getpid()
+    try:
+        for name in ("statm", "stat", f"task/{me}/children"):
+            os.close(os.open(f"{me}/{name}", os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc))
+    except OSError as error:
+        raise LayerFailed("watchdog", f"/proc/{me}/{name}: {error.strerror}; processes cannot be counted") from error
 
 
 def measure(folder: int, *, most: int) -> tuple[int, int]:
