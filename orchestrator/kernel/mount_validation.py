@@ -152,14 +152,15 @@ def _check_plan(plan: object) -> Iterator[ValidationCheck]:
         yield _check("root_type", False, f"a mount plan must be a dict, got {type(plan).__name__}")
         return
     yield _check("root_type", True, "the mount plan is a dict")
-    if "session" not in plan:
+    if "session" in plan:
+        yield _check("session_present", True, "there is a 'session' section")
+    else:
         yield _check("session_present", False, "the 'session' section is missing; add one")
-        return
-    yield _check("session_present", True, "there is a 'session' section")
     unknown = sorted(str(name) for name in plan if name not in KNOWN_SECTIONS)
     if unknown:
         yield _check("unknown_sections", False, f"these sections are not read: {', '.join(unknown)}", "warning")
-    yield from _check_session(plan["session"])
+    if "session" in plan:
+        yield from _check_session(plan["session"])
     for section in SECTIONS:
         if section in plan:
             yield from _check_section(plan[section], section)

@@ -127,6 +127,13 @@ def _ranges(numbers: list[int]) -> list[tuple[int, int]]:
     return found
 
 
+def warm() -> None:
+    """Assemble what most calls need: once, in the process that all of theirs are forked from."""
+    for forks in (False, True):
+        for executes in (False, True):
+            assemble(os.uname().machine, forks=forks, executes=executes, unix_sockets=False, only_pid=0)
+
+
 class _Filter(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("program", ctypes.c_char_p))
 

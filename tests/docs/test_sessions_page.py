@@ -29,7 +29,7 @@ def test_the_example_runs() -> None:
     "name",
     [
         *(name for name in ModuleEntry.model_fields if name != "instance_id"),
-        *mount_validation.KNOWN_SECTIONS,
+        *sorted(mount_validation.KNOWN_SECTIONS),
         *mount_validation.LIMITS,
         *Coordinator().mount_points,
         *MODULE_TYPES,

@@ -44,7 +44,15 @@ class Mount:
         """Mount."""
 
 
-@pytest.mark.parametrize("good", [mount, mount_with_more, Mount(), partial(mount_with_more, more=2)])
+class Unsigned(Mount):
+    """An object that does not tell its signature, as compiled functions do not."""
+
+    @property
+    def __signature__(self) -> Any:
+        raise ValueError("no signature found")
+
+
+@pytest.mark.parametrize("good", [mount, mount_with_more, Mount(), partial(mount_with_more, more=2), Unsigned()])
 def test_a_mount_function_takes_a_coordinator_and_a_config(good: Any) -> None:
     """However it is made."""
     assert check_mount(good) == []

@@ -225,6 +225,13 @@ def with_tools(*tools: Any) -> dict[str, Any]:
         (None, ["error root_type"]),
         ("x", ["error root_type"]),
         ({}, ["root_type", "error session_present"]),
+        (
+            {"b": 1, "tools": [{"module": "a"}, {}]},
+            [
+                *("root_type", "error session_present", "warning unknown_sections"),
+                *("tools[0]_module_valid", "error tools[1]_module_required"),
+            ],
+        ),
         ({"session": None}, [*GOOD[:2], "error session_type"]),
         ({"session": {}}, [*GOOD[:2], "error session_orchestrator_present", "error session_context_present"]),
         (

@@ -312,3 +312,17 @@ def test_who_fails_to_get_ready_is_logged_and_told_and_the_next_is_asked(caplog:
     ]
     assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
     assert "is not async and is skipped" in caplog.text
+
+
+def test_an_interrupt_while_getting_ready_stays_one() -> None:
+    """It is the user's, and no module's failure."""
+
+    async def interrupt(coordinator: Coordinator) -> None:
+        raise KeyboardInterrupt
+
+    async def run() -> None:
+        loader = shelf(loop=telling(mounts("orchestrator", Echo()), interrupt))
+        with pytest.raises(KeyboardInterrupt):
+            await Session(plan(), loader).initialize()
+
+    asyncio.run(run())

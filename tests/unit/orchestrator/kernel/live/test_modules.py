@@ -1,5 +1,6 @@
 """Loading modules: from sources, from what is installed, and what is refused."""
 
+import asyncio
 import importlib
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from orchestrator.contracts.errors import ModuleInvalid, ModuleMissing
 from orchestrator.kernel.live.coordinator import Coordinator
 from orchestrator.kernel.live.module_sources import FolderResolver, FolderSource
 from orchestrator.kernel.live.modules import ModuleLoader
+from orchestrator.kernel.live.session import Session
 from tests.unit.orchestrator.kernel.live.loading import TOOL, load, mount, write_entry_points, write_module
 
 
@@ -306,3 +308,88 @@ def test_a_loader_takes_back_what_it_put_on_the_path(tmp_path: Path) -> None:
     second.cleanup()
 
     assert str(tmp_path) not in sys.path
+
+
+LOOP = """
+class Loop:
+    async def execute(self, *, prompt, tools, **rest):
+        return f"{prompt}: {sorted(tools)}"
+async def mount(coordinator, config):
+    await coordinator.mount("orchestrator", Loop())
+async def on_session_ready(coordinator):
+    coordinator.register_capability("ready", True)
+"""
+CONTEXT = """
+class Context:
+    add_message = get_messages_for_request = get_messages = set_messages = clear = None
+async def mount(coordinator, config):
+    await coordinator.mount("context", Context())
+"""
+PROVIDER = """
+class Model:
+    name = "m"
+    get_info = list_models = complete = parse_tool_calls = None
+async def mount(coordinator, config):
+    await coordinator.mount("providers", Model())
+"""
+
+
+def test_a_session_is_put_together_from_folders(tmp_path: Path) -> None:
+    """From the plan to an answer, with nothing but packages in a folder."""
+    for module_id, code in {
+        "loop-x": LOOP,
+        "context-x": CONTEXT,
+        "provider-m": PROVIDER,
+        "tool-search": TOOL,
+        "tool-half": MOUNTS_HALF,
+    }.items():
+        write_module(tmp_path, module_id, code)
+    session = Session(
+        {
+            "session": {"orchestrator": "loop-x", "context": "context-x"},
+            "providers": [{"module": "provider-m"}, {"module": "provider-m", "instance_id": "m-2"}],
+            "tools": [{"module": "tool-search"}, {"module": "tool-half"}],
+        }
+    )
+    session.coordinator.mount_points["module-source-resolver"] = FolderResolver([tmp_path])
+
+    async def run() -> str:
+        async with session:
+            return await session.execute("asked")
+
+    assert asyncio.run(run()) == "asked: ['search']"
+    assert list(session.coordinator.get("providers")) == ["m", "m-2"]
+    assert session.coordinator.get_capability("ready") is True
+    assert [(failure.module_id, failure.reason_code) for failure in session.load_failures] == [("tool-half", "invalid")]
+    assert str(tmp_path) not in sys.path
+
+
+def test_a_source_without_the_package_is_told(tmp_path: Path) -> None:
+    """A resolver may know a folder that was emptied since."""
+    coordinator = Coordinator()
+    coordinator.mount_points["module-source-resolver"] = Asked(tmp_path)
+
+    with pytest.raises(ModuleMissing, match="has no package baton_module_tool_search"):
+        load(ModuleLoader(coordinator), "tool-search")
+
+
+def test_a_refused_module_s_cleanup_may_fail_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged; the refusal stays the error."""
+    write_module(tmp_path, "tool-half", MOUNTS_HALF.replace('config["closed"] = True', 'raise OSError("stuck")'))
+
+    with pytest.raises(ModuleInvalid, match="has no 'execute'"):
+        mount(ModuleLoader(resolving(tmp_path)), "tool-half")
+
+    assert "Error during cleanup: OSError: stuck" in caplog.messages
+
+
+def test_a_folder_that_was_on_the_path_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the program's own."""
+    write_module(tmp_path, "tool-search", TOOL)
+    monkeypatch.syspath_prepend(tmp_path)
+    loader = ModuleLoader(search_paths=[tmp_path])
+
+    load(loader, "tool-search")
+    loader.cleanup()
+
+    assert sys.path.count(str(tmp_path)) == 1
