@@ -6,6 +6,7 @@ done, and so does a dead letter, beside a text for a person.
 """
 
 import logging
+import math
 import random
 
 from orchestrator.contracts.app import AppSpec
@@ -68,7 +69,7 @@ def settle_failure(spec: AppSpec, record: Record, error: Exception, now: int, ho
         wait_id=f"{record.session_id}/retry-{cursor.serial}-{cursor.failures + 1}",
         kind="retry",
         since_at=now,
-        deadline_at=now + int(delay * 1000),
+        deadline_at=now + math.ceil(delay * 1000),  # upwards: not a millisecond too soon
         prompt=text[:500],
         reason=failure.error,
     )
