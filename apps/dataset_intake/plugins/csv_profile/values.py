@@ -17,6 +17,8 @@ _COMMA = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d{1,3})?")
 #: Zero-padded, they are codes: postal areas, article numbers.
 _CODE = re.compile(r"[+-]?0\d+")
 _DISTINCT = 1_000
+#: Sums and differences of two values below it are still numbers that JSON can write.
+_LARGEST = 1e300
 
 
 def kind_of(text: str, decimal: str = ".") -> Kind:
@@ -34,7 +36,7 @@ def kind_of(text: str, decimal: str = ".") -> Kind:
     if _INTEGER.fullmatch(text):
         return "integer"
     if _NUMBER.fullmatch(text) or (decimal == "," and _COMMA.fullmatch(text)):
-        return "number"
+        return "number" if abs(float(text.replace(",", "."))) < _LARGEST else "text"
     if lower in _BOOLEANS:
         return "boolean"
     return _kind_of_time(text)
