@@ -19,7 +19,9 @@ def test_the_shipped_file_is_the_defaults() -> None:
 
 def test_a_program_by_its_bare_name_is_beside_the_interpreter_or_on_path() -> None:
     """A file of settings that is shipped cannot know where an environment lies."""
-    granted = SandboxSettings(programs={"ruff": "ruff", "sh": "sh", "own": "/opt/own", "none": "no-such-program"}).programs
+    granted = SandboxSettings(
+        programs={"ruff": "ruff", "sh": "sh", "own": "/opt/own", "none": "no-such-program"}
+    ).programs
 
     assert granted["ruff"] == str(Path(sys.executable).parent / "ruff")
     assert granted["sh"] == shutil.which("sh")
