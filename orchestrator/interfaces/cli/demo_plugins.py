@@ -3,6 +3,7 @@
 One row a plugin, over all sessions of an app, read from their journals.
 """
 
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
@@ -81,7 +82,9 @@ def make_plugin_table(runs: Iterable[JsonObject]) -> "Table":
     for name, row in fold_runs(runs).items():
         ended = ", ".join(f"{count} {status}" if row.runs > 1 else status for status, count in row.statuses.items())
         time = f"{median(row.milliseconds):.0f} ms" + (" median" if row.runs > 1 else "")
-        told = [Text(one) for one in _first(row.changes)] + [Text(one, "dim") for one in _first(row.said)]
+        told = [Text(one) for one in count_lines(row.changes)]
+        if row.runs <= _SHOWN:  # of many runs, what each said is no summary
+            told += [Text(one, "dim") for one in count_lines(row.said)]
         memory = f"{row.memory_mb:.0f} MB"
         table.add_row(
             name, ended, ", ".join(sorted(row.tiers)), memory, time, Text("\n").join(told or [Text("nothing")])
@@ -89,10 +92,17 @@ def make_plugin_table(runs: Iterable[JsonObject]) -> "Table":
     return table
 
 
-def _first(lines: Sequence[str]) -> list[str]:
-    """Return the first few lines, and how many more there are."""
-    shown = [one_line(line, 110) for line in lines[:_SHOWN]]
-    return [*shown, f"… and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else shown
+def count_lines(lines: Sequence[str]) -> list[str]:
+    """Return the first few different lines, how often each is there, and how many more there are.
+
+    >>> count_lines(["create a", "create b", "create a"])
+    ['create a (2 x)', 'create b']
+    """
+    counts = Counter(lines)
+    shown = [
+        one_line(line, 140) + (f" ({count} x)" if count > 1 else "") for line, count in list(counts.items())[:_SHOWN]
+    ]
+    return [*shown, f"… and {len(counts) - _SHOWN} more"] if len(counts) > _SHOWN else shown
 
 
 def _tell(line: Mapping[str, object]) -> str:
