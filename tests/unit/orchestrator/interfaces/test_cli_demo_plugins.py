@@ -89,4 +89,4 @@ def test_a_run_that_never_was_has_no_tier() -> None:
     """A question that nobody answered, a plugin that was refused."""
     table = make_plugin_table([{"entry": {"plugin": "p", "status": "failed", "isolation": {"tier": None}}}])
 
-    assert [list(column.cells)[0] for column in table.columns][:5] == ["p", "failed", "none", "0 MB", "0 ms"]
+    assert [next(iter(column.cells)) for column in table.columns][:5] == ["p", "failed", "none", "0 MB", "0 ms"]
