@@ -15,7 +15,7 @@ check:  ## Format, lint, types, architecture, unit tests and docstring examples:
 test:  ## The whole suite, exactly as CI runs it (.ci/run)
 	@./baton test
 
-demo:  ## The demo: two apps on real input
+demo:  ## The demo: three apps on real input
 	@./baton demo
 
 bench:  ## Every bench with --quick, or one: make bench NAME=steps

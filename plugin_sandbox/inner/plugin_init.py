@@ -106,7 +106,9 @@ def _enter(box: Box, groups: dict[int, str]) -> None:
         mounts.enter_root(box)
     else:
         os.chdir(box.work)
-    os.environ.update({"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": box.tmp, "TMPDIR": box.tmp})
+    # What is granted to be executed is found by its file's name.
+    path = ":".join(dict.fromkeys(("/usr/bin", "/bin", *(os.path.dirname(program) for program in box.programs))))
+    os.environ.update({"PATH": path, "LANG": "C.UTF-8", "HOME": box.tmp, "TMPDIR": box.tmp})
 
 
 def _arrange(box: Box, request: int, result: int, stderr: int, back: _Channel) -> None:

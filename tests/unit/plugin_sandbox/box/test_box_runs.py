@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -275,3 +276,36 @@ def test_nothing_is_left_behind(sandbox: Sandbox, make_call: Any) -> None:
     assert wait_alone()
     assert not list(Path("/sys/fs/cgroup").glob("*/baton-*"))
     assert "overlay" not in Path("/proc/self/mounts").read_text().replace("overlay / ", "")
+
+
+def test_a_granted_program_is_found_by_its_name_and_no_other_runs(
+    settings: SandboxSettings, make_call: Any, tmp_path: Path
+) -> None:
+    """A plugin cannot know where an operator's programs lie."""
+    program = tmp_path / "bin" / "told"
+    program.parent.mkdir()
+    shutil.copy2(shutil.which("true") or "/bin/true", program)
+    call = make_call(
+        """
+        import subprocess
+        subprocess.run(["told"], check=True)
+        try:
+            subprocess.run(["ls"], check=True)
+        except (FileNotFoundError, PermissionError):
+            path.write_text(os.environ["PATH"])
+        """,
+        processes=1,
+    )
+    manifest = call.plugin.manifest
+    asked = manifest.isolation.model_copy(update={"programs": ("told",)})
+    plugin = call.plugin.model_copy(update={"manifest": manifest.model_copy(update={"isolation": asked})})
+    box = Sandbox(settings.model_copy(update={"programs": {"told": str(program)}}))
+    try:
+        made = outcome(box, call.model_copy(update={"plugin": plugin}))
+        entry = made.entry
+    finally:
+        box.close()
+
+    assert entry is not None
+    assert entry.status == "success", made.logs
+    assert (call.workspace / "data.txt").read_text() == f"/usr/bin:/bin:{program.parent}"
