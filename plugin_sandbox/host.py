@@ -22,12 +22,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from plugin_sandbox import manifest, outcome, protocol, workspace
-from plugin_sandbox.boxes import NotGranted, cap_limits
+from plugin_sandbox.boxes import NotGranted, cap_limits, resolve_hosts
 from plugin_sandbox.conversation import Stop, Talk
 from plugin_sandbox.copies import hold_copy
+from plugin_sandbox.grants import Grants
 from plugin_sandbox.inner.box import Ended, LayerFailed
 from plugin_sandbox.launcher import Launcher, Refused, explain
-from plugin_sandbox.model import Call, FileChange, Limits, LogRecord, Outcome, Tier
+from plugin_sandbox.model import Call, FileChange, Limits, LogRecord, NetworkUse, Outcome, Tier
+from plugin_sandbox.proxy import Proxy, hold_proxy
 from plugin_sandbox.settings import SandboxSettings
 from plugin_sandbox.slots import SlotTaken, hold_slot, name_place
 from plugin_sandbox.zygote import ZygoteLost
@@ -47,6 +49,7 @@ class _Run:
     refused: str = ""
     tier: Tier | None = None
     missing: tuple[str, ...] = ()
+    network: tuple[NetworkUse, ...] = ()
     started: float = 0.0
     kept: Outcome | None = None  # of a run of this name that was published before
 
@@ -63,6 +66,7 @@ class _Run:
             logs=self.logs,
             tier=self.tier,
             missing=self.missing,
+            network=self.network,
             duration_ms=round((time.monotonic() - self.started) * 1000),
         )
 
@@ -181,8 +185,11 @@ class Sandbox:
             run.ended = _cancelled()
             return True
         tier, needs_copy = self._launcher.tier, self._launcher.needs_copy
+        grants = resolve_hosts(call.plugin.manifest.isolation, self._settings)
         with _private_view(call, limits, uid, place, needs_copy=needs_copy) as view:
-            talk = self._launcher.launch(call, limits, view, uid, place, halt)
+            with _way_out(grants, limits, place) as proxy:
+                talk = self._launcher.launch(call, limits, view, uid, place, halt, proxy.path if proxy else "")
+            run.network = proxy.uses() if proxy else ()
             try:
                 if talk.refused is not None:
                     self._launcher.accept_missing(*talk.refused)
@@ -237,6 +244,16 @@ def _private_view(call: Call, limits: Limits, uid: int | None, place: str, *, ne
         return
     with hold_copy(call.workspace, limits, uid, place) as copy:
         yield copy
+
+
+@contextlib.contextmanager
+def _way_out(grants: Grants | None, limits: Limits, place: str) -> Iterator[Proxy | None]:
+    """The proxy of a call that may reach hosts."""
+    if grants is None:
+        yield None
+        return
+    with hold_proxy(grants, limits.network_mb * 2**20, place) as proxy:
+        yield proxy
 
 
 def _read_changes(call: Call, limits: Limits, talk: Talk, copy: Path | None) -> workspace.Changes:

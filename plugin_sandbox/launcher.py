@@ -86,12 +86,15 @@ class Launcher:
         """End the zygote."""
         self._zygote.close()
 
-    def launch(self, call: Call, limits: Limits, view: Path, uid: int | None, place: str, stop: Stop) -> Talk:
+    def launch(
+        self, call: Call, limits: Limits, view: Path, uid: int | None, place: str, stop: Stop, proxy: str = ""
+    ) -> Talk:
         """Run a call in the tier of the moment; raises Refused, ZygoteLost, OSError, or returns a talk that may be a refusal.
 
         place: names what the call has outside its box; whoever holds the slot next clears away what is left of it.
+        proxy: the socket of the one way out, "" where there is none.
         """
-        self._check(call, limits, uid)
+        self._check(call, limits, uid, proxy)
         box = boxes.plan_box(
             call_id=f"{place}-{secrets.token_hex(8)}",
             tier=self.tier,
@@ -103,8 +106,9 @@ class Launcher:
             slot_uid=uid,
             groups={},
             off=(*self._off, *self._degraded),
+            proxy=proxy,
         )
-        request = protocol.encode_request(call, box.work)
+        request = protocol.encode_request(call, box.work, proxy)
         groups = self._make_groups(box)
         try:
             talk = self._talk(replace(box, cgroups=groups), request, stop)
@@ -125,7 +129,12 @@ class Launcher:
             return
         raise Refused(explain(layer, why))
 
-    def _check(self, call: Call, limits: Limits, uid: int | None) -> None:
+    def _check(self, call: Call, limits: Limits, uid: int | None, proxy: str) -> None:
+        lacking = {"network_namespace", "mount_namespace"} & {*self._off, *self._degraded}
+        if proxy and (lacking or self.tier != "strict"):
+            # To reach one socket it may make sockets: then all those of the host have to be out of its sight.
+            why = f"{call.plugin.manifest.name} asks for hosts, which are reached from an empty network alone"
+            raise Refused(explain(min(lacking, default="network_namespace"), why))
         if self.tier == "strict":
             return
         unnamed = set(STANDARD_LACKS) - set(self._settings.allow_degraded)

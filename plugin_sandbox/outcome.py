@@ -17,6 +17,7 @@ from plugin_sandbox.model import (
     IsolationReport,
     Json,
     LogRecord,
+    NetworkUse,
     Outcome,
     Prompt,
     PromptField,
@@ -63,6 +64,7 @@ def settle(
     logs: tuple[LogRecord, ...] = (),
     tier: Tier | None = None,
     missing: tuple[str, ...] = (),
+    network: tuple[NetworkUse, ...] = (),
     duration_ms: int = 0,
 ) -> Outcome:
     """Return the outcome of a call."""
@@ -72,6 +74,8 @@ def settle(
         if len(call.answers) < call.plugin.manifest.isolation.prompts:
             return Outcome(entry=None, prompt=make_prompt(call, frame.input_required), logs=logs)
         status, limit, error = "failed", "prompts", f"it asked more than {len(call.answers)} times"
+    if status == "failed" and not limit and any(one.verdict == "cut" for one in network):
+        limit = "network_mb"
     published = changes if status == "success" else ()
     files = sorted({change.path for change in published}) if not violations else sorted(violations)
     if status == "success" and not files:
@@ -89,6 +93,7 @@ def settle(
             cpu_seconds=ended.cpu_seconds if ended else 0.0,
             tier=tier,
             missing=missing,
+            network=tuple(one.model_copy(update={"why": escape(one.why)}) for one in network),
         ),
         error=escape(error[:_ERROR_CHARS]) if error else None,
         violations=tuple(sorted(violations)) or None,

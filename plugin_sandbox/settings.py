@@ -14,7 +14,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from plugin_sandbox.inner.box import LAYERS
-from plugin_sandbox.model import Limits, Shape, Tier
+from plugin_sandbox.model import HostName, Limits, Shape, Tier
 
 
 class Ceilings(Limits):
@@ -32,6 +32,7 @@ class Ceilings(Limits):
     stderr_kb: Annotated[int, Field(ge=1)] = 4096
     result_kb: Annotated[int, Field(ge=1)] = 8192
     prompts: Annotated[int, Field(ge=0)] = 50
+    network_mb: Annotated[int, Field(ge=1)] = 256
 
 
 class SandboxSettings(Shape):
@@ -43,7 +44,8 @@ class SandboxSettings(Shape):
     protected: tuple[str, ...] = ("README.md", ".exlab-wizard/", ".exlab-answers.yml")
     #: name -> path of what manifests may be granted to execute; a bare file name is beside the interpreter, or on PATH
     programs: dict[str, str] = {}
-    hosts: tuple[str, ...] = ()  # name or name:port that manifests may be granted
+    hosts: tuple[HostName, ...] = ()  # name (port 443) or name:port that manifests may be granted
+    private_hosts: tuple[HostName, ...] = ()  # of these, the names that may lead to private and loopback addresses
     slot_uid_base: Annotated[int, Field(ge=1000)] = 60_000  # under root, slot n runs as base + n
     slots: Annotated[int, Field(ge=1, le=1024)] = 16  # runs at once
     python: str = ""  # interpreter inside; empty: the worker's own

@@ -4,7 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from plugin_sandbox.attacks import inside_files, inside_kernel, inside_processes, inside_protocol, inside_publishing
+from plugin_sandbox.attacks import (
+    inside_files,
+    inside_kernel,
+    inside_network,
+    inside_processes,
+    inside_protocol,
+    inside_publishing,
+)
 
 Function = Callable[[dict[str, Any]], str]
 
@@ -13,6 +20,7 @@ GROUPS: Final = {
     "publishing": inside_publishing,
     "processes": inside_processes,
     "kernel": inside_kernel,
+    "network": inside_network,
     "protocol": inside_protocol,
 }
 
@@ -64,7 +72,7 @@ _PUBLISHED: Final = {
     "sparse_many",
 }
 #: Attacks on the host's patience: longer than this, in milliseconds, and they have succeeded. They would wait for a minute.
-MOST_MS: Final = {"hold_the_pipes": 10_000, "linger": 10_000}
+MOST_MS: Final = {"hold_the_pipes": 10_000, "linger": 10_000, "proxy_flood": 15_000}
 #: Attacks that need processes of their own; the standard tier refuses such a plugin as a whole.
 FORKING: Final = frozenset(
     {"fork_bomb", "daemonize_survive", "children_sum", "cpu_relay", "clone_parent", "clone3_userns", "hold_the_pipes"}
@@ -79,6 +87,7 @@ STANDARD_LACKS: Final = {
 _STOPPED_BY: Final = {
     "files": "mount_namespace, landlock",
     "publishing": "the diff's rules, read beneath the view alone",
+    "network": "network_namespace, the proxy's rules",
     "protocol": "the frame's rules, caps, one deadline",
     "processes": "pid_namespace, rlimits, cgroups, seccomp",
     "kernel": "seccomp, namespaces",
@@ -99,6 +108,11 @@ class Attack:
     def forks(self) -> bool:
         """Whether its manifest asks for processes."""
         return self.name in FORKING
+
+    @property
+    def asks_hosts(self) -> bool:
+        """Whether its manifest asks for hosts; the standard tier refuses such a plugin as a whole, too."""
+        return self.group == "network"
 
 
 def _statuses(name: str) -> frozenset[str]:

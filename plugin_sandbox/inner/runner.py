@@ -139,6 +139,7 @@ def _live(request: dict[str, Any]) -> tuple[dict[str, Any], int]:
             **({"__extra_inputs__": request["answers"]} if request["answers"] else {}),
         },
         dst_root=root,
+        proxy=request.get("proxy", ""),
         answers_file=root / context.pop("answers_file"),
         **context,
     )

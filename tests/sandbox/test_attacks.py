@@ -57,8 +57,8 @@ def arena() -> Iterator[Arena]:
 @pytest.fixture(scope="module")
 def sandbox(arena: Arena) -> Iterator[Sandbox]:
     """A strict sandbox in which honest work passes."""
-    made = Sandbox(settings_for("strict", arena.home / "state"), force_tier="strict")
-    check_control(made, arena, settings_for("strict", arena.home / "state"))
+    made = Sandbox(settings_for("strict", arena), force_tier="strict")
+    check_control(made, arena, settings_for("strict", arena))
     yield made
     made.close()
 
@@ -66,7 +66,7 @@ def sandbox(arena: Arena) -> Iterator[Sandbox]:
 @pytest.mark.parametrize("attack", attacks(), ids=lambda one: one.name)
 def test_the_strict_tier_stops_it(sandbox: Sandbox, arena: Arena, attack: Attack) -> None:
     """Whoever runs the suite: no attack gets through the strict tier."""
-    result = run_attack(sandbox, attack, arena, settings_for("strict", arena.home / "state"), "strict")
+    result = run_attack(sandbox, attack, arena, settings_for("strict", arena), "strict")
 
     assert result.stopped, result.outcome
 
@@ -75,7 +75,7 @@ def test_the_strict_tier_stops_it(sandbox: Sandbox, arena: Arena, attack: Attack
 def test_without_its_layer_it_succeeds(arena: Arena, name: str, off: tuple[str, ...]) -> None:
     """An attack that nothing lets through proves nothing: with just this layer left out, it gets through."""
     chosen = [one for one in attacks() if one.name == name]
-    settings = settings_for("strict", arena.home / "state")
+    settings = settings_for("strict", arena)
 
     (result,) = run_attacks(chosen, arena, settings, tier="strict", off=off)
 
