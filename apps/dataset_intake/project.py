@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -62,6 +63,7 @@ def make_project(request: Request, source: str, projects: str, session: str, lim
     listing = list_source(source, limits, root=root)
     folder = staging_folder(projects, session)
     try:
+        _make_staging(folder.parent)
         if folder.exists():  # from a try that was not committed
             shutil.rmtree(folder)
         (folder / DATA).mkdir(parents=True)
@@ -110,7 +112,7 @@ def drop_project(projects: str, session: str) -> None:
     if not projects.startswith("/"):
         return
     folder = staging_folder(projects, session)
-    if folder.is_dir():
+    if folder.is_dir() and not folder.parent.is_symlink():
         shutil.rmtree(folder)
         _remove_if_empty(folder.parent)
 
@@ -118,6 +120,15 @@ def drop_project(projects: str, session: str) -> None:
 def staging_folder(projects: str, session: str) -> Path:
     """Return where a session's project is made."""
     return Path(projects).resolve() / _STAGING / session
+
+
+def _make_staging(folder: Path) -> None:
+    """Make the folder where projects are made: for this user alone, because images there have not been scrubbed."""
+    folder.parent.mkdir(exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise IntakeError(f"folder {folder}: somebody else made it; remove it, or choose another place for projects")
 
 
 def _render(folder: Path, values: Mapping[str, object]) -> None:

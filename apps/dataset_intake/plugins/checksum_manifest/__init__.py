@@ -17,12 +17,14 @@ class Plugin(Base):
         self._sums: dict[str, str] = {}
 
     def can_handle(self, path: Path, variables: dict[str, Any]) -> bool:
-        """Take everything but an older manifest."""
-        del variables
-        return path.name != MANIFEST
+        """Take everything."""
+        del path, variables
+        return True
 
     def transform(self, path: Path, ctx: PluginContext) -> None:
-        """Remember a file's sum."""
+        """Remember a file's sum; an older manifest is no part of the new one."""
+        if path == ctx.dst_root / MANIFEST:
+            return
         with path.open("rb") as file:
             self._sums[path.relative_to(ctx.dst_root).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
 

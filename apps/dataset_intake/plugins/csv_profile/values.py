@@ -67,7 +67,7 @@ class Column:
     kinds: dict[Kind, int] = field(default_factory=dict)
     count: int = 0
     mean: float = 0.0
-    least: float = math.inf
+    least: float = math.inf  # a whole number stays one, however large
     most: float = -math.inf
     longest: int = 0
     distinct: set[str] = field(default_factory=set)
@@ -82,7 +82,8 @@ class Column:
             self.distinct.add(text[:200])
         self.longest = max(self.longest, len(text))
         if kind in {"integer", "number"}:
-            value = float(text.strip().replace(",", ".") if self.decimal == "," else text)
+            number = text.strip().replace(",", ".") if self.decimal == "," else text
+            value = int(number) if kind == "integer" else float(number)
             self.count += 1
             self.mean += (value - self.mean) / self.count
             self.least, self.most = min(self.least, value), max(self.most, value)
@@ -109,8 +110,8 @@ class Column:
         }
         if kind in {"integer", "number"}:
             whole = kind == "integer"
-            told["min"] = int(self.least) if whole else self.least
-            told["max"] = int(self.most) if whole else self.most
+            told["min"] = self.least if whole else float(self.least)
+            told["max"] = self.most if whole else float(self.most)
             told["mean"] = float(f"{self.mean:.9g}")
         elif kind == "text":
             told["longest"] = self.longest

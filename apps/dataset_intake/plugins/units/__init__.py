@@ -41,7 +41,7 @@ class Plugin(Base):
                     for name in asked
                 ],
                 f"{len(open_ones)} numeric column{'s' if len(open_ones) > 1 else ''} without a unit in "
-                f"{', '.join(tables[:3])}{' and more' if len(tables) > 3 else ''}",
+                f"{', '.join(table[:200] for table in tables[:3])}{' and more' if len(tables) > 3 else ''}",
             )
         answers = {name: str(told[field_id(name, wanted)]).strip() for name in wanted if field_id(name, wanted) in told}
         if columns and not ctx.dry_run:

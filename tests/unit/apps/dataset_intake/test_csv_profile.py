@@ -138,6 +138,13 @@ def test_odd_content_breaks_nothing(tmp_path: Path) -> None:
         profile(tmp_path, content, name=f"{number}.csv")
 
 
+def test_large_whole_numbers_stay_exact(tmp_path: Path) -> None:
+    """A key of eighteen digits is not rounded."""
+    told = profile(tmp_path, "key,b\n123456789012345678,x\n123456789012345679,y\n")
+
+    assert (column(told, "key")["min"], column(told, "key")["max"]) == (123456789012345678, 123456789012345679)
+
+
 def test_large_numbers_keep_the_profile_json(tmp_path: Path) -> None:
     """Infinity is no JSON."""
     told = profile(tmp_path, "a,b\n1e999,x\n2,y\n")

@@ -147,6 +147,7 @@ def test_a_manifest_is_what_sha256sum_checks(project: Path, run_plugin: RunPlugi
     """Also with names that would break its lines; and it is made anew each time."""
     (project / "data" / "a b.csv").write_text("x\n")
     (project / "data" / "back\\slash").write_text("y\n")
+    (project / "data" / "MANIFEST.sha256").write_text("of the data's own\n")
     (project / "README.md").write_text("# P\n")
     run_plugin("checksum_manifest")
     (project / "README.md").write_text("# Q\n")
@@ -155,7 +156,7 @@ def test_a_manifest_is_what_sha256sum_checks(project: Path, run_plugin: RunPlugi
     checked = subprocess.run(
         ["sha256sum", "--check", "--strict", "MANIFEST.sha256"], cwd=project, capture_output=True, text=True, check=True
     )
-    assert checked.stdout.count(": OK") == 3
+    assert checked.stdout.count(": OK") == 4
     assert hashlib.sha256(b"# Q\n").hexdigest() in (project / "MANIFEST.sha256").read_text()
 
 

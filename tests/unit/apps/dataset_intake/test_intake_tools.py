@@ -133,6 +133,20 @@ def test_a_project_has_the_template_the_data_and_a_card(serve: Serve, request_: 
     assert (made / "data" / "README.md").read_text() == "Mine\n"
     card = json.loads((made / "dataset.json").read_text())
     assert (card["name"], card["session"]) == ("weather", SESSION)
+    assert made.parent.stat().st_mode & 0o077 == 0  # images are not scrubbed there yet
+
+
+def test_a_staging_folder_that_somebody_else_put_there_is_refused(serve: Serve, request_: dict[str, Any]) -> None:
+    """A link would lead the project, and what is removed of an older try, elsewhere."""
+    projects = Path(request_["projects"])
+    (projects.parent / "elsewhere" / SESSION).mkdir(parents=True)
+    projects.mkdir()
+    (projects / ".intake").symlink_to(projects.parent / "elsewhere")
+
+    with pytest.raises(ToolError, match="somebody else made it"):
+        serve(intake)("render_project", session_id=SESSION, **request_)
+    serve(intake)("reject_request", session_id=SESSION, projects=request_["projects"])
+    assert (projects.parent / "elsewhere" / SESSION).is_dir()
 
 
 def test_a_project_is_published_whole_and_once(serve: Serve, request_: dict[str, Any]) -> None:
