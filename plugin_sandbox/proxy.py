@@ -13,6 +13,7 @@ import socket
 import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +27,7 @@ _CONNECT_SECONDS: Final = 10.0
 _IDLE_SECONDS: Final = 60.0
 _JOIN_SECONDS: Final = 1.0
 _AT_ONCE: Final = 8
-_MOST_CONNECTIONS: Final = 200
+_MOST_CONNECTIONS: Final = 100
 _CHUNK: Final = 65_536
 _MOST_PATH: Final = 100  # of a socket's address, of which the kernel takes 107
 
@@ -76,6 +77,10 @@ class Proxy:
     _bytes: int = 0
     _end: int = field(default_factory=lambda: os.eventfd(0, os.EFD_CLOEXEC))
     _is_over: bool = False
+
+    def __post_init__(self) -> None:
+        """A thread that still asks for a name when all is over looks at the descriptor on its return: it is kept until then."""
+        self._give_back = weakref.finalize(self, os.close, self._end)
 
     def uses(self) -> tuple[NetworkUse, ...]:
         """Return what was tried so far."""
@@ -183,9 +188,8 @@ class Proxy:
         deadline = time.monotonic() + _JOIN_SECONDS
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
-        # One that still asks for a name sees on its return that all is over: the descriptor that it looks at is kept for it.
         if not any(thread.is_alive() for thread in self._threads):
-            os.close(self._end)
+            self._give_back()
 
 
 class _Relay:

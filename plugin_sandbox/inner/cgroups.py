@@ -22,6 +22,8 @@ LAYER_OF = {"memory": "memory_cgroup", "pids": "pids_cgroup", "cpu": "cpu_cgroup
 #: controller -> version 1's hierarchy that counts for it
 _V1 = {"memory": "memory", "pids": "pids", "cpu": "cpuacct"}
 _REMOVE_SECONDS = 2.0
+#: Version 2: where the worker's own processes go, because a group that hands controllers down may have none of its own.
+_LEAF = "/baton-worker"
 
 
 def find_own(own: str = _OWN, mounts: str = _MOUNTS) -> dict[str, str]:
@@ -45,7 +47,8 @@ def find_own(own: str = _OWN, mounts: str = _MOUNTS) -> dict[str, str]:
                 if hierarchy in options.split(",") and hierarchy in groups:
                     found[controller] = _below(point, root, groups[hierarchy])
         elif kind == "cgroup2":
-            root_of_v2 = _below(point, root, unified)
+            # Where this process has moved itself out of the way before, its own group is the one above.
+            root_of_v2 = _below(point, root, unified).removesuffix(_LEAF)
     for controller in LAYER_OF:
         if controller not in found and root_of_v2 and controller in _words(root_of_v2 + "/cgroup.controllers"):
             found[controller] = root_of_v2
@@ -116,7 +119,7 @@ def _lend(parent: str, controller: str) -> None:
     """Version 2: hand a controller down. Needs that no process is in the parent itself, so the worker moves into a leaf."""
     if controller in _words(parent + "/cgroup.subtree_control"):
         return
-    leaf = parent + "/baton-worker"
+    leaf = parent + _LEAF
     os.makedirs(leaf, exist_ok=True)
     for pid in _words(parent + "/cgroup.procs"):
         with contextlib.suppress(ProcessLookupError):  # it ended meanwhile

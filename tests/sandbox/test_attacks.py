@@ -82,6 +82,16 @@ def test_without_its_layer_it_succeeds(arena: Arena, name: str, off: tuple[str, 
     assert not result.stopped, f"{name} is stopped without {off}: {result.outcome}"
 
 
+def test_a_name_that_leads_inside_is_reached_where_the_operator_permits_it(arena: Arena) -> None:
+    """The proxy's rule about addresses is what stops it, and nothing else: without it, it gets through."""
+    (attack,) = [one for one in attacks() if one.name == "proxy_rebound_name"]
+    settings = settings_for("strict", arena).model_copy(update={"private_hosts": arena.hosts})
+
+    (result,) = run_attacks([attack], arena, settings)
+
+    assert not result.stopped, result.outcome
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(("uid", "tier"), [(ORDINARY, "strict"), (ORDINARY, "standard"), (0, "standard")])

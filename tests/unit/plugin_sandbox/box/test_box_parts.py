@@ -38,6 +38,19 @@ def test_a_version_2_group_serves_all_its_controllers(tmp_path: Path) -> None:
     assert cgroups.find_own(str(own), str(mounts)) == {"memory": str(folder), "pids": str(folder)}
 
 
+def test_a_worker_that_has_moved_into_its_leaf_finds_the_group_above(tmp_path: Path) -> None:
+    """Each sandbox of a process would else go one level deeper."""
+    own, mounts = tmp_path / "cgroup", tmp_path / "mountinfo"
+    folder = tmp_path / "unified" / "worker"
+    (folder / "baton-worker").mkdir(parents=True)
+    for group in (folder, folder / "baton-worker"):
+        (group / "cgroup.controllers").write_text("memory\n")
+    own.write_text("0::/worker/baton-worker\n")
+    mounts.write_text(f"41 31 0:38 / {tmp_path}/unified rw - cgroup2 cgroup2 rw\n")
+
+    assert cgroups.find_own(str(own), str(mounts)) == {"memory": str(folder)}
+
+
 def test_a_limit_that_is_not_kept_is_refused_and_nothing_stays(tmp_path: Path) -> None:
     """A limit file that takes the number and keeps another one would bind nothing."""
     parent = tmp_path / "pids"

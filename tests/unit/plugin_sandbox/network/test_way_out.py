@@ -16,7 +16,7 @@ import pytest
 from plugin_sandbox.conversation import Stop
 from plugin_sandbox.host import Sandbox
 from plugin_sandbox.manifest import digest_of, read_manifest
-from plugin_sandbox.model import Call, Outcome, PluginRecord
+from plugin_sandbox.model import Call, Outcome, PluginRecord, Tier
 from plugin_sandbox.settings import SandboxSettings
 
 _MANIFEST = """\
@@ -47,7 +47,7 @@ def run(tmp_path: Path) -> Iterator[Run]:
     """Run a body with these hosts asked and granted, and a URL to ask for."""
     made: list[Sandbox] = []
 
-    def run(body: str, url: str, *hosts: str, **settings: Any) -> tuple[Outcome, Path]:
+    def run(body: str, url: str, *hosts: str, tier: Tier | None = None, **settings: Any) -> tuple[Outcome, Path]:
         package, workspace = tmp_path / "package", tmp_path / "workspace"
         package.mkdir()
         workspace.mkdir()
@@ -62,7 +62,7 @@ def run(tmp_path: Path) -> Iterator[Run]:
             files=("data.txt",),
             variables={"url": url},
         )
-        sandbox, halt = Sandbox(granted), Stop()
+        sandbox, halt = Sandbox(granted, force_tier=tier), Stop()
         made.append(sandbox)
         try:
             return sandbox.run_blocking(call, halt), workspace / "data.txt"
@@ -146,6 +146,17 @@ def test_a_host_that_the_operator_took_back_refuses_the_call(run: Run, server: A
     assert outcome.entry is not None
     assert outcome.entry.status == "sandbox_unavailable"
     assert "is not granted; name it under `hosts`" in (outcome.entry.error or "")
+
+
+def test_the_standard_tier_leads_nowhere(run: Run, server: Any) -> None:
+    """Without a network namespace, the sockets that the way out needs would reach the host's own."""
+    host = f"127.0.0.1:{server.port}"
+
+    outcome, _ = run(FETCH, f"http://{host}/", host, tier="standard", allow_degraded=("disk_quota", "uts_namespace"))
+
+    assert outcome.entry is not None
+    assert outcome.entry.status == "sandbox_unavailable"
+    assert "asks for hosts, which are reached from an empty network alone" in (outcome.entry.error or "")
 
 
 def test_an_encrypted_host_that_nobody_vouches_for_is_refused(run: Run, tmp_path: Path) -> None:
