@@ -9,7 +9,7 @@ import random
 
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.base import JsonObject
-from orchestrator.contracts.errors import BatonError, LeaseLost
+from orchestrator.contracts.errors import BatonError, LeaseLost, ProviderError
 from orchestrator.contracts.session import Entry, Record, Wait
 from orchestrator.kernel.change import Change
 from orchestrator.kernel.retry import classify_failure, compute_delay, retry_after_of, should_retry
@@ -28,6 +28,8 @@ def settle_failure(spec: AppSpec, record: Record, error: Exception, now: int, ho
     decision = should_retry(kind, retries_done=cursor.failures, confidence=cursor.confidence, policy=spec.retry_policy)
     text = str(error)[:MOST_DETAIL_CHARS]
     failure: JsonObject = {"error": type(error).__name__, "message": text, "kind": kind, "decision": decision.reason}
+    if isinstance(error, ProviderError) and error.status_code is not None:
+        failure["status_code"] = error.status_code
     if not decision.retry:
         detail = (
             text if isinstance(error, BatonError) else f"{type(error).__name__}: {text}\n{trace}"[:MOST_DETAIL_CHARS]
@@ -78,7 +80,7 @@ async def bury(host: Host, session_id: str, fence: int, rev: int, reason: str, d
         entries=(entry.to_json(),),
         status=detail[:MOST_DETAIL_CHARS],
         reason=reason,
-        counters={"step:wait:failed:1": 1},
+        counters={"step:wait:failed:1": 1, "spent:wait:failed": 0},
     )
     log.error("session %s: buried (%s): %s", session_id, reason, detail)
     try:
