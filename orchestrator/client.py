@@ -33,6 +33,7 @@ from orchestrator.kernel.approval import ALLOW, DENY, is_on_roster
 from orchestrator.kernel.plugin_pass import queue_of
 from orchestrator.kernel.prompts import read_answer, read_texts
 from orchestrator.store.fleet import Fleet, WorkerInfo
+from orchestrator.store.gauges import Gauges, archived_at, measure, server_info
 from orchestrator.store.intake import Intake, Submitted
 from orchestrator.store.store import Store
 from orchestrator.store.views import Row, Views
@@ -282,6 +283,18 @@ class Client:
     async def stats(self) -> dict[str, int]:
         """Return the store's counters, summed over all sessions."""
         return await self.views.stats()
+
+    async def measure(self) -> Gauges:
+        """Return what the store holds now, in figures, for every app that ever had a session here."""
+        return await measure(self.store, await self.views.apps())
+
+    async def server_info(self) -> dict[str, str]:
+        """Return what the store's server says of itself (INFO)."""
+        return await server_info(self.store)
+
+    async def archived_at(self) -> int:
+        """Return when ended sessions were last looked through for the archive, in the store's ms; 0 where never."""
+        return await archived_at(self.store)
 
     async def explain(self, session_id: str) -> Entry | None:
         """Return the journal entry that settled a session, or None while it is not settled."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from orchestrator.contracts.phases import PHASES
 from orchestrator.store.codec import pairs
 from orchestrator.store.fitness import parse_info
+from orchestrator.store.keys import ARCHIVED_AT, META
 from orchestrator.store.store import Store
 from orchestrator.store.wire import Reply
 
@@ -58,6 +59,11 @@ async def measure(store: Store, apps: Sequence[str]) -> Gauges:
 async def server_info(store: Store) -> dict[str, str]:
     """Return what the server says of itself."""
     return parse_info(str(await store.command("INFO")))
+
+
+async def archived_at(store: Store) -> int:
+    """Return when ended sessions were last looked through for the archive (store/pruning.py), 0 where never."""
+    return int(await store.command("HGET", META, ARCHIVED_AT) or 0)
 
 
 def _add(total: Gauges, reply: list[Reply], apps: Sequence[str]) -> None:

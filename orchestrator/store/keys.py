@@ -17,6 +17,10 @@ PREFIX = "baton"
 BELL = f"{PREFIX}:bell"
 META = f"{PREFIX}:meta"
 APPS = f"{PREFIX}:apps"
+
+#: Fields of META beside the number of partitions: which archive this store's sessions are in, when it was last seen to.
+ARCHIVE_ID, ARCHIVED_AT = "archive", "archived_at"
+
 WORKERS = f"{PREFIX}:workers"
 WORKER_INFO = f"{PREFIX}:workers:info"
 

@@ -45,6 +45,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "retry": ("dead", "Send a dead session again."),
         "workers": ("fleet", "List who is at work."),
         "drain": ("fleet", "Let workers finish what runs and take nothing new."),
+        "metrics": ("metrics", "Print the metrics that Prometheus reads."),
         "doctor": ("doctor", "Check this installation: settings, server, apps, workers."),
     },
     "Apps and settings": {

@@ -1,4 +1,5 @@
 --! keys: due leases by sent dead stats
+--! uses: clock
 -- measure: what a partition holds now, in figures: for metrics and overviews. It changes nothing.
 --
 -- ARGV: app, app, …
@@ -6,8 +7,7 @@
 -- the counters, then one list an app: sessions ready, running, waiting, finalizing, ended, dead; since when the first in
 -- line stands there for steps, plugins, the finalizer; of approval, input and uncertain how many ask, and since when the
 -- first does. A "since when" of nobody is 0.
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now = now_ms()
 
 local function score_of(first)
   return first[2] and math.floor(tonumber(first[2])) or 0
