@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from orchestrator import __version__
-from orchestrator.contracts.counters import BUCKET_NAMES
+from orchestrator.contracts.counters import BUCKET_NAMES, ERRORS, OTHER, RATE_LIMITED
 from orchestrator.contracts.errors import StoreUnreachable
 from orchestrator.exporter_text import CONTENT_TYPE, Family, Kind, write
 
@@ -85,8 +85,25 @@ _HISTOGRAMS: Final[Mapping[str, tuple[str, str, tuple[str, ...]]]] = {
     "step": ("spent", "baton_steps_seconds", ("kind", "outcome")),
     "queued": ("late", "baton_line_seconds", ("line",)),
 }
-#: Counters without a label begin at 0, so that the first increase is one for whoever computes a rate.
-_FROM_ZERO: Final = ("replayed", "orphaned", "released", "posted", "archived")
+_DEATHS: Final = (
+    "attempts",
+    "low_confidence_no_retry",
+    "max_retries_exceeded",
+    "permanent_error",
+    "step_limit",
+    "too_large",
+    "transient_disabled",
+    "unknown_skill",
+    "unreadable",
+)
+_PLUGIN_ENDS: Final = ("failed", "policy_violation", "sandbox_unavailable", "success", "timeout")
+#: These begin at 0: a series that appears with its first event hides that event from whoever computes an increase.
+_FROM_ZERO: Final = (
+    *("replayed", "orphaned", "released", "posted", "archived"),
+    *(f"buried:{reason}" for reason in _DEATHS),
+    *(f"failed:{error}" for error in sorted({*ERRORS, RATE_LIMITED, OTHER})),
+    *(f"plugin:{status}" for status in _PLUGIN_ENDS),
+)
 
 
 class _Page:
