@@ -29,7 +29,10 @@ METRICS: Final[Mapping[str, tuple[Kind, str]]] = {
     "baton_sessions_ended_total": ("counter", "Sessions that were settled, by app and the app's status."),
     "baton_steps_seconds": ("histogram", "How long steps took, by kind and outcome."),
     "baton_line_seconds": ("histogram", "How long sessions stood in line before a worker claimed them, by line."),
-    "baton_line_oldest_seconds": ("gauge", "How long the first in each line stands there now, by app and line; 0: nobody."),
+    "baton_line_oldest_seconds": (
+        "gauge",
+        "How long the first in each line stands there now, by app and line; 0: nobody.",
+    ),
     "baton_tool_calls_total": ("counter", "Tool calls that came to an end, by outcome."),
     "baton_step_failures_total": ("counter", "Steps that failed, by class of the error."),
     "baton_plugin_runs_total": ("counter", "Runs of plugins, by status of their result."),
@@ -62,7 +65,10 @@ METRICS: Final[Mapping[str, tuple[Kind, str]]] = {
     "baton_store_aof_ok": ("gauge", "Whether its last write to that file went well: 1 or 0."),
     "baton_store_uptime_seconds": ("gauge", "Since when the server runs."),
     "baton_store_clients": ("gauge", "Connections to the server."),
-    "baton_archive_last_run_timestamp_seconds": ("gauge", "When ended sessions were last looked through for the archive."),
+    "baton_archive_last_run_timestamp_seconds": (
+        "gauge",
+        "When ended sessions were last looked through for the archive.",
+    ),
     "baton_archived_total": ("counter", "Sessions that were moved into the archive."),
 }
 
@@ -147,7 +153,9 @@ def _put_counters(page: _Page, counters: Mapping[str, int]) -> None:
             page.put(metric, every[name], **_labels(labels, ":".join(parts)))
     for word, (spent, metric, labels) in _HISTOGRAMS.items():
         for key, buckets in sorted(_buckets(word, counters)):
-            bounds = ((float("inf") if name == "inf" else int(name) / 1000, buckets.get(name, 0)) for name in BUCKET_NAMES)
+            bounds = (
+                (float("inf") if name == "inf" else int(name) / 1000, buckets.get(name, 0)) for name in BUCKET_NAMES
+            )
             total = counters.get(f"{spent}:{key}", 0) / 1_000_000
             page.families[metric].add_histogram(bounds, total, _labels(labels, key))
 

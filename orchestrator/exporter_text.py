@@ -33,7 +33,9 @@ class Family:
         ['baton_x{app="a\\\\"b"} 2']
         """
         told = ",".join(f'{name}="{text.translate(_ESCAPES)}"' for name, text in (labels or {}).items())
-        self.lines.append(f"{self.name}{suffix}{{{told}}} {number(value)}" if told else f"{self.name}{suffix} {number(value)}")
+        self.lines.append(
+            f"{self.name}{suffix}{{{told}}} {number(value)}" if told else f"{self.name}{suffix} {number(value)}"
+        )
 
     def add_histogram(self, buckets: Iterable[tuple[float, int]], total: float, labels: Labels) -> None:
         """Add one histogram: upper bounds with how many fell into each (not yet summed up), and the sum of all values."""

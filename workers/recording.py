@@ -11,6 +11,7 @@ from orchestrator.kernel.delivery import Delivery
 from orchestrator.store.codec import encode_changes
 from orchestrator.store.leases import Commit, Directive
 
+
 def state_changes(before: JsonObject, after: JsonObject) -> tuple[JsonObject, tuple[str, ...]]:
     """Return the keys whose values changed, and those that went."""
     if before is after:

@@ -9,8 +9,16 @@ from workers.counting import count_claim, count_step
 
 
 def record(**parts: object) -> Record:
+    """Return a session that runs."""
     return Record.model_validate(
-        {"session_id": "S-20260101-001", "app": "a", "spec": "d", "phase": "running", "cursor": Cursor(skill="s"), **parts}
+        {
+            "session_id": "S-20260101-001",
+            "app": "a",
+            "spec": "d",
+            "phase": "running",
+            "cursor": Cursor(skill="s"),
+            **parts,
+        }
     )
 
 
