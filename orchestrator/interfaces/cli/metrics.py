@@ -16,7 +16,7 @@ def metrics_command(*, form: Form) -> int:
 
     page = with_client(render)
     if form == "json":
-        print_json("metrics", {name: value for name, value in map(_read, _samples(page))})
+        print_json("metrics", dict(map(_read, _samples(page))))
     else:
         click.echo(page, nl=False)
     return OK if "\nbaton_store_up 1\n" in page else UNREACHABLE
