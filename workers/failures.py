@@ -95,7 +95,7 @@ async def bury(host: Host, session_id: str, fence: int, rev: int, reason: str, d
         entries=(entry.to_json(),),
         status=detail[:MOST_DETAIL_CHARS],
         reason=reason,
-        counters={"step:wait:failed:1": 1},
+        counters={"step:wait:failed:1": 1, "spent:wait:failed": 0},
     )
     log.error("session %s: buried (%s): %s", session_id, reason, detail)
     try:

@@ -26,6 +26,7 @@
     ├── SessionNotFound        the id has the right form and names nothing
     ├── StoreError             the store did not do it
     │   ├── StoreUnreachable   try again later: exit code 5
+    │   │   └── ArchiveUnreachable   the same of the archive's database
     │   ├── LeaseLost          stop this step and drop what it made: another holder goes on
     │   └── Unreadable         what is stored cannot be read: bury the session, never loop
     ├── ProviderError          a model service failed
@@ -228,6 +229,10 @@ class StoreError(BatonError):
 
 class StoreUnreachable(StoreError):
     """The server does not answer."""
+
+
+class ArchiveUnreachable(StoreUnreachable):
+    """The archive's database does not answer, or did not do it."""
 
 
 class LeaseLost(StoreError):

@@ -27,6 +27,9 @@ Priority: TypeAlias = Literal["high", "normal", "low"]
 #: Outcomes that count for terminal rules: the tool acted, whoever had to be asked or told.
 SUCCESSFUL: frozenset[ToolOutcome] = frozenset({"executed", "executed_with_notify", "approved"})
 
+#: Waits that a person ends; they are listed and counted apart.
+ASKING: frozenset[WaitKind] = frozenset({"approval", "input", "uncertain"})
+
 
 def args_digest(tool: str, args: JsonObject) -> str:
     """Name exactly these arguments of exactly this tool: what an approval is bound to."""

