@@ -10,8 +10,10 @@ DELIMITERS = (",", ";", "\t", "|")
 _BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 
 
-def choose_encoding(sample: bytes) -> str:
+def choose_encoding(sample: bytes, *, is_cut: bool = False) -> str:
     """Return the encoding of a file that begins like this; Latin-1 where it is no UTF-8, because that reads anything.
+
+    `is_cut` says that the file goes on behind the sample.
 
     >>> choose_encoding("é".encode()), choose_encoding("é".encode("latin-1")), choose_encoding(b"\\xff\\xfea\\x00")
     ('utf-8', 'latin-1', 'utf-16')
@@ -22,8 +24,8 @@ def choose_encoding(sample: bytes) -> str:
     try:
         sample.decode("utf-8")
     except UnicodeDecodeError as error:
-        # A sample may end in the middle of a character.
-        return "utf-8" if error.start >= len(sample) - 3 and error.reason == "unexpected end of data" else "latin-1"
+        # A sample that goes on may end in the middle of a character.
+        return "utf-8" if is_cut and error.reason == "unexpected end of data" else "latin-1"
     return "utf-8"
 
 

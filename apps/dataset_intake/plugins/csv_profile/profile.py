@@ -32,11 +32,12 @@ def profile_table(path: Path, bounds: Bounds) -> dict[str, Any]:
         sample = file.read(_SAMPLE_BYTES)
     if not sample.strip():
         return {"problem": "the file is empty", "bytes": len(sample)}
-    encoding = choose_encoding(sample)
+    is_cut = len(sample) == _SAMPLE_BYTES
+    encoding = choose_encoding(sample, is_cut=is_cut)
     if b"\0" in sample and encoding != "utf-16":
         return {"problem": "the file is binary, no table", "bytes": path.stat().st_size}
     head = sample.decode(encoding, "replace").splitlines(keepends=True)
-    lines = head[:-1] if len(head) > 1 and len(sample) == _SAMPLE_BYTES else head  # the last one may be cut off
+    lines = head[:-1] if len(head) > 1 and is_cut else head  # the last one may be cut off
     delimiter = "\t" if path.suffix.lower() == ".tsv" else choose_delimiter(lines)
     header = has_header(read_rows(lines[:50], delimiter))
     csv.field_size_limit(_MOST_FIELD)

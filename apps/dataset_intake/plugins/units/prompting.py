@@ -17,7 +17,7 @@ def field_id(name: str, names: Sequence[str]) -> str:
     """Return the id of a column's question; two names that come to one id differ by a digest.
 
     >>> field_id("room temp", ["room temp"]), field_id("a b", ["a b", "a_b"])
-    ('unit_room_temp', 'unit_a_b_0bc4')
+    ('unit_room_temp', 'unit_a_b_c868')
     """
     slug = _slug(name)
     if sum(_slug(other) == slug for other in names) > 1:

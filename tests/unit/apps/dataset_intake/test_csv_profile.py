@@ -86,6 +86,13 @@ def test_any_usual_encoding_is_read(tmp_path: Path, encoding: str) -> None:
     assert [one["name"] for one in told["columns"]] == ["Stärke", "n"]
 
 
+def test_a_sample_that_ends_within_a_character_is_still_utf_8(tmp_path: Path) -> None:
+    """The first part of a large file is looked at, wherever it ends."""
+    for shift in range(3):
+        told = profile(tmp_path, "n,word\n" + "x" * shift + "1,köstlich日\n" * 9_000)
+        assert told["encoding"] == "utf-8"
+
+
 def test_a_table_without_names_gets_some(tmp_path: Path) -> None:
     """Its first row is data."""
     told = profile(tmp_path, "1,2\n3,4\n")
