@@ -304,7 +304,7 @@ def test_another_archive_is_refused(play: Play, tmp_path: Path) -> None:
         with pytest.raises(StoreUnfit, match="name that one"):
             await Archiver(at.on.store, other, AT_ONCE).run_once("ada")
         for wrong in (other, nowhere):
-            with pytest.raises(ConfigError, match="archive.url"):
+            with pytest.raises(ConfigError, match=r"archive\.url"):
                 await Client(at.on.store, {}, archive=wrong).show(session_id)
         await other.aclose()
 
