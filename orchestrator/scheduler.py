@@ -98,6 +98,11 @@ class Scheduler:
         ]
         self._watched: set[str] = set()
 
+    @property
+    def client(self) -> Client:
+        """The client that it stands on, for what runs beside it."""
+        return self._client
+
     async def run(self) -> None:
         """Go round until `stop`; give up the leads then."""
         bell = asyncio.create_task(self._listen())

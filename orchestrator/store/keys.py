@@ -6,8 +6,9 @@
     baton:{p07}:m:<sid>   list    mailbox                  baton:{p07}:sent     zset  wake-ups under way
     baton:{p07}:i:<sid>   hash    intents                  baton:{p07}:dead(i)  zset + hash  dead letters
     baton:{p07}:d:<sid>   zset    post ids seen            baton:{p07}:stats    hash  counters
+    baton:{p07}:g:<sid>   string  an archived session's submission digest, while its idempotency key is known
 
-Outside partitions: `baton:meta` (hash: partitions), `baton:apps` (set), `baton:ids:…`, `baton:idem:…`,
+Outside partitions: `baton:meta` (hash: partitions, archive), `baton:apps` (set), `baton:ids:…`, `baton:idem:…`,
 `baton:workers` (zset + hash), `baton:leader:…`, and the channel `baton:bell`.
 """
 
@@ -17,10 +18,14 @@ PREFIX = "baton"
 BELL = f"{PREFIX}:bell"
 META = f"{PREFIX}:meta"
 APPS = f"{PREFIX}:apps"
+
+#: Fields of META beside the number of partitions: which archive this store's sessions are in, when it was last seen to.
+ARCHIVE_ID, ARCHIVED_AT = "archive", "archived_at"
+
 WORKERS = f"{PREFIX}:workers"
 WORKER_INFO = f"{PREFIX}:workers:info"
 
-_OF_SESSION = {"record": "s", "journal": "j", "context": "c", "mailbox": "m", "intents": "i", "seen": "d"}
+_OF_SESSION = {"record": "s", "journal": "j", "context": "c", "mailbox": "m", "intents": "i", "seen": "d", "gone": "g"}
 _OF_PARTITION = {
     "due": "due",
     "leases": "leases",

@@ -3,7 +3,8 @@
 Plain dataclasses of JSON values, on both sides of the boundary. The host has validated all of it; the monitor checks again only
 what it must not be lied to about.
 
-A call is one message to the zygote: a `Box` as JSON, with file descriptors in the order of `FDS`. The monitor answers on the
+A call is one message to the zygote: a `Box` as JSON, with file descriptors in the order of `FDS`. The zygote hands it to a monitor, with
+the call's mounts behind them where it is root (mounts.py). The monitor answers on the
 call's own report socket (SEQPACKET, one JSON object a message, at most `REPORT_BYTES`):
 
     {"event": "built", "layers": {layer: "on" | "off" | why it is missing}}   with the fd of the changes' root attached
@@ -23,6 +24,9 @@ Tier: TypeAlias = Literal["strict", "standard"]
 FDS = ("request", "result", "stderr", "report")
 
 REPORT_BYTES = 65_536
+
+#: Descriptors a message, at most: those of the call and its mounts. The kernel's own limit is 253.
+MOST_FDS = 128
 
 #: Inside: what the plugin's process finds at these numbers. 0 is /dev/null, 1 and 2 go to stderr.
 REQUEST_FD, RESULT_FD = 4, 3
@@ -110,6 +114,23 @@ class Box:
         for name in ("sys_path", "binds", "programs", "off"):
             raw[name] = tuple(raw[name])
         return cls(**raw)
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What of a box is the same for the next call too, most likely: it can be built before that call is known."""
+
+    tier: Tier
+    uid: int
+    gid: int
+    sys_path: tuple[str, ...]
+    binds: tuple[str, ...]
+    off: tuple[str, ...]
+
+    @classmethod
+    def of(cls, box: Box) -> "Ground":
+        """Return the ground that a box stands on."""
+        return cls(box.tier, box.uid, box.gid, box.sys_path, box.binds, box.off)
 
 
 @dataclass(frozen=True)

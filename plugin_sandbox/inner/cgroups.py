@@ -154,9 +154,24 @@ def _set(path: str, value: int) -> None:
         raise OSError(errno.EINVAL, f"asked {value}, kept {kept}", path)
 
 
-def enter(groups: "Groups") -> None:
-    """Move this process into the call's groups; raises LayerFailed: what was made to bind and does not is no smaller box."""
-    for descriptor, controller in groups.procs.items():
+def controllers_of(folders: Mapping[str, str]) -> list[str]:
+    """Return a controller for each distinct folder, in order: who joins that folder joins all of its controllers.
+
+    >>> controllers_of({"memory": "/a", "pids": "/b", "cpu": "/a"})
+    ['memory', 'pids']
+    """
+    seen: dict[str, str] = {}
+    for controller, path in folders.items():
+        seen.setdefault(path, controller)
+    return list(seen.values())
+
+
+def enter(procs: Mapping[int, str]) -> None:
+    """Move this process into the groups whose cgroup.procs these are: descriptor -> controller.
+
+    Raises LayerFailed: what was made to bind and does not is no smaller box.
+    """
+    for descriptor, controller in procs.items():
         try:
             os.write(descriptor, b"0")
         except OSError as error:
@@ -168,18 +183,17 @@ class Groups:
     """A call's groups as the monitor holds them: by descriptors."""
 
     folders: dict[str, int] = field(default_factory=dict)  # controller -> descriptor of its folder
-    procs: dict[int, str] = field(default_factory=dict)  # cgroup.procs of each, for writing -> a controller of it
+    procs: list[int] = field(default_factory=list)  # cgroup.procs of each of `controllers_of`, for writing
 
     @classmethod
     def open(cls, folders: Mapping[str, str]) -> "Groups":
         """Open what the host made."""
-        groups, opened = cls(), set[str]()
+        groups, joined = cls(), controllers_of(folders)
         for controller, path in folders.items():
             try:
                 groups.folders[controller] = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                if path not in opened:
-                    opened.add(path)
-                    groups.procs[os.open(path + "/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)] = controller
+                if controller in joined:
+                    groups.procs.append(os.open(path + "/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC))
             except OSError as error:
                 raise LayerFailed(LAYER_OF[controller], f"{path}: {error}") from error
         return groups

@@ -1,13 +1,19 @@
 """Give up everything, in the one order that works: what needs a privilege first, what forbids system calls last.
 
-Called in the plugin's own process, before the plugin is imported. A layer that cannot be installed raises; a layer that the box
-names in `off` is skipped, and said to be off.
+Called in the plugin's own process, before the plugin is imported: `prepare` while it waits for its call, `lock_down` with it. A
+layer that cannot be installed raises; a layer that the box names in `off` is skipped, and said to be off.
 """
 
 from collections.abc import Callable
 
 from plugin_sandbox.inner import capabilities, landlock, rlimits, seccomp
-from plugin_sandbox.inner.box import Box
+from plugin_sandbox.inner.box import Box, Ground
+
+
+def prepare(ground: Ground) -> None:
+    """Do what needs neither the call nor its surroundings, in the process that waits for it."""
+    if "capabilities" not in ground.off:
+        capabilities.drop_bounding_set()
 
 
 def lock_down(box: Box) -> dict[str, str]:
@@ -24,8 +30,6 @@ def lock_down(box: Box) -> dict[str, str]:
     ruleset = -1 if "landlock" in box.off else landlock.prepare(box)
     layer("rlimits", lambda: rlimits.install(box))
     layer("no_new_privs", capabilities.set_no_new_privs)
-    if "capabilities" not in box.off:
-        capabilities.drop_bounding_set()
     if box.uid >= 0 or "slot_uid" in box.off:
         keeps = drops_late or "capabilities" in box.off
         layer("slot_uid", lambda: capabilities.become(box.uid, box.gid, keeps=keeps))

@@ -1,11 +1,15 @@
 """Builds one call's box, starts the plugin in it, watches it, and reports how it ended.
 
+What most calls have in common it builds before it knows its call: namespaces, the tree's ground, and the process that the plugin
+will be, which waits too. One call a monitor, ever: nothing that a plugin touched is used again.
+
 The monitor is trusted and holds no secret; it runs no plugin code. It alone decides that a limit of the tree was passed, and it
 kills by ending the first process of the pid namespace, which takes all others with it. It ends when the host closes the report,
 when the zygote dies, or when its plugin has ended.
 """
 
 import array
+import contextlib
 import json
 import os
 import resource
@@ -13,13 +17,13 @@ import select
 import signal
 import socket
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any, NoReturn
 
 from plugin_sandbox.inner import mounts, namespaces, syscalls, watchdog
-from plugin_sandbox.inner.box import REPORT_BYTES, Bit, Box, Ended, LayerFailed
+from plugin_sandbox.inner.box import MOST_FDS, REPORT_BYTES, Bit, Box, Ended, Ground, LayerFailed
 from plugin_sandbox.inner.cgroups import Groups
-from plugin_sandbox.inner.plugin_init import PR_SET_PDEATHSIG, become_plugin
+from plugin_sandbox.inner.plugin_init import PR_SET_PDEATHSIG, become_plugin, name_process
 from plugin_sandbox.inner.watchdog import Watch
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -29,46 +33,114 @@ _BUILD_SECONDS = 10.0
 _CPU_PART = 0.5
 
 
-class Prepared:
-    """The user namespaces that root's zygote keeps for a slot; an ordinary user has none."""
+def keep_user_namespace(ground: Ground, spaces: namespaces.UserNamespaces) -> int:
+    """Return the user namespace that root's monitor enters; -1: it makes one itself, or has none."""
+    if not _takes_from_root(ground) or "user_namespace" in ground.off:
+        return -1
+    ids = [0] if ground.uid < 0 else [0, ground.uid]
+    return spaces.get(namespaces.slot_maps(ids), namespaces.slot_maps(ids))
 
-    def __init__(self, enter: int | None = None, idmap: int | None = None) -> None:
-        self.enter, self.idmap = enter, idmap
 
-
-def prepare(box: Box, spaces: namespaces.UserNamespaces) -> Prepared:
-    """Make, or take from those that are kept, what has to be made outside the box."""
-    if os.geteuid() != 0 or box.tier != "strict":
-        return Prepared()
-    uids, gids = [0], [0]
+def clone_call(box: Box, spaces: namespaces.UserNamespaces) -> list[int]:
+    """Clone the call's mounts as root, while it is root: nothing from within a user namespace may map another's files to a slot."""
+    if not _takes_from_root(Ground.of(box)):
+        return []
     idmap = None
     if box.uid >= 0:
-        uids.append(box.uid)
-        gids.append(box.gid)
         owner = os.stat(box.workspace)
         idmap = spaces.get(((owner.st_uid, box.uid, 1),), ((owner.st_gid, box.gid, 1),))
-    enter = None
-    if "user_namespace" not in box.off:
-        enter = spaces.get(namespaces.slot_maps(uids), namespaces.slot_maps(gids))
-    return Prepared(enter, idmap)
+    return mounts.clone_call(box, idmap)
 
 
-def serve(box: Box, fds: tuple[int, ...], prepared: Prepared, *, parent: int | None) -> NoReturn:
-    """Run one call to its end and leave the process. `parent`: who must live; None: the report alone tells (cold exec)."""
-    request, result, stderr, report_fd = fds
-    report = socket.socket(fileno=report_fd)
-    try:
-        if parent is not None:
-            syscalls.call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-            if os.getppid() != parent:
-                os._exit(1)
-        syscalls.call("prctl", PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        _run(box, prepared, request=request, result=result, stderr=stderr, report=report)
-    except LayerFailed as failed:
-        _say(report, {"event": "refused", "layer": failed.layer, "error": failed.text})
-    except OSError as error:
-        _say(report, {"event": "refused", "layer": "monitor", "error": str(error)})
+def _takes_from_root(ground: Ground) -> bool:
+    return ground.tier == "strict" and os.geteuid() == 0
+
+
+def serve(ground: Ground, inbox: socket.socket, user_namespace: int, *, parent: int | None) -> NoReturn:
+    """Lay the ground, wait for the call, run it to its end, and leave the process.
+
+    `inbox` brings one call (box.py), with the mounts of `clone_call` behind its descriptors. A ground that cannot be laid is told
+    to the one who calls. `parent`: who must live; None: the report alone tells (cold exec).
+    """
+    name_process("plugin-spare")
+    if parent is not None:
+        syscalls.call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+    with contextlib.suppress(_NoCall):
+        _serve(ground, inbox, user_namespace)
     os._exit(0)
+
+
+class _NoCall(Exception):
+    """The zygote has no use for this ground any more."""
+
+
+def _serve(ground: Ground, inbox: socket.socket, user_namespace: int) -> None:
+    call: _Call | None = None
+    try:
+        laid = _lay(ground, user_namespace)
+        call = _Call.receive(inbox)
+        name_process("plugin-monitor")
+        _run(call, laid)
+    except LayerFailed as failed:
+        why = failed
+    except OSError as error:
+        why = LayerFailed("monitor", str(error))
+    else:
+        return
+    _say((call or _Call.receive(inbox)).report, {"event": "refused", "layer": why.layer, "error": why.text})
+
+
+@dataclass(frozen=True)
+class _Call:
+    message: bytes
+    box: Box
+    fds: tuple[int, ...]  # request, result, stderr
+    trees: list[int]
+    report: socket.socket
+
+    @classmethod
+    def receive(cls, inbox: socket.socket) -> "_Call":
+        message, fds, _, _ = socket.recv_fds(inbox, REPORT_BYTES, MOST_FDS)
+        if not message:
+            raise _NoCall
+        for descriptor in fds:
+            os.set_inheritable(descriptor, False)
+        request, result, stderr, report, *trees = fds
+        return cls(message, Box.from_json(message), (request, result, stderr), trees, socket.socket(fileno=report))
+
+
+@dataclass(frozen=True)
+class _Laid:
+    """What waits for a call."""
+
+    first: int  # the plugin's process-to-be
+    channel: socket.socket  # to it
+    proc: int  # the host's /proc
+
+
+def _lay(ground: Ground, user_namespace: int) -> _Laid:
+    """Build what needs no call, and fork the plugin's process."""
+    syscalls.call("prctl", PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    if ground.tier == "strict":
+        is_root = os.geteuid() == 0
+        trees = mounts.clone_ground(ground) if is_root else None
+        namespaces.enter(ground, user_namespace)
+        if trees is None:
+            trees = mounts.clone_ground(ground)
+        mounts.make_private()
+        mounts.lay_ground(trees, _plugin_ids(ground, is_root=is_root))
+    # A change of identity closed /proc/self to ourselves; the watchdog reads the exact sums of our own children there.
+    syscalls.call("prctl", _PR_SET_DUMPABLE, 1, 0, 0, 0)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    first = os.fork()
+    if first == 0:
+        ours.close()
+        become_plugin(ground, theirs)
+    theirs.close()
+    return _Laid(first, ours, proc)
 
 
 def _say(report: socket.socket, message: dict[str, object], descriptor: int = -1) -> None:
@@ -81,36 +153,30 @@ def _say(report: socket.socket, message: dict[str, object], descriptor: int = -1
         return  # the host is gone; the caller ends the tree when it reads the same
 
 
-def _run(box: Box, prepared: Prepared, *, request: int, result: int, stderr: int, report: socket.socket) -> None:
-    groups = Groups.open(box.cgroups)
-    proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    if box.limits.processes and "watchdog" not in box.off:
-        watchdog.check(proc)
+def _run(call: _Call, laid: _Laid) -> None:
+    box, report = call.box, call.report
     copy = changes = -1
-    if box.tier == "strict":
-        changes = _build(box, prepared)
-    else:
-        # The copy and the temporary files beside it.
-        copy = os.open(os.path.dirname(box.work), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    # A change of identity closed /proc/self to ourselves; the watchdog reads the exact sums of our own children there.
-    syscalls.call("prctl", _PR_SET_DUMPABLE, 1, 0, 0, 0)
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        groups = Groups.open(box.cgroups)
+        if box.limits.processes and "watchdog" not in box.off:
+            watchdog.check(laid.proc)
+        if box.tier == "strict":
+            changes = mounts.finish(box, call.trees or mounts.clone_call(box, None))
+        else:
+            # The copy and the temporary files beside it.
+            copy = os.open(os.path.dirname(box.work), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (LayerFailed, OSError):
+        _end(laid.first)
+        raise
+    watch = Watch(box, groups, laid.proc, laid.first, copy)
     started = time.monotonic()
-    first = os.fork()
-    if first == 0:
-        ours.close()
-        become_plugin(box, request=request, result=result, stderr=stderr, channel=theirs, groups=groups)
-    theirs.close()
-    for descriptor in (request, result, stderr):
-        os.close(descriptor)
-    watch = Watch(box, groups, proc, first, copy)
-    layers = _wait_locked_down(ours, first)
+    layers = _lock_down(call, laid, groups)
     for controller, layer in (("memory", "memory_cgroup"), ("pids", "pids_cgroup"), ("cpu", "cpu_cgroup")):
         layers[layer] = "on" if groups.has(controller) else "off"
     _say(report, {"event": "built", "layers": {**_layers_of(box), **layers}}, changes)
     bit = _wait_end(box, watch, report, started)
-    _, status, usage = os.wait4(first, 0)
-    _sweep(proc)
+    _, status, usage = os.wait4(laid.first, 0)
+    _sweep(laid.proc)
     _say(report, {"event": "ended", **asdict(_ended(box, watch, status, usage, bit, changes))})
 
 
@@ -119,39 +185,37 @@ def _layers_of(box: Box) -> dict[str, str]:
     return {layer: "off" if layer in box.off else "on" for layer in built}
 
 
-def _build(box: Box, prepared: Prepared) -> int:
-    root = os.geteuid() == 0
-    trees = mounts.clone_trees(box, prepared.idmap) if root else None
-    namespaces.enter(box, prepared.enter)
-    if trees is None:
-        trees = mounts.clone_trees(box, None)
-    mounts.make_private()
-    return mounts.build_root(box, trees, _plugin_ids(box, is_root=root))
-
-
-def _plugin_ids(box: Box, *, is_root: bool) -> tuple[int, int]:
+def _plugin_ids(ground: Ground, *, is_root: bool) -> tuple[int, int]:
     """Who the plugin is, as its namespace numbers it."""
     if not is_root:
         return (namespaces.INSIDE_ID, namespaces.INSIDE_ID)
-    return (box.uid, box.gid) if box.uid >= 0 else (0, 0)
+    return (ground.uid, ground.gid) if ground.uid >= 0 else (0, 0)
 
 
-def _wait_locked_down(channel: socket.socket, first: int) -> dict[str, str]:
-    """Wait until the plugin's process has given up everything; what it could not install is a refusal."""
-    channel.settimeout(_BUILD_SECONDS)
+def _lock_down(call: _Call, laid: _Laid, groups: Groups) -> dict[str, str]:
+    """Give the plugin's process its call, and wait until it has given up everything; what it could not install is a refusal."""
+    laid.channel.settimeout(_BUILD_SECONDS)
     try:
-        message = channel.recv(REPORT_BYTES)
-    except TimeoutError:
+        with contextlib.suppress(ConnectionError):  # it has ended; why is what it said last
+            socket.send_fds(laid.channel, [call.message], [*call.fds, *groups.procs])
+        message = laid.channel.recv(REPORT_BYTES)
+    except (TimeoutError, ConnectionError):
         message = b""
-    channel.close()
+    laid.channel.close()
+    for descriptor in call.fds:
+        os.close(descriptor)
     said: dict[str, Any] = {"layer": "monitor", "error": "the plugin's process did not get ready"}
     if message:
         said = json.loads(message)
     if "layers" in said:
         return dict(said["layers"])
+    _end(laid.first)
+    raise LayerFailed(said["layer"], said["error"])
+
+
+def _end(first: int) -> None:
     os.kill(first, signal.SIGKILL)
     os.waitpid(first, 0)
-    raise LayerFailed(said["layer"], said["error"])
 
 
 def _wait_end(box: Box, watch: Watch, report: socket.socket, started: float) -> Bit | None:

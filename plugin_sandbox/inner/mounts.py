@@ -1,19 +1,18 @@
 """Builds what a plugin sees of the file system: a small read-only tree, its workspace, a private /tmp, /dev and /proc.
 
-What is taken over from the host is cloned first (`Trees`), while the host's tree is in view and root still is root; it is attached
-in the new mount namespace afterwards (`build_root`). Mount points are made only in the fresh tmpfs, never in a directory that
-a plugin has touched.
+What is taken over from the host is cloned first, while the host's tree is in view and root still is root; it is attached in the new
+mount namespace afterwards. Two parts: the ground, which is the same for many calls and may be laid ahead of one (`clone_ground`,
+`lay_ground`), and what is the call's own: its package, its programs, its workspace, its quota (`clone_call`, `finish`). Mount points
+are made only in the fresh tmpfs, never in a directory that a plugin has touched.
 """
 
-import contextlib
 import os
 import stat
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 
 from plugin_sandbox.inner import syscalls
-from plugin_sandbox.inner.box import Box, LayerFailed
+from plugin_sandbox.inner.box import Box, Ground, LayerFailed
 
 _AT_FDCWD = -100
 _AT_EMPTY_PATH = 0x1000
@@ -39,8 +38,10 @@ _MNT_DETACH = 0x2
 
 LAYERS = ("read_only_root", "overlay", "disk_quota")
 
-#: Where the new root is built: any directory that every host has, hidden in our own mount namespace alone.
-_STAGE = "/tmp"
+#: The file system of all that a plugin writes: hidden in our own mount namespace alone, over a directory that every host has and
+#: nothing of a call lies in. The new root is built in it, so that what is around it goes away with the host's tree, at once.
+_QUOTA = "/proc"
+_STAGE = _QUOTA + "/root"
 
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
 
@@ -48,44 +49,56 @@ _DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
 _PAGE = 4096
 
 
-@dataclass
-class Trees:
-    """Mounts cloned from the host, detached as yet: target inside -> descriptor."""
-
-    binds: dict[str, int] = field(default_factory=dict)
-    workspace: int = -1
-
-    def close(self) -> None:
-        """Give back what was not attached."""
-        for descriptor in (*self.binds.values(), self.workspace):
-            if descriptor >= 0:
-                with contextlib.suppress(OSError):
-                    os.close(descriptor)
-
-
-def clone_trees(box: Box, idmap: int | None) -> Trees:
-    """Clone everything that the box shows of the host, read-only; the workspace with its owner mapped to the slot."""
-    trees = Trees()
-    for path in _outermost((*box.sys_path, *box.binds, *box.programs, box.package)):
-        trees.binds[path] = _clone(path, "read_only_root", 0 if _may_write(box, path) else _ATTR_RDONLY)
+def clone_ground(ground: Ground) -> dict[str, int]:
+    """Clone what every box of this ground shows of the host, read-only: path -> descriptor of the detached mount."""
+    trees = {
+        path: _clone(path, "read_only_root", _ATTR_RDONLY) for path in _outermost((*ground.sys_path, *ground.binds))
+    }
     for path in _DEVICES:
-        trees.binds[path] = _clone(path, "read_only_root", _ATTR_NOEXEC, nodev=False)
-    if box.proxy:
-        trees.binds[box.proxy] = _clone(box.proxy, "network_namespace", _ATTR_NOEXEC)
-    flags = 0 if "overlay" in box.off else _ATTR_RDONLY
-    trees.workspace = _clone(box.workspace, "overlay", flags, idmap=idmap)
+        trees[path] = _clone(path, "read_only_root", _ATTR_NOEXEC, nodev=False)
     return trees
 
 
-def _may_write(box: Box, path: str) -> bool:
-    return "read_only_root" in box.off and path == box.package
+def paths_of(box: Box) -> tuple[str, ...]:
+    """Return what the call itself shows of the host, in the order in which it is mounted; the workspace is the last."""
+    shown = tuple(os.path.normpath(path) for path in (*box.sys_path, *box.binds))
+    own = (
+        path for path in _outermost((box.package, *box.programs)) if not any(_is_below(path, other) for other in shown)
+    )
+    return (*own, *((box.proxy,) if box.proxy else ()), box.workspace)
 
 
-def _outermost(paths: tuple[str, ...]) -> Iterator[str]:
+def clone_call(box: Box, idmap: int | None) -> list[int]:
+    """Clone the `paths_of` the call, read-only; the workspace with its owner mapped to the slot."""
+    trees: list[int] = []
+    try:
+        for path in paths_of(box)[:-1]:
+            layer, flags = "read_only_root", 0 if "read_only_root" in box.off and path == box.package else _ATTR_RDONLY
+            if path == box.proxy:
+                layer, flags = "network_namespace", _ATTR_NOEXEC
+            trees.append(_clone(path, layer, flags))
+        trees.append(_clone(box.workspace, "overlay", 0 if "overlay" in box.off else _ATTR_RDONLY, idmap=idmap))
+    except LayerFailed:
+        close_all(trees)
+        raise
+    return trees
+
+
+def close_all(trees: Iterable[int]) -> None:
+    """Give back mounts that were not attached."""
+    for descriptor in trees:
+        os.close(descriptor)
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder + "/")
+
+
+def _outermost(paths: Iterable[str]) -> Iterator[str]:
     """Leave out what lies in a directory that is bound anyway."""
     seen: list[str] = []
     for path in sorted({os.path.normpath(path) for path in paths}):
-        if not any(path == other or path.startswith(other + "/") for other in seen):
+        if not any(_is_below(path, other) for other in seen):
             seen.append(path)
             yield path
 
@@ -114,19 +127,22 @@ def make_private() -> None:
     _mount("mount_namespace", b"none", "/", None, _MS_REC | _MS_PRIVATE)
 
 
-def build_root(box: Box, trees: Trees, owner: tuple[int, int]) -> int:
-    """Assemble the tree at the stage; return a descriptor of the changes' root, or -1 if the box has no overlay.
+def lay_ground(trees: dict[str, int], owner: tuple[int, int]) -> None:
+    """Assemble at the stage what is the same for every call; the rest is added by `finish`.
 
     owner: who the plugin will be, as this namespace numbers it.
     """
+    _mount("disk_quota", b"tmpfs", _QUOTA, b"tmpfs", _MS_NOSUID | _MS_NODEV, "size=1m,mode=755")
+    for name, mode in (("root", 0o755), ("lower", 0o755), ("upper", 0o755), ("work", 0o755), ("tmp", 0o700)):
+        os.mkdir(f"{_QUOTA}/{name}", mode)
     _mount("mount_namespace", b"tmpfs", _STAGE, b"tmpfs", _MS_NOSUID | _MS_NODEV, "size=1m,nr_inodes=2048,mode=755")
-    changes = _build_workspace(box, trees, owner)
+    for name in ("upper", "tmp"):
+        os.chown(f"{_QUOTA}/{name}", *owner)
+    _attach("/tmp", _clone(_QUOTA + "/tmp", "disk_quota", 0), "disk_quota")
+    for path, tree in trees.items():  # after /tmp: some of them may lie below it
+        _attach(path, tree, "read_only_root")
     _link_merged_usr()
     os.makedirs(_STAGE + "/proc", exist_ok=True)
-    if "read_only_root" not in box.off:
-        attributes = struct.pack("QQQQ", _ATTR_RDONLY | _ATTR_NOSUID | _ATTR_NODEV, 0, 0, 0)
-        _call("read_only_root", "mount_setattr", _AT_FDCWD, _STAGE.encode(), 0, attributes, len(attributes))
-    return changes
 
 
 def _link_merged_usr() -> None:
@@ -136,45 +152,41 @@ def _link_merged_usr() -> None:
             os.symlink(os.readlink("/" + name), f"{_STAGE}/{name}")
 
 
-def _build_workspace(box: Box, trees: Trees, owner: tuple[int, int]) -> int:
-    quota = _STAGE + "/.quota"
-    os.mkdir(quota)
-    _mount("disk_quota", b"tmpfs", quota, b"tmpfs", _MS_NOSUID | _MS_NODEV, "size=1m,mode=755")
-    for name, mode in (("upper", 0o755), ("work", 0o755), ("tmp", 0o700)):
-        os.mkdir(f"{quota}/{name}", mode)
-    shape = os.fstat(trees.workspace)
-    os.chmod(quota + "/upper", stat.S_IMODE(shape.st_mode) & 0o777 | 0o700)
-    for name in ("upper", "tmp"):
-        os.chown(f"{quota}/{name}", *owner)
-    tmp = _clone(quota + "/tmp", "disk_quota", 0)
-    _attach("/tmp", tmp, "disk_quota")
-    for path, tree in trees.binds.items():  # after /tmp: some of them may lie below it
+def finish(box: Box, trees: list[int]) -> int:
+    """Add what is the call's own, and close the tree; return a descriptor of the changes' root, or -1 without an overlay."""
+    *own, workspace = trees
+    for path, tree in zip(paths_of(box)[:-1], own, strict=True):
         _attach(path, tree, "read_only_root")
-    work = _STAGE + box.work
-    changes = -1
-    if "overlay" in box.off:
-        _attach(box.work, trees.workspace, "overlay")
-    else:
-        os.makedirs(work, exist_ok=True)
-        _attach("/.lower", trees.workspace, "overlay")
-        options = f"userxattr,lowerdir={_STAGE}/.lower,upperdir={quota}/upper,workdir={quota}/work"
-        _mount("overlay", b"overlay", work, b"overlay", _MS_NOSUID | _MS_NODEV, options)
-        changes = os.open(quota + "/upper", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        _detach(_STAGE + "/.lower", "overlay")
-    _limit(box, quota)
-    _detach(quota, "disk_quota")
+    changes = _lay_workspace(box, workspace)
+    _limit(box)
+    if "read_only_root" not in box.off:
+        attributes = struct.pack("QQQQ", _ATTR_RDONLY | _ATTR_NOSUID | _ATTR_NODEV, 0, 0, 0)
+        _call("read_only_root", "mount_setattr", _AT_FDCWD, _STAGE.encode(), 0, attributes, len(attributes))
     return changes
 
 
-def _limit(box: Box, quota: str) -> None:
+def _lay_workspace(box: Box, tree: int) -> int:
+    if "overlay" in box.off:
+        _attach(box.work, tree, "overlay")
+        return -1
+    os.chmod(_QUOTA + "/upper", stat.S_IMODE(os.fstat(tree).st_mode) & 0o777 | 0o700)
+    work = _STAGE + box.work
+    os.makedirs(work, exist_ok=True)
+    _move(tree, _QUOTA + "/lower", "overlay")
+    options = f"userxattr,lowerdir={_QUOTA}/lower,upperdir={_QUOTA}/upper,workdir={_QUOTA}/work"
+    _mount("overlay", b"overlay", work, b"overlay", _MS_NOSUID | _MS_NODEV, options)
+    return os.open(_QUOTA + "/upper", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _limit(box: Box) -> None:
     """Set the quota, when what is ours is in it: all that the manifest names is the plugin's."""
     size, inodes = box.limits.disk_bytes, box.limits.inodes
     if "disk_quota" in box.off:  # still bounded: a run without this layer shall not hurt its host
         size, inodes = size * 8, inodes * 8
-    shape = os.statvfs(quota)
+    shape = os.statvfs(_QUOTA)
     inodes += shape.f_files - shape.f_ffree
     flags = _MS_REMOUNT | _MS_NOSUID | _MS_NODEV
-    _mount("disk_quota", b"tmpfs", quota, b"tmpfs", flags, f"size={size},nr_inodes={inodes}")
+    _mount("disk_quota", b"tmpfs", _QUOTA, b"tmpfs", flags, f"size={size},nr_inodes={inodes}")
 
 
 def _attach(path: str, tree: int, layer: str) -> None:
@@ -186,22 +198,25 @@ def _attach(path: str, tree: int, layer: str) -> None:
         else:
             os.makedirs(os.path.dirname(target), exist_ok=True)
             os.close(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
-        syscalls.call("move_mount", tree, b"", _AT_FDCWD, target.encode(), _MOVE_MOUNT_F_EMPTY_PATH)
-        os.close(tree)
     except OSError as error:
-        raise LayerFailed(layer, f"mount of {path}: {error}") from error
+        raise LayerFailed(layer, f"place of {path}: {error}") from error
+    _move(tree, target, layer)
 
 
-def _detach(path: str, layer: str) -> None:
-    _call(layer, "umount2", path.encode(), _MNT_DETACH)
-    os.rmdir(path)
+def _move(tree: int, target: str, layer: str) -> None:
+    _call(layer, "move_mount", tree, b"", _AT_FDCWD, target.encode(), _MOVE_MOUNT_F_EMPTY_PATH)
+    os.close(tree)
+
+
+def mount_proc(ground: Ground) -> None:
+    """In the plugin's process: a /proc of its own pid namespace."""
+    if "pid_namespace" not in ground.off:
+        flags = _MS_RDONLY | _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
+        _mount("pid_namespace", b"proc", _STAGE + "/proc", b"proc", flags, "subset=pid")
 
 
 def enter_root(box: Box) -> None:
-    """In the plugin's process: give it a /proc of its own pid namespace, and leave the host's tree behind."""
-    if "pid_namespace" not in box.off:
-        flags = _MS_RDONLY | _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
-        _mount("pid_namespace", b"proc", _STAGE + "/proc", b"proc", flags, "subset=pid")
+    """In the plugin's process: leave the host's tree behind."""
     os.chdir(_STAGE)
     # The new root over the old one, then the old one away: no directory for it is needed inside.
     _call("mount_namespace", "pivot_root", b".", b".")

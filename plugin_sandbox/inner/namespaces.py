@@ -1,6 +1,6 @@
 """Enters the namespaces that hide the host: user, mount, pid, network, ipc, uts.
 
-Does not decide which are wanted (the Box says what is off) and mounts nothing (mounts.py).
+Does not decide which are wanted (the Ground says what is off) and mounts nothing (mounts.py).
 
 Two ways in. An ordinary user makes its user namespace with the others and maps its own id. Root takes a user namespace that the
 zygote prepared, because more than one id is mapped there (its own, and the slot's that the plugin runs as), which only a
@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable, Iterator
 
 from plugin_sandbox.inner import syscalls
-from plugin_sandbox.inner.box import Box, LayerFailed
+from plugin_sandbox.inner.box import Ground, LayerFailed
 
 CLONE_NEWNS = 0x0002_0000
 CLONE_NEWCGROUP = 0x0200_0000
@@ -100,21 +100,21 @@ def _make_user_namespace(uids: IdMap, gids: IdMap) -> int:
         os.waitpid(child, 0)
 
 
-def enter(box: Box, prepared: int | None) -> None:
+def enter(ground: Ground, prepared: int) -> None:
     """Move this process into the namespaces; its next child is the first process of the new pid namespace.
 
-    prepared: the user namespace that root enters; None: an ordinary user makes one.
+    prepared: the user namespace that root enters; -1: an ordinary user makes one.
     """
     uid, gid = os.geteuid(), os.getegid()  # afterwards they read as nobody's
-    wanted = {layer: flag for layer, flag in _FLAGS.items() if layer not in box.off}
+    wanted = {layer: flag for layer, flag in _FLAGS.items() if layer not in ground.off}
     with _failing("user_namespace"):
-        if prepared is not None:
+        if prepared >= 0:
             syscalls.call("setns", prepared, CLONE_NEWUSER)
-        elif "user_namespace" not in box.off:
+        elif "user_namespace" not in ground.off:
             syscalls.call("unshare", CLONE_NEWUSER)
             _map_self(uid, gid)
     _unshare(wanted)
-    if "user_namespace" not in box.off:
+    if "user_namespace" not in ground.off:
         with _failing("user_namespace"):  # a limit of this namespace alone: nothing inside can make another one
             _write("/proc/sys/user/max_user_namespaces", b"0")
     if "uts_namespace" in wanted:

@@ -1,5 +1,6 @@
-"""What the plugin's process does before the plugin's first line: enters its root, gives up everything, hands over to the runner.
+"""What the plugin's process does before the plugin's first line: waits for its call, enters its root, gives up everything.
 
+Then it hands over to the runner.
 It is pid 1 of its pid namespace. Until it has told the monitor that it is locked down, it runs our code alone; the channel to
 the monitor is closed before the plugin is imported.
 """
@@ -13,12 +14,13 @@ import sys
 from typing import NoReturn
 
 from plugin_sandbox.inner import mounts, syscalls
-from plugin_sandbox.inner.box import REQUEST_FD, RESULT_FD, Box, LayerFailed
-from plugin_sandbox.inner.cgroups import Groups, enter
-from plugin_sandbox.inner.lockdown import lock_down
+from plugin_sandbox.inner.box import MOST_FDS, REPORT_BYTES, REQUEST_FD, RESULT_FD, Box, Ground, LayerFailed
+from plugin_sandbox.inner.cgroups import controllers_of, enter
+from plugin_sandbox.inner.lockdown import lock_down, prepare
 from plugin_sandbox.inner.runner import run
 
 PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
 _CHANNEL_FD = 5
 _ABOVE = 64
 
@@ -26,25 +28,16 @@ _ABOVE = 64
 HOME_OF_PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
-class _Channel:
-    """The way back to the monitor, until the plugin is imported: one message."""
-
-    def __init__(self, end: socket.socket) -> None:
-        self.fd = fcntl.fcntl(end.detach(), fcntl.F_DUPFD_CLOEXEC, _ABOVE)
-
-    def tell(self, message: dict[str, object]) -> None:
-        try:
-            os.write(self.fd, json.dumps(message).encode())
-        except OSError:
-            os._exit(1)  # the monitor is gone, and so shall this be
-
-
-def become_plugin(
-    box: Box, *, request: int, result: int, stderr: int, channel: socket.socket, groups: Groups
-) -> NoReturn:
-    """Become the plugin: this process does not return, whatever happens."""
+def become_plugin(ground: Ground, channel: socket.socket) -> NoReturn:
+    """Become the plugin of the call that comes over `channel`: this process does not return, whatever happens."""
+    name_process("plugin-spare")
     back = _Channel(channel)
     try:
+        early = _settle(ground)
+        box, request, result, stderr, groups = back.receive()
+        name_process("plugin")
+        if early is not None:
+            raise early
         _enter(box, groups)
         _arrange(box, request, result, stderr, back)
         layers = {"closed_fds": "off" if "closed_fds" in box.off else "on", **lock_down(box)}
@@ -59,20 +52,63 @@ def become_plugin(
     run(REQUEST_FD, RESULT_FD)
 
 
-def _enter(box: Box, groups: Groups) -> None:
-    # The kernel ends this process with its monitor. It cannot be too late: a lost monitor is noticed when we tell it.
+def name_process(name: str) -> None:
+    """Let `ps` say what this process is."""
+    syscalls.call("prctl", _PR_SET_NAME, name.encode(), 0, 0, 0)
+
+
+class _Channel:
+    """The way from and to the monitor, until the plugin is imported: one message each way."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self.fd = fcntl.fcntl(end.detach(), fcntl.F_DUPFD_CLOEXEC, _ABOVE)
+
+    def receive(self) -> tuple[Box, int, int, int, dict[int, str]]:
+        """Wait for the call; end when there is to be none."""
+        with socket.socket(fileno=os.dup(self.fd)) as end:
+            message, fds, _, _ = socket.recv_fds(end, REPORT_BYTES, MOST_FDS)
+        if not message:
+            os._exit(0)
+        request, result, stderr, *groups = fds
+        box = Box.from_json(message)
+        return box, request, result, stderr, dict(zip(groups, controllers_of(box.cgroups), strict=True))
+
+    def tell(self, message: dict[str, object]) -> None:
+        try:
+            os.write(self.fd, json.dumps(message).encode())
+        except OSError:
+            os._exit(1)  # the monitor is gone, and so shall this be
+
+
+def _settle(ground: Ground) -> LayerFailed | None:
+    """Do what needs no call; return what could not be done, for the one who calls.
+
+    The kernel ends this process with its monitor; a monitor lost before is noticed at the channel.
+    """
     syscalls.call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    enter(groups)
     os.setsid()
     os.umask(0o022)
+    sys.argv = ["plugin"]
+    sys.path[:] = [*ground.sys_path, HOME_OF_PACKAGE]
+    os.environ.clear()
+    try:
+        prepare(ground)
+        if ground.tier == "strict":
+            mounts.mount_proc(ground)
+    except LayerFailed as failed:
+        return failed
+    return None
+
+
+def _enter(box: Box, groups: dict[int, str]) -> None:
+    enter(groups)
     if box.tier == "strict":
         mounts.enter_root(box)
     else:
         os.chdir(box.work)
-    sys.argv = ["plugin"]
-    sys.path[:] = [*box.sys_path, HOME_OF_PACKAGE]
-    os.environ.clear()
-    os.environ.update({"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": box.tmp, "TMPDIR": box.tmp})
+    # What is granted to be executed is found by its file's name.
+    path = ":".join(dict.fromkeys(("/usr/bin", "/bin", *(os.path.dirname(program) for program in box.programs))))
+    os.environ.update({"PATH": path, "LANG": "C.UTF-8", "HOME": box.tmp, "TMPDIR": box.tmp})
 
 
 def _arrange(box: Box, request: int, result: int, stderr: int, back: _Channel) -> None:

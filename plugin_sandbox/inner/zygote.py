@@ -1,7 +1,7 @@
 """The process that every plugin is forked from: clean, single-threaded, warm.
 
 Started by exec with an empty environment, it holds no secret and never runs plugin code. It takes one message a call from its
-socket, forks a monitor for it, and reaps. It ends when its socket does. What it preloads is shared by all calls, and so are the
+socket, hands it to a monitor, and reaps. It ends when its socket does. What it preloads is shared by all calls, and so are the
 address layout and the hash seed.
 """
 
@@ -15,70 +15,185 @@ import signal
 import socket
 import sys
 import threading
-from typing import NoReturn
 
 from plugin_sandbox.inner import lockdown, monitor, namespaces, syscalls
-from plugin_sandbox.inner.box import FDS, REPORT_BYTES, Box, LayerFailed
+from plugin_sandbox.inner.box import FDS, REPORT_BYTES, Box, Ground, LayerFailed
+from plugin_sandbox.inner.plugin_init import name_process
 
 _STACK_BYTES = 512 * 1024
-_REAP_SECONDS = 1.0
 
 
-def receive(inbox: socket.socket) -> tuple[Box, tuple[int, ...]] | None:
+def receive(inbox: socket.socket) -> tuple[bytes, tuple[int, ...]] | None:
     """Take one call; None when the other end has closed."""
     message, fds, _, _ = socket.recv_fds(inbox, REPORT_BYTES, len(FDS))
     if not message:
         return None
     for descriptor in fds:
         os.set_inheritable(descriptor, False)
-    return Box.from_json(message), tuple(fds)
+    return message, tuple(fds)
 
 
 def main(inbox_fd: int, preload: list[str]) -> None:
     """Serve calls until the socket ends."""
     _settle(preload)
-    inbox = socket.socket(fileno=inbox_fd)
-    spaces = namespaces.UserNamespaces()
-    # Orphans of a lost monitor come to us, and are ended.
-    syscalls.call("prctl", monitor.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    wake, waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    poll = select.poll()
-    poll.register(inbox, select.POLLIN)
-    poll.register(wake, select.POLLIN)
-    monitors: set[int] = set()
-    while True:
-        ready = dict(poll.poll())
-        if wake in ready:
-            with contextlib.suppress(BlockingIOError):
-                os.read(wake, 4096)
-            _reap(monitors)
-        if inbox.fileno() in ready:
-            call = receive(inbox)
-            if call is None:
-                return
-            monitors.add(_start(*call, inbox, spaces))
+    Zygote(socket.socket(fileno=inbox_fd)).serve()
+
+
+class Zygote:
+    """Serves many calls, each by a monitor of its own; monitors for the next calls it starts ahead of them.
+
+    A spare monitor stands on the ground of a call that there was. There are at most as many of both as this process has CPUs, so that
+    spares cost no call its time. None is used when the host's mounts have changed since, which its view of them would not show.
+    """
+
+    def __init__(self, inbox: socket.socket) -> None:
+        self._inbox = inbox
+        self._spaces = namespaces.UserNamespaces()
+        self._most = len(os.sched_getaffinity(0))
+        self._spares: dict[Ground, tuple[int, socket.socket]] = {}
+        self._monitors: dict[int, Ground] = {}
+        # Orphans of a lost monitor come to us, and are ended.
+        syscalls.call("prctl", monitor.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        self._wake, waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._mounts = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
+
+    def serve(self) -> None:
+        """Serve until the socket ends."""
+        poll = select.poll()
+        poll.register(self._inbox, select.POLLIN)
+        poll.register(self._wake, select.POLLIN)
+        poll.register(self._mounts, select.POLLPRI)
+        while True:
+            ready = dict(poll.poll())
+            if self._mounts in ready:
+                self._drop_spares()
+            if self._wake in ready:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._wake, 4096)
+                for ground in self._reap():
+                    self._make_spare(ground)
+            if self._inbox.fileno() in ready:
+                call = receive(self._inbox)
+                if call is None:
+                    self._end_spares()
+                    return
+                self._make_spare(self._hand_over(*call))
+
+    def _hand_over(self, message: bytes, fds: tuple[int, ...]) -> Ground:
+        """Give a call to a monitor; return its ground. A monitor that is lost with it is noticed by the host, at the report."""
+        box = Box.from_json(message)
+        ground = Ground.of(box)
+        trees: list[int] = []
+        try:
+            pid, end = self._take_spare(ground) or self._fork(ground, fds)
+            self._monitors[pid] = ground
+            with end, contextlib.suppress(ConnectionError):
+                trees = monitor.clone_call(box, self._spaces)
+                socket.send_fds(end, [message], [*fds, *trees])
+        except LayerFailed as failed:
+            _refuse(os.dup(fds[-1]), failed)
+        finally:
+            for descriptor in (*fds, *trees):
+                os.close(descriptor)
+        return ground
+
+    def _take_spare(self, ground: Ground) -> tuple[int, socket.socket] | None:
+        changed = select.poll()
+        changed.register(self._mounts, select.POLLPRI)
+        if changed.poll(0):
+            self._drop_spares()
+        return self._spares.pop(ground, None)
+
+    def _make_spare(self, ground: Ground) -> None:
+        if ground not in self._spares and len(self._monitors) + len(self._spares) < self._most:
+            with contextlib.suppress(LayerFailed):  # the next call is told
+                self._spares[ground] = self._fork(ground)
+
+    def _drop_spares(self) -> None:
+        """Let them end, at the closing of their sockets."""
+        for _, end in self._spares.values():
+            end.close()
+        self._spares.clear()
+
+    def _end_spares(self) -> None:
+        spares = [pid for pid, _ in self._spares.values()]
+        self._drop_spares()
+        for pid in spares:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+    def _fork(self, ground: Ground, fds: tuple[int, ...] = ()) -> tuple[int, socket.socket]:
+        """Start a monitor on this ground; return its number and the socket that it waits at. Raise LayerFailed."""
+        user_namespace = monitor.keep_user_namespace(ground, self._spaces)
+        me = os.getpid()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        child = os.fork()
+        if child == 0:
+            try:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                ours.close()
+                self._inbox.close()
+                self._drop_spares()  # theirs is our process's end alone
+                for descriptor in fds:  # they come with the call
+                    os.close(descriptor)
+                monitor.serve(ground, theirs, user_namespace, parent=me)
+            finally:
+                os._exit(1)  # whatever went wrong, this process never becomes a second zygote
+        theirs.close()
+        return child, ours
+
+    def _reap(self) -> list[Ground]:
+        """Take leave of ended monitors; return their grounds. A child that is no monitor was left by one that died, and dies too."""
+        grounds = []
+        while True:
+            try:
+                pid, _ = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if pid == 0:
+                break
+            if pid in self._monitors:
+                grounds.append(self._monitors.pop(pid))
+            for ground in [ground for ground, spare in self._spares.items() if spare[0] == pid]:
+                self._spares.pop(ground)[1].close()
+        ours = self._monitors.keys() | {pid for pid, _ in self._spares.values()}
+        with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
+            strays = {int(pid) for pid in file.read().split()} - ours
+        for pid in strays:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return grounds
 
 
 def main_cold(inbox_fd: int) -> None:
     """Serve one call in this process itself: a fresh interpreter, with an address layout of its own."""
     _settle([])
-    inbox = socket.socket(fileno=inbox_fd)
-    call = receive(inbox)
+    with socket.socket(fileno=inbox_fd) as inbox:
+        call = receive(inbox)
     if call is None:
         return
-    inbox.close()
-    box, fds = call
+    message, fds = call
+    box, spaces = Box.from_json(message), namespaces.UserNamespaces()
+    ground = Ground.of(box)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
-        prepared = monitor.prepare(box, namespaces.UserNamespaces())
+        user_namespace = monitor.keep_user_namespace(ground, spaces)
+        trees = monitor.clone_call(box, spaces)
     except LayerFailed as failed:
         _refuse(fds[-1], failed)
         return
-    monitor.serve(box, fds, prepared, parent=None)
+    with ours:
+        socket.send_fds(ours, [message], [*fds, *trees])
+    for descriptor in (*fds, *trees):
+        os.close(descriptor)
+    monitor.serve(ground, theirs, user_namespace, parent=None)
 
 
 def _settle(preload: list[str]) -> None:
+    name_process("plugin-zygote")
     threading.stack_size(_STACK_BYTES)
     for name in preload:
         with contextlib.suppress(ImportError):  # not installed: a plugin that needs it says so itself
@@ -88,54 +203,9 @@ def _settle(preload: list[str]) -> None:
     gc.freeze()
 
 
-def _start(box: Box, fds: tuple[int, ...], inbox: socket.socket, spaces: namespaces.UserNamespaces) -> int:
-    """Fork a monitor for a call."""
-    try:
-        prepared = monitor.prepare(box, spaces)
-    except LayerFailed as failed:
-        _refuse(fds[-1], failed)
-        for descriptor in fds[:-1]:
-            os.close(descriptor)
-        return 0
-    me = os.getpid()
-    child = os.fork()
-    if child == 0:
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        inbox.close()
-        _serve(box, fds, prepared, me)
-    for descriptor in fds:
-        os.close(descriptor)
-    return child
-
-
-def _serve(box: Box, fds: tuple[int, ...], prepared: monitor.Prepared, parent: int) -> NoReturn:
-    try:
-        monitor.serve(box, fds, prepared, parent=parent)
-    finally:
-        os._exit(1)  # whatever went wrong, this process never becomes a second zygote
-
-
 def _refuse(report_fd: int, failed: LayerFailed) -> None:
     with socket.socket(fileno=report_fd) as report, contextlib.suppress(OSError):
         report.send(json.dumps({"event": "refused", "layer": failed.layer, "error": failed.text}).encode())
-
-
-def _reap(monitors: set[int]) -> None:
-    """Take leave of ended monitors; a child that is none of them was left by one that died, and dies too."""
-    while True:
-        try:
-            pid, _ = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return
-        if pid == 0:
-            break
-        monitors.discard(pid)
-    with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
-        strays = {int(pid) for pid in file.read().split()} - monitors
-    for pid in strays:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
 
 
 def start(arguments: list[str]) -> None:

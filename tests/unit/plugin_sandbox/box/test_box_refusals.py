@@ -14,7 +14,7 @@ import pytest
 from plugin_sandbox.boxes import plan_box
 from plugin_sandbox.conversation import Stop, Talk, hold_talk
 from plugin_sandbox.inner import monitor, namespaces, syscalls
-from plugin_sandbox.inner.box import LAYERS, Box, LayerFailed
+from plugin_sandbox.inner.box import LAYERS, Box, Ground, LayerFailed
 from plugin_sandbox.model import Limits
 from plugin_sandbox.zygote import Interpreter
 
@@ -81,8 +81,11 @@ def _serve(message: bytes, fds: tuple[int, ...], is_refused: Callable[[str, tupl
     syscalls.call, syscalls.prctl = call, prctl
     try:
         box = Box.from_json(message)
-        prepared = monitor.prepare(box, namespaces.UserNamespaces())
-        monitor.serve(box, fds, prepared, parent=None)
+        ground, spaces = Ground.of(box), namespaces.UserNamespaces()
+        user_namespace = monitor.keep_user_namespace(ground, spaces)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        socket.send_fds(ours, [message], [*fds, *monitor.clone_call(box, spaces)])
+        monitor.serve(ground, theirs, user_namespace, parent=None)
     except LayerFailed as failed:
         monitor._say(socket.socket(fileno=fds[-1]), {"event": "refused", "layer": failed.layer, "error": str(failed)})
     finally:

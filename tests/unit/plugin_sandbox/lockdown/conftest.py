@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from plugin_sandbox.inner import syscalls
-from plugin_sandbox.inner.box import Box, BoxLimits, LayerFailed
-from plugin_sandbox.inner.lockdown import lock_down
+from plugin_sandbox.inner.box import Box, BoxLimits, Ground, LayerFailed
+from plugin_sandbox.inner.lockdown import lock_down, prepare
 
 _CHILD_SECONDS = 20
 _PR_SET_DUMPABLE = 4
@@ -116,6 +116,7 @@ def _be_child(box: Box, work: Work | None, user: int | None, before: Callable[[]
         if before is not None:
             before()
         try:
+            prepare(Ground.of(box))
             layers = lock_down(box)
             answer = work(box) if work is not None else layers
         except LayerFailed as failed:

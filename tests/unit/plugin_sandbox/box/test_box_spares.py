@@ -1,0 +1,155 @@
+"""Boxes that are built before their call: used once, never stale, never missed."""
+
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from plugin_sandbox.conversation import Stop
+from plugin_sandbox.host import Sandbox
+from plugin_sandbox.model import Call, Outcome
+
+ROOT = Path(__file__).resolve().parents[4]
+NOTHING = "pass"
+LOOK = """
+ctx.log.info("seen", tmp=sorted(os.listdir("/tmp")), names=sorted(os.listdir(ctx.dst_root)))
+open("/tmp/left", "w").write("mine")
+"""
+
+
+def run(sandbox: Sandbox, call: Call) -> Outcome:
+    """Run a call to its end."""
+    halt = Stop()
+    try:
+        return sandbox.run_blocking(call, halt)
+    finally:
+        halt.close()
+
+
+def spares() -> list[psutil.Process]:
+    """The monitors that wait for a call."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        try:
+            parent = process.parent()
+            if process.name() == "plugin-spare" and parent is not None and parent.name() == "plugin-zygote":
+                found.append(process)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def wait_spare() -> psutil.Process:
+    """Wait until a spare is there; with one CPU it comes when the call's monitor has gone."""
+    deadline = time.monotonic() + 10
+    while not (found := spares()):
+        assert time.monotonic() < deadline, "no spare"
+    return found[0]
+
+
+def wait_gone(process: psutil.Process) -> None:
+    """Wait until a process has ended and was collected."""
+    process.wait(10)
+
+
+def test_the_next_call_runs_in_the_box_that_waits_for_it(sandbox: Sandbox, make_call: Any) -> None:
+    """What the building costs is paid before the call comes."""
+    call = make_call(NOTHING)
+    run(sandbox, call)
+    spare = wait_spare()
+
+    entry = run(sandbox, call).entry
+
+    assert entry is not None
+    assert entry.status == "skipped", entry
+    wait_gone(spare)  # it served, and nothing serves twice
+
+
+def test_nothing_of_a_call_is_seen_by_the_next(sandbox: Sandbox, make_call: Any) -> None:
+    """One call a box: what a plugin leaves in /tmp or in its process goes with it."""
+    call = make_call(LOOK)
+
+    seen = [run(sandbox, call).logs[0].context for _ in range(3)]
+
+    assert [found["tmp"] for found in seen] == [seen[0]["tmp"]] * 3
+    assert "left" not in seen[0]["tmp"]
+
+
+def test_a_spare_that_was_killed_is_not_missed(sandbox: Sandbox, make_call: Any) -> None:
+    """An operator, or the kernel for want of memory, may end it at any time."""
+    call = make_call(NOTHING)
+    run(sandbox, call)
+    spare = wait_spare()
+    spare.kill()
+    wait_gone(spare)
+
+    entry = run(sandbox, call).entry
+
+    assert entry is not None
+    assert entry.status == "skipped", entry
+
+
+def test_a_spare_whose_plugin_process_was_killed_costs_a_refusal_at_most(sandbox: Sandbox, make_call: Any) -> None:
+    """Half a box is no box; the call after it is served whatever became of this one."""
+    call = make_call(NOTHING)
+    run(sandbox, call)
+    spare = wait_spare()
+    deadline = time.monotonic() + 10
+    while not (waiting := spare.children()):
+        assert time.monotonic() < deadline
+    waiting[0].kill()
+
+    statuses = [entry.status for _ in range(2) if (entry := run(sandbox, call).entry) is not None]
+
+    assert statuses[0] in {"skipped", "sandbox_unavailable"}
+    assert statuses[1] == "skipped"
+
+
+def test_a_closed_sandbox_leaves_no_spare(sandbox: Sandbox, make_call: Any) -> None:
+    """Whoever waits for a call that will not come ends with the one who would bring it."""
+    run(sandbox, make_call(NOTHING))
+    spare = wait_spare()
+
+    sandbox.close()
+
+    assert not spare.is_running()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
+def test_what_is_mounted_after_a_box_was_built_is_seen_by_its_call(tmp_path: Path) -> None:
+    """A box that waits has its own view of the host's mounts; a stale one would run a plugin over the wrong files."""
+    script = textwrap.dedent(f"""
+        import subprocess, sys
+        from pathlib import Path
+        sys.path[:0] = [{str(ROOT)!r}, {str(Path(__file__).parent)!r}]
+        import conftest, test_box_spares as ours
+        from plugin_sandbox.host import Sandbox
+        from plugin_sandbox.settings import SandboxSettings
+
+        home = Path({str(tmp_path)!r})
+        settings = SandboxSettings(state_dir=home / "state", preload=("json",))
+        sandbox = Sandbox(settings)
+        call = conftest.make_call.__wrapped__(home, settings)(ours.LOOK)
+        print(ours.run(sandbox, call).logs[0].context["names"])
+        ours.wait_spare()
+        subprocess.run(["mount", "-t", "tmpfs", "none", str(call.workspace)], check=True)
+        (call.workspace / "data.txt").write_text("new")
+        (call.workspace / "fresh.txt").write_text("new")
+        print(ours.run(sandbox, call).logs[0].context["names"])
+        sandbox.close()
+    """)
+
+    done = subprocess.run(
+        ["unshare", "-m", "--propagation", "private", sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.stdout.splitlines() == ["['data.txt']", "['data.txt', 'fresh.txt']"], done.stderr
