@@ -33,8 +33,10 @@ def wanted(box: Box) -> dict[int, tuple[int, int]]:
         _RLIMIT_RTPRIO: 0,
     }
     both = {number: (value, value) for number, value in exact.items()}
-    # Soft and hard are one: the first process of a pid namespace does not hear the signal of the soft one.
-    both[resource.RLIMIT_CPU] = (limits.cpu_seconds, limits.cpu_seconds)
+    # The monitor ends it to the moment; the kernel, which counts by ticks that may be off, ends it where the monitor does not. Soft and
+    # hard are one: the first process of a pid namespace does not hear the signal of the soft one.
+    backstop = limits.cpu_seconds + 1 + limits.cpu_seconds // 10
+    both[resource.RLIMIT_CPU] = (backstop, backstop)
     both[resource.RLIMIT_STACK] = (_STACK_BYTES, _STACK_BYTES)
     return both
 

@@ -10,11 +10,13 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 
+from plugin_sandbox.inner import cgroups
 from plugin_sandbox.slots import name_place
 from tests.sandbox.ordinary import ORDINARY, python_for_all, start_as
 
@@ -22,14 +24,35 @@ _PROMISED_SECONDS, _SLACK = 0.05, 10
 _START_SECONDS = 20
 
 
-def wait_tree(caller: psutil.Process, count: int) -> list[psutil.Process]:
-    """Return the caller's zygote, monitor, and all of the plugin, when they are all there."""
+@dataclass(frozen=True)
+class Tree:
+    """What stands around one plugin that has come up; spare monitors among `everybody`."""
+
+    everybody: list[psutil.Process]
+    zygote: psutil.Process  # in a cold start the monitor itself
+    monitor: psutil.Process
+    plugin: list[psutil.Process]
+
+
+def wait_tree(caller: psutil.Process, count: int) -> Tree:
+    """Return the caller's tree when as many processes of the plugin are there, and wait."""
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
-        found = caller.children(recursive=True)
-        if len(found) == count and all(asleep(one) for one in found[-max(1, count - 2) :]):
-            return found
+        everybody = caller.children(recursive=True)
+        plugin = [one for one in everybody if is_named(one, "plugin")]
+        if len(plugin) == count and all(asleep(one) for one in plugin):
+            mine = {one.pid for one in plugin}
+            (monitor,) = [one for one in everybody if one.pid in {part.ppid() for part in plugin} - mine]
+            return Tree(everybody, everybody[0], monitor, plugin)
     raise AssertionError(f"{count} processes did not come up: {caller.children(recursive=True)}")
+
+
+def is_named(process: psutil.Process, name: str) -> bool:
+    """Say whether a process has this name; one that has ended has none."""
+    try:
+        return process.name() == name
+    except psutil.NoSuchProcess:
+        return False
 
 
 def asleep(process: psutil.Process) -> bool:
@@ -80,16 +103,14 @@ def test_nothing_of_the_plugin_outlives_it(
     arguments = ["caller.py", str(home / "tmp" / "run"), tier, mode, str(processes)]
     caller = start_as(uid, arguments, home, files=[Path("tests/sandbox/caller.py")])
     try:
-        guards = 2 if mode == "warm" else 1
-        tree = wait_tree(psutil.Process(caller.pid), guards + 1 + processes)
-        zygote, monitor = tree[0], tree[guards - 1]
+        tree = wait_tree(psutil.Process(caller.pid), 1 + processes)
         deeds: dict[str, Callable[[], object]] = {
             "cancel": lambda: caller.send_signal(signal.SIGUSR1),
             "worker": caller.kill,
-            "zygote": zygote.kill,
-            "monitor": monitor.kill,
+            "zygote": tree.zygote.kill,
+            "monitor": tree.monitor.kill,
         }
-        doomed = tree if victim in {"worker", "zygote"} else tree[guards - 1 :]
+        doomed = tree.everybody if victim in {"worker", "zygote"} else [tree.monitor, *tree.plugin]
 
         took = measure(doomed, deeds[victim])
 
@@ -98,7 +119,7 @@ def test_nothing_of_the_plugin_outlives_it(
         caller.kill()
         caller.communicate()
         for left in leftovers(home):
-            shutil.rmtree(left) if left.startswith(str(home)) else Path(left).rmdir()
+            shutil.rmtree(left) if left.startswith(str(home)) else cgroups.remove({left: left})
     request.node.user_properties.append(("milliseconds", round(took * 1000, 1)))
     assert took < _PROMISED_SECONDS * _SLACK
     assert said == {"cancel": "cancelled", "worker": ""}.get(victim, "sandbox_unavailable")
@@ -111,8 +132,8 @@ def test_what_a_killed_worker_leaves_goes_with_the_slots_next_run(home: Path, ti
     uid = os.geteuid()
     arguments = ["caller.py", str(home / "tmp" / "run"), tier, "warm", str(processes)]
     first = start_as(uid, arguments, home, files=[Path("tests/sandbox/caller.py")])
-    tree = wait_tree(psutil.Process(first.pid), 3 + processes)
-    measure(tree, first.kill)
+    tree = wait_tree(psutil.Process(first.pid), 1 + processes)
+    measure(tree.everybody, first.kill)
     first.communicate()
     left = leftovers(home)
 
