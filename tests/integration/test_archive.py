@@ -192,7 +192,9 @@ def test_the_same_submission_finds_its_archived_session(play: Play) -> None:
 
     async def scene(at: Hall) -> None:
         async def submit() -> tuple[str, bool]:
-            done = await at.client.submit("everything", overrides={"plan": "look"}, actor="ada", key="once", entry_skill="start")
+            done = await at.client.submit(
+                "everything", overrides={"plan": "look"}, actor="ada", key="once", entry_skill="start"
+            )
             return done.session_id, done.created
 
         session_id, created = await submit()
@@ -302,7 +304,7 @@ def test_another_archive_is_refused(play: Play, tmp_path: Path) -> None:
         with pytest.raises(StoreUnfit, match="name that one"):
             await Archiver(at.on.store, other, AT_ONCE).run_once("ada")
         for wrong in (other, nowhere):
-            with pytest.raises(ConfigError, match="archive.url"):
+            with pytest.raises(ConfigError, match=r"archive\.url"):
                 await Client(at.on.store, {}, archive=wrong).show(session_id)
         await other.aclose()
 
@@ -316,7 +318,9 @@ def test_an_archive_that_does_not_take_it_leaves_it_in_the_store(play: Play, tmp
         session_id = await at.ended()
         database = await at.archive._ask(lambda opened: opened)
         with database._begin() as tables:
-            tables.exec_driver_sql("CREATE TRIGGER full BEFORE INSERT ON baton_sessions BEGIN SELECT RAISE(FAIL, 'full'); END")
+            tables.exec_driver_sql(
+                "CREATE TRIGGER full BEFORE INSERT ON baton_sessions BEGIN SELECT RAISE(FAIL, 'full'); END"
+            )
         with pytest.raises(ArchiveUnreachable, match="full"):
             await at.archiver.run_once("ada")
 
