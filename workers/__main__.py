@@ -22,6 +22,7 @@ from orchestrator.contracts.errors import BatonError, ConfigError, StoreUnreacha
 from orchestrator.embedded import broker_beside
 from orchestrator.settings import Settings, load_settings
 from orchestrator.telemetry import configure_logging
+from orchestrator.tracing_setup import configure_tracing
 
 FAILED, UNREACHABLE = 1, 5
 #: Beyond the grace of a drain, where nobody is left who could kill us.
@@ -40,6 +41,7 @@ def main(args: Sequence[str] | None = None) -> int:
             _watch_lifeline(settings.worker.grace_seconds + LATE_SECONDS)
         log = settings.logging
         configure_logging(level=log.level, style=log.format, loggers=log.loggers)
+        configure_tracing(settings.tracing, process=options.process)
         return _scheduler(settings) if options.process == "scheduler" else _worker(settings, options)
     except StoreUnreachable as error:
         return _refuse(error, UNREACHABLE)

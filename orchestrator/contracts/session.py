@@ -74,7 +74,7 @@ class Wait(Frozen):
 
     `deadline_at` is when the wait ends by itself. For an approval or an uncertain call, `call` is
     the call in question and `digest` what the answer is bound to. For children, `children` maps
-    each child's id to how it ended, None while it runs. For a plugin's question, `prompt_id` names it and `fields`
+    each child's id to how it ended, None while it runs. `trace` is the traceparent of the step that asks. For a plugin's question, `prompt_id` names it and `fields`
     say what may be answered.
     """
 
@@ -97,6 +97,7 @@ class Wait(Frozen):
     reason: str = ""
     prompt_id: str = ""
     fields: tuple[PromptField, ...] = ()
+    trace: str = ""
 
 
 class Cursor(Frozen):
@@ -128,7 +129,7 @@ class Cursor(Frozen):
 class Record(Frozen):
     """The session record: one Redis hash. Fields with defaults are stored only once they differ.
 
-    `queue` says which workers can take its next step.
+    `queue` says which workers can take its next step, `trace` is the traceparent that its steps are below.
     """
 
     session_id: str
@@ -159,6 +160,7 @@ class Record(Frozen):
     reason: str = ""
     catalogue: str = ""
     replays: int = 0
+    trace: str = ""
 
 
 class Post(Frozen):
@@ -179,6 +181,7 @@ class Post(Frozen):
     name: str = ""
     team: str | None = None
     value: JsonValue = None
+    trace: str = ""
 
 
 class Entry(Frozen):

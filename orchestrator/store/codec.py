@@ -70,6 +70,7 @@ def decode_record(session_id: str, stored: Mapping[str, str]) -> Record:
             reason=get("reason", ""),
             catalogue=get("catalogue", ""),
             replays=int(get("replays", "0")),
+            trace=get("trace", ""),
         )
     except KeyError as error:
         raise Unreadable(f"session {session_id}: its record lacks {error}; replay or remove it") from error
@@ -90,6 +91,8 @@ def encode_submission(record: Record) -> dict[str, str]:
     }
     if record.parent is not None:
         fields["parent"] = record.parent
+    if record.trace:
+        fields["trace"] = record.trace
     return fields
 
 
