@@ -20,7 +20,7 @@ from pathlib import Path
 
 from orchestrator.contracts.errors import BatonError, ConfigError, StoreUnreachable
 from orchestrator.embedded import broker_beside
-from orchestrator.settings import Settings, load_settings
+from orchestrator.settings import Settings, find_secrets, load_settings
 from orchestrator.telemetry import configure_logging
 from orchestrator.tracing_setup import configure_tracing
 
@@ -40,7 +40,7 @@ def main(args: Sequence[str] | None = None) -> int:
         if options.lifeline:
             _watch_lifeline(settings.worker.grace_seconds + LATE_SECONDS)
         log = settings.logging
-        configure_logging(level=log.level, style=log.format, loggers=log.loggers)
+        configure_logging(level=log.level, style=log.format, loggers=log.loggers, secrets=find_secrets(settings))
         configure_tracing(settings.tracing, process=options.process)
         return _scheduler(settings) if options.process == "scheduler" else _worker(settings, options)
     except StoreUnreachable as error:
