@@ -38,10 +38,12 @@ from orchestrator.kernel.plugin_pass import queue_of
 from orchestrator.store.leases import Claimed, ClaimedUnreadable, ClaimRefused
 from orchestrator.store.unreadable import bury_unreadable
 from orchestrator.store.wire import ServerRefused
+from orchestrator.telemetry import about, note
 from workers.counting import count_claim, count_step
 from workers.failures import bury, settle_failure
 from workers.host import Host
 from workers.recording import encode
+from workers.step_span import StepSpan
 from workers.steps import agent_turn, dispatch, escalate, finalize, monitor, plain, plugin_pass, tool_calls
 from workers.steps.watch import Watch
 from workers.steps.world import AppRuntime, World
@@ -75,6 +77,7 @@ class Slice:
     session_id: str
     fence: int
     task: "asyncio.Task[object]"
+    span: StepSpan = field(default_factory=lambda: StepSpan(""))
     lost: bool = False
     cancel: str | None = None
     performing: bool = False
@@ -123,7 +126,8 @@ class Executor:
     async def run_slice(self, session_id: str) -> SliceEnd:
         """Claim a session and drain it. Raises only what no step can be blamed for."""
         try:
-            return await self._run_slice(session_id)
+            with about(session_id=session_id):
+                return await self._run_slice(session_id)
         except ServerRefused as error:
             # An act failed: on what is stored of this very session, or because the server itself is in trouble.
             if await bury_unreadable(self._host.store, session_id, str(error)):
@@ -151,7 +155,7 @@ class Executor:
         task = asyncio.current_task()
         if task is None:
             raise StoreError("executor: a slice runs inside a task; this is a defect, report it")
-        mine = Slice(session_id, claimed.record.fence, task, turn=turn)
+        mine = Slice(session_id, claimed.record.fence, task, StepSpan(host.name), turn=turn)
         self.slices[session_id] = mine
         try:
             return await self._drain(mine, claimed)
@@ -171,6 +175,7 @@ class Executor:
             return "lost"
         finally:
             self.slices.pop(session_id, None)
+            mine.span.drop()
             if mine.watch is not None:
                 mine.watch.close()
 
@@ -195,6 +200,7 @@ class Executor:
         host = self._host
         record = claimed.record
         app = host.apps[record.app]
+        note(app=record.app)
         if record.cursor.skill not in app.spec.skills:
             detail = f"{record.app} has no skill {record.cursor.skill!r} any more; give it back, then replay"
             await bury(host, record.session_id, record.fence, record.rev, "unknown_skill", detail)
@@ -208,13 +214,14 @@ class Executor:
         count_claim(mine.counters, claimed)
         committed_record = claimed.record
         while True:
+            mine.span.begin(record, posts, attempt)
             delivery = deliver(app.spec, record, posts, world.now())
             change = self._guard(app.spec, mine, delivery, world)
             started = time.perf_counter()
             if change is None:
                 world.delivered = delivery.messages
                 change = await self._perform(mine, app, world, delivery.record)
-            change = forget_failure(_with_delivery(change, delivery))
+            change = mine.span.mark(forget_failure(_with_delivery(change, delivery)))
             directive = change.directive
             queue = queue_of(app.spec, change.record)
             if queue != change.record.queue:
@@ -244,6 +251,7 @@ class Executor:
                 return "committed"
             self.steps += 1
             mine.steps += 1
+            mine.span.end(change, directive)
             if tells:
                 mine.counters, mine.told_at = {}, now
             if mine.turn is not None:

@@ -11,6 +11,7 @@ import time
 
 from orchestrator.contracts.errors import LeaseLost, StoreError
 from orchestrator.store.fleet import WorkerInfo
+from orchestrator.telemetry import about
 from workers.executor import Executor, Slice
 from workers.host import Host
 from workers.lanes import Lanes
@@ -37,6 +38,10 @@ class Heartbeat:
             await asyncio.gather(*(self._renew(mine) for mine in tuple(self._executor.slices.values())))
 
     async def _renew(self, mine: Slice) -> None:
+        with about(session_id=mine.session_id):
+            await self._renew_lease(mine)
+
+    async def _renew_lease(self, mine: Slice) -> None:
         try:
             cancel = await self._host.leases.renew(mine.session_id, mine.fence)
         except LeaseLost as error:

@@ -18,6 +18,7 @@ from uuid import uuid4
 
 from orchestrator.contracts.errors import StoreUnreachable
 from orchestrator.settings import Settings
+from orchestrator.telemetry import name_process
 from workers.composition import Urls, build_host
 from workers.executor import Executor
 from workers.heartbeat import Heartbeat
@@ -55,6 +56,7 @@ class WorkerProcess:
         end: Callable[[], None] | None = None,
     ) -> None:
         self.name = process_name()
+        name_process(self.name)
         self._settings = settings
         self._urls = urls
         self._sender = sender

@@ -75,7 +75,7 @@ class Wait(Frozen):
 
     `deadline_at` is when the wait ends by itself. For an approval or an uncertain call, `call` is
     the call in question and `digest` what the answer is bound to. For children, `children` maps
-    each child's id to how it ended, None while it runs. For a plugin's question, `prompt_id` names it and `fields`
+    each child's id to how it ended, None while it runs. `trace` is the traceparent of the step that asks. For a plugin's question, `prompt_id` names it and `fields`
     say what may be answered.
     """
 
@@ -98,6 +98,7 @@ class Wait(Frozen):
     reason: str = ""
     prompt_id: str = ""
     fields: tuple[PromptField, ...] = ()
+    trace: str = ""
 
 
 class Cursor(Frozen):
@@ -130,7 +131,8 @@ class Record(Frozen):
     """The session record: one Redis hash. Fields with defaults are stored only once they differ.
 
     `queue` says which workers can take its next step. `failure` is how the last try of the current step
-    failed; it goes once the step is done, and stays with a dead letter until that is sent again.
+    failed; it goes once the step is done, and stays with a dead letter until that is sent again. `trace` is the
+    traceparent that its steps are below.
     """
 
     session_id: str
@@ -162,6 +164,7 @@ class Record(Frozen):
     catalogue: str = ""
     failure: FailureRecord | None = None
     replays: int = 0
+    trace: str = ""
 
 
 class Post(Frozen):
@@ -182,6 +185,7 @@ class Post(Frozen):
     name: str = ""
     team: str | None = None
     value: JsonValue = None
+    trace: str = ""
 
 
 class Entry(Frozen):

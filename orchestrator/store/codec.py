@@ -72,6 +72,7 @@ def decode_record(session_id: str, stored: Mapping[str, str]) -> Record:
             catalogue=get("catalogue", ""),
             failure=FailureRecord.from_json(stored["failure"]) if get("failure") else None,
             replays=int(get("replays", "0")),
+            trace=get("trace", ""),
         )
     except KeyError as error:
         raise Unreadable(f"session {session_id}: its record lacks {error}; replay or remove it") from error
@@ -92,6 +93,8 @@ def encode_submission(record: Record) -> dict[str, str]:
     }
     if record.parent is not None:
         fields["parent"] = record.parent
+    if record.trace:
+        fields["trace"] = record.trace
     return fields
 
 

@@ -80,7 +80,7 @@ class Intake:
             if size > limit:
                 raise PayloadTooLarge(f"submission: {name}", size, limit)
         # The app's version is no part of the request: the same one, repeated after a deploy, means the same session.
-        request = {name: value for name, value in sorted(fields.items()) if name != "spec"}
+        request = {name: value for name, value in sorted(fields.items()) if name not in {"spec", "trace"}}
         digest = sha256(dump_json(request).encode()).hexdigest()[:24]
         session_id = await self.mint(prefix)
         seconds = key_seconds or self._key_ttl_seconds

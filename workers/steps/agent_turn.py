@@ -10,6 +10,7 @@ from orchestrator.contracts.skill import Responsive
 from orchestrator.kernel.advance import current_skill
 from orchestrator.kernel.change import Change
 from orchestrator.kernel.turns import build_request, settle_turn
+from orchestrator.tracing import Attribute, span
 from workers.steps.world import World
 
 
@@ -27,8 +28,19 @@ async def perform(world: World, record: Record) -> Change:
 async def ask_model(world: World, request: ModelRequest) -> ModelResponse:
     """Make one model call within the request's time; raise LLMTimeoutError when it runs out."""
     try:
-        async with asyncio.timeout(request.timeout_seconds):
-            return await world.app.provider.complete(request)
+        with span(f"chat {request.model}", attributes=_about(world, request)):
+            async with asyncio.timeout(request.timeout_seconds):
+                return await world.app.provider.complete(request)
     except TimeoutError as error:
         message = f"{world.spec.model.provider}: no answer in {request.timeout_seconds:g} s; it will be asked again"
         raise LLMTimeoutError(message, provider=world.spec.model.provider, model=request.model or None) from error
+
+
+def _about(world: World, request: ModelRequest) -> dict[str, Attribute]:
+    """Return a span's attributes, by OpenTelemetry's names for model calls."""
+    return {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": world.spec.model.provider,
+        "gen_ai.request.model": request.model or "",
+        "gen_ai.conversation.id": request.session_id,
+    }
