@@ -41,7 +41,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "Signals and confidence": ("signals", "confidence_threshold", "harvest_terminal_tools", "patch_tools"),
     "Tools": ("mcp_servers", "injected_args", "tools"),
     "What waits for a person": ("environments", "gateway", "gate_policy"),
-    "The model": ("model",),
+    "The model": ("model", "context"),
     "Retries and limits": ("retry_policy", "max_running", "max_turns", "max_steps"),
 }
 #: The kinds of skills, by the name of their definition.

@@ -32,8 +32,10 @@ from orchestrator.contracts.phases import PHASES
 from orchestrator.contracts.session import Cursor, Entry, PendingCall, Post, Priority, Record, Wait
 from orchestrator.kernel.answers import Refused, plan_answer
 from orchestrator.kernel.approval import ALLOW, DENY, is_on_roster
+from orchestrator.kernel.compaction import shown
 from orchestrator.kernel.plugin_pass import queue_of
 from orchestrator.kernel.prompts import read_answer, read_texts
+from orchestrator.kernel.transcript import repair
 from orchestrator.search import Listed, search_sessions
 from orchestrator.store.fleet import Fleet, WorkerInfo
 from orchestrator.store.gauges import Gauges, archived_at, measure, server_info
@@ -287,6 +289,11 @@ class Client:
         """Return the messages that a session's models see, from index `start` on."""
         await self.show(session_id)
         return await self.views.context(session_id, start=start)
+
+    async def seen(self, session_id: str) -> tuple[Message, ...]:
+        """Return what a session's next model call would be shown: compacted and mended, where the context is whole and as it came."""
+        record = await self.show(session_id)
+        return repair(shown(await self.views.context(session_id), record.compacted)).messages
 
     async def intents(self, session_id: str) -> dict[str, PendingCall]:
         """Return the tool calls that were announced and have no outcome yet, by call id."""

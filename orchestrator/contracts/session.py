@@ -11,13 +11,14 @@ from pydantic import JsonValue
 
 from orchestrator.contracts.app import Effect, Risk
 from orchestrator.contracts.base import Frozen, JsonObject, dump_json
+from orchestrator.contracts.context import Compacted
 from orchestrator.contracts.failures import FailureRecord
 from orchestrator.contracts.phases import Phase
 from orchestrator.contracts.plugins import PassPlace, PromptField, Queue
 
 Outcome: TypeAlias = Literal["succeeded", "failed", "suspended", "snoozed", "cancelled", "orphaned"]
 StepKind: TypeAlias = Literal[
-    "agent_turn", "tool_calls", "route", "dispatch", "compute", "plugin_pass", "wait", "finalize"
+    "agent_turn", "compact", "tool_calls", "route", "dispatch", "compute", "plugin_pass", "wait", "finalize"
 ]
 ToolOutcome: TypeAlias = Literal["executed", "executed_with_notify", "approved", "failed", "rejected", "timeout"]
 WaitKind: TypeAlias = Literal["approval", "input", "timer", "signal", "uncertain", "child", "retry"]
@@ -163,6 +164,7 @@ class Record(Frozen):
     reason: str = ""
     catalogue: str = ""
     failure: FailureRecord | None = None
+    compacted: Compacted | None = None
     replays: int = 0
     trace: str = ""
 

@@ -10,6 +10,7 @@ from typing import Final
 from pydantic import TypeAdapter, ValidationError
 
 from orchestrator.contracts.base import JsonObject, dump_json
+from orchestrator.contracts.context import Compacted
 from orchestrator.contracts.errors import Unreadable
 from orchestrator.contracts.failures import FailureRecord
 from orchestrator.contracts.phases import Phase
@@ -71,6 +72,7 @@ def decode_record(session_id: str, stored: Mapping[str, str]) -> Record:
             reason=get("reason", ""),
             catalogue=get("catalogue", ""),
             failure=FailureRecord.from_json(stored["failure"]) if get("failure") else None,
+            compacted=Compacted.from_json(stored["compacted"]) if get("compacted") else None,
             replays=int(get("replays", "0")),
             trace=get("trace", ""),
         )
@@ -126,4 +128,6 @@ def encode_changes(before: Record, after: Record) -> dict[str, str]:
         changed["catalogue"] = after.catalogue
     if after.failure is not before.failure:
         changed["failure"] = after.failure.to_json() if after.failure is not None else ""
+    if after.compacted is not before.compacted:
+        changed["compacted"] = after.compacted.to_json() if after.compacted is not None else ""
     return changed

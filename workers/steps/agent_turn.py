@@ -4,13 +4,14 @@ import asyncio
 from typing import cast
 
 from orchestrator.contracts.messages import ModelRequest, ModelResponse
-from orchestrator.contracts.provider_errors import LLMTimeoutError
+from orchestrator.contracts.provider_errors import ContextLengthError, LLMTimeoutError
 from orchestrator.contracts.session import Record
 from orchestrator.contracts.skill import Responsive
 from orchestrator.kernel.advance import current_skill
 from orchestrator.kernel.change import Change
 from orchestrator.kernel.turns import build_request, settle_turn
 from orchestrator.tracing import Attribute, span
+from workers.steps.context import compact_refused, show_context
 from workers.steps.world import World
 
 
@@ -20,9 +21,18 @@ async def perform(world: World, record: Record) -> Change:
     digest, catalogue = await world.load_catalogue(record)
     if record.catalogue != digest:
         record = record.model_copy(update={"catalogue": digest})
-    request = build_request(world.spec, skill, record, await world.messages(), catalogue)
-    response = await ask_model(world, request)
-    return settle_turn(world.spec, skill, record, response, catalogue, world.now())
+    seen = await show_context(world, record, ask_model)
+    if isinstance(seen, Change):
+        return seen
+    request = build_request(world.spec, skill, record, seen.messages, catalogue)
+    try:
+        response = await ask_model(world, request)
+    except ContextLengthError:
+        compacted = await compact_refused(world, record, ask_model)
+        if compacted is None:
+            raise
+        return compacted
+    return seen.settle(settle_turn(world.spec, skill, record, response, catalogue, world.now()))
 
 
 async def ask_model(world: World, request: ModelRequest) -> ModelResponse:

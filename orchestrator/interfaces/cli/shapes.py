@@ -71,6 +71,7 @@ def session_shape(record: Record) -> JsonObject:
             "place": cursor.place.model_dump(mode="json") if cursor.place else None,
         },
         "wait": wait_shape(record) if record.wait else None,
+        "compacted": record.compacted.model_dump(mode="json") if record.compacted else None,
         "cancel": record.cancel,
         "state": record.state,
         "fields": record.fields,
