@@ -215,12 +215,18 @@ class Client:
         post = Post(post_id=post_id or f"signal:{uuid4().hex}", kind="signal", actor=actor, name=name, value=value)
         return await self._intake.post(session_id, post)
 
-    async def cancel(self, session_id: str, *, actor: str, reason: str = "") -> None:
-        """Ask a session to stop; a settled one refuses."""
+    async def cancel(
+        self, session_id: str, *, actor: str, reason: str = "", immediate: bool = False, post_id: str | None = None
+    ) -> bool:
+        """Ask a session to stop, its running tool calls done or, with `immediate`, at once; a settled one refuses.
+
+        False where the same post id was taken before.
+        """
         check_session_id(session_id)
         text = reason or f"cancelled by {actor}"
-        post = Post(post_id=f"cancel:{uuid4().hex}", kind="cancel", actor=actor, text=text)
-        await self._intake.post(session_id, post)
+        name = post_id or f"cancel:{uuid4().hex}"
+        post = Post(post_id=name, kind="cancel", actor=actor, text=text, immediate=immediate)
+        return await self._intake.post(session_id, post)
 
     async def deliver(self, session_id: str, post: Post, *, answers: str | None = None) -> bool:
         """Put a ready-made post into the mailbox; whether it counts is decided where it is taken."""

@@ -31,11 +31,12 @@ from typing import Literal, TypeAlias
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.errors import LeaseLost, PayloadTooLarge, StoreError, StoreUnreachable
 from orchestrator.contracts.plugins import Queue
-from orchestrator.contracts.session import Cursor, Record
+from orchestrator.contracts.session import Record
+from orchestrator.kernel.cancelling import StopsFor, end_stopped, may_stop, stopped, stops_for
 from orchestrator.kernel.change import Change, finish, forget_failure
-from orchestrator.kernel.delivery import Delivery, deliver, stopped
+from orchestrator.kernel.delivery import Delivery, deliver
 from orchestrator.kernel.plugin_pass import queue_of
-from orchestrator.store.leases import Claimed, ClaimedUnreadable, ClaimRefused
+from orchestrator.store.leases import Cancel, Claimed, ClaimedUnreadable, ClaimRefused
 from orchestrator.store.unreadable import bury_unreadable
 from orchestrator.store.wire import ServerRefused
 from workers.failures import bury, settle_failure
@@ -75,9 +76,9 @@ class Slice:
     fence: int
     task: "asyncio.Task[object]"
     lost: bool = False
-    cancel: str | None = None
+    cancel: Cancel | None = None
     performing: bool = False
-    may_interrupt: bool = True
+    stops_for: StopsFor = "graceful"
     interrupted: bool = False
     began: float = field(default_factory=time.monotonic)
     steps: int = 0
@@ -86,9 +87,11 @@ class Slice:
     counters: dict[str, int] = field(default_factory=dict)
     told_at: float = field(default_factory=time.perf_counter)
 
-    def interrupt(self) -> None:
-        """Stop the step that is being performed, unless it acts on the outside world."""
-        if self.may_interrupt:
+    def hear(self, cancel: Cancel) -> None:
+        """Take a cancel's word; stop the step that is being performed, where this cancel may (kernel/cancelling.py)."""
+        if self.cancel is None or cancel.immediate:
+            self.cancel = cancel
+        if self.stops_for == "graceful" or (self.stops_for == "immediate" and cancel.immediate):
             self.stop_step()
 
     def stop_step(self) -> None:
@@ -286,11 +289,11 @@ class Executor:
         cursor = record.cursor
         if record.phase == "finalizing":
             return None
-        if cursor.stop is None and (mine.cancel or record.cancel):
-            record = stopped(record, "cancelled", mine.cancel or record.cancel or "cancelled")
-            return finish(record, "wait", outcome="cancelled")
-        if cursor.stage == "end":
-            return finish(record, "wait", outcome="cancelled" if cursor.stop == "cancelled" else "succeeded")
+        cancel = mine.cancel or (Cancel(record.cancel, record.cancel_immediate) if record.cancel else None)
+        if cancel is not None and may_stop(record, immediate=cancel.immediate):
+            record = stopped(record, "cancelled", cancel.reason, immediate=cancel.immediate)
+        if record.cursor.stage == "end":
+            return end_stopped(record, world.intents, world.announced, world.begun)
         wait = record.wait
         if wait is not None and not (
             wait.kind == "child" and wait.deadline_at is not None and wait.deadline_at <= world.now()
@@ -315,7 +318,7 @@ class Executor:
 
     async def _perform(self, mine: Slice, app: AppRuntime, world: World, record: Record) -> Change:
         """Perform one step. `stop_step` stops it without stopping the slice, and without a task of its own a step."""
-        mine.may_interrupt = not _acts(record.cursor, world)
+        mine.stops_for = stops_for(app.spec, record)
         mine.performing = True
         try:
             return await perform_step(world, record)
@@ -324,8 +327,8 @@ class Executor:
                 raise
             if mine.lost or mine.cancel is None:
                 raise LeaseLost(mine.session_id, mine.fence) from None
-            ended = finish(stopped(record, "cancelled", mine.cancel), "wait", outcome="cancelled")
-            return ended._replace(data=world.last_words)
+            record = stopped(record, "cancelled", mine.cancel.reason, immediate=mine.cancel.immediate)
+            return end_stopped(record, world.intents, world.announced, world.begun, world.last_words)
         except (LeaseLost, StoreUnreachable):
             raise
         except Exception as error:  # the edge of the app's own code: recorded in the journal, retried or buried
@@ -346,11 +349,6 @@ class Executor:
         record = await self._host.client.show(session_id)
         if record.parent is not None:
             await finalize.tell_parent(self._host.client, record.parent, record, status="", phase="dead")
-
-
-def _acts(cursor: Cursor, world: World) -> bool:
-    """Say whether the next step makes a call that acts: it must come to its end, cancelled or not."""
-    return cursor.stage == "tools" and bool(cursor.calls) and cursor.calls[0].call_id in world.announced
 
 
 def _with_delivery(change: Change, delivery: Delivery) -> Change:

@@ -48,9 +48,8 @@ class Heartbeat:
         except StoreError as error:
             log.warning("session %s: lease not renewed: %s", mine.session_id, error)
         else:
-            if cancel is not None and mine.cancel is None:
-                mine.cancel = cancel
-                mine.interrupt()
+            if cancel is not None:
+                mine.hear(cancel)
 
     async def beat_forever(self) -> None:
         """Tell the fleet of us, and read orders."""

@@ -13,7 +13,7 @@ from hashlib import sha256
 
 from pydantic import ValidationError
 
-from orchestrator.contracts.base import dump_json
+from orchestrator.contracts.base import JsonObject, dump_json
 from orchestrator.contracts.errors import (
     InputError,
     KeyConflict,
@@ -24,11 +24,12 @@ from orchestrator.contracts.errors import (
     StoreError,
     Unreadable,
 )
+from orchestrator.contracts.event_names import CANCEL_REQUESTED
 from orchestrator.contracts.ids import format_session_id
 from orchestrator.contracts.messages import Message
 from orchestrator.contracts.session import Cursor, Entry, Post, Record
 from orchestrator.store.codec import encode_submission
-from orchestrator.store.keys import APPS, BELL, counter_key, idempotency_key
+from orchestrator.store.keys import APPS, BELL, CANCELS, counter_key, idempotency_key
 from orchestrator.store.store import Store
 
 
@@ -116,9 +117,10 @@ class Intake:
         limits = self._store.limits
         if len(body.encode()) > limits.text_bytes:
             raise PayloadTooLarge(f"session {session_id}: post", len(body.encode()), limits.text_bytes)
-        entry = Entry(
-            kind="posted", actor=post.actor, data={"post": post.model_dump(mode="json", exclude_defaults=True)}
-        )
+        data: JsonObject = {"post": post.model_dump(mode="json", exclude_defaults=True)}
+        if post.kind == "cancel":
+            data["event"] = CANCEL_REQUESTED
+        entry = Entry(kind="posted", actor=post.actor, data=data)
         reply = await self._store.act(
             "post",
             session_id,
@@ -129,6 +131,8 @@ class Intake:
             limits.mailbox_posts + (16 if post.kind == "cancel" else 0),  # a full mailbox must not prevent a cancel
             (post.text or "cancelled") if post.kind == "cancel" else "",
             BELL,
+            CANCELS,
+            int(post.immediate),
         )
         answer = reply[0]
         if answer == "malformed":

@@ -8,13 +8,15 @@
     baton:{p07}:d:<sid>   zset    post ids seen            baton:{p07}:stats    hash  counters
 
 Outside partitions: `baton:meta` (hash: partitions), `baton:apps` (set), `baton:ids:…`, `baton:idem:…`,
-`baton:workers` (zset + hash), `baton:leader:…`, and the channel `baton:bell`.
+`baton:workers` (zset + hash), `baton:leader:…`, and the channels `baton:bell` and
+`baton:cancels`.
 """
 
 from orchestrator.contracts.ids import partition_of
 
 PREFIX = "baton"
 BELL = f"{PREFIX}:bell"
+CANCELS = f"{PREFIX}:cancels"
 META = f"{PREFIX}:meta"
 APPS = f"{PREFIX}:apps"
 WORKERS = f"{PREFIX}:workers"

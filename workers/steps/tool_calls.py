@@ -59,6 +59,7 @@ async def _call(world: World, record: Record, call: PendingCall) -> ToolCall:
     declared = tool_spec(world.spec, call.tool)
     skill = world.spec.skills[record.cursor.skill]
     seconds = skill.tick_timeout_seconds if isinstance(skill, Monitor) else declared.timeout_seconds
+    world.begun.add(call.call_id)
     try:
         result: JsonValue = await world.app.toolbox.call(call.tool, call.args, timeout_seconds=seconds)
     except ToolUnavailable as error:
