@@ -116,6 +116,10 @@ class Client:
         prefix = spec.session_id_prefix
         return await self._intake.submit(draft, prefix, key=key, key_seconds=key_seconds, messages=messages)
 
+    async def find_by_key(self, app: str, key: str) -> str | None:
+        """Return the session that a submission with this idempotency key made, while the key is known."""
+        return await self._intake.find(app, key)
+
     # --- answering
 
     async def _waiting(self, session_id: str, actor: str) -> tuple[Record, Wait]:

@@ -25,14 +25,13 @@ import logging
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.errors import LeaseLost, PayloadTooLarge, StoreError, StoreUnreachable
 from orchestrator.contracts.plugins import Queue
 from orchestrator.contracts.session import Record
-from orchestrator.kernel.cancelling import StopsFor, end_stopped, may_stop, stopped, stops_for
+from orchestrator.kernel.cancelling import end_stopped, may_stop, stopped, stops_for
 from orchestrator.kernel.change import Change, finish, forget_failure
 from orchestrator.kernel.delivery import Delivery, deliver
 from orchestrator.kernel.plugin_pass import queue_of
@@ -42,8 +41,8 @@ from orchestrator.store.wire import ServerRefused
 from workers.failures import bury, settle_failure
 from workers.host import Host
 from workers.recording import counter_of, encode
-from workers.steps import agent_turn, dispatch, escalate, finalize, monitor, plain, plugin_pass, tool_calls
-from workers.steps.watch import Watch
+from workers.slices import Slice, Turn
+from workers.steps import agent_turn, dispatch, escalate, finalize, monitor, plain, plugin_pass, stop, tool_calls
 from workers.steps.world import AppRuntime, World
 
 log = logging.getLogger(__name__)
@@ -52,53 +51,6 @@ log = logging.getLogger(__name__)
 COUNT_SECONDS = 1.0
 
 SliceEnd: TypeAlias = Literal["refused", "committed", "lost", "released"]
-
-
-@dataclass(slots=True)
-class Turn:
-    """The right to run a suspect, which one slice of a process has at a time, until its session commits."""
-
-    lock: asyncio.Lock
-    held: bool = True
-
-    def end(self) -> None:
-        """Let the next one in; may be called twice."""
-        if self.held:
-            self.held = False
-            self.lock.release()
-
-
-@dataclass(slots=True)
-class Slice:
-    """One session in one lane: what the heartbeat and the drain need to know of it."""
-
-    session_id: str
-    fence: int
-    task: "asyncio.Task[object]"
-    lost: bool = False
-    cancel: Cancel | None = None
-    performing: bool = False
-    stops_for: StopsFor = "graceful"
-    interrupted: bool = False
-    began: float = field(default_factory=time.monotonic)
-    steps: int = 0
-    turn: Turn | None = None
-    watch: Watch | None = None
-    counters: dict[str, int] = field(default_factory=dict)
-    told_at: float = field(default_factory=time.perf_counter)
-
-    def hear(self, cancel: Cancel) -> None:
-        """Take a cancel's word; stop the step that is being performed, where this cancel may (kernel/cancelling.py)."""
-        if self.cancel is None or cancel.immediate:
-            self.cancel = cancel
-        if self.stops_for == "graceful" or (self.stops_for == "immediate" and cancel.immediate):
-            self.stop_step()
-
-    def stop_step(self) -> None:
-        """Stop the step that is being performed, whatever it does; the slice decides what that means."""
-        if self.performing and not self.interrupted:
-            self.interrupted = True
-            self.task.cancel()
 
 
 class Executor:
@@ -120,7 +72,13 @@ class Executor:
         self._is_draining = is_draining
         self._suspects = asyncio.Lock()
         self.slices: dict[str, Slice] = {}
+        self._claiming: dict[str, bool] = {}
         self.steps = 0
+
+    def call_out(self, session_id: str) -> None:
+        """Note that a session was asked to stop, should it be one that we are just claiming."""
+        if session_id in self._claiming:
+            self._claiming[session_id] = True
 
     async def run_slice(self, session_id: str) -> SliceEnd:
         """Claim a session and drain it. Raises only what no step can be blamed for."""
@@ -131,11 +89,14 @@ class Executor:
             if await bury_unreadable(self._host.store, session_id, str(error)):
                 return "committed"
             raise
+        finally:
+            self._claiming.pop(session_id, None)
 
     async def _run_slice(self, session_id: str, turn: Turn | None = None) -> SliceEnd:
         host, alone = self._host, turn is not None
         holder = host.new_holder()
         known = host.contexts.length(session_id)
+        self._claiming[session_id] = False
         claimed = await host.leases.claim(session_id, holder, host.digests, known=known, alone=alone)
         if isinstance(claimed, ClaimRefused) and claimed.answer == "foreign" and await self._may_adopt(claimed):
             claimed = await host.leases.claim(session_id, holder, host.digests, known=known, adopt=True, alone=alone)
@@ -156,6 +117,8 @@ class Executor:
         mine = Slice(session_id, claimed.record.fence, task, turn=turn)
         self.slices[session_id] = mine
         try:
+            if self._claiming.pop(session_id, False):  # called out between the claim and now
+                mine.cancel = await host.leases.renew(session_id, mine.fence)
             return await self._drain(mine, claimed)
         except LeaseLost as error:
             log.warning("%s", error)
@@ -215,6 +178,8 @@ class Executor:
             if change is None:
                 world.delivered = delivery.messages
                 change = await self._perform(mine, app, world, delivery.record)
+            if change.outcome == "cancelled":
+                change = await stop.tell_of_cancel(world, record, change)
             change = forget_failure(_with_delivery(change, delivery))
             directive = change.directive
             queue = queue_of(app.spec, change.record)

@@ -19,7 +19,9 @@ Outcome: TypeAlias = Literal["succeeded", "failed", "suspended", "snoozed", "can
 StepKind: TypeAlias = Literal[
     "agent_turn", "tool_calls", "route", "dispatch", "compute", "plugin_pass", "wait", "finalize"
 ]
-ToolOutcome: TypeAlias = Literal["executed", "executed_with_notify", "approved", "failed", "rejected", "timeout", "cancelled"]
+ToolOutcome: TypeAlias = Literal[
+    "executed", "executed_with_notify", "approved", "failed", "rejected", "timeout", "cancelled"
+]
 WaitKind: TypeAlias = Literal["approval", "input", "timer", "signal", "uncertain", "child", "retry"]
 PostKind: TypeAlias = Literal["decision", "input", "cancel", "signal", "escalate", "child_ended"]
 Priority: TypeAlias = Literal["high", "normal", "low"]
@@ -213,10 +215,9 @@ class Entry(Frozen):
 
 
 class InLine(Frozen):
-    """A session in line for a wake-up; rank 0 is the highest priority, -1 what was asked to stop; `bucket` ready, plugins
-    or finalizing.
+    """A session in line for a wake-up; rank 0 is the highest priority, `bucket` ready, plugins or finalizing.
 
-    In the bucket `plugins` is what is ready and needs a worker with a sandbox.
+    Rank -1 is what was asked to stop. In the bucket `plugins` is what is ready and needs a worker with a sandbox.
     """
 
     session_id: str

@@ -84,8 +84,6 @@ def _fold(spec: AppSpec, delivery: Delivery, post: Post) -> Delivery:
     return delivery.note(post, f"ignored: the session waits for {wait.kind}")
 
 
-
-
 def _resolved(record: Record, **cursor: object) -> Record:
     changed = record.cursor.model_copy(update=cursor) if cursor else record.cursor
     return record.model_copy(update={"cursor": changed, "wait": None})

@@ -108,6 +108,11 @@ class Intake:
             raise KeyConflict(key, reserved)
         return reserved
 
+    async def find(self, app: str, key: str) -> str | None:
+        """Return the session id that is reserved for an idempotency key; a session need not be behind it yet."""
+        found = await self._store.command("GET", idempotency_key(app, key))
+        return str(found).partition(" ")[0] if found else None
+
     async def post(self, session_id: str, post: Post, *, answers: str | None = None) -> bool:
         """Put a post into the mailbox; return False where the same post was taken before.
 
