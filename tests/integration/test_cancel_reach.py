@@ -53,7 +53,7 @@ class SilentModel:
 
 async def until(test: Until) -> None:
     """Return once the test passes; the play's own time limits it."""
-    while not test():  # noqa: ASYNC110 - what it looks at is in other processes
+    while not test():
         await pause(0.01)
 
 
