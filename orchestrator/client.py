@@ -131,6 +131,10 @@ class Client:
                 post = post.model_copy(update={"trace": traced.traceparent})
             return await self._intake.post(session_id, post, answers=answers)
 
+    async def find_by_key(self, app: str, key: str) -> str | None:
+        """Return the session that a submission with this idempotency key made, while the key is known."""
+        return await self._intake.find(app, key)
+
     # --- answering
 
     async def _waiting(self, session_id: str, actor: str) -> tuple[Record, Wait]:
@@ -230,12 +234,18 @@ class Client:
         post = Post(post_id=post_id or f"signal:{uuid4().hex}", kind="signal", actor=actor, name=name, value=value)
         return await self._post(session_id, post)
 
-    async def cancel(self, session_id: str, *, actor: str, reason: str = "") -> None:
-        """Ask a session to stop; a settled one refuses."""
+    async def cancel(
+        self, session_id: str, *, actor: str, reason: str = "", immediate: bool = False, post_id: str | None = None
+    ) -> bool:
+        """Ask a session to stop, its running tool calls done or, with `immediate`, at once; a settled one refuses.
+
+        False where the same post id was taken before.
+        """
         check_session_id(session_id)
         text = reason or f"cancelled by {actor}"
-        post = Post(post_id=f"cancel:{uuid4().hex}", kind="cancel", actor=actor, text=text)
-        await self._post(session_id, post)
+        name = post_id or f"cancel:{uuid4().hex}"
+        post = Post(post_id=name, kind="cancel", actor=actor, text=text, immediate=immediate)
+        return await self._post(session_id, post)
 
     async def deliver(self, session_id: str, post: Post, *, answers: str | None = None) -> bool:
         """Put a ready-made post into the mailbox; whether it counts is decided where it is taken."""

@@ -20,7 +20,9 @@ Outcome: TypeAlias = Literal["succeeded", "failed", "suspended", "snoozed", "can
 StepKind: TypeAlias = Literal[
     "agent_turn", "compact", "tool_calls", "route", "dispatch", "compute", "plugin_pass", "wait", "finalize"
 ]
-ToolOutcome: TypeAlias = Literal["executed", "executed_with_notify", "approved", "failed", "rejected", "timeout"]
+ToolOutcome: TypeAlias = Literal[
+    "executed", "executed_with_notify", "approved", "failed", "rejected", "timeout", "cancelled"
+]
 WaitKind: TypeAlias = Literal["approval", "input", "timer", "signal", "uncertain", "child", "retry"]
 PostKind: TypeAlias = Literal["decision", "input", "cancel", "signal", "escalate", "child_ended"]
 Priority: TypeAlias = Literal["high", "normal", "low"]
@@ -132,8 +134,9 @@ class Record(Frozen):
     """The session record: one Redis hash. Fields with defaults are stored only once they differ.
 
     `queue` says which workers can take its next step. `failure` is how the last try of the current step
-    failed; it goes once the step is done, and stays with a dead letter until that is sent again. `trace` is the
-    traceparent that its steps are below.
+    failed; it goes once the step is done, and stays with a dead letter until that is sent again. `cancel` is why it was
+    asked to stop, `cancel_immediate` whether without waiting for what runs. `trace` is the traceparent that its steps
+    are below.
     """
 
     session_id: str
@@ -159,6 +162,7 @@ class Record(Frozen):
     wait: Wait | None = None
     answered: bool = False
     cancel: str | None = None
+    cancel_immediate: bool = False
     terminal_call: ToolCall | None = None
     fields: JsonObject = {}
     reason: str = ""
@@ -173,7 +177,8 @@ class Post(Frozen):
     """A message to a session. `post_id` makes a repeated post harmless.
 
     decision: `wait_id`, `verdict` and `digest` · input: `wait_id`, `text` or `value` · signal:
-    `name`, `value` · escalate: `team` · child_ended: `name` is the child, `value` how it ended.
+    `name`, `value` · escalate: `team` · cancel: `text` is why, `immediate` that nothing is waited for · child_ended:
+    `name` is the child, `value` how it ended.
     """
 
     post_id: str
@@ -188,6 +193,7 @@ class Post(Frozen):
     team: str | None = None
     value: JsonValue = None
     trace: str = ""
+    immediate: bool = False
 
 
 class Entry(Frozen):
@@ -220,7 +226,7 @@ class Entry(Frozen):
 class InLine(Frozen):
     """A session in line for a wake-up; rank 0 is the highest priority, `bucket` ready, plugins or finalizing.
 
-    In the bucket `plugins` is what is ready and needs a worker with a sandbox.
+    Rank -1 is what was asked to stop. In the bucket `plugins` is what is ready and needs a worker with a sandbox.
     """
 
     session_id: str

@@ -49,7 +49,8 @@ def fold(entries: Iterable[Entry]) -> JsonObject:
                 f"journal: entry {expected} is missing, found {entry.seq} ({entry.kind}); restore a backup"
             )
         if entry.kind == "submitted":
-            session = {"status": None, "rev": 0, "answered": False, "cancel": None, "replays": 0, "phase": "ready"}
+            session = {"status": None, "rev": 0, "answered": False, "replays": 0, "phase": "ready"}
+            session |= {"cancel": None, "cancel_immediate": False}
             session |= dict.fromkeys(_TEXT, "") | dict(_JSON)
         if entry.kind == "posted":
             posts += 1
@@ -80,6 +81,7 @@ def _fold_one(session: JsonObject, entry: Entry) -> None:
                 session["answered"] = True
             if given.get("kind") == "cancel":
                 session["cancel"] = given.get("text") or "cancelled"
+                session["cancel_immediate"] = bool(session["cancel_immediate"] or given.get("immediate"))
         case "buried":
             session |= {"phase": "dead", "reason": entry.data.get("reason", "")}
         case "replayed":
@@ -123,6 +125,7 @@ def find_differences(record: Record, messages: Sequence[str], posts: int, rebuil
         "seq": record.seq,
         "answered": record.answered,
         "cancel": record.cancel,
+        "cancel_immediate": record.cancel_immediate,
         "replays": record.replays,
         "state": record.state,
         "fields": record.fields,

@@ -21,6 +21,8 @@ _PRIORITIES: Final[dict[str, Priority]] = {rank: priority for priority, rank in 
 
 #: Before the rank of what needs a worker with a sandbox: in the index it has a line of its own, behind the others.
 PLUGINS_MARK: Final = "p"
+#: Before the rank of what was asked to stop: it stands before all others, whoever was to take its next step (lib/front.lua).
+CANCEL_MARK: Final = "!"
 _OBJECT: Final[TypeAdapter[JsonObject]] = TypeAdapter(JsonObject)
 _PHASE: Final[TypeAdapter[Phase]] = TypeAdapter(Phase)
 
@@ -54,7 +56,7 @@ def decode_record(session_id: str, stored: Mapping[str, str]) -> Record:
             holder=get("holder", ""),
             attempts=int(stored["attempts"]),
             seq=int(stored["seq"]),
-            priority=_PRIORITIES[stored["rank"].removeprefix(PLUGINS_MARK)],
+            priority=_PRIORITIES[stored["rank"].lstrip(PLUGINS_MARK + CANCEL_MARK)],
             queue="plugins" if stored["rank"].startswith(PLUGINS_MARK) else "steps",
             created_at=int(stored["created"]),
             since_at=int(stored["since"]),
@@ -67,6 +69,7 @@ def decode_record(session_id: str, stored: Mapping[str, str]) -> Record:
             wait=Wait.model_validate_json(stored["wait"]) if get("wait") else None,
             answered=get("answered") == "1",
             cancel=get("cancel") or None,
+            cancel_immediate=get("immediate") == "1",
             terminal_call=ToolCall.model_validate_json(stored["terminal"]) if get("terminal") else None,
             fields=_OBJECT.validate_json(stored["fields"]) if get("fields") else {},
             reason=get("reason", ""),

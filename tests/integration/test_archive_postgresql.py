@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,20 +22,19 @@ ACCOUNT = "postgres"
 
 
 @pytest.fixture(scope="module")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Start a server on a socket of its own; return an URL of it."""
+def postgresql() -> Iterator[str]:
+    """Start a server on a socket of its own, in a folder that its account can reach; return an URL of it."""
     if find_spec("psycopg") is None:
         pytest.skip("psycopg is not installed; it is in the extra baton[postgresql]")
     if shutil.which("initdb") is None or shutil.which("pg_ctl") is None:
         pytest.skip("no PostgreSQL server is installed; it is in Debian's package postgresql")
-    folder = tmp_path_factory.mktemp("postgresql")
+    folder = Path(tempfile.mkdtemp(prefix="baton-postgresql-"))
     account = {"user": ACCOUNT} if os.getuid() == 0 else {}
     if account:
         try:
-            for one in (folder, *folder.parents[:2]):
-                one.chmod(0o755)
             shutil.chown(folder, ACCOUNT)
         except (LookupError, PermissionError) as error:
+            folder.rmdir()
             pytest.skip(f"PostgreSQL refuses root, and there is no account for it: {error}")
 
     def run(*command: str) -> None:
@@ -48,6 +48,7 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     run("pg_ctl", "-D", data, "-w", "-l", f"{folder}/log", "-o", f"-k {folder} -c listen_addresses=''", "start")
     yield f"postgresql://baton@/postgres?host={folder}"
     run("pg_ctl", "-D", data, "-m", "immediate", "stop")
+    shutil.rmtree(folder)
 
 
 def test_sessions_are_read_from_it_as_from_the_store(

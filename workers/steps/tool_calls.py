@@ -60,6 +60,7 @@ async def _call(world: World, record: Record, call: PendingCall) -> ToolCall:
     declared = tool_spec(world.spec, call.tool)
     skill = world.spec.skills[record.cursor.skill]
     seconds = skill.tick_timeout_seconds if isinstance(skill, Monitor) else declared.timeout_seconds
+    world.begun.add(call.call_id)
     try:
         with span(
             f"execute_tool {call.tool}", attributes={"gen_ai.tool.name": call.tool, "gen_ai.tool.call.id": call.call_id}

@@ -73,6 +73,7 @@ def session_shape(record: Record) -> JsonObject:
         "wait": wait_shape(record) if record.wait else None,
         "compacted": record.compacted.model_dump(mode="json") if record.compacted else None,
         "cancel": record.cancel,
+        "cancel_immediate": record.cancel_immediate,
         "state": record.state,
         "fields": record.fields,
         "rev": record.rev,
