@@ -13,6 +13,11 @@ WANTED = {
         "emit_us": {"none_0_ours_us", "none_1_ours_us", "none_10_ours_us", "answer_10_ours_us", "none_10_floor_us"},
         "ratios": {"none_1_ours_to_floor", "none_10_ours_to_floor", "answer_10_ours_to_floor"},
     },
+    "long": {
+        "steps": {"steps_step_ms_at_50", "steps_step_bytes_at_1900"},
+        "calls": {"calls_step_ms_at_50", "calls_step_bytes_at_1900"},
+        "ratios": {"steps_step_cpu_ms_last_to_first", "calls_step_bytes_last_to_first"},
+    },
     "steps": {
         "rates": {"ours_steps_per_s", "floor_steps_per_s", "celery_chain_steps_per_s", "waiting_ours_steps_per_s"},
         "ratios": {"ours_to_chain", "ours_to_floor", "waiting_ours_to_gevent", "old_step_to_young_bytes"},
