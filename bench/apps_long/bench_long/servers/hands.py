@@ -3,7 +3,7 @@
 from fastmcp import FastMCP
 
 
-def register(mcp_app: FastMCP, cfg: dict[str, object]) -> None:
+def register(mcp_app: FastMCP, _cfg: dict[str, object]) -> None:
     """Offer it."""
 
     @mcp_app.tool
