@@ -3,10 +3,9 @@
     steps    functions of the state, 1 KiB of it: one commit each
     calls    turns of an announced tool call and a function: four commits each, with intents and results
 
-One executor in this process, on a server that nobody else writes to, in slices of ten steps. `step_cpu_ms` is processor
-time of this process and of the server, which a busy neighbour changes little; `step_ms` is wall time. Bytes are the growth of the append-only
-file, which is all that a commit writes. `_at_N` is the median of the slices of all sessions that began around the Nth step;
-`_last_to_first` divides the last of these by the first.
+One executor in this process, on a server that nobody else writes to. A session is brought to its age; then its slices of ten steps
+are taken in turns with those of young sessions, so that what disturbs the machine disturbs both. `cpu_ms` is processor time of this process and of
+the server for one step, `ms` wall time, `bytes` the growth of the append-only file, which is all that a commit writes; all are medians.
 """
 
 import asyncio
@@ -16,54 +15,40 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from collections.abc import Sequence
 from statistics import median
 
-from bench._ageing import Slice, overrides_of, take_slices
+from bench._ageing import overrides_of, take_pairs
 from bench._fleet import APP
-from bench._harness import ROOT, Options, Report, Target, parse_options, ratio, say
+from bench._harness import ROOT, Options, Report, Target, paired_ratio, parse_options, ratio, say
 from orchestrator.embedded import RunningServer, temporary
 from orchestrator.embedded_wire import ask
 
 STATE_BYTES = 1024
-STEPS, QUICK_STEPS, WARM_UP = 10_000, 2_000, 500
-#: How far around a mark a slice may begin; the first mark is as far from the start.
-AROUND = 50
-COMMITS_A_TURN = 4
+STEPS, QUICK_STEPS = 10_000, 2_000
 KINDS = {"steps": (APP, None), "calls": ("bench_long", ROOT / "bench" / "apps_long")}
-TARGETS = tuple(
-    Target(f"{kind}_{what}_last_to_first", 1.1, "at_most") for kind in KINDS for what in ("step_cpu_ms", "step_bytes")
-)
-
-
-def marks(steps: int) -> list[int]:
-    """Return the steps at which the cost is told, up to the last that whole slices lie around.
-
-    >>> marks(10_000)
-    [50, 1000, 5000, 9900]
-    """
-    return [*(mark for mark in (AROUND, 1000, 5000) if mark < steps - 2 * AROUND), steps - 2 * AROUND]
-
-
-def near(slices: Sequence[Slice], mark: int) -> list[Slice]:
-    """Return the slices that began around a step."""
-    return [one for one in slices if abs(one.began_at - mark) <= AROUND]
+TARGETS = tuple(Target(f"{kind}_old_to_young_{what}", 1.1, "at_most") for kind in KINDS for what in ("cpu", "bytes"))
 
 
 async def measure(report: Report, server: RunningServer, options: Options) -> None:
     """Fill the report."""
-    steps, sessions = (QUICK_STEPS, 1) if options.quick else (STEPS, 3)
+    steps, rounds = (QUICK_STEPS, 40) if options.quick else (STEPS, 200)
+    report.method |= {"old_at_steps": steps, "slices": rounds}
     for kind, (app, apps) in KINDS.items():
-        say(f"{sessions} sessions of {steps:,} steps: {kind}")
-        turns = steps if app == APP else -(-steps // COMMITS_A_TURN)
-        overrides = overrides_of(turns, STATE_BYTES)
-        await take_slices(server, sessions=1, steps=WARM_UP, overrides=overrides, app=app, apps=apps)
-        slices = await take_slices(server, sessions=sessions, steps=steps, overrides=overrides, app=app, apps=apps)
-        for what in ("step_cpu_ms", "step_ms", "step_bytes"):
-            found = [median(getattr(one, what) for one in near(slices, mark)) for mark in marks(steps)]
-            for mark, value in zip(marks(steps), found, strict=True):
-                report.put(kind, f"{kind}_{what}_at_{mark}", value)
-            report.put("ratios", f"{kind}_{what}_last_to_first", ratio(found[-1], found[0]))
+        say(f"a session of {steps:,} steps: {kind}")
+        overrides = overrides_of(4 * steps, STATE_BYTES)
+        young, old = await take_pairs(server, app=app, apps=apps, age=steps, rounds=rounds, overrides=overrides)
+        for age, slices in (("young", young), ("old", old)):
+            report.put(kind, f"{kind}_{age}_cpu_ms", median(one.step_cpu_ms for one in slices))
+            report.put(kind, f"{kind}_{age}_ms", median(one.step_ms for one in slices))
+            report.put(kind, f"{kind}_{age}_bytes", median(one.step_bytes for one in slices))
+        cpu = paired_ratio([one.step_cpu_ms for one in old], [one.step_cpu_ms for one in young])
+        report.put("ratios", f"{kind}_old_to_young_cpu", cpu)
+        wall = paired_ratio([one.step_ms for one in old], [one.step_ms for one in young])
+        report.put("ratios", f"{kind}_old_to_young_time", wall)
+        found = report.groups[kind]
+        report.put(
+            "ratios", f"{kind}_old_to_young_bytes", ratio(found[f"{kind}_old_bytes"], found[f"{kind}_young_bytes"])
+        )
 
 
 def main() -> None:

@@ -14,9 +14,9 @@ WANTED = {
         "ratios": {"none_1_ours_to_floor", "none_10_ours_to_floor", "answer_10_ours_to_floor"},
     },
     "long": {
-        "steps": {"steps_step_ms_at_50", "steps_step_bytes_at_1900"},
-        "calls": {"calls_step_ms_at_50", "calls_step_bytes_at_1900"},
-        "ratios": {"steps_step_cpu_ms_last_to_first", "calls_step_bytes_last_to_first"},
+        "steps": {"steps_young_cpu_ms", "steps_old_bytes"},
+        "calls": {"calls_young_cpu_ms", "calls_old_bytes"},
+        "ratios": {"steps_old_to_young_cpu", "calls_old_to_young_bytes"},
     },
     "steps": {
         "rates": {"ours_steps_per_s", "floor_steps_per_s", "celery_chain_steps_per_s", "waiting_ours_steps_per_s"},
