@@ -12,6 +12,8 @@ from pydantic import JsonValue
 from orchestrator.contracts.app import Effect, Risk
 from orchestrator.contracts.base import Frozen, JsonObject, dump_json
 from orchestrator.contracts.failures import FailureRecord
+from orchestrator.contracts.hook_result import ApprovalDefault
+from orchestrator.contracts.hooks import HookMemory
 from orchestrator.contracts.phases import Phase
 from orchestrator.contracts.plugins import PassPlace, PromptField, Queue
 
@@ -51,7 +53,8 @@ class PendingCall(Frozen):
     """A tool call on its way: asked for, perhaps approved, not yet done.
 
     `key` is the idempotency key: the same for every attempt of this very call. `verdict` is what an
-    approver said, `resolution` what a person said of a call whose outcome was unknown.
+    approver said, `resolution` what a person said of a call whose outcome was unknown. `hooked`: the hooks
+    before it were called; `done` is how it ended, while what hooks say to that is not known yet.
     """
 
     call_id: str
@@ -65,6 +68,8 @@ class PendingCall(Frozen):
     resolution: Literal["retry", "happened", "failed"] | None = None
     approver: str | None = None
     rationale: str | None = None
+    hooked: bool = False
+    done: ToolCall | None = None
 
 
 class Wait(Frozen):
@@ -73,7 +78,7 @@ class Wait(Frozen):
     `deadline_at` is when the wait ends by itself. For an approval or an uncertain call, `call` is
     the call in question and `digest` what the answer is bound to. For children, `children` maps
     each child's id to how it ended, None while it runs. For a plugin's question, `prompt_id` names it and `fields`
-    say what may be answered.
+    say what may be answered. For a hook's question, `hook` is who asks and `default` what silence means.
     """
 
     wait_id: str
@@ -95,6 +100,8 @@ class Wait(Frozen):
     reason: str = ""
     prompt_id: str = ""
     fields: tuple[PromptField, ...] = ()
+    hook: str = ""
+    default: ApprovalDefault = "deny"
 
 
 class Cursor(Frozen):
@@ -127,7 +134,8 @@ class Record(Frozen):
     """The session record: one Redis hash. Fields with defaults are stored only once they differ.
 
     `queue` says which workers can take its next step. `failure` is how the last try of the current step
-    failed; it goes once the step is done, and stays with a dead letter until that is sent again.
+    failed; it goes once the step is done, and stays with a dead letter until that is sent again. `hooks` is what is kept
+    for hooks, None for a session that needs nothing of it.
     """
 
     session_id: str
@@ -158,6 +166,7 @@ class Record(Frozen):
     reason: str = ""
     catalogue: str = ""
     failure: FailureRecord | None = None
+    hooks: HookMemory | None = None
     replays: int = 0
 
 

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from orchestrator.contracts.base import JsonObject, dump_json
 from orchestrator.contracts.errors import Unreadable
 from orchestrator.contracts.failures import FailureRecord
+from orchestrator.contracts.hooks import HookMemory
 from orchestrator.contracts.phases import Phase
 from orchestrator.contracts.session import Cursor, Priority, Record, ToolCall, Wait
 
@@ -71,6 +72,7 @@ def decode_record(session_id: str, stored: Mapping[str, str]) -> Record:
             reason=get("reason", ""),
             catalogue=get("catalogue", ""),
             failure=FailureRecord.from_json(stored["failure"]) if get("failure") else None,
+            hooks=HookMemory.from_json(stored["hooks"]) if get("hooks") else None,
             replays=int(get("replays", "0")),
         )
     except KeyError as error:
@@ -123,4 +125,6 @@ def encode_changes(before: Record, after: Record) -> dict[str, str]:
         changed["catalogue"] = after.catalogue
     if after.failure is not before.failure:
         changed["failure"] = after.failure.to_json() if after.failure is not None else ""
+    if after.hooks is not before.hooks:
+        changed["hooks"] = after.hooks.to_json() if after.hooks is not None else ""
     return changed
