@@ -42,6 +42,8 @@ from workers.failures import bury, settle_failure
 from workers.host import Host
 from workers.recording import counter_of, encode
 from workers.steps import agent_turn, dispatch, escalate, finalize, monitor, plain, plugin_pass, tool_calls
+from workers.steps.hook_events import tell_after, tell_before
+from workers.steps.hook_run import begin_hooks
 from workers.steps.watch import Watch
 from workers.steps.world import AppRuntime, World
 
@@ -209,9 +211,12 @@ class Executor:
             delivery = deliver(app.spec, record, posts, world.now())
             change = self._guard(app.spec, mine, delivery, world)
             started = time.perf_counter()
+            world.hooks = begin_hooks(app.hooks, app.spec, record, delivery.record, world.now)
             if change is None:
                 world.delivered = delivery.messages
                 change = await self._perform(mine, app, world, delivery.record)
+            if world.hooks is not None:
+                change = await tell_after(world.hooks, change)
             change = forget_failure(_with_delivery(change, delivery))
             directive = change.directive
             queue = queue_of(app.spec, change.record)
@@ -336,6 +341,8 @@ class Executor:
             )
             if record.phase == "finalizing" and change.directive == "waiting":
                 raise  # nothing but an end follows finalizing: its lease runs out, and its attempts count
+            if world.hooks is not None:
+                world.hooks.failure = error
             return change
         finally:
             if mine.interrupted:
@@ -362,6 +369,8 @@ def _with_delivery(change: Change, delivery: Delivery) -> Change:
 
 async def perform_step(world: World, record: Record) -> Change:
     """Perform the step that a session's phase, wait and cursor call for."""
+    if world.hooks is not None:
+        await tell_before(world.hooks, record)
     if record.phase == "finalizing":
         return await finalize.perform(world, record)
     cursor = record.cursor

@@ -76,7 +76,7 @@ class Ephemeral(Frozen):
 class Grant(Frozen):
     """A call that a person has allowed for good: this tool with exactly these arguments, asked for by this asker.
 
-    `asked_by` is `gateway` or `hook:NAME`; `digest` names tool and arguments, without a call's own idempotency key;
+    `asked_by` is `gateway` or `hook:NAME@EVENT`; `digest` names tool and arguments, without a call's own idempotency key;
     `risk` is how the call was rated when it was shown. `shown` is what people read of the arguments.
     """
 
@@ -134,5 +134,3 @@ NO_MEMORY = HookMemory()
 def memory_of(hooks: HookMemory | None) -> HookMemory:
     """Return what a record keeps, or the empty memory."""
     return NO_MEMORY if hooks is None else hooks
-
-

@@ -34,7 +34,16 @@ def is_always(verdict: str | None) -> bool:
 
 def asker_of(wait: Wait) -> str:
     """Return who asks: the gateway, or a hook."""
-    return f"hook:{wait.hook}" if wait.hook else GATEWAY
+    return hook_asker(wait.hook, wait.reason) if wait.hook else GATEWAY
+
+
+def hook_asker(hook: str, event: str) -> str:
+    """Return the name under which a hook asks at an event.
+
+    >>> hook_asker("guard", "tool:pre")
+    'hook:guard@tool:pre'
+    """
+    return f"hook:{hook}@{event}"
 
 
 def pattern_of(call: PendingCall) -> str:

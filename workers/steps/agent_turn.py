@@ -10,6 +10,7 @@ from orchestrator.contracts.skill import Responsive
 from orchestrator.kernel.advance import current_skill
 from orchestrator.kernel.change import Change
 from orchestrator.kernel.turns import build_request, settle_turn
+from workers.steps.hooked_turn import perform_hooked
 from workers.steps.world import World
 
 
@@ -19,6 +20,8 @@ async def perform(world: World, record: Record) -> Change:
     digest, catalogue = await world.load_catalogue(record)
     if record.catalogue != digest:
         record = record.model_copy(update={"catalogue": digest})
+    if world.hooks is not None:
+        return await perform_hooked(world, world.hooks, skill, record, catalogue, ask_model)
     request = build_request(world.spec, skill, record, await world.messages(), catalogue)
     response = await ask_model(world, request)
     return settle_turn(world.spec, skill, record, response, catalogue, world.now())
