@@ -118,7 +118,7 @@ async def _request(
     request = build_request(world.spec, skill, record, await shown_messages(world, run), catalogue)
     told: JsonObject = {"provider": provider, "model": request.model, "skill": skill.name, "turn": request.turn}
     if run.hears(PROVIDER_REQUEST):
-        messages = [one.model_dump(mode="json", exclude_defaults=True) for one in request.messages]
+        messages: list[JsonValue] = [one.model_dump(mode="json", exclude_defaults=True) for one in request.messages]
         shown: JsonObject = {**told, "messages": messages}
         verdict = await run.gate(PROVIDER_REQUEST, shown, record=record, subject="model")
         match verdict:
