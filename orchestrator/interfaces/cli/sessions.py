@@ -154,6 +154,8 @@ def _print_session(record: "Record", entries: list["Entry"]) -> None:
         row("parent", record.parent)
     if record.attempts > 1 or record.cursor.failures:
         row("attempts", f"{record.attempts} of this step, {record.cursor.failures} failed")
+    for grant in record.hooks.grants if record.hooks is not None else ():
+        row("always allowed", wording.describe_grant(grant))
     if record.failure is not None:
         row("last failure", wording.describe_failure(record.failure))
     print_plainly(table)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.base import JsonObject, load_json
 from orchestrator.contracts.failures import FailureRecord
+from orchestrator.contracts.hooks import Grant
 from orchestrator.contracts.messages import Message
 from orchestrator.contracts.session import Entry, Record, Wait
 from orchestrator.interfaces.cli.wording import list_commands
@@ -71,6 +72,7 @@ def session_shape(record: Record) -> JsonObject:
             "place": cursor.place.model_dump(mode="json") if cursor.place else None,
         },
         "wait": wait_shape(record) if record.wait else None,
+        "always_allowed": [grant_shape(grant) for grant in record.hooks.grants] if record.hooks else [],
         "cancel": record.cancel,
         "state": record.state,
         "fields": record.fields,
@@ -81,6 +83,11 @@ def session_shape(record: Record) -> JsonObject:
         "entries": record.seq,
         "replays": record.replays,
     }
+
+
+def grant_shape(grant: Grant) -> JsonObject:
+    """Return a call that a session need not ask about again."""
+    return {**grant.model_dump(mode="json"), "at": iso(grant.at)}
 
 
 def wait_shape(record: Record) -> JsonObject | None:
@@ -103,6 +110,8 @@ def wait_shape(record: Record) -> JsonObject | None:
         "children": dict(wait.children),
         "reason": wait.reason,
         "prompt_id": wait.prompt_id or None,
+        "hook": wait.hook or None,
+        "default": wait.default if wait.hook else None,
         "fields": [field.model_dump(mode="json") for field in wait.fields],
         "answered": record.answered,
         "answer_with": list(list_commands(record)),
