@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,12 @@ async def after_tool(event: str, data: Data) -> Data | None:
 
 
 async def approvals(event: str, data: Data) -> Data | None:
-    """Deny in a person's place what is called `never`."""
+    """Deny in a person's place what is called `never`; once, kill the worker that is about to wait."""
+    marker = Path(os.environ.get("HOOKED_KILL", "/nowhere"))
+    if marker.exists():
+        marker.unlink()
+        _note(f"killed before its commit {data['about']}")
+        os.kill(os.getpid(), signal.SIGKILL)
     _note(f"{event} {data['tool_name']} {data['hook']}")
     if data["tool_input"] and data["tool_input"].get("target") == "never":
         return {"action": "deny", "reason": "never at all"}
