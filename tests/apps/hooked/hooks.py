@@ -1,9 +1,9 @@
 """Hooks that do what a call's own argument, or the prompt, says, and note in the ledger that they ran."""
 
-import asyncio
 import json
 import os
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +109,9 @@ def frail(event: str, data: Data) -> None:
     if wanted == "raise" or (wanted == "raise once" and not os.environ.get("HOOKED_MENDED")):
         raise ValueError("frail")
     if wanted == "hang":
-        asyncio.run(asyncio.sleep(1))
+        threading.Event().wait(
+            1
+        )  # nobody sets it: longer than this hook's time, and short enough for its thread to end
 
 
 async def after_tool(event: str, data: Data) -> Data | None:
