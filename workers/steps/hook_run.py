@@ -278,7 +278,8 @@ class HookRun:
             self.keep(ephemeral=(*memory.ephemeral, one))
             told["ephemeral"] = True
         else:
-            self._place(Message(role=injection.role, content=content, skill=self._record.cursor.skill), result, call_id)
+            source, skill = hook_asker(label, event), self._record.cursor.skill
+            self._place(Message(role=injection.role, content=content, skill=skill, source=source), result, call_id)
         if injection.is_over_budget:
             told["over_budget"] = self._limits.budget
         self.note(event, label, "inject_context", **told)

@@ -88,7 +88,8 @@ async def _submit_prompt(world: World, run: HookRun, record: Record) -> Change |
     if cursor.stage != "enter" or not run.hears(*_ABOUT_A_RUN):
         return None
     messages = await world.messages()
-    place = max((number for number, one in enumerate(messages) if one.role == "user"), default=None)
+    said = (number for number, one in enumerate(messages) if one.role == "user" and not one.source)
+    place = max(said, default=None)  # what a hook added under this role is nobody's prompt
     prompt = "" if place is None else messages[place].content
     if not run.memory.running:
         await run.tell(EXECUTION_START, {"prompt": prompt, "skill": cursor.skill})

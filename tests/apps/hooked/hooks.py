@@ -43,7 +43,7 @@ async def prompt(event: str, data: Data) -> Data | None:
             return {"action": "modify", "data": {**data, "prompt": "redacted"}}
         case "nonsense":
             return {"action": "modify", "data": {"other": 1}}
-        case "ask":
+        case "ask" | "ask everywhere":
             return {"action": "ask_user", "approval_prompt": "Begin?", "approval_options": ["Allow", "No"]}
         case "durable":
             return {"action": "inject_context", "context_injection": "house rules", "context_injection_role": "system"}
@@ -56,7 +56,7 @@ async def before_model(event: str, data: Data) -> Data | None:
     """Ask before the model is called, where the prompt says so."""
     said = next((one["content"] for one in data["messages"] if one["role"] == "user"), "")
     _note(f"hook before_model {data['turn']}")
-    if said == "ask before model":
+    if said in {"ask before model", "ask everywhere"}:
         return {"action": "ask_user", "approval_prompt": "Call it?"}
     if said == "deny model":
         return {"action": "deny", "reason": "no model today"}
@@ -67,7 +67,7 @@ async def after_model(event: str, data: Data) -> Data | None:
     """Ask about, deny or change what the model said."""
     text = data["response"]["content"]
     _note(f"hook after_model {text}")
-    if text == "ask after model":
+    if text in {"ask after model", "ask everywhere"}:
         return {"action": "ask_user", "approval_prompt": "Keep it?", "approval_default": "allow"}
     if text == "deny after model":
         return {"action": "deny", "reason": "unfit"}

@@ -12,4 +12,5 @@ class State(BaseModel):
 
     calls: list[dict[str, list[Any]]] = []
     seen: list[Any] = []
+    ends: dict[str, Any] = {}
     word: str = "done"

@@ -178,6 +178,8 @@ def test_a_durable_text_waits_until_no_call_is_open(play: Callable[[Play], None]
             ("tool", ""),
             ("user", "from now on"),
         ]
+        assert (messages[1].source, messages[5].source) == ("hook:prompt@prompt:submit", "hook:first@tool:pre")
+        assert ledger.lines("hook prompt") == ["hook prompt durable"] * 2  # no agent is asked what a hook has said
 
     play(scene)
 

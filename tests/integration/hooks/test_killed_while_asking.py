@@ -54,6 +54,14 @@ async def verify(client: Client, session_id: str) -> list[str]:
     return find_differences(await client.show(session_id), messages, 0, fold(entries))
 
 
+async def end(client: Client, session_id: str) -> None:
+    """Allow whatever a session asks until it has ended."""
+    while (record := await client.show(session_id)).phase != "ended":
+        if record.phase == "waiting" and record.wait is not None and not record.answered:
+            await client.decide(session_id, allow=True, actor="ada", wait_id=record.wait.wait_id)
+        await pause(0.05)
+
+
 def play(server: RunningServer, folder: Path, ledger: Ledger, act: Any, **env: str) -> None:
     """Run an act with a scheduler and as many workers as it starts."""
     settings = quick_settings(HOOKED, lease={"seconds": 1.5, "renew_seconds": 0.4})
@@ -141,6 +149,70 @@ def test_a_worker_killed_before_the_wait_is_committed_leaves_nothing(
         assert ledger.lines("hook before_tool ask") == ["hook before_tool ask two"] * 2
         kinds = [entry.kind async for entry in client.events(made.session_id)]
         assert kinds.count("orphaned") == 1
+        assert await verify(client, made.session_id) == []
+
+    play(empty_server, tmp_path, ledger, act, HOOKED_KILL=str(marker))
+
+
+@pytest.mark.parametrize("name", ["ask_user before the model", "ask_user after the model", "modify", "inject_context"])
+def test_what_hooks_did_in_a_lost_step_is_done_once_by_the_next_worker(
+    empty_server: RunningServer, tmp_path: Path, ledger: Ledger, name: str
+) -> None:
+    """Hooks are called again, from what was committed: nothing is changed twice, added twice or asked twice."""
+    marker = tmp_path / "kill"
+    marker.touch()
+    text, calls = ACTIONS[name]
+
+    async def act(fleet: Fleet, client: Client) -> None:
+        fleet.start("scheduler")
+        first = fleet.start("worker")
+        made = await client.submit("hooked", text=text, overrides={"calls": calls}, actor="ada")
+        while first.process.poll() is None:
+            await pause(0.02)
+        fleet.start("worker")
+        await end(client, made.session_id)
+
+        assert (await client.show(made.session_id)).status == "fine"
+        assert await verify(client, made.session_id) == []
+        assert len(ledger.lines("killed")) == 1
+        waits = [entry.data["wait"] async for entry in client.events(made.session_id) if "wait" in entry.data]
+        assert len(waits) == {"ask_user before the model": 3}.get(name, 1)
+        said = Counter(message.content for message in await client.context(made.session_id))
+        match name:
+            case "ask_user after the model":
+                assert said["ask after model"] == 2  # the prompt, and one answer to it
+                assert len(ledger.told("llm:response")) == 4  # one of them was never committed
+            case "modify":
+                assert ledger.lines("danger") == ["danger change three!"]
+            case "inject_context":
+                assert (said["house rules"], said["from now on"]) == (2, 1)  # each agent's prompt adds the first
+                assert ledger.lines("danger") == ["danger durable"]
+
+    play(empty_server, tmp_path, ledger, act, HOOKED_KILL=str(marker))
+
+
+def test_a_call_that_acted_before_the_question_about_it_was_kept_is_not_made_again(
+    empty_server: RunningServer, tmp_path: Path, ledger: Ledger
+) -> None:
+    """The worker died between the effect and the commit: a person says what happened, as without hooks."""
+    marker = tmp_path / "kill"
+    marker.touch()
+
+    async def act(fleet: Fleet, client: Client) -> None:
+        fleet.start("scheduler")
+        first = fleet.start("worker")
+        made = await client.submit("hooked", text="go", overrides={"calls": [{"strike": ["then ask"]}]}, actor="ada")
+        while first.process.poll() is None:
+            await pause(0.02)
+        fleet.start("worker")
+        wait = (await wait_until(client, [made.session_id], "waiting"))[made.session_id].wait
+        assert wait is not None
+        assert wait.kind == "uncertain"
+        await client.answer(made.session_id, actor="ada", verdict="happened")
+        await end(client, made.session_id)
+
+        assert (await client.show(made.session_id)).status == "fine"
+        assert ledger.lines("strike") == ["strike then ask"]
         assert await verify(client, made.session_id) == []
 
     play(empty_server, tmp_path, ledger, act, HOOKED_KILL=str(marker))
