@@ -263,7 +263,7 @@ def test_shapes_are_json_and_keep_their_keys() -> None:
         "text", "updated_at", "wait", "waits_for",
     ]  # fmt: skip
     assert sorted(wait or {}) == [
-        "answer_with", "answered", "call", "children", "deadline_at", "digest", "fields", "kind", "options", "prompt",
+        "answer_with", "answered", "call", "children", "deadline_at", "default", "digest", "fields", "hook", "kind", "options", "prompt",
         "prompt_id", "reason", "roster", "signal", "since_at", "teams", "wait_id",
     ]  # fmt: skip
 
