@@ -41,6 +41,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "Signals and confidence": ("signals", "confidence_threshold", "harvest_terminal_tools", "patch_tools"),
     "Tools": ("mcp_servers", "injected_args", "tools"),
     "What waits for a person": ("environments", "gateway", "gate_policy"),
+    "Hooks": ("hooks", "hook_limits"),
     "The model": ("model", "context"),
     "Retries and limits": ("retry_policy", "max_running", "max_turns", "max_steps"),
 }

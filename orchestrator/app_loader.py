@@ -2,7 +2,8 @@
 
     gather      app.yaml, skills and prompts become one document         app_source
     validate    every value by its contract                              yaml_source
-    check       words against words, skills, expressions, code           app_checks, skill_checks, app_code_checks
+    check       words against words, skills, expressions, code           app_checks, skill_checks, app_code_checks,
+                                                                                 app_hook_checks
 
 An app that does not validate does not boot. Each problem is `file:line:col: path: message`; they come
 together, in one AppInvalid. What only running servers can tell is for `app_tools`.
@@ -16,6 +17,7 @@ from orchestrator import app_code_checks, app_source
 from orchestrator.app_check import Check, salvage
 from orchestrator.app_checks import check_words
 from orchestrator.app_code import load_function, load_module, load_object
+from orchestrator.app_hook_checks import check_hook_functions, check_hook_words
 from orchestrator.app_state import check_state, validate_state
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.errors import AppInvalid, ConfigError
@@ -127,8 +129,10 @@ def run_checks(check: Check, *, import_code: bool) -> None:
     app_code_checks.check_state_class(check)
     check_words(check)
     check_skills(check)
+    check_hook_words(check)
     if import_code:
         app_code_checks.check_functions(check)
+        check_hook_functions(check)
 
 
 def _name_of(folder: Path, document: Document) -> str:

@@ -33,6 +33,7 @@ from orchestrator.contracts.session import Cursor, Entry, PendingCall, Post, Pri
 from orchestrator.kernel.answers import Refused, plan_answer
 from orchestrator.kernel.approval import ALLOW, DENY, is_on_roster
 from orchestrator.kernel.compaction import shown
+from orchestrator.kernel.grants import ALWAYS
 from orchestrator.kernel.plugin_pass import queue_of
 from orchestrator.kernel.prompts import read_answer, read_texts
 from orchestrator.kernel.transcript import repair
@@ -149,18 +150,44 @@ class Client:
         return record, wait
 
     async def decide(
-        self, session_id: str, *, allow: bool, actor: str, reason: str = "", wait_id: str | None = None
+        self,
+        session_id: str,
+        *,
+        allow: bool,
+        actor: str,
+        reason: str = "",
+        wait_id: str | None = None,
+        always: bool = False,
     ) -> None:
-        """Approve or deny the call that a session asks about, exactly as it is shown now."""
+        """Approve or deny what a session asks about, exactly as it is shown now.
+
+        With `always`, this session does not ask again about the same call: the same tool with the same arguments. An
+        answer that comes late, twice or from the wrong person is refused, and the journal says so.
+        """
+        try:
+            await self._decide(session_id, allow=allow, actor=actor, reason=reason, wait_id=wait_id, always=always)
+        except (NotWaiting, NotPermitted) as error:
+            verdict = (ALWAYS if always else ALLOW) if allow else DENY
+            data: JsonObject = {"refused": "decision", "why": type(error).__name__, "verdict": verdict}
+            await self._intake.note_refusal(session_id, actor, {**data, "wait_id": wait_id} if wait_id else data)
+            raise
+
+    async def _decide(
+        self, session_id: str, *, allow: bool, actor: str, reason: str, wait_id: str | None, always: bool
+    ) -> None:
         _, wait = await self._waiting(session_id, actor)
         if wait.kind != "approval" or (wait_id is not None and wait.wait_id != wait_id):
             raise NotWaiting(f"session {session_id}: it waits for {wait.wait_id} ({wait.kind}), not for this approval")
+        if always and (not allow or wait.call is None):
+            raise InputError(
+                f"session {session_id}: only the approval of a call can hold from now on; approve without it"
+            )
         post = Post(
             post_id=f"answer:{wait.wait_id}:{uuid4().hex[:12]}",
             kind="decision",
             actor=actor,
             wait_id=wait.wait_id,
-            verdict=ALLOW if allow else DENY,
+            verdict=(ALWAYS if always else ALLOW) if allow else DENY,
             digest=wait.digest,
             text=reason,
         )

@@ -17,6 +17,7 @@ from orchestrator.scheduler import Scheduler
 from orchestrator.settings import Settings, find_config_dir
 from orchestrator.wiring import build_client, build_store, check_server
 from workers.celery_app import make_celery
+from workers.hooks import build_book
 from workers.host import Host
 from workers.plugins import PluginHost, load_sandbox_settings, needs_sandbox
 from workers.providers import build_provider
@@ -49,6 +50,7 @@ def build_app(spec: AppSpec, settings: Settings) -> AppRuntime:
     def accept(_: JsonObject) -> None:
         """Without a schema, any JSON object is a state."""
 
+    load = cache(partial(load_function, spec))
     return AppRuntime(
         spec=spec,
         digest=spec.digest(),
@@ -59,8 +61,9 @@ def build_app(spec: AppSpec, settings: Settings) -> AppRuntime:
             result_bytes=settings.limits.result_bytes,
             blocking_threads=settings.lanes.blocking_threads,
         ),
-        load_function=cache(partial(load_function, spec)),
+        load_function=load,
         check_state=accept if spec.state_schema is None else check,
+        hooks=build_book(spec, load),
     )
 
 

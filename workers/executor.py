@@ -46,6 +46,8 @@ from workers.recording import encode
 from workers.slices import Slice, Turn
 from workers.step_span import StepSpan
 from workers.steps import agent_turn, dispatch, escalate, finalize, monitor, plain, plugin_pass, stop, tool_calls
+from workers.steps.hook_events import tell_after, tell_before
+from workers.steps.hook_run import begin_hooks
 from workers.steps.world import AppRuntime, World
 
 log = logging.getLogger(__name__)
@@ -183,11 +185,14 @@ class Executor:
             delivery = deliver(app.spec, record, posts, world.now())
             change = self._guard(app.spec, mine, delivery, world)
             started = time.perf_counter()
+            world.hooks = begin_hooks(app.hooks, app.spec, record, delivery.record, world.now)
             if change is None:
                 world.delivered = delivery.messages
                 change = await self._perform(mine, app, world, delivery.record)
             if change.outcome == "cancelled":
                 change = await stop.tell_of_cancel(world, record, change)
+            if world.hooks is not None:
+                change = await tell_after(world.hooks, change)
             change = mine.span.mark(forget_failure(_with_delivery(change, delivery)))
             directive = change.directive
             queue = queue_of(app.spec, change.record)
@@ -312,6 +317,8 @@ class Executor:
             )
             if record.phase == "finalizing" and change.directive == "waiting":
                 raise  # nothing but an end follows finalizing: its lease runs out, and its attempts count
+            if world.hooks is not None:
+                world.hooks.failure = error
             return change
         finally:
             if mine.interrupted:
@@ -333,6 +340,8 @@ def _with_delivery(change: Change, delivery: Delivery) -> Change:
 
 async def perform_step(world: World, record: Record) -> Change:
     """Perform the step that a session's phase, wait and cursor call for."""
+    if world.hooks is not None:
+        await tell_before(world.hooks, record)
     if record.phase == "finalizing":
         return await finalize.perform(world, record)
     cursor = record.cursor

@@ -12,6 +12,7 @@ from pydantic import Field, JsonValue, PositiveFloat, field_validator
 
 from orchestrator.contracts.base import Frozen
 from orchestrator.contracts.context import ContextSpec
+from orchestrator.contracts.hooks import HookLimits, HookSpec
 from orchestrator.contracts.ids import PREFIX_PATTERN, is_prefix
 from orchestrator.contracts.skill import Skill
 
@@ -319,6 +320,12 @@ class AppSpec(Frozen):
     )
     gate_policy: GatePolicy = Field(default=GatePolicy(), description="What else stops a call for a person.")
     retry_policy: RetryPolicy = Field(default=RetryPolicy(), description="When a failing step is tried again.")
+    hooks: tuple[HookSpec, ...] = Field(
+        default=(),
+        description="Functions of the app that are told of events, and may stop, change, add or ask.",
+        examples=[[{"call": "policy.py:guard", "event": "tool:pre", "critical": True}]],
+    )
+    hook_limits: HookLimits = Field(default=HookLimits(), description="What the texts of hooks may come to.")
     max_running: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="How many of its sessions may run at once; none: as many as there is room for."
     )

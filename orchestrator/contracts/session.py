@@ -13,6 +13,8 @@ from orchestrator.contracts.app import Effect, Risk
 from orchestrator.contracts.base import Frozen, JsonObject, dump_json
 from orchestrator.contracts.context import Compacted
 from orchestrator.contracts.failures import FailureRecord
+from orchestrator.contracts.hook_result import ApprovalDefault
+from orchestrator.contracts.hooks import HookMemory
 from orchestrator.contracts.phases import Phase
 from orchestrator.contracts.plugins import PassPlace, PromptField, Queue
 
@@ -57,7 +59,8 @@ class PendingCall(Frozen):
     """A tool call on its way: asked for, perhaps approved, not yet done.
 
     `key` is the idempotency key: the same for every attempt of this very call. `verdict` is what an
-    approver said, `resolution` what a person said of a call whose outcome was unknown.
+    approver said, `resolution` what a person said of a call whose outcome was unknown. `hooked`: the hooks
+    before it were called; `done` is how it ended, while what hooks say to that is not known yet.
     """
 
     call_id: str
@@ -71,6 +74,8 @@ class PendingCall(Frozen):
     resolution: Literal["retry", "happened", "failed"] | None = None
     approver: str | None = None
     rationale: str | None = None
+    hooked: bool = False
+    done: ToolCall | None = None
 
 
 class Wait(Frozen):
@@ -78,8 +83,9 @@ class Wait(Frozen):
 
     `deadline_at` is when the wait ends by itself. For an approval or an uncertain call, `call` is
     the call in question and `digest` what the answer is bound to. For children, `children` maps
-    each child's id to how it ended, None while it runs. `trace` is the traceparent of the step that asks. For a plugin's question, `prompt_id` names it and `fields`
-    say what may be answered.
+    each child's id to how it ended, None while it runs. For a plugin's question, `prompt_id` names it and `fields`
+    say what may be answered. For a hook's question, `hook` is who asks and `default` what silence means. `trace` is
+    the traceparent of the step that asks.
     """
 
     wait_id: str
@@ -102,6 +108,8 @@ class Wait(Frozen):
     prompt_id: str = ""
     fields: tuple[PromptField, ...] = ()
     trace: str = ""
+    hook: str = ""
+    default: ApprovalDefault = "deny"
 
 
 class Cursor(Frozen):
@@ -135,8 +143,8 @@ class Record(Frozen):
 
     `queue` says which workers can take its next step. `failure` is how the last try of the current step
     failed; it goes once the step is done, and stays with a dead letter until that is sent again. `cancel` is why it was
-    asked to stop, `cancel_immediate` whether without waiting for what runs. `trace` is the traceparent that its steps
-    are below.
+    asked to stop, `cancel_immediate` whether without waiting for what runs. `hooks` is what is kept for hooks, None
+    for a session that needs nothing of it. `trace` is the traceparent that its steps are below.
     """
 
     session_id: str
@@ -169,6 +177,7 @@ class Record(Frozen):
     catalogue: str = ""
     failure: FailureRecord | None = None
     compacted: Compacted | None = None
+    hooks: HookMemory | None = None
     replays: int = 0
     trace: str = ""
 

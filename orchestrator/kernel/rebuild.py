@@ -15,6 +15,7 @@ from orchestrator.contracts.base import JsonObject, load_json
 from orchestrator.contracts.context import Compacted
 from orchestrator.contracts.errors import Unreadable
 from orchestrator.contracts.failures import FailureRecord
+from orchestrator.contracts.hooks import HookMemory
 from orchestrator.contracts.phases import SETTLED
 from orchestrator.contracts.session import Cursor, Entry, Record, ToolCall, Wait
 
@@ -27,6 +28,7 @@ _JSON: JsonObject = {
     "terminal": None,
     "failure": None,
     "compacted": None,
+    "hooks": None,
 }
 #: Fields of the hash that the rebuilt session has as they are.
 _TEXT = ("app", "spec", "text", "actor", "parent", "reason", "catalogue")
@@ -145,6 +147,7 @@ def find_differences(record: Record, messages: Sequence[str], posts: int, rebuil
         ("terminal", ToolCall, record.terminal_call),
         ("failure", FailureRecord, record.failure),
         ("compacted", Compacted, record.compacted),
+        ("hooks", HookMemory, record.hooks),
     )
     for name, shape, value in shapes:
         body = rebuilt.get(name)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
+from typing import Final
 
 from pydantic import ValidationError
 
@@ -34,6 +35,8 @@ from orchestrator.store.store import Store
 
 #: How long a day's counter of ids is kept: longer than any clock is wrong.
 COUNTER_SECONDS = 3 * 86_400
+#: Refused answers that one session's journal keeps.
+MOST_REFUSALS: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +164,12 @@ class Intake:
         if answer == "answered":
             raise NotWaiting(f"session {session_id}: {answers} was answered already; see `baton events {session_id}`")
         return bool(answer == "posted")
+
+    async def note_refusal(self, session_id: str, actor: str, data: JsonObject) -> None:
+        """Leave a line in the journal about an answer that was refused; a session keeps so many and no more."""
+        entry = Entry(kind="refused", actor=actor, data=data)
+        limits = self._store.limits
+        await self._store.act("refuse", session_id, entry.to_json(), MOST_REFUSALS, limits.journal_entries)
 
     async def replay(self, session_id: str, actor: str, note: str = "") -> None:
         """Send a dead letter again, its failures forgotten; raise SessionNotFound or PhaseRefused."""

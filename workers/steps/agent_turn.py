@@ -12,6 +12,7 @@ from orchestrator.kernel.change import Change
 from orchestrator.kernel.turns import build_request, settle_turn
 from orchestrator.tracing import Attribute, span
 from workers.steps.context import compact_refused, show_context
+from workers.steps.hooked_turn import perform_hooked
 from workers.steps.world import World
 
 
@@ -21,14 +22,16 @@ async def perform(world: World, record: Record) -> Change:
     digest, catalogue = await world.load_catalogue(record)
     if record.catalogue != digest:
         record = record.model_copy(update={"catalogue": digest})
-    seen = await show_context(world, record, ask_model)
+    if world.hooks is not None:
+        return await perform_hooked(world, world.hooks, skill, record, catalogue, ask_model)
+    seen = await show_context(world, record, await world.messages(), ask_model)
     if isinstance(seen, Change):
         return seen
     request = build_request(world.spec, skill, record, seen.messages, catalogue)
     try:
         response = await ask_model(world, request)
     except ContextLengthError:
-        compacted = await compact_refused(world, record, ask_model)
+        compacted = await compact_refused(world, record, await world.messages(), ask_model)
         if compacted is None:
             raise
         return compacted

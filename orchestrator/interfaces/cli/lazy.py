@@ -35,8 +35,8 @@ COMMANDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "explain": ("explain", "Say what settled a session, or why it is not settled yet."),
     },
     "Answer": {
-        "approve": ("answers", "Allow the tool call that a session asks about."),
-        "deny": ("answers", "Refuse the tool call that a session asks about."),
+        "approve": ("answers", "Allow the tool call that a session asks about, or what its hook asks."),
+        "deny": ("answers", "Refuse the tool call that a session asks about, or what its hook asks."),
         "answer": ("answers", "Answer a session's question, its gate, a plugin's question, or an uncertain call."),
         "signal": ("answers", "Send a named signal to a session."),
         "cancel": ("answers", "Ask a session to stop."),

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.base import JsonObject, load_json
 from orchestrator.contracts.failures import FailureRecord
+from orchestrator.contracts.hooks import Grant
 from orchestrator.contracts.messages import Message
 from orchestrator.contracts.session import Entry, Record, Wait
 from orchestrator.interfaces.cli.wording import list_commands
@@ -72,6 +73,7 @@ def session_shape(record: Record) -> JsonObject:
         },
         "wait": wait_shape(record) if record.wait else None,
         "compacted": record.compacted.model_dump(mode="json") if record.compacted else None,
+        "always_allowed": [grant_shape(grant) for grant in record.hooks.grants] if record.hooks else [],
         "cancel": record.cancel,
         "cancel_immediate": record.cancel_immediate,
         "state": record.state,
@@ -83,6 +85,11 @@ def session_shape(record: Record) -> JsonObject:
         "entries": record.seq,
         "replays": record.replays,
     }
+
+
+def grant_shape(grant: Grant) -> JsonObject:
+    """Return a call that a session need not ask about again."""
+    return {**grant.model_dump(mode="json"), "at": iso(grant.at)}
 
 
 def wait_shape(record: Record) -> JsonObject | None:
@@ -105,6 +112,8 @@ def wait_shape(record: Record) -> JsonObject | None:
         "children": dict(wait.children),
         "reason": wait.reason,
         "prompt_id": wait.prompt_id or None,
+        "hook": wait.hook or None,
+        "default": wait.default if wait.hook else None,
         "fields": [field.model_dump(mode="json") for field in wait.fields],
         "answered": record.answered,
         "answer_with": list(list_commands(record)),
