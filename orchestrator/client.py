@@ -34,6 +34,7 @@ from orchestrator.kernel.plugin_pass import queue_of
 from orchestrator.kernel.prompts import read_answer, read_texts
 from orchestrator.store.fleet import Fleet, WorkerInfo
 from orchestrator.store.intake import Intake, Submitted
+from orchestrator.store.spending import Spending
 from orchestrator.store.store import Store
 from orchestrator.store.views import Row, Views
 
@@ -63,6 +64,7 @@ class Client:
         self.store = store
         self.specs = specs
         self.views = Views(store)
+        self.spending = Spending(store)
         self.fleet = Fleet(store, beat_seconds=beat_seconds)
         self._intake = Intake(store, key_ttl_seconds=key_ttl_seconds)
 

@@ -18,8 +18,9 @@ from orchestrator.settings import Settings, find_config_dir
 from orchestrator.wiring import build_client, build_store, check_server
 from workers.celery_app import make_celery
 from workers.host import Host
+from workers.models import Models, check_models
 from workers.plugins import PluginHost, load_sandbox_settings, needs_sandbox
-from workers.providers import build_provider
+from workers.providers import build_routes
 from workers.steps.world import AppRuntime
 from workers.tools.toolbox import build_toolbox
 from workers.wakeups import CeleryWakeups, MakeWakeups
@@ -49,10 +50,13 @@ def build_app(spec: AppSpec, settings: Settings) -> AppRuntime:
     def accept(_: JsonObject) -> None:
         """Without a schema, any JSON object is a state."""
 
+    routes = build_routes(spec, env=os.environ)
+    check_models(spec, settings.models, routes)
     return AppRuntime(
         spec=spec,
         digest=spec.digest(),
-        provider=build_provider(spec, env=os.environ),
+        provider=routes[0].provider,
+        models=Models(routes, settings.models, jitter=settings.retry.jitter),
         toolbox=build_toolbox(
             spec,
             load_module=load_module,

@@ -32,6 +32,7 @@ from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.errors import LeaseLost, PayloadTooLarge, StoreError, StoreUnreachable
 from orchestrator.contracts.plugins import Queue
 from orchestrator.contracts.session import Cursor, Record
+from orchestrator.kernel.budgets import ends_at, time_is_over
 from orchestrator.kernel.change import Change, finish, forget_failure
 from orchestrator.kernel.delivery import Delivery, deliver, stopped
 from orchestrator.kernel.plugin_pass import queue_of
@@ -41,7 +42,7 @@ from orchestrator.store.wire import ServerRefused
 from workers.failures import bury, settle_failure
 from workers.host import Host
 from workers.recording import counter_of, encode
-from workers.steps import agent_turn, dispatch, escalate, finalize, monitor, plain, plugin_pass, tool_calls
+from workers.steps import agent_turn, bounds, dispatch, escalate, finalize, monitor, plain, plugin_pass, tool_calls
 from workers.steps.watch import Watch
 from workers.steps.world import AppRuntime, World
 
@@ -222,8 +223,9 @@ class Executor:
             keep = directive == "finalizing" and self._finalizes and not self._slice_is_over(mine)
             now = time.perf_counter()
             counter = counter_of(change, now - started)
-            mine.counters[counter] = mine.counters.get(counter, 0) + 1
-            tells = directive != "continue" or now - mine.told_at > COUNT_SECONDS
+            for name, count in {counter: 1, **change.counters}.items():
+                mine.counters[name] = mine.counters.get(name, 0) + count
+            tells = directive != "continue" or bool(change.counters) or now - mine.told_at > COUNT_SECONDS
             commit = encode(
                 committed_record,
                 change,
@@ -235,6 +237,7 @@ class Executor:
                 sent_ms=host.resend_ms,
                 counters=mine.counters if tells else None,
                 keep=keep,
+                ends_at=ends_at(app.spec, change.record),
             )
             try:
                 done = await host.leases.commit(record.session_id, record.fence, rev, commit)
@@ -293,7 +296,8 @@ class Executor:
             return finish(record, "wait", outcome="cancelled" if cursor.stop == "cancelled" else "succeeded")
         wait = record.wait
         if wait is not None and not (
-            wait.kind == "child" and wait.deadline_at is not None and wait.deadline_at <= world.now()
+            (wait.kind == "child" and wait.deadline_at is not None and wait.deadline_at <= world.now())
+            or time_is_over(spec, record, world.now())
         ):
             return Change(record=record, step="wait", directive="waiting", outcome="suspended")
         if cursor.serial >= spec.max_steps:
@@ -318,7 +322,7 @@ class Executor:
         mine.may_interrupt = not _acts(record.cursor, world)
         mine.performing = True
         try:
-            return await perform_step(world, record)
+            return await bounds.perform(world, record, perform_step)
         except asyncio.CancelledError:
             if not mine.interrupted or mine.task.cancelling() > 1:  # the slice itself is stopped: no more time
                 raise

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field, JsonValue, PositiveFloat, field_validator
 
 from orchestrator.contracts.base import Frozen
+from orchestrator.contracts.budgets import BudgetSpec
 from orchestrator.contracts.ids import PREFIX_PATTERN, is_prefix
 from orchestrator.contracts.skill import Skill
 
@@ -148,6 +149,23 @@ class ModelSpec(Frozen):
     rules: dict[str, tuple["PolicyRule", ...]] = Field(
         default={}, description="The policy of the `rules` provider, by skill: the first rule that holds decides."
     )
+    stream: bool = Field(
+        default=False, description="Whether answers can be watched while they are written, where the provider streams."
+    )
+    fallback: tuple["FallbackModel", ...] = Field(
+        default=(), description="Who is asked, in this order, while the service fails or may not be called."
+    )
+
+
+class FallbackModel(Frozen):
+    """Another service for the same requests; its `options` are its own, the policy's rules are the app's."""
+
+    provider: Name = Field(description="The adapter.", examples=["anthropic"])
+    model: str = Field(default="", description="The model's name at that service, whatever model a skill names.")
+    request_timeout_seconds: Annotated[float, Field(gt=0, le=600)] | None = Field(
+        default=None, description="How long one call may take; as the first service if left out."
+    )
+    options: dict[str, JsonValue] = Field(default={}, description="What the provider gets as it is.")
 
 
 class PolicyCall(Frozen):
@@ -315,6 +333,9 @@ class AppSpec(Frozen):
     )
     gate_policy: GatePolicy = Field(default=GatePolicy(), description="What else stops a call for a person.")
     retry_policy: RetryPolicy = Field(default=RetryPolicy(), description="When a failing step is tried again.")
+    budget: BudgetSpec | None = Field(
+        default=None, description="What its sessions may use, each and together; without it, nothing is counted."
+    )
     max_running: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="How many of its sessions may run at once; none: as many as there is room for."
     )

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 from orchestrator.contracts.app import Effect, Risk
 from orchestrator.contracts.base import Frozen, JsonObject, dump_json
+from orchestrator.contracts.budgets import Spent
 from orchestrator.contracts.failures import FailureRecord
 from orchestrator.contracts.phases import Phase
 from orchestrator.contracts.plugins import PassPlace, PromptField, Queue
@@ -20,7 +21,7 @@ StepKind: TypeAlias = Literal[
     "agent_turn", "tool_calls", "route", "dispatch", "compute", "plugin_pass", "wait", "finalize"
 ]
 ToolOutcome: TypeAlias = Literal["executed", "executed_with_notify", "approved", "failed", "rejected", "timeout"]
-WaitKind: TypeAlias = Literal["approval", "input", "timer", "signal", "uncertain", "child", "retry"]
+WaitKind: TypeAlias = Literal["approval", "input", "timer", "signal", "uncertain", "child", "retry", "limit"]
 PostKind: TypeAlias = Literal["decision", "input", "cancel", "signal", "escalate", "child_ended"]
 Priority: TypeAlias = Literal["high", "normal", "low"]
 
@@ -73,7 +74,7 @@ class Wait(Frozen):
     `deadline_at` is when the wait ends by itself. For an approval or an uncertain call, `call` is
     the call in question and `digest` what the answer is bound to. For children, `children` maps
     each child's id to how it ended, None while it runs. For a plugin's question, `prompt_id` names it and `fields`
-    say what may be answered.
+    say what may be answered. A `limit` is a model call that may not go yet; `target` is the service where it has its place.
     """
 
     wait_id: str
@@ -103,7 +104,8 @@ class Cursor(Frozen):
     `stage` says what the next step is: enter a skill, call its model, do the tool calls that it
     asked for, leave by a route, or come to the end. `serial` counts steps and makes call ids;
     `failures` counts tries of the current step; `signals` came before anybody waited for them;
-    `place` is where a plugin pass is, None outside of one.
+    `place` is where a plugin pass is, None outside of one. `admitted` names the model service whose rate has a place
+    for the next call.
     """
 
     skill: str
@@ -118,16 +120,18 @@ class Cursor(Frozen):
     locked: bool = False
     failures: int = 0
     signals: tuple[str, ...] = ()
-    stop: Literal["cancelled", "stopped", "escalated"] | None = None
+    stop: Literal["cancelled", "stopped", "escalated", "over_budget"] | None = None
     stop_reason: str = ""
     place: PassPlace | None = None
+    admitted: str | None = None
 
 
 class Record(Frozen):
     """The session record: one Redis hash. Fields with defaults are stored only once they differ.
 
     `queue` says which workers can take its next step. `failure` is how the last try of the current step
-    failed; it goes once the step is done, and stays with a dead letter until that is sent again.
+    failed; it goes once the step is done, and stays with a dead letter until that is sent again. `spent` is what it has
+    used, where its app has a budget.
     """
 
     session_id: str
@@ -158,6 +162,7 @@ class Record(Frozen):
     reason: str = ""
     catalogue: str = ""
     failure: FailureRecord | None = None
+    spent: Spent | None = None
     replays: int = 0
 
 

@@ -10,6 +10,7 @@ from typing import Final
 from pydantic import TypeAdapter, ValidationError
 
 from orchestrator.contracts.base import JsonObject, dump_json
+from orchestrator.contracts.budgets import Spent
 from orchestrator.contracts.errors import Unreadable
 from orchestrator.contracts.failures import FailureRecord
 from orchestrator.contracts.phases import Phase
@@ -71,6 +72,7 @@ def decode_record(session_id: str, stored: Mapping[str, str]) -> Record:
             reason=get("reason", ""),
             catalogue=get("catalogue", ""),
             failure=FailureRecord.from_json(stored["failure"]) if get("failure") else None,
+            spent=Spent.from_json(stored["spent"]) if get("spent") else None,
             replays=int(get("replays", "0")),
         )
     except KeyError as error:
@@ -123,4 +125,6 @@ def encode_changes(before: Record, after: Record) -> dict[str, str]:
         changed["catalogue"] = after.catalogue
     if after.failure is not before.failure:
         changed["failure"] = after.failure.to_json() if after.failure is not None else ""
+    if after.spent is not before.spent:
+        changed["spent"] = after.spent.to_json() if after.spent is not None else ""
     return changed

@@ -1,15 +1,15 @@
 """One call of an agent's model. Its errors are the executor's to retry; nothing is retried here."""
 
-import asyncio
 from typing import cast
 
 from orchestrator.contracts.messages import ModelRequest, ModelResponse
-from orchestrator.contracts.provider_errors import LLMTimeoutError
 from orchestrator.contracts.session import Record
 from orchestrator.contracts.skill import Responsive
 from orchestrator.kernel.advance import current_skill
+from orchestrator.kernel.budgets import ends_at
 from orchestrator.kernel.change import Change
 from orchestrator.kernel.turns import build_request, settle_turn
+from orchestrator.store.model_gate import ModelGate
 from workers.steps.world import World
 
 
@@ -20,15 +20,21 @@ async def perform(world: World, record: Record) -> Change:
     if record.catalogue != digest:
         record = record.model_copy(update={"catalogue": digest})
     request = build_request(world.spec, skill, record, await world.messages(), catalogue)
-    response = await ask_model(world, request)
+    response = await ask_model(world, record, request)
     return settle_turn(world.spec, skill, record, response, catalogue, world.now())
 
 
-async def ask_model(world: World, request: ModelRequest) -> ModelResponse:
-    """Make one model call within the request's time; raise LLMTimeoutError when it runs out."""
-    try:
-        async with asyncio.timeout(request.timeout_seconds):
-            return await world.app.provider.complete(request)
-    except TimeoutError as error:
-        message = f"{world.spec.model.provider}: no answer in {request.timeout_seconds:g} s; it will be asked again"
-        raise LLMTimeoutError(message, provider=world.spec.model.provider, model=request.model or None) from error
+async def ask_model(world: World, record: Record, request: ModelRequest) -> ModelResponse:
+    """Make one model call; raise the LLMError that decides, or HeldBack where the call may not go yet.
+
+    What the call used is noted in `world.uses`.
+    """
+    cursor, until = record.cursor, ends_at(world.spec, record)
+    if until is not None:  # the answer would come too late for anything
+        seconds = max((until - world.now()) / 1000, 0.001)
+        request = request.model_copy(update={"timeout_seconds": min(request.timeout_seconds, seconds)})
+    mark = f"{record.session_id}/{cursor.serial}-{cursor.failures}"
+    gate = ModelGate(world.client.store)
+    use = await world.app.models.ask(gate, request, mark=mark, admitted=cursor.admitted)
+    world.uses.append(use)
+    return use.response

@@ -7,6 +7,7 @@ from pydantic import JsonValue
 from orchestrator.contracts.errors import ToolError, ToolTimeout, ToolUnavailable
 from orchestrator.contracts.session import SUCCESSFUL, PendingCall, Record, ToolCall
 from orchestrator.contracts.skill import Monitor
+from orchestrator.kernel.budgets import calls_left
 from orchestrator.kernel.calls import (
     Announce,
     Ask,
@@ -35,6 +36,7 @@ async def perform(world: World, record: Record) -> Change:
         case End(ended=calls):
             return settle_calls(world.spec, record, calls, world.app.check_state, world.now())
         case Run(calls=calls):
+            calls = calls[: calls_left(world.spec, record)]
             # All come to their end before one's failure counts: none is left running behind the step.
             made = await asyncio.gather(*(_call(world, record, call) for call in calls), return_exceptions=True)
             done = [_raised(one) for one in made]

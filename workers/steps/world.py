@@ -13,6 +13,7 @@ from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.messages import Message, ToolSchema
 from orchestrator.contracts.ports import Provider, Toolbox
 from orchestrator.contracts.session import PendingCall, Record
+from workers.models import Models, Use
 from workers.plugins import PluginHost
 from workers.steps.watch import Watch
 
@@ -24,6 +25,7 @@ class AppRuntime:
     spec: AppSpec
     digest: str
     provider: Provider
+    models: Models
     toolbox: Toolbox
     load_function: Callable[[str], Callable[..., object]]
     check_state: Callable[[JsonObject], None]
@@ -36,7 +38,7 @@ class World:
     `announced` are the intents that this very claim committed; `delivered` are messages of posts that
     the next commit will append to the context, and that a model must see already; `watch` ends steps that
     take too long; `plugins` runs plugins, None where this worker has no sandbox; `last_words` is what a step that was stopped
-    leaves for the journal.
+    leaves for the journal; `uses` are the model calls of the step that runs.
     """
 
     app: AppRuntime
@@ -51,6 +53,7 @@ class World:
     watch: Watch = field(default_factory=Watch)
     plugins: PluginHost | None = None
     last_words: JsonObject = field(default_factory=dict)
+    uses: list[Use] = field(default_factory=list)
 
     @property
     def spec(self) -> AppSpec:

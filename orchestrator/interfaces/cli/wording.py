@@ -109,6 +109,8 @@ def describe_wait(record: Record, now: int | None = None) -> str:
         case "child":
             left = sum(1 for end in wait.children.values() if end is None)
             return f"{left} of {len(wait.children)} child sessions{until}" if wait.children else f"its schedule{until}"
+        case "limit":
+            return f"its turn to call a model{until}" + (f": {one_line(wait.reason, 120)}" if wait.reason else "")
         case "retry":
             return f"another try{until}" + (f": {one_line(wait.reason, 120)}" if wait.reason else "")
 
