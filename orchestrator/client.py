@@ -26,8 +26,9 @@ from orchestrator.contracts.errors import (
 )
 from orchestrator.contracts.ids import check_session_id
 from orchestrator.contracts.messages import Message
-from orchestrator.contracts.phases import PHASES
+from orchestrator.contracts.phases import PHASES, SETTLED
 from orchestrator.contracts.session import Cursor, Entry, PendingCall, Post, Priority, Record, Wait
+from orchestrator.contracts.streaming import FIRST_OFFSET, StreamPiece
 from orchestrator.kernel.answers import Refused, plan_answer
 from orchestrator.kernel.approval import ALLOW, DENY, is_on_roster
 from orchestrator.kernel.plugin_pass import queue_of
@@ -36,6 +37,7 @@ from orchestrator.store.fleet import Fleet, WorkerInfo
 from orchestrator.store.intake import Intake, Submitted
 from orchestrator.store.spending import Spending
 from orchestrator.store.store import Store
+from orchestrator.store.token_stream import TokenStream
 from orchestrator.store.views import Row, Views
 
 #: How often a waiting caller looks.
@@ -276,6 +278,26 @@ class Client:
         """Return the messages that a session's models see, from index `start` on."""
         await self.show(session_id)
         return await self.views.context(session_id, start=start)
+
+    async def stream(
+        self, session_id: str, *, after: str = FIRST_OFFSET, follow: bool = True
+    ) -> AsyncIterator[StreamPiece]:
+        """Yield what a session's models write, from behind an offset on, until the session is settled.
+
+        A piece of kind `gap` stands where some are no longer kept. Without `follow`, what there is now. The whole answers
+        are in the journal. Raise SessionNotFound, or InputError for what is no offset.
+        """
+        tokens = TokenStream(self.store)
+        while True:
+            record = await self.show(session_id)
+            pieces = await tokens.read(session_id, after)
+            for piece in pieces:
+                yield piece
+                after = piece.offset
+            if not pieces:
+                if not follow or record.phase in SETTLED:
+                    return
+                await asyncio.sleep(LOOK_SECONDS)
 
     async def intents(self, session_id: str) -> dict[str, PendingCall]:
         """Return the tool calls that were announced and have no outcome yet, by call id."""

@@ -10,7 +10,14 @@ from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.session import SUCCESSFUL, Record
 from orchestrator.kernel.change import Change
-from orchestrator.kernel.terminal import Settlement, add_mirrors, settle, settle_escalated, settle_over_budget, settle_stopped
+from orchestrator.kernel.terminal import (
+    Settlement,
+    add_mirrors,
+    settle,
+    settle_escalated,
+    settle_over_budget,
+    settle_stopped,
+)
 
 #: Why a session ended by its default: no call met a rule.
 NO_RULE_MET = "no call met a terminal rule"

@@ -87,9 +87,10 @@ class Models:
         *,
         mark: str,
         admitted: str | None = None,
-        on_piece: Callable[[Piece], None] | None = None,
+        begin_stream: Callable[[], Callable[[Piece], None] | None] = lambda: None,
     ) -> Use:
-        """Return the first answer. `mark` names this try, `admitted` the service where its place was reserved.
+        """Return the first answer. `mark` names this try, `admitted` the service where its place was reserved. Where a
+        service streams, `begin_stream` is asked before its call for what takes the pieces.
 
         Raise HeldBack where no service may be called now, else the LLMError that decides.
         """
@@ -124,7 +125,7 @@ class Models:
                 gone = said
             is_told = False
             try:
-                response = await self._call(route, asked, on_piece)
+                response = await self._call(route, asked, begin_stream)
                 is_told = True
             except LLMError as error:
                 is_told = True
@@ -149,12 +150,13 @@ class Models:
         raise await self._decide(gate, refused, failures, mark)
 
     async def _call(
-        self, route: Route, request: ModelRequest, on_piece: Callable[[Piece], None] | None
+        self, route: Route, request: ModelRequest, begin_stream: Callable[[], Callable[[Piece], None] | None]
     ) -> ModelResponse:
         """Make one call within its time; raise an LLMError."""
         provider = route.provider
         try:
             async with asyncio.timeout(request.timeout_seconds):
+                on_piece = begin_stream() if isinstance(provider, StreamingProvider) else None
                 if on_piece is not None and isinstance(provider, StreamingProvider):
                     return await provider.stream(request, on_piece)
                 return await provider.complete(request)
@@ -209,9 +211,7 @@ class Models:
         service, said = soonest.route.service(soonest.model), soonest.said
         records = tuple(to_record(error) for error in failures)
         if said.why == "rate":
-            place = await gate.admit(
-                soonest.route.name, service, soonest.charges, mark=mark, probe_ms=1, reserve=True
-            )
+            place = await gate.admit(soonest.route.name, service, soonest.charges, mark=mark, probe_ms=1, reserve=True)
             if isinstance(place, Admitted):  # it came free in this very moment, and the place is ours
                 return HeldBack(0, "rate", service, records)
             return HeldBack(place.wait_ms, place.why, service if place.reserved else None, records)
@@ -242,7 +242,10 @@ def check_models(spec: AppSpec, settings: ModelsSettings, routes: Sequence[Route
     if budget is None or (budget.session.cost is None and (budget.app is None or budget.app.cost is None)):
         return
     first = routes[0]
-    models = {first.model, *(skill.model for skill in spec.skills.values() if skill.kind == "responsive" and skill.model)}
+    models = {
+        first.model,
+        *(skill.model for skill in spec.skills.values() if skill.kind == "responsive" and skill.model),
+    }
     asked = [(first.name, model) for model in sorted(models)] + [(one.name, one.model) for one in routes[1:]]
     missing = [f"{name}/{model}" for name, model in asked if price_of(settings.prices, name, model) is None]
     if missing:

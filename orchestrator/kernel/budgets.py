@@ -60,7 +60,8 @@ def next_needs(spec: AppSpec, record: Record) -> frozenset[Resource]:
     if cursor.stage == "tools" and cursor.calls:
         needs.add("tool_calls")
     elif cursor.stage in {"enter", "model"} and (
-        skill.kind == "responsive" or (skill.kind == "supervisor" and skill.for_each is None and skill.dispatch_strategy == "llm")
+        skill.kind == "responsive"
+        or (skill.kind == "supervisor" and skill.for_each is None and skill.dispatch_strategy == "llm")
     ):
         needs |= _MODEL
     return frozenset(needs)
@@ -134,7 +135,9 @@ def count_calls(step: StepKind, calls: tuple[ToolCall, ...]) -> int:
     if step != "tool_calls":
         return 0
     return sum(
-        1 for call in calls if call.outcome != "rejected" and not (call.outcome == "timeout" and call.approver == "system")
+        1
+        for call in calls
+        if call.outcome != "rejected" and not (call.outcome == "timeout" and call.approver == "system")
     )
 
 

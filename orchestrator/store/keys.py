@@ -22,7 +22,15 @@ APPS = f"{PREFIX}:apps"
 WORKERS = f"{PREFIX}:workers"
 WORKER_INFO = f"{PREFIX}:workers:info"
 
-_OF_SESSION = {"record": "s", "journal": "j", "context": "c", "mailbox": "m", "intents": "i", "seen": "d", "tokens": "t"}
+_OF_SESSION = {
+    "record": "s",
+    "journal": "j",
+    "context": "c",
+    "mailbox": "m",
+    "intents": "i",
+    "seen": "d",
+    "tokens": "t",
+}
 _OF_PARTITION = {
     "due": "due",
     "leases": "leases",

@@ -1,8 +1,10 @@
 """One call of an agent's model. Its errors are the executor's to retry; nothing is retried here."""
 
+from collections.abc import Callable
 from typing import cast
 
 from orchestrator.contracts.messages import ModelRequest, ModelResponse
+from orchestrator.contracts.ports import Piece
 from orchestrator.contracts.session import Record
 from orchestrator.contracts.skill import Responsive
 from orchestrator.kernel.advance import current_skill
@@ -10,7 +12,9 @@ from orchestrator.kernel.budgets import ends_at
 from orchestrator.kernel.change import Change
 from orchestrator.kernel.turns import build_request, settle_turn
 from orchestrator.store.model_gate import ModelGate
+from orchestrator.store.token_stream import TokenStream
 from workers.steps.world import World
+from workers.streaming import TokenSink
 
 
 async def perform(world: World, record: Record) -> Change:
@@ -34,7 +38,21 @@ async def ask_model(world: World, record: Record, request: ModelRequest) -> Mode
         seconds = max((until - world.now()) / 1000, 0.001)
         request = request.model_copy(update={"timeout_seconds": min(request.timeout_seconds, seconds)})
     mark = f"{record.session_id}/{cursor.serial}-{cursor.failures}"
-    gate = ModelGate(world.client.store)
-    use = await world.app.models.ask(gate, request, mark=mark, admitted=cursor.admitted)
+    store, sink = world.client.store, world.sink
+    if sink is None and world.spec.model.stream:
+        sink = world.sink = TokenSink(TokenStream(store), record.session_id, record.fence)
+
+    def begin_stream() -> Callable[[Piece], None] | None:
+        return None if sink is None else sink.begin(request.skill, cursor.turn, cursor.failures + 1)
+
+    is_whole = False
+    try:
+        use = await world.app.models.ask(
+            ModelGate(store), request, mark=mark, admitted=cursor.admitted, begin_stream=begin_stream
+        )
+        is_whole = True
+    finally:
+        if sink is not None:
+            await sink.end(is_whole=is_whole)
     world.uses.append(use)
     return use.response

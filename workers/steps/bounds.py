@@ -117,9 +117,7 @@ async def _used_by_app(world: World, budget: AppBudget | None) -> dict[Resource,
     return used_by_app(await world.client.spending.total(world.spec.name, period, previous))
 
 
-def _find_end(
-    world: World, budget: BudgetSpec, record: Record, app_used: dict[Resource, Decimal] | None
-) -> str | None:
+def _find_end(world: World, budget: BudgetSpec, record: Record, app_used: dict[Resource, Decimal] | None) -> str | None:
     """Return which limit leaves nothing for the next step, in words, or None."""
     needs = next_needs(world.spec, record)
     used = used_of(record.spent or Spent(), world.now() - record.created_at)
@@ -131,7 +129,9 @@ def _find_end(
     resource = find_spent(budget.app, app_used, needs)
     if resource is None:
         return None
-    return f"app's {describe_limit(resource, app_used[resource], limits_of(budget.app)[resource])} this {budget.app.per}"
+    return (
+        f"app's {describe_limit(resource, app_used[resource], limits_of(budget.app)[resource])} this {budget.app.per}"
+    )
 
 
 def _charge(

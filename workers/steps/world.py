@@ -16,6 +16,7 @@ from orchestrator.contracts.session import PendingCall, Record
 from workers.models import Models, Use
 from workers.plugins import PluginHost
 from workers.steps.watch import Watch
+from workers.streaming import TokenSink
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class World:
     `announced` are the intents that this very claim committed; `delivered` are messages of posts that
     the next commit will append to the context, and that a model must see already; `watch` ends steps that
     take too long; `plugins` runs plugins, None where this worker has no sandbox; `last_words` is what a step that was stopped
-    leaves for the journal; `uses` are the model calls of the step that runs.
+    leaves for the journal; `uses` are the model calls of the step that runs, `sink` takes what they stream.
     """
 
     app: AppRuntime
@@ -54,6 +55,7 @@ class World:
     plugins: PluginHost | None = None
     last_words: JsonObject = field(default_factory=dict)
     uses: list[Use] = field(default_factory=list)
+    sink: TokenSink | None = None
 
     @property
     def spec(self) -> AppSpec:

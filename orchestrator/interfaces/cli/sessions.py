@@ -154,6 +154,8 @@ def _print_session(record: "Record", entries: list["Entry"]) -> None:
         row("parent", record.parent)
     if record.attempts > 1 or record.cursor.failures:
         row("attempts", f"{record.attempts} of this step, {record.cursor.failures} failed")
+    if record.spent is not None:
+        row("used", wording.describe_spent(record.spent))
     if record.failure is not None:
         row("last failure", wording.describe_failure(record.failure))
     print_plainly(table)

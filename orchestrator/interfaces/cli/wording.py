@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from orchestrator.contracts.budgets import Spent
 from orchestrator.contracts.failures import FailureRecord
 from orchestrator.contracts.messages import Message
 from orchestrator.contracts.plugins import PromptField
@@ -113,6 +114,18 @@ def describe_wait(record: Record, now: int | None = None) -> str:
             return f"its turn to call a model{until}" + (f": {one_line(wait.reason, 120)}" if wait.reason else "")
         case "retry":
             return f"another try{until}" + (f": {one_line(wait.reason, 120)}" if wait.reason else "")
+
+
+def describe_spent(spent: Spent) -> str:
+    """Return what a session has used, in one line.
+
+    >>> describe_spent(Spent(turns=2, tool_calls=1, input_tokens=900, output_tokens=100))
+    '2 turns, 1 tool calls, 900 + 100 tokens'
+    """
+    cost = f", cost {spent.cost.normalize():f}" if spent.cost else ""
+    return (
+        f"{spent.turns} turns, {spent.tool_calls} tool calls, {spent.input_tokens} + {spent.output_tokens} tokens{cost}"
+    )
 
 
 def describe_failure(failure: FailureRecord) -> str:
