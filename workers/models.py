@@ -89,8 +89,10 @@ class Models:
         admitted: str | None = None,
         begin_stream: Callable[[], Callable[[Piece], None] | None] = lambda: None,
     ) -> Use:
-        """Return the first answer. `mark` names this try, `admitted` the service where its place was reserved. Where a
-        service streams, `begin_stream` is asked before its call for what takes the pieces.
+        """Return the first answer.
+
+        `mark` names this try, `admitted` the service where its place was reserved. Where a service streams,
+        `begin_stream` is asked before its call for what takes the pieces.
 
         Raise HeldBack where no service may be called now, else the LLMError that decides.
         """

@@ -7,6 +7,7 @@ A slice has one sink, which numbers the pieces of all of its calls in one row.
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from orchestrator.contracts.errors import StoreError
@@ -49,12 +50,12 @@ class TokenSink:
         if not piece.text:
             return
         last = self._waiting[-1] if self._waiting else None
-        if last is not None and last.kind == piece.kind and len(last.text) + len(piece.text) <= PIECE_CHARS:
-            if piece.kind != "tool":
-                self._waiting[-1] = last.model_copy(update={"text": last.text + piece.text})
-                self._chars += len(piece.text)
-                self._plan()
-                return
+        joins = last is not None and last.kind == piece.kind != "tool"
+        if last is not None and joins and len(last.text) + len(piece.text) <= PIECE_CHARS:
+            self._waiting[-1] = last.model_copy(update={"text": last.text + piece.text})
+            self._chars += len(piece.text)
+            self._plan()
+            return
         for start in range(0, len(piece.text), PIECE_CHARS):
             self._put(StreamPiece(kind=piece.kind, text=piece.text[start : start + PIECE_CHARS]))
 
@@ -87,10 +88,8 @@ class TokenSink:
     async def _write(self) -> None:
         """Write what is waiting until nothing is."""
         while self._waiting and not self._is_refused:
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self._now.wait(), FLUSH_SECONDS)
-            except TimeoutError:
-                pass
             self._now.clear()
             pieces, first = self._waiting, self._number
             self._waiting, self._chars, self._number = [], 0, first + len(pieces)

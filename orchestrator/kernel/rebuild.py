@@ -20,7 +20,8 @@ from orchestrator.contracts.session import Cursor, Entry, Record, ToolCall, Wait
 
 #: Fields of the hash whose text is JSON, and what it is empty.
 _JSON: JsonObject = {
-    **{"state": {}, "fields": {}},
+    "state": {},
+    "fields": {},
     **dict.fromkeys(("cursor", "wait", "terminal", "failure", "spent")),
 }
 #: Fields of the hash that the rebuilt session has as they are.

@@ -5,7 +5,7 @@ an answer counts for a second: a limit may be passed by what was used in that se
 """
 
 import asyncio
-from collections.abc import Mapping, Set
+from collections.abc import Collection, Mapping
 from time import monotonic
 
 from orchestrator.store.store import Store
@@ -45,7 +45,7 @@ class Spending:
         self._totals[app, period] = (monotonic(), total)
         return total
 
-    async def _forget_before(self, app: str, kept: Set[str]) -> None:
+    async def _forget_before(self, app: str, kept: Collection[str]) -> None:
         start = counter_name(app, "", "").removesuffix(":")
         names = {name for row in await self._on_all("HKEYS") for name in row if name is not None}
         old = [name for name in names if name.startswith(start) and name.split(":")[2] not in kept]

@@ -48,6 +48,7 @@ def test_a_submission_is_a_session() -> None:
         "reason": "",
         "catalogue": "",
         "failure": None,
+        "spent": None,
         "state": {"n": 1},
         "fields": {},
         "cursor": None,

@@ -50,10 +50,9 @@ class OpenAiAssembly:
         delta = choice.get("delta")
         if not isinstance(delta, dict):
             return []
-        pieces = []
-        for name in ("reasoning_content", "reasoning"):  # what services that show their thinking call it
-            if isinstance(thought := delta.get(name), str):
-                pieces.append(Piece("thinking", thought))
+        # What services that show their thinking call it.
+        thoughts = (delta.get(name) for name in ("reasoning_content", "reasoning"))
+        pieces = [Piece("thinking", thought) for thought in thoughts if isinstance(thought, str)]
         for name, parts in self._texts.items():
             if isinstance(text := delta.get(name), str):
                 parts.append(text)
