@@ -1,25 +1,21 @@
 """Rates, circuits, fallbacks and budgets over a real store: what one worker learns of a service, all of them keep to."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from orchestrator.app_loader import load_app
-from orchestrator.contracts.app import AppSpec, FallbackModel, ModelSpec, RetryPolicy, StatusDef
+from orchestrator.contracts.app import AppSpec, ModelSpec, RetryPolicy
 from orchestrator.contracts.budgets import AppBudget, BudgetSpec, SessionBudget
 from orchestrator.contracts.session import Entry, Record
 from orchestrator.contracts.skill import Responsive, Route
 from orchestrator.kernel.rebuild import find_differences, fold
-from orchestrator.settings import Settings
 from orchestrator.store.keys import model_key
+from tests.integration.talker import PROVIDER, play, submit, talker
 from tests.stage import EVERYTHING, Stage
 from workers.stub_llm import running
-
-Play = Callable[[Stage], Awaitable[None]]
-PROVIDER = "openai_compat"
 
 
 @pytest.fixture(scope="module")
@@ -27,45 +23,6 @@ def stub() -> Iterator[str]:
     """Give the base URL of a stub model."""
     with running() as url:
         yield f"{url}/v1"
-
-
-def talker(stub: str, model: str = "stub", *, fallback: tuple[str, ...] = (), **changes: Any) -> AppSpec:
-    """Return an app with one agent, who has one turn."""
-    options = {"base_url": stub, "api_key": "k"}
-    return AppSpec(
-        name="talker",
-        entry_skill="talk",
-        statuses={"fine": StatusDef(kind="success"), "broke": StatusDef(kind="failure")},
-        default_terminal_status="fine",
-        skills={"talk": Responsive(name="talk", prompt="Talk.", routes=(Route(when="default", next="__end__"),))},
-        model=ModelSpec(
-            provider=PROVIDER,
-            model=model,
-            options=options,
-            fallback=tuple(FallbackModel(provider=PROVIDER, model=one, options=options) for one in fallback),
-        ),
-        **changes,
-    )
-
-
-def play(url: str, spec: AppSpec, scene: Play, **models: Any) -> None:
-    """Run a scene on a stage of its own."""
-
-    async def run() -> None:
-        settings = Settings.model_validate({"models": models, "apps": {"bundled": False}})
-        on = Stage(url, settings, {spec.name: spec})
-        try:
-            await scene(on)
-        finally:
-            await on.aclose()
-
-    asyncio.run(run())
-
-
-async def submit(on: Stage, **state: object) -> str:
-    """Submit a session of the stage's app."""
-    (app,) = on.specs
-    return (await on.client.submit(app, text="go on", overrides=state, actor="ada")).session_id
 
 
 async def journal(on: Stage, session_id: str) -> list[Entry]:
@@ -302,7 +259,10 @@ def test_the_sessions_of_an_app_share_a_budget(store_url: str) -> None:
     """Across workers: what one has used, the next one finds used."""
     spec = everything(
         BudgetSpec(app=AppBudget(turns=4, per="month"), status="handed_over"),
-        start=[{"when": "turn < 2", "call": [{"tool": "look", "args": {"value": 1}}]}, {"say": "done", "signal": "failed"}],
+        start=[
+            {"when": "turn < 2", "call": [{"tool": "look", "args": {"value": 1}}]},
+            {"say": "done", "signal": "failed"},
+        ],
         last=[{"say": "bye"}],
     )
 
