@@ -13,7 +13,7 @@ from orchestrator.store.keys import model_key
 from orchestrator.store.store import Store
 
 #: A rate is spent; the service asked to be left alone; its circuit is open; somebody is trying it just now.
-Why: TypeAlias = Literal["rate", "asked", "open", "probing"]
+Why: TypeAlias = Literal["rate", "asked", "circuit", "probing"]
 Verdict: TypeAlias = Literal["answered", "failed", "unknown"]
 
 

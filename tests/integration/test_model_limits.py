@@ -95,7 +95,7 @@ def test_a_service_that_fails_again_and_again_is_left_alone_by_all(store_url: st
         records = [await on.run(executor, sid) for executor, sid in zip((one, other, other), ids, strict=True)]
 
         assert [record.wait and record.wait.kind for record in records] == ["retry", "retry", "limit"]
-        assert waits(records[2])[1] == "open"
+        assert waits(records[2])[1] == "circuit"
         assert records[2].cursor.failures == 0
         await let_pass(on, "open", service)
         for session_id in reversed(ids):
@@ -249,7 +249,7 @@ def test_an_app_that_counts_money_needs_prices(store_url: str, stub: str) -> Non
     spec = talker(stub, fallback=("envelope",), budget=BudgetSpec(session=SessionBudget(cost=Decimal(1))))
 
     async def scene(on: Stage) -> None:
-        with pytest.raises(Exception, match="openai_compat/envelope has no price; add it to models.prices"):
+        with pytest.raises(Exception, match=r"openai_compat/envelope has no price; add it to models\.prices"):
             on.worker()
 
     play(store_url, spec, scene, prices={f"{PROVIDER}/stub": {"input": "1", "output": "1"}})

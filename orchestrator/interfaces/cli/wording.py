@@ -278,8 +278,8 @@ def _describe_data(entry: Entry) -> Iterator[str]:
             yield one_line(f"{reason}: {next(iter(detail.splitlines()), '')}", 200)
         case {"plugin": dict(run)}:
             yield _describe_plugin(run, left.get("aborted"))
-        case {"budget": {"spent": str(what)}}:
-            yield f"stopped, budget spent: {what}"
+        case {"budget": {"spent": str(spent)}}:
+            yield f"stopped, budget spent: {spent}"
         case {"wait": "limit", "why": why}:
             yield f"waits for its turn to call a model ({why})"
         case {"asks": plugin, "wait": _}:

@@ -31,7 +31,7 @@ local function text(us) return string.format('%.0f', us) end
 local v = redis.call('HMGET', K.model, 'hold:' .. service, 'open:' .. service, 'probe:' .. service, 'fails:' .. service)
 local hold, open = tonumber(v[1] or '0'), tonumber(v[2] or '0')
 if hold > now then return {'held', ms(hold - now), 'asked'} end
-if open > now then return {'held', ms(open - now), 'open'} end
+if open > now then return {'held', ms(open - now), 'circuit'} end
 local probing = 0
 if v[2] then
   local limit, who = string.match(v[3] or '', '^(%d+)|(.*)$')

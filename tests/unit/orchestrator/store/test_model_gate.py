@@ -133,7 +133,7 @@ def test_the_same_failure_often_enough_opens_the_circuit(store_url: str) -> None
 
         said = await admit(gate)
         assert isinstance(said, NotNow)
-        assert (said.why, said.wait_ms > 50_000) == ("open", True)
+        assert (said.why, said.wait_ms > 50_000) == ("circuit", True)
 
     play(store_url, scene)
 
