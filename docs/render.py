@@ -43,7 +43,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "What waits for a person": ("environments", "gateway", "gate_policy"),
     "Hooks": ("hooks", "hook_limits"),
     "The model": ("model", "context"),
-    "Retries and limits": ("retry_policy", "max_running", "max_turns", "max_steps"),
+    "Retries and limits": ("retry_policy", "budget", "max_running", "max_turns", "max_steps"),
 }
 #: The kinds of skills, by the name of their definition.
 KINDS: Final[Mapping[str, str]] = {

@@ -10,9 +10,11 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 
 from orchestrator.contracts.base import Frozen
+from orchestrator.contracts.rates import Price, RateLimit
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Url = Annotated[str, Field(max_length=2_000, repr=False)]
+ServiceName = Annotated[str, Field(min_length=1, max_length=200)]
 Level = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 KIB = 1024
@@ -65,6 +67,12 @@ class LimitsSettings(Section):
         default=20_000, description="Messages in a session's context."
     )
     result_bytes: Annotated[int, Field(ge=KIB, le=16 * MIB)] = Field(default=262_144, description="A tool's result.")
+    stream_pieces: Annotated[int, Field(ge=10, le=1_000_000)] = Field(
+        default=2_000, description="Pieces of streamed answers that are kept of a session; the oldest go."
+    )
+    stream_seconds: Annotated[int, Field(ge=10, le=2_592_000)] = Field(
+        default=3_600, description="How long they are kept after the last one."
+    )
 
     @field_validator("entry_bytes")
     @classmethod
@@ -154,6 +162,23 @@ class RetrySettings(Section):
     @classmethod
     def _max_over_base(cls, value: float, info: ValidationInfo) -> float:
         return _at_least(value, info, "base_seconds", "retry")
+
+
+class ModelsSettings(Section):
+    """Model services: their rates and prices, and when one that fails is left alone."""
+
+    limits: dict[ServiceName, RateLimit] = Field(
+        default={}, description="Rates by `PROVIDER` or `PROVIDER/MODEL`, kept by all workers together."
+    )
+    prices: dict[ServiceName, Price] = Field(
+        default={}, description="Prices by `PROVIDER/MODEL`; `PROVIDER` counts for its models without one."
+    )
+    breaker_failures: Annotated[int, Field(ge=0, le=1_000)] = Field(
+        default=5, description="Same failures in a row after which a service is left alone; 0: never."
+    )
+    breaker_seconds: Annotated[float, Field(ge=0.1, le=86_400)] = Field(
+        default=30.0, description="How long; then one call at a time tries it."
+    )
 
 
 class WorkerSettings(Section):
@@ -291,6 +316,7 @@ class Settings(Section):
     lanes: LanesSettings = LanesSettings()
     scheduler: SchedulerSettings = SchedulerSettings()
     retry: RetrySettings = RetrySettings()
+    models: ModelsSettings = ModelsSettings()
     worker: WorkerSettings = WorkerSettings()
     submit: SubmitSettings = SubmitSettings()
     archive: ArchiveSettings = ArchiveSettings()

@@ -28,6 +28,8 @@ def build_store(settings: Settings, url: str) -> Store:
             mailbox_posts=limits.mailbox_posts,
             journal_entries=limits.journal_entries,
             context_messages=limits.context_messages,
+            stream_pieces=limits.stream_pieces,
+            stream_seconds=limits.stream_seconds,
         ),
     )
 

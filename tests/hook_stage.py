@@ -72,7 +72,7 @@ class Scene:
 def listen(stage: Stage, seen: list[ModelRequest], *, fail: int = 0) -> None:
     """Keep what the newest worker asks its model; its first calls fail."""
     host = stage.hosts[-1]
-    provider = host.apps["hooked"].provider
+    provider = host.apps["hooked"].models.routes[0].provider
     complete = provider.complete
     left = [fail]
 

@@ -19,8 +19,9 @@ from orchestrator.wiring import build_client, build_store, check_server
 from workers.celery_app import make_celery
 from workers.hooks import build_book
 from workers.host import Host
+from workers.models import Models, check_models
 from workers.plugins import PluginHost, load_sandbox_settings, needs_sandbox
-from workers.providers import build_provider
+from workers.providers import build_routes
 from workers.steps.world import AppRuntime
 from workers.tools.toolbox import build_toolbox
 from workers.wakeups import CeleryWakeups, MakeWakeups
@@ -51,10 +52,12 @@ def build_app(spec: AppSpec, settings: Settings) -> AppRuntime:
         """Without a schema, any JSON object is a state."""
 
     load = cache(partial(load_function, spec))
+    routes = build_routes(spec, env=os.environ)
+    check_models(spec, settings.models, routes)
     return AppRuntime(
         spec=spec,
         digest=spec.digest(),
-        provider=build_provider(spec, env=os.environ),
+        models=Models(routes, settings.models, jitter=settings.retry.jitter),
         toolbox=build_toolbox(
             spec,
             load_module=load_module,

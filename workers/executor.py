@@ -31,6 +31,7 @@ from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.errors import LeaseLost, PayloadTooLarge, StoreError, StoreUnreachable
 from orchestrator.contracts.plugins import Queue
 from orchestrator.contracts.session import Record
+from orchestrator.kernel.budgets import ends_at, time_is_over
 from orchestrator.kernel.cancelling import end_stopped, may_stop, stopped, stops_for
 from orchestrator.kernel.change import Change, finish, forget_failure
 from orchestrator.kernel.delivery import Delivery, deliver
@@ -45,7 +46,18 @@ from workers.host import Host
 from workers.recording import encode
 from workers.slices import Slice, Turn
 from workers.step_span import StepSpan
-from workers.steps import agent_turn, dispatch, escalate, finalize, monitor, plain, plugin_pass, stop, tool_calls
+from workers.steps import (
+    agent_turn,
+    bounds,
+    dispatch,
+    escalate,
+    finalize,
+    monitor,
+    plain,
+    plugin_pass,
+    stop,
+    tool_calls,
+)
 from workers.steps.hook_events import tell_after, tell_before
 from workers.steps.hook_run import begin_hooks
 from workers.steps.world import AppRuntime, World
@@ -203,7 +215,7 @@ class Executor:
             keep = directive == "finalizing" and self._finalizes and not self._slice_is_over(mine)
             now = time.perf_counter()
             count_step(mine.counters, change, now - started)
-            tells = directive != "continue" or now - mine.told_at > COUNT_SECONDS
+            tells = directive != "continue" or bool(change.counters) or now - mine.told_at > COUNT_SECONDS
             commit = encode(
                 committed_record,
                 change,
@@ -215,6 +227,7 @@ class Executor:
                 sent_ms=host.resend_ms,
                 counters=mine.counters if tells else None,
                 keep=keep,
+                ends_at=ends_at(app.spec, change.record),
             )
             try:
                 done = await host.leases.commit(record.session_id, record.fence, rev, commit)
@@ -274,7 +287,8 @@ class Executor:
             return end_stopped(record, world.intents, world.announced, world.begun)
         wait = record.wait
         if wait is not None and not (
-            wait.kind == "child" and wait.deadline_at is not None and wait.deadline_at <= world.now()
+            (wait.kind == "child" and wait.deadline_at is not None and wait.deadline_at <= world.now())
+            or time_is_over(spec, record, world.now())
         ):
             return Change(record=record, step="wait", directive="waiting", outcome="suspended")
         if cursor.serial >= spec.max_steps:
@@ -299,7 +313,7 @@ class Executor:
         mine.stops_for = stops_for(app.spec, record)
         mine.performing = True
         try:
-            return await perform_step(world, record)
+            return await bounds.perform(world, record, perform_step)
         except asyncio.CancelledError:
             if not mine.interrupted or mine.task.cancelling() > 1:  # the slice itself is stopped: no more time
                 raise

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field, JsonValue, PositiveFloat, field_validator
 
 from orchestrator.contracts.base import Frozen
+from orchestrator.contracts.budgets import BudgetSpec
 from orchestrator.contracts.context import ContextSpec
 from orchestrator.contracts.hooks import HookLimits, HookSpec
 from orchestrator.contracts.ids import PREFIX_PATTERN, is_prefix
@@ -150,6 +151,23 @@ class ModelSpec(Frozen):
     rules: dict[str, tuple["PolicyRule", ...]] = Field(
         default={}, description="The policy of the `rules` provider, by skill: the first rule that holds decides."
     )
+    stream: bool = Field(
+        default=False, description="Whether answers can be watched while they are written, where the provider streams."
+    )
+    fallback: tuple["FallbackModel", ...] = Field(
+        default=(), description="Who is asked, in this order, while the service fails or may not be called."
+    )
+
+
+class FallbackModel(Frozen):
+    """Another service for the same requests; its `options` are its own, the policy's rules are the app's."""
+
+    provider: Name = Field(description="The adapter.", examples=["anthropic"])
+    model: str = Field(default="", description="The model's name at that service, whatever model a skill names.")
+    request_timeout_seconds: Annotated[float, Field(gt=0, le=600)] | None = Field(
+        default=None, description="How long one call may take; as the first service if left out."
+    )
+    options: dict[str, JsonValue] = Field(default={}, description="What the provider gets as it is.")
 
 
 class PolicyCall(Frozen):
@@ -326,6 +344,9 @@ class AppSpec(Frozen):
         examples=[[{"call": "policy.py:guard", "event": "tool:pre", "critical": True}]],
     )
     hook_limits: HookLimits = Field(default=HookLimits(), description="What the texts of hooks may come to.")
+    budget: BudgetSpec | None = Field(
+        default=None, description="What its sessions may use, each and together; without it, nothing is counted."
+    )
     max_running: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="How many of its sessions may run at once; none: as many as there is room for."
     )

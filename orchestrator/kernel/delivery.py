@@ -225,6 +225,8 @@ def _fold_deadline(delivery: Delivery, wait: Wait) -> Delivery:
         after = _judge(record, wait, verdict="timeout", approver="system", rationale="approval window expired")
     elif wait.kind == "retry":
         after = _resolved(record)
+    elif wait.kind == "limit":
+        after = _resolved(record, admitted=wait.target)
     elif wait.kind == "timer" or (wait.kind == "child" and not wait.children):
         after = _resolved(record, stage="route")
     elif wait.kind == "child":

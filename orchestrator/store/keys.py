@@ -7,10 +7,11 @@
     baton:{p07}:i:<sid>   hash    intents                  baton:{p07}:dead(i)  zset + hash  dead letters
     baton:{p07}:d:<sid>   zset    post ids seen            baton:{p07}:stats    hash  counters
     baton:{p07}:g:<sid>   string  an archived session's submission digest, while its idempotency key is known
+    baton:{p07}:t:<sid>   stream  what a model says now
 
 Outside partitions: `baton:meta` (hash: partitions, archive), `baton:apps` (set), `baton:ids:…`, `baton:idem:…`,
-`baton:workers` (zset + hash), `baton:leader:…`, and the channels `baton:bell` and
-`baton:cancels`.
+`baton:model:<provider>` (hash: rates and circuits), `baton:workers` (zset + hash), `baton:leader:…`, and the
+channels `baton:bell` and `baton:cancels`.
 """
 
 from orchestrator.contracts.ids import partition_of
@@ -27,7 +28,16 @@ ARCHIVE_ID, ARCHIVED_AT = "archive", "archived_at"
 WORKERS = f"{PREFIX}:workers"
 WORKER_INFO = f"{PREFIX}:workers:info"
 
-_OF_SESSION = {"record": "s", "journal": "j", "context": "c", "mailbox": "m", "intents": "i", "seen": "d", "gone": "g"}
+_OF_SESSION = {
+    "record": "s",
+    "journal": "j",
+    "context": "c",
+    "mailbox": "m",
+    "intents": "i",
+    "seen": "d",
+    "gone": "g",
+    "tokens": "t",
+}
 _OF_PARTITION = {
     "due": "due",
     "leases": "leases",
@@ -37,7 +47,9 @@ _OF_PARTITION = {
     "deadinfo": "deadinfo",
     "stats": "stats",
 }
-KEY_NAMES = frozenset(_OF_SESSION) | frozenset(_OF_PARTITION)
+#: Keys that belong to no session: whoever calls an act on one names it (`Store.act_on_key`).
+OF_NO_SESSION = frozenset({"model"})
+KEY_NAMES = frozenset(_OF_SESSION) | frozenset(_OF_PARTITION) | OF_NO_SESSION
 
 
 class Keys:
@@ -82,3 +94,8 @@ def counter_key(prefix: str, day: str) -> str:
 def leader_key(part: int | str) -> str:
     """Return the lease by which one scheduler leads a partition, or an app by its name."""
     return f"{PREFIX}:leader:{part}"
+
+
+def model_key(provider: str) -> str:
+    """Return the hash in which a provider's rates and circuits are."""
+    return f"{PREFIX}:model:{provider}"

@@ -271,10 +271,16 @@ def app_folder(tmp_path: Path) -> Path:
     return tmp_path / "stock_count"
 
 
-def model_blocks() -> list[Block]:
-    """Return the page's examples of a `model`."""
+def yaml_blocks(*, of_settings: bool) -> list[Block]:
+    """Return the page's examples of settings, or of an app."""
     blocks = [b for b in read_blocks(MODEL_PAGE.read_text(encoding="utf-8")) if b.language == "yaml" and not b.name]
-    assert len(blocks) >= 3
+    return [block for block in blocks if ("models" in yaml.safe_load(block.body)) is of_settings]
+
+
+def model_blocks() -> list[Block]:
+    """Return the page's examples of a `model`, and of what else an app says of it."""
+    blocks = yaml_blocks(of_settings=False)
+    assert len(blocks) >= 5
     return blocks
 
 
@@ -285,7 +291,9 @@ def write_example(folder: Path, block: Block) -> None:
             (folder / one.name).parent.mkdir(exist_ok=True)
             (folder / one.name).write_text(one.body, encoding="utf-8")
     document = yaml.safe_load((folder / "app.yaml").read_text(encoding="utf-8"))
-    document["model"] = yaml.safe_load(block.body)["model"]
+    example = yaml.safe_load(block.body)
+    statuses = {**document["statuses"], **example.pop("statuses", {})}
+    document |= {**example, "statuses": statuses}
     (folder / "app.yaml").write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
 
 
@@ -297,6 +305,16 @@ def test_an_example_of_a_model_loads(app_folder: Path, block: Block, monkeypatch
     write_example(app_folder, block)
 
     build_app(load_app(app_folder), Settings())
+
+
+@pytest.mark.parametrize(
+    "block", yaml_blocks(of_settings=True), ids=lambda block: next(iter(yaml.safe_load(block.body)["models"]))
+)
+def test_an_example_of_settings_for_models_is_valid(block: Block) -> None:
+    """What an operator copies from the page is what the settings take."""
+    settings = Settings.model_validate(yaml.safe_load(block.body))
+
+    assert settings.models.limits or settings.models.prices
 
 
 def test_the_transcript_of_the_page_runs_to_its_end(app_folder: Path, store_url: str) -> None:

@@ -4,6 +4,7 @@ A field's strategy follows from its annotation and its bounds. What a validator 
 """
 
 from collections.abc import Mapping
+from decimal import Decimal
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -86,6 +87,8 @@ def _plain(annotation: Any, bounds: list[Any]) -> st.SearchStrategy[Any]:
     if annotation is float:
         is_open = any(isinstance(one, Gt) for one in bounds)
         return st.floats(low, high, allow_nan=False, allow_infinity=False, exclude_min=is_open)  # type: ignore[arg-type]
+    if annotation is Decimal:
+        return st.decimals(low, high, allow_nan=False, allow_infinity=False, places=9)
     if annotation is str:
         least = next((one.min_length for one in bounds if isinstance(one, MinLen)), 0)
         most = next((one.max_length for one in bounds if isinstance(one, MaxLen)), 12)

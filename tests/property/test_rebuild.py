@@ -52,6 +52,7 @@ def test_a_submission_is_a_session() -> None:
         "failure": None,
         "compacted": None,
         "hooks": None,
+        "spent": None,
         "state": {"n": 1},
         "fields": {},
         "cursor": None,

@@ -40,7 +40,7 @@ from orchestrator.kernel.transcript import repair, repaired_event
 from workers.steps.world import World
 
 #: How a step asks its model: `agent_turn.ask_model`, handed in because that step shows the context first.
-Ask: TypeAlias = Callable[[World, ModelRequest], Awaitable[ModelResponse]]
+Ask: TypeAlias = Callable[[World, Record, ModelRequest], Awaitable[ModelResponse]]
 
 #: The name under which a summary is asked for: no skill can have it. `turn` counts a session's compactions.
 SUMMARY_SKILL: Final = "context:summary"
@@ -145,7 +145,7 @@ async def _summarise(world: World, declared: ContextSpec, record: Record, cut: C
         turn=before.count if before else 0,
         timeout_seconds=world.spec.model.request_timeout_seconds,
     )
-    response = await ask(world, request)
+    response = await ask(world, record, request)
     usage = response.usage
     data |= {"model": response.model, "input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
     return summary_words(cut, response.content) if response.content.strip() else simple_words(cut)

@@ -69,7 +69,7 @@ async def _by_model(world: World, skill: Supervisor, record: Record, messages: t
         turn=record.cursor.turn,
         timeout_seconds=world.spec.model.request_timeout_seconds,
     )
-    reply = (await ask_model(world, request)).content
+    reply = (await ask_model(world, record, request)).content
     named = [(reply.find(name), name) for name in skill.subordinates if name in reply]
     return min(named)[1] if named else skill.subordinates[0]
 

@@ -1,7 +1,7 @@
 """Which events a session's life says to its hooks, around whatever step is performed.
 
     before a step   session:fork and session:start, once · session:resume after a suspension · approval:granted, approval:denied
-    after it        provider:error and provider:retry of a model call that failed · cancel:requested, cancel:completed ·
+    after it        provider:error and provider:retry of a model call that failed · provider:throttle of one that may not go yet · cancel:requested, cancel:completed ·
                     execution:end and orchestrator:complete, whichever way an agent's work ends · session:end
 
 "Once" is kept in the session's memory, so it holds across workers; a worker that dies before its commit says the same again.
@@ -22,6 +22,7 @@ from orchestrator.contracts.event_names import (
     POLICY_VIOLATION,
     PROVIDER_ERROR,
     PROVIDER_RETRY,
+    PROVIDER_THROTTLE,
     SESSION_END,
     SESSION_FORK,
     SESSION_RESUME,
@@ -51,7 +52,7 @@ async def tell_before(run: HookRun, record: Record) -> None:
             await run.tell(SESSION_FORK, {"parent": record.parent})
         await run.tell(SESSION_START, {})
         run.keep(started=True)
-    elif before.wait is not None and before.wait.kind != "retry" and record.wait is None:
+    elif before.wait is not None and before.wait.kind not in {"retry", "limit"} and record.wait is None:
         await run.tell(SESSION_RESUME, {"wait": before.wait.kind})
     if before.wait is not None and before.wait.kind == "approval" and record.wait is None:
         await _tell_answer(run, before.wait, record)
@@ -88,6 +89,8 @@ async def tell_after(run: HookRun, change: Change) -> Change:
         return change
     if run.failure is not None:
         await _tell_failure(run, change, run.failure)
+    if record.wait is not None and record.wait.kind == "limit" and change.data.get("wait") == "limit":
+        await _tell_throttled(run, record.wait)
     if record.cursor.stop == "cancelled" and before.cursor.stop is None:
         reason = record.cursor.stop_reason
         await run.tell(CANCEL_REQUESTED, {"reason": reason, "immediate": record.cancel_immediate})
@@ -130,6 +133,17 @@ async def _tell_failure(run: HookRun, change: Change, error: Exception) -> None:
     if change.directive == "waiting":
         delay = change.data.get("retry_seconds")
         await run.tell(PROVIDER_RETRY, {**told, "attempt": change.record.cursor.failures, "delay": delay})
+
+
+async def _tell_throttled(run: HookRun, wait: Wait) -> None:
+    """Tell of a model call that may not go yet: how long it waits, in seconds, and why."""
+    due = wait.deadline_at if wait.deadline_at is not None else wait.since_at
+    told: JsonObject = {
+        "provider": run.spec.model.provider,
+        "delay": (due - wait.since_at) / 1000,
+        "reason": wait.reason,
+    }
+    await run.tell(PROVIDER_THROTTLE, told)
 
 
 async def _tell_plugin(run: HookRun, change: Change) -> None:

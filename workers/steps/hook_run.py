@@ -307,7 +307,9 @@ class HookRun:
         record = change.record
         if self.failure is not None and self.calls is not None and record.cursor.calls:
             record = record.model_copy(update={"cursor": record.cursor.model_copy(update={"calls": self.calls})})
-        is_again = self._is_interrupted or self.failure is not None or change.step == "compact"
+        wait = record.wait
+        is_held_back = wait is not None and wait.kind == "limit"
+        is_again = self._is_interrupted or self.failure is not None or change.step == "compact" or is_held_back
         is_open = is_again and change.directive not in {"finalizing", "ended"}
         if not is_open and (self.memory.passed or self.memory.kept or self.memory.asked is not None):
             self.keep(passed=(), kept={}, asked=None)

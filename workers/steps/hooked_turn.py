@@ -46,7 +46,7 @@ PREVIEW_CHARS = 200
 #: may have to be made again.
 RESPONSE, MODEL = "response", "model"
 
-AskModel: TypeAlias = Callable[[World, ModelRequest], Awaitable[ModelResponse]]
+AskModel: TypeAlias = Callable[[World, Record, ModelRequest], Awaitable[ModelResponse]]
 
 
 async def perform_hooked(
@@ -169,7 +169,7 @@ async def _ask(world: World, run: HookRun, request: ModelRequest, record: Record
         tools: list[JsonValue] = [one.name for one in request.tools]
         await run.tell(LLM_REQUEST, {**asked, "message_count": len(request.messages), "tools": tools})
     request = request.model_copy(update={"messages": (*request.messages, *run.before)})
-    response = await ask_model(world, _with_ephemeral(request, run.memory.ephemeral))
+    response = await ask_model(world, record, _with_ephemeral(request, run.memory.ephemeral))
     run.keep(ephemeral=(), spent=0)
     if run.hears(LLM_RESPONSE):
         usage: JsonObject = {

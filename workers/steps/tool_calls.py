@@ -7,6 +7,7 @@ from pydantic import JsonValue
 from orchestrator.contracts.errors import ToolError, ToolTimeout, ToolUnavailable
 from orchestrator.contracts.session import SUCCESSFUL, PendingCall, Record, ToolCall
 from orchestrator.contracts.skill import Monitor
+from orchestrator.kernel.budgets import calls_left
 from orchestrator.kernel.calls import (
     Announce,
     Ask,
@@ -45,14 +46,15 @@ async def perform(world: World, record: Record) -> Change:
             denied = await before_approval(hooks, record, wait) if hooks is not None else None
             if denied is not None:
                 unmade = plan_calls(world.spec, denied, world.intents, world.announced, world.now())
-                calls = unmade.ended if isinstance(unmade, End) else ()
-                return settle_calls(world.spec, denied, calls, world.app.check_state, world.now())
+                closed = unmade.ended if isinstance(unmade, End) else ()
+                return settle_calls(world.spec, denied, closed, world.app.check_state, world.now())
             return ask(record, wait)
         case Announce(call=call):
             return announce(record, call)
         case End(ended=calls):
             return settle_calls(world.spec, record, calls, world.app.check_state, world.now())
         case Run(calls=calls):
+            calls = calls[: calls_left(world.spec, record)]
             # All come to their end before one's failure counts: none is left running behind the step.
             made = await asyncio.gather(*(_call(world, record, call) for call in calls), return_exceptions=True)
             done = [_raised(one) for one in made]

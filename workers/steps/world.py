@@ -11,12 +11,14 @@ from orchestrator.client import Client
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.messages import Message, ToolSchema
-from orchestrator.contracts.ports import Provider, Toolbox
+from orchestrator.contracts.ports import Toolbox
 from orchestrator.contracts.session import PendingCall, Record
 from workers.hooks import HookBook
+from workers.models import Models, Use
 from workers.plugins import PluginHost
 from workers.steps.hook_run import HookRun
 from workers.steps.watch import Watch
+from workers.streaming import TokenSink
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class AppRuntime:
 
     spec: AppSpec
     digest: str
-    provider: Provider
+    models: Models
     toolbox: Toolbox
     load_function: Callable[[str], Callable[..., object]]
     check_state: Callable[[JsonObject], None]
@@ -43,7 +45,7 @@ class World:
     the next commit will append to the context, and that a model must see already; `watch` ends steps that
     take too long; `begun` are the calls that this claim has made or is making; `plugins` runs plugins, None where this
     worker has no sandbox; `last_words` is what a step that was stopped leaves for the journal; `hooks` are the step's,
-    None where its app has none.
+    None where its app has none; `uses` are the model calls of the step that runs, `sink` takes what they stream.
     """
 
     app: AppRuntime
@@ -60,6 +62,8 @@ class World:
     plugins: PluginHost | None = None
     last_words: JsonObject = field(default_factory=dict)
     hooks: HookRun | None = None
+    uses: list[Use] = field(default_factory=list)
+    sink: TokenSink | None = None
 
     @property
     def spec(self) -> AppSpec:

@@ -39,7 +39,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "deny": ("answers", "Refuse the tool call that a session asks about, or what its hook asks."),
         "answer": ("answers", "Answer a session's question, its gate, a plugin's question, or an uncertain call."),
         "signal": ("answers", "Send a named signal to a session."),
-        "cancel": ("answers", "Ask a session to stop."),
+        "cancel": ("answers", "Ask a session to stop once its running tool calls are done; its child sessions too."),
     },
     "Operate": {
         "dead": ("dead", "Look at dead letters and replay them."),

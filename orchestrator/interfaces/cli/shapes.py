@@ -11,6 +11,7 @@ from orchestrator.contracts.failures import FailureRecord
 from orchestrator.contracts.hooks import Grant
 from orchestrator.contracts.messages import Message
 from orchestrator.contracts.session import Entry, Record, Wait
+from orchestrator.contracts.streaming import StreamPiece
 from orchestrator.interfaces.cli.wording import list_commands
 
 
@@ -84,6 +85,7 @@ def session_shape(record: Record) -> JsonObject:
         "attempts": record.attempts,
         "entries": record.seq,
         "replays": record.replays,
+        "spent": spent_shape(record),
     }
 
 
@@ -140,6 +142,26 @@ def entry_shape(entry: Entry) -> JsonObject:
         "dropped": list(entry.dropped),
         "messages": [load_json(message) for message in entry.messages],
         "data": entry.data,
+    }
+
+
+def piece_shape(piece: StreamPiece) -> JsonObject:
+    """Return a piece of what a model is writing as `watch` prints it; `offset` is where one goes on behind it."""
+    return piece.model_dump(mode="json")
+
+
+def spent_shape(record: Record) -> JsonObject | None:
+    """Return what a session has used, None where its app has no budget; money as text, for it is exact."""
+    spent = record.spent
+    if spent is None:
+        return None
+    return {
+        "turns": spent.turns,
+        "tool_calls": spent.tool_calls,
+        "input_tokens": spent.input_tokens,
+        "output_tokens": spent.output_tokens,
+        "cost": str(spent.cost),
+        "warned": list(spent.warned),
     }
 
 

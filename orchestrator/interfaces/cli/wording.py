@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from orchestrator.contracts.budgets import Spent
 from orchestrator.contracts.failures import FailureRecord
 from orchestrator.contracts.hooks import Grant
 from orchestrator.contracts.messages import Message
@@ -113,8 +114,22 @@ def describe_wait(record: Record, now: int | None = None) -> str:
         case "child":
             left = sum(1 for end in wait.children.values() if end is None)
             return f"{left} of {len(wait.children)} child sessions{until}" if wait.children else f"its schedule{until}"
+        case "limit":
+            return f"its turn to call a model{until}" + (f": {one_line(wait.reason, 120)}" if wait.reason else "")
         case "retry":
             return f"another try{until}" + (f": {one_line(wait.reason, 120)}" if wait.reason else "")
+
+
+def describe_spent(spent: Spent) -> str:
+    """Return what a session has used, in one line.
+
+    >>> describe_spent(Spent(turns=2, tool_calls=1, input_tokens=900, output_tokens=100))
+    '2 turns, 1 tool calls, 900 + 100 tokens'
+    """
+    cost = f", cost {spent.cost.normalize():f}" if spent.cost else ""
+    return (
+        f"{spent.turns} turns, {spent.tool_calls} tool calls, {spent.input_tokens} + {spent.output_tokens} tokens{cost}"
+    )
 
 
 def describe_failure(failure: FailureRecord) -> str:
@@ -303,6 +318,10 @@ def _describe_data(entry: Entry) -> Iterator[str]:
             yield one_line(f"{reason}: {next(iter(detail.splitlines()), '')}", 200)
         case {"plugin": dict(run)}:
             yield _describe_plugin(run, left.get("aborted"))
+        case {"budget": {"spent": str(spent)}}:
+            yield f"stopped, budget spent: {spent}"
+        case {"wait": "limit", "why": why}:
+            yield f"waits for its turn to call a model ({why})"
         case {"asks": plugin, "wait": _}:
             yield f"{plugin} asks"
         case {"events": list(events)}:

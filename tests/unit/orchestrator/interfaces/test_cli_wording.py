@@ -289,7 +289,7 @@ def test_shapes_are_json_and_keep_their_keys() -> None:
     assert sorted(shape) == [
         "actor", "always_allowed", "app", "attempts", "cancel", "cancel_immediate", "compacted", "created_at", "cursor", "entries",
         "failure", "fence", "fields", "holder", "parent",
-        "phase", "priority", "queue", "reason", "replays", "rev", "session_id", "since_at", "skill", "spec", "state", "status",
+        "phase", "priority", "queue", "reason", "replays", "rev", "session_id", "since_at", "skill", "spec", "spent", "state", "status",
         "text", "updated_at", "wait", "waits_for",
     ]  # fmt: skip
     assert sorted(wait or {}) == [
