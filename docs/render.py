@@ -41,6 +41,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "Tools": ("mcp_servers", "injected_args", "tools"),
     "What waits for a person": ("environments", "gateway", "gate_policy"),
     "The model": ("model",),
+    "What starts sessions": ("triggers",),
     "Retries and limits": ("retry_policy", "max_running", "max_turns", "max_steps"),
 }
 #: The kinds of skills, by the name of their definition.

@@ -28,6 +28,7 @@ from orchestrator.contracts.ids import check_session_id
 from orchestrator.contracts.messages import Message
 from orchestrator.contracts.phases import PHASES
 from orchestrator.contracts.session import Cursor, Entry, PendingCall, Post, Priority, Record, Wait
+from orchestrator.four_eyes import check_four_eyes
 from orchestrator.kernel.answers import Refused, plan_answer
 from orchestrator.kernel.approval import ALLOW, DENY, is_on_roster
 from orchestrator.kernel.plugin_pass import queue_of
@@ -59,9 +60,11 @@ class Client:
         *,
         key_ttl_seconds: int = 86_400,
         beat_seconds: float = 2.0,
+        four_eyes: bool = False,
     ) -> None:
         self.store = store
         self.specs = specs
+        self.four_eyes = four_eyes
         self.views = Views(store)
         self.fleet = Fleet(store, beat_seconds=beat_seconds)
         self._intake = Intake(store, key_ttl_seconds=key_ttl_seconds)
@@ -116,6 +119,10 @@ class Client:
         prefix = spec.session_id_prefix
         return await self._intake.submit(draft, prefix, key=key, key_seconds=key_seconds, messages=messages)
 
+    async def find_key(self, app: str, key: str) -> str | None:
+        """Return the session that an idempotency key has started, None while there is none."""
+        return await self._intake.find(app, key)
+
     # --- answering
 
     async def _waiting(self, session_id: str, actor: str) -> tuple[Record, Wait]:
@@ -133,9 +140,11 @@ class Client:
         self, session_id: str, *, allow: bool, actor: str, reason: str = "", wait_id: str | None = None
     ) -> None:
         """Approve or deny the call that a session asks about, exactly as it is shown now."""
-        _, wait = await self._waiting(session_id, actor)
+        record, wait = await self._waiting(session_id, actor)
         if wait.kind != "approval" or (wait_id is not None and wait.wait_id != wait_id):
             raise NotWaiting(f"session {session_id}: it waits for {wait.wait_id} ({wait.kind}), not for this approval")
+        if allow and self.four_eyes:
+            await check_four_eyes(self.show, record, actor)
         post = Post(
             post_id=f"answer:{wait.wait_id}:{uuid4().hex[:12]}",
             kind="decision",

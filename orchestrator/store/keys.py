@@ -6,9 +6,12 @@
     baton:{p07}:m:<sid>   list    mailbox                  baton:{p07}:sent     zset  wake-ups under way
     baton:{p07}:i:<sid>   hash    intents                  baton:{p07}:dead(i)  zset + hash  dead letters
     baton:{p07}:d:<sid>   zset    post ids seen            baton:{p07}:stats    hash  counters
+    baton:{p07}:limits    zset    rate limits              baton:{p07}:outbox   stream  what webhooks will be told
+    baton:{p07}:deliveries, deliveryinfo, undelivered      zset + hash + hash   webhooks on their way, and given up
 
 Outside partitions: `baton:meta` (hash: partitions), `baton:apps` (set), `baton:ids:…`, `baton:idem:…`,
-`baton:workers` (zset + hash), `baton:leader:…`, and the channel `baton:bell`.
+`baton:workers` (zset + hash), `baton:leader:…`, `baton:tokens`, `baton:paused`, `baton:schedules`,
+`baton:webhooks` (hashes), `baton:audit` (stream), and the channel `baton:bell`.
 """
 
 from orchestrator.contracts.ids import partition_of
@@ -19,6 +22,11 @@ META = f"{PREFIX}:meta"
 APPS = f"{PREFIX}:apps"
 WORKERS = f"{PREFIX}:workers"
 WORKER_INFO = f"{PREFIX}:workers:info"
+TOKENS = f"{PREFIX}:tokens"
+PAUSED = f"{PREFIX}:paused"
+SCHEDULES = f"{PREFIX}:schedules"
+ENDPOINTS = f"{PREFIX}:webhooks"
+AUDIT = f"{PREFIX}:audit"
 
 _OF_SESSION = {"record": "s", "journal": "j", "context": "c", "mailbox": "m", "intents": "i", "seen": "d"}
 _OF_PARTITION = {
@@ -29,6 +37,11 @@ _OF_PARTITION = {
     "dead": "dead",
     "deadinfo": "deadinfo",
     "stats": "stats",
+    "limits": "limits",
+    "outbox": "outbox",
+    "deliveries": "deliveries",
+    "deliveryinfo": "deliveryinfo",
+    "undelivered": "undelivered",
 }
 KEY_NAMES = frozenset(_OF_SESSION) | frozenset(_OF_PARTITION)
 
