@@ -22,7 +22,7 @@ Schema: TypeAlias = Mapping[str, Any]  # JSON Schema, as it stands in config/sch
 ROOT: Final = Path(__file__).resolve().parent.parent
 REFERENCE: Final = ROOT / "docs" / "reference"
 SCHEMAS: Final = ROOT / "config" / "schemas"
-CONFIG_FILES: Final = ("runtime.yaml", "queues.yaml", "logging.yaml")
+CONFIG_FILES: Final = ("runtime.yaml", "queues.yaml", "logging.yaml", "api.yaml")
 
 #: Every field of app.yaml stands in one group, in the order in which a reader meets it.
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {

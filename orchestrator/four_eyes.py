@@ -15,7 +15,9 @@ async def check_four_eyes(show: Callable[[str], Awaitable[Record]], record: Reco
     session_id = record.session_id
     for _ in range(DEEPEST):
         if record.actor == actor:
-            raise NotPermitted(f"session {session_id}: {actor!r} started it and may not allow its calls; ask somebody else")
+            raise NotPermitted(
+                f"session {session_id}: {actor!r} started it and may not allow its calls; ask somebody else"
+            )
         if record.parent is None:
             return
         try:

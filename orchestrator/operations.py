@@ -6,7 +6,7 @@ that belong to no session are written to the operators' log.
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.client import Client
@@ -19,7 +19,12 @@ from orchestrator.store.listing import Group, Listing, Place
 from orchestrator.store.pauses import Pause, Pauses
 from orchestrator.store.views import Row
 
+__all__ = ["Act", "Group", "Line", "Operations", "Page", "Pause", "Place", "Query"]
+
 QUEUES = ("steps", "plugins", "finalize")
+
+#: What the queues are called at the broker, unless the settings say otherwise.
+QUEUE_NAMES = {queue: f"baton.{queue}" for queue in QUEUES}
 
 #: How many sessions one filtered page looks at; what is left is behind its cursor.
 SCAN_ROWS = 2_000
@@ -81,13 +86,18 @@ class Line:
 class Operations:
     """An operator's view of one store."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, *, queue_names: Mapping[str, str] = QUEUE_NAMES) -> None:
         self.client = client
+        self._queue_names = queue_names
         self.tokens = Tokens(client.store)
         self.rates = Rates(client.store)
         self.audit = Audit(client.store)
         self._listing = Listing(client.store)
         self._pauses = Pauses(client.store)
+
+    async def now_ms(self) -> int:
+        """Return the store's time."""
+        return await self.client.store.now_ms()
 
     # --- lists
 
@@ -131,14 +141,13 @@ class Operations:
 
     async def lines(self) -> list[Line]:
         """Return each queue's line."""
-        groups, members, paused = await asyncio.gather(
-            self.groups(), self.client.workers(), self._pauses.targets()
-        )
+        groups, members, paused = await asyncio.gather(self.groups(), self.client.workers(), self._pauses.targets())
         workers = [info for info in members if info.kind == "worker" and not info.draining]
         lines = []
         for queue in QUEUES:
-            waiting = [one for one in groups if _queue(one) == queue]
-            able = [info for info in workers if not info.queues or any(queue in name for name in info.queues)]
+            waiting = [one for one in groups if one.queue == queue]
+            name = self._queue_names[queue]
+            able = [info for info in workers if not info.queues or name in info.queues]
             if queue == "plugins":
                 slots, running = sum(w.plugin_slots for w in able), sum(w.plugins_running for w in able)
                 able = [info for info in able if info.plugin_slots]
@@ -163,7 +172,7 @@ class Operations:
 
     async def pause(self, target: str, *, actor: str, reason: str = "") -> bool:
         """Wake nothing new of `queue:NAME` or `app:NAME`; return False where it was paused already."""
-        await self._check_target(target)
+        await self.check_target(target)
         changed = await self._pauses.put(target, actor=actor, reason=reason[:500])
         if changed:
             await self.audit.write("pause", actor=actor, target=target, data={"reason": reason[:500]})
@@ -175,10 +184,11 @@ class Operations:
         if changed:
             await self.audit.write("unpause", actor=actor, target=target)
         else:
-            await self._check_target(target)
+            await self.check_target(target)
         return changed
 
-    async def _check_target(self, target: str) -> None:
+    async def check_target(self, target: str) -> None:
+        """Raise InputError for what cannot be paused."""
         kind, _, name = target.partition(":")
         if kind == "queue":
             if name not in QUEUES:
@@ -238,7 +248,9 @@ class Operations:
         tokens = await self.tokens.every()
         found = [one for one in tokens if one.name == name]
         if not found:
-            raise InputError(f"token {name!r}: there is none in the store; {suggest(name, [one.name for one in tokens])}")
+            raise InputError(
+                f"token {name!r}: there is none in the store; {suggest(name, [one.name for one in tokens])}"
+            )
         for token in found:
             await self.tokens.remove(token.sha256)
         await self.audit.write("token.revoke", actor=actor, target=name)
@@ -246,9 +258,3 @@ class Operations:
     async def acts(self, *, limit: int, before: str = "") -> list[Act]:
         """Return the operators' log, newest first."""
         return await self.audit.read(limit=limit, before=before)
-
-
-def _queue(group: Group) -> str | None:
-    if group.bucket == "ready":
-        return "plugins" if group.is_for_plugins else "steps"
-    return "finalize" if group.bucket == "finalizing" else None

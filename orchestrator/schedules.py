@@ -55,7 +55,7 @@ class Schedules:
             try:
                 session_id = await self._look_at(spec, trigger, now)
             except (InputError, ConfigError) as error:
-                log.error("schedule %s of %s: %s; tried again at the next look", trigger.name, spec.name, error)
+                log.warning("schedule %s of %s: %s; tried again at the next look", trigger.name, spec.name, error)
                 continue
             if session_id is not None:
                 started.append(session_id)

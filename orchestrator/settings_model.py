@@ -7,35 +7,10 @@ bytes; everything else is a count. A rule between two fields is checked at the l
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
-from orchestrator.contracts.base import Frozen
-
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
-Url = Annotated[str, Field(max_length=2_000, repr=False)]
-Level = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
-
-KIB = 1024
-MIB = 1024 * KIB
-
-
-class Section(Frozen):
-    """One section; its defaults are checked like what is written, so that sections hold together."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-
-
-def _check_url(url: str) -> str:
-    if url and "://" not in url:
-        raise ValueError("not a URL; write e.g. redis://host:6379/0, or leave it empty")
-    return url
-
-
-def _at_least(value: float, info: ValidationInfo, other: str, section: str) -> float:
-    least = info.data.get(other, 0)
-    if value < least:
-        raise ValueError(f"{value:g} is less than {section}.{other} ({least:g}); raise it, or lower that")
-    return value
+from orchestrator.settings_api import ApiSettings, WebhookSettings
+from orchestrator.settings_section import KIB, MIB, Level, Seconds, Section, Url, at_least, check_url
 
 
 class StoreSettings(Section):
@@ -47,7 +22,7 @@ class StoreSettings(Section):
     )
     patience_seconds: Seconds = Field(default=20.0, description="How long a command waits for a server that is away.")
 
-    _url = field_validator("url")(_check_url)
+    _url = field_validator("url")(check_url)
 
 
 class LimitsSettings(Section):
@@ -121,12 +96,12 @@ class SchedulerSettings(Section):
     @field_validator("idle_tick_seconds")
     @classmethod
     def _idle_is_slower(cls, value: float, info: ValidationInfo) -> float:
-        return _at_least(value, info, "tick_seconds", "scheduler")
+        return at_least(value, info, "tick_seconds", "scheduler")
 
     @field_validator("resend_seconds")
     @classmethod
     def _resends_after_a_tick(cls, value: float, info: ValidationInfo) -> float:
-        return _at_least(value, info, "idle_tick_seconds", "scheduler")
+        return at_least(value, info, "idle_tick_seconds", "scheduler")
 
     @field_validator("leader_seconds")
     @classmethod
@@ -153,7 +128,7 @@ class RetrySettings(Section):
     @field_validator("max_seconds")
     @classmethod
     def _max_over_base(cls, value: float, info: ValidationInfo) -> float:
-        return _at_least(value, info, "base_seconds", "retry")
+        return at_least(value, info, "base_seconds", "retry")
 
 
 class WorkerSettings(Section):
@@ -210,7 +185,7 @@ class QueuesSettings(Section):
     broker_url: Url = Field(default="", description="The broker by URL; empty: the store's server.")
     transport_options: TransportOptions = Field(default=TransportOptions(), description="For a Redis broker.")
 
-    _url = field_validator("broker_url")(_check_url)
+    _url = field_validator("broker_url")(check_url)
 
     @field_validator("plugins")
     @classmethod
@@ -256,3 +231,5 @@ class Settings(Section):
     queues: QueuesSettings = QueuesSettings()
     apps: AppsSettings = AppsSettings()
     logging: LoggingSettings = LoggingSettings()
+    api: ApiSettings = ApiSettings()
+    webhooks: WebhookSettings = WebhookSettings()

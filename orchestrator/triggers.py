@@ -51,6 +51,8 @@ class Triggers:
 
     def __init__(self, client: Client, env: Mapping[str, str]) -> None:
         self._client = client
+        for spec in client.specs.values():
+            _load_code(spec)  # what is not there is told at the start, and not to the first sender
         self._bound = {
             trigger.name: Bound(spec, trigger, _read_secrets(spec, trigger, env))
             for spec in client.specs.values()
@@ -140,6 +142,15 @@ async def build_request(spec: AppSpec, trigger: Trigger, payload: object) -> Tri
             what = f"{trigger.transform!r} returned no request: {told}"
             raise AppCodeFailed(f"app {spec.name}: {what}; it returns text, state, priority, skill") from error
         raise InputError(f"trigger {trigger.name}: {told}; send text, state, priority, skill") from error
+
+
+def _load_code(spec: AppSpec) -> None:
+    for trigger in spec.triggers:
+        if isinstance(trigger, WebhookTrigger):
+            if trigger.transform is not None:
+                load_function(spec, trigger.transform)
+            if trigger.payload_schema is not None:
+                load_object(spec, trigger.payload_schema)
 
 
 def _read_payload(bound: Bound, body: bytes) -> object:

@@ -92,7 +92,9 @@ def _times(schedule: str, day: date, zone: tzinfo) -> Iterator[int]:
     for hour in hours:
         for minute in minutes:
             for fold in folds:
-                yield int(datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone, fold=fold).timestamp()) * 1000
+                yield (
+                    int(datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone, fold=fold).timestamp()) * 1000
+                )
 
 
 def _values(field: str, least: int, greatest: int) -> frozenset[int]:

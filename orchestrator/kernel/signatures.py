@@ -17,7 +17,7 @@ TOLERANCE_SECONDS: Final = 300
 ID_HEADER: Final = "webhook-id"
 TIME_HEADER: Final = "webhook-timestamp"
 SIGNATURE_HEADER: Final = "webhook-signature"
-_SECRET_MARK: Final = "whsec_"
+_SECRET_MARK: Final = "whsec_"  # noqa: S105 - how a secret is written, not one
 
 
 def read_secret(secret: str) -> bytes:

@@ -93,6 +93,4 @@ class Audit:
     async def read(self, *, limit: int, before: str = "") -> list[Act]:
         """Return lines, newest first; `before` is the number of the last one that was read."""
         reply = await self._store.command("XREVRANGE", AUDIT, f"({before}" if before else "+", "-", "COUNT", limit)
-        return [
-            Act.from_json(pairs(flat)["e"]).model_copy(update={"number": str(number)}) for number, flat in reply
-        ]
+        return [Act.from_json(pairs(flat)["e"]).model_copy(update={"number": str(number)}) for number, flat in reply]

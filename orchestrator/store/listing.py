@@ -35,6 +35,13 @@ class Group:
     count: int
     oldest_at: int
 
+    @property
+    def queue(self) -> str | None:
+        """The queue in whose line its sessions stand, None for those that stand in none."""
+        if self.bucket == "ready":
+            return "plugins" if self.is_for_plugins else "steps"
+        return "finalize" if self.bucket == "finalizing" else None
+
 
 class Listing:
     """The index `by`, read."""
@@ -62,9 +69,7 @@ class Listing:
             found.sort(key=_place, reverse=True)
             del found[limit:]
             last = _place(found[-1]) if len(found) == limit else None
-            places = {
-                number: _place(end) for number, end in ends.items() if last is None or _place(end) > last
-            }
+            places = {number: _place(end) for number, end in ends.items() if last is None or _place(end) > last}
             each = limit
         return found
 

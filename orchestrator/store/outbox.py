@@ -88,7 +88,9 @@ class Outbox:
     async def add(self, delivery: Delivery, due_at: int) -> None:
         """Put a delivery on its way; one that is there already stays as it is."""
         partition = self._of(delivery.session_id)
-        await self._store.command("HSETNX", self._key("deliveryinfo", partition), delivery.delivery_id, delivery.to_json())
+        await self._store.command(
+            "HSETNX", self._key("deliveryinfo", partition), delivery.delivery_id, delivery.to_json()
+        )
         await self._store.command("ZADD", self._key("deliveries", partition), "NX", due_at, delivery.delivery_id)
 
     async def take(self, lease_seconds: float) -> list[Delivery]:
@@ -112,7 +114,9 @@ class Outbox:
     async def put_off(self, delivery: Delivery, due_at: int) -> None:
         """Keep a delivery for another try."""
         partition = self._of(delivery.session_id)
-        await self._store.command("HSET", self._key("deliveryinfo", partition), delivery.delivery_id, delivery.to_json())
+        await self._store.command(
+            "HSET", self._key("deliveryinfo", partition), delivery.delivery_id, delivery.to_json()
+        )
         await self._store.command("ZADD", self._key("deliveries", partition), due_at, delivery.delivery_id)
 
     async def done(self, delivery: Delivery) -> None:
