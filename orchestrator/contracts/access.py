@@ -25,7 +25,7 @@ _BRINGS: Final[dict[Role, frozenset[Role]]] = {
     "operator": frozenset(ROLES),
 }
 
-TOKEN_MARK: Final = "baton_"
+TOKEN_MARK: Final = "baton_"  # noqa: S105 - how a token begins, not one
 
 #: A token's name is the actor of what is done with it.
 TokenName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@:-]{0,99}$")]

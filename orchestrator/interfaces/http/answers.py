@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
 
 from orchestrator.contracts.errors import NotWaiting
-from orchestrator.interfaces.http import models, shapes
+from orchestrator.interfaces.http import bodies, models, shapes
 from orchestrator.interfaces.http.parts import CallerOf, Cursor, GuardedRoute, Limit, Parts, PartsOf, SessionId, needs
 from orchestrator.operations import Query as Wanted
 from orchestrator.webhooks import FOR_PEOPLE
@@ -33,7 +33,7 @@ async def list_approvals(
 @router.post(
     "/sessions/{session_id}/decision", status_code=202, response_model=models.Done, openapi_extra=needs("approver")
 )
-async def decide(session_id: SessionId, body: models.DecisionBody, parts: PartsOf, caller: CallerOf) -> Response:
+async def decide(session_id: SessionId, body: bodies.DecisionBody, parts: PartsOf, caller: CallerOf) -> Response:
     """Approve or deny the call that a session asks about."""
     await parts.client.decide(
         session_id,
@@ -48,7 +48,7 @@ async def decide(session_id: SessionId, body: models.DecisionBody, parts: PartsO
 @router.post(
     "/sessions/{session_id}/answer", status_code=202, response_model=models.Done, openapi_extra=needs("approver")
 )
-async def answer(session_id: SessionId, body: models.AnswerBody, parts: PartsOf, caller: CallerOf) -> Response:
+async def answer(session_id: SessionId, body: bodies.AnswerBody, parts: PartsOf, caller: CallerOf) -> Response:
     """Answer a question, a plugin's question, or an uncertain call."""
     await _check_wait(parts, session_id, body.wait_id)
     await parts.client.answer(
@@ -65,7 +65,7 @@ async def answer(session_id: SessionId, body: models.AnswerBody, parts: PartsOf,
 @router.post(
     "/sessions/{session_id}/resume", status_code=202, response_model=models.Done, openapi_extra=needs("approver")
 )
-async def resume(session_id: SessionId, body: models.ResumeBody, parts: PartsOf, caller: CallerOf) -> Response:
+async def resume(session_id: SessionId, body: bodies.ResumeBody, parts: PartsOf, caller: CallerOf) -> Response:
     """Go on with a session that a gate has stopped: with a text, by escalating it to a team, or not at all."""
     await parts.client.answer(session_id, actor=caller.name, text=body.text, verdict=body.action, team=body.team)
     return JSONResponse(_DONE, 202)
@@ -82,7 +82,7 @@ async def _check_wait(parts: Parts, session_id: str, wait_id: str | None) -> Non
 @router.post(
     "/sessions/{session_id}/signal", status_code=202, response_model=models.Done, openapi_extra=needs("submitter")
 )
-async def send_signal(session_id: SessionId, body: models.SignalBody, parts: PartsOf, caller: CallerOf) -> Response:
+async def send_signal(session_id: SessionId, body: bodies.SignalBody, parts: PartsOf, caller: CallerOf) -> Response:
     """Send a named signal."""
     await parts.client.signal(session_id, body.name, actor=caller.name, value=body.value)
     return JSONResponse(_DONE, 202)
@@ -92,7 +92,7 @@ async def send_signal(session_id: SessionId, body: models.SignalBody, parts: Par
     "/sessions/{session_id}/cancel", status_code=202, response_model=models.Done, openapi_extra=needs("submitter")
 )
 async def cancel(
-    session_id: SessionId, parts: PartsOf, caller: CallerOf, body: models.CancelBody | None = None
+    session_id: SessionId, parts: PartsOf, caller: CallerOf, body: bodies.CancelBody | None = None
 ) -> Response:
     """Ask a session to stop."""
     await parts.client.cancel(session_id, actor=caller.name, reason=body.reason if body is not None else "")
@@ -103,7 +103,7 @@ async def cancel(
     "/sessions/{session_id}/retry", status_code=202, response_model=models.Done, openapi_extra=needs("operator")
 )
 async def retry(
-    session_id: SessionId, parts: PartsOf, caller: CallerOf, body: models.NoteBody | None = None
+    session_id: SessionId, parts: PartsOf, caller: CallerOf, body: bodies.NoteBody | None = None
 ) -> Response:
     """Send a dead session again, its failures forgotten."""
     await parts.client.replay([session_id], actor=caller.name, note=body.note if body is not None else "")

@@ -46,7 +46,7 @@ async def get_readiness(parts: PartsOf) -> Response:
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
     openapi_extra=needs("viewer"),
 )
-async def get_metrics(parts: PartsOf) -> Response:
+async def export_counters(parts: PartsOf) -> Response:
     """Return the metrics, for Prometheus."""
     return PlainTextResponse(
         await render_metrics(parts.client), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}

@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 
 from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.triggers import ScheduleTrigger, WebhookTrigger
-from orchestrator.interfaces.http import models, shapes
+from orchestrator.interfaces.http import bodies, models, shapes
 from orchestrator.interfaces.http.parts import CallerOf, GuardedRoute, PartsOf, needs
 
 router = APIRouter(prefix="/v1", tags=["triggers and webhooks"], route_class=GuardedRoute)
@@ -114,7 +114,7 @@ async def list_undelivered(parts: PartsOf) -> Response:
 
 
 @router.post("/undelivered/replay", status_code=202, response_model=models.Redelivered, openapi_extra=needs("operator"))
-async def replay_undelivered(body: models.RedeliverBody, parts: PartsOf, caller: CallerOf) -> Response:
+async def replay_undelivered(body: bodies.RedeliverBody, parts: PartsOf, caller: CallerOf) -> Response:
     """Send given-up deliveries again."""
     sent = await parts.webhooks.replay(body.delivery_ids)
     await parts.operations.audit.write("webhook.replay", actor=caller.name, target=f"{len(sent)} deliveries")

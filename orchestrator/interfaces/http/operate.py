@@ -11,7 +11,7 @@ from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.errors import PhaseRefused, SessionNotFound
 from orchestrator.interfaces.cli.fleet import load_workers
 from orchestrator.interfaces.cli.shapes import app_shape
-from orchestrator.interfaces.http import models, shapes
+from orchestrator.interfaces.http import bodies, models, shapes
 from orchestrator.interfaces.http.parts import CallerOf, Cursor, GuardedRoute, Limit, Parts, PartsOf, SessionId, needs
 from orchestrator.interfaces.http.problems import Refused
 from orchestrator.interfaces.http.scale import plan_scale
@@ -55,7 +55,7 @@ async def get_dead_letter(session_id: SessionId, parts: PartsOf) -> Response:
 
 
 @router.post("/dead-letters/replay", status_code=202, response_model=models.Replayed, openapi_extra=needs("operator"))
-async def replay_dead_letters(body: models.ReplayBody, parts: PartsOf, caller: CallerOf) -> Response:
+async def replay_dead_letters(body: bodies.ReplayBody, parts: PartsOf, caller: CallerOf) -> Response:
     """Send dead letters again; with `dry_run`, only say which."""
     if body.everything == bool(body.session_ids):
         raise Refused("invalid-request", 422, "give session_ids, or all: true; one of the two")
@@ -73,7 +73,7 @@ async def replay_dead_letters(body: models.ReplayBody, parts: PartsOf, caller: C
     return JSONResponse({"session_ids": list(chosen), "dry_run": body.dry_run}, 202)
 
 
-async def _choose(parts: Parts, body: models.ReplayBody) -> list[str]:
+async def _choose(parts: Parts, body: bodies.ReplayBody) -> list[str]:
     """Return the dead letters that a bulk replay means, newest first."""
     chosen: list[str] = []
     before = None
@@ -119,7 +119,7 @@ async def list_queues(parts: PartsOf) -> Response:
 
 @router.post("/queues/{name}/pause", response_model=models.Done, openapi_extra=needs("operator"))
 async def pause_queue(
-    name: QueueName, parts: PartsOf, caller: CallerOf, body: models.PauseBody | None = None
+    name: QueueName, parts: PartsOf, caller: CallerOf, body: bodies.PauseBody | None = None
 ) -> Response:
     """Wake nothing new of a queue; what runs comes to the end of its step."""
     return await _pause(parts, f"queue:{name}", caller.name, body)
@@ -132,7 +132,7 @@ async def unpause_queue(name: QueueName, parts: PartsOf, caller: CallerOf) -> Re
 
 
 @router.post("/apps/{name}/pause", response_model=models.Done, openapi_extra=needs("operator"))
-async def pause_app(name: AppName, parts: PartsOf, caller: CallerOf, body: models.PauseBody | None = None) -> Response:
+async def pause_app(name: AppName, parts: PartsOf, caller: CallerOf, body: bodies.PauseBody | None = None) -> Response:
     """Wake nothing new of an app; what runs comes to the end of its step."""
     return await _pause(parts, f"app:{name}", caller.name, body)
 
@@ -143,7 +143,7 @@ async def unpause_app(name: AppName, parts: PartsOf, caller: CallerOf) -> Respon
     return JSONResponse({"changed": await parts.operations.unpause(f"app:{name}", actor=caller.name)})
 
 
-async def _pause(parts: Parts, target: str, actor: str, body: models.PauseBody | None) -> Response:
+async def _pause(parts: Parts, target: str, actor: str, body: bodies.PauseBody | None) -> Response:
     reason = body.reason if body is not None else ""
     return JSONResponse({"changed": await parts.operations.pause(target, actor=actor, reason=reason)})
 

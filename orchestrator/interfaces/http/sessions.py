@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from orchestrator.contracts.base import dump_json
 from orchestrator.contracts.phases import Phase
 from orchestrator.contracts.session import Entry
-from orchestrator.interfaces.http import models, shapes
+from orchestrator.interfaces.http import bodies, models, shapes
 from orchestrator.interfaces.http.hub import Hub, Topic
 from orchestrator.interfaces.http.parts import CallerOf, Cursor, GuardedRoute, Limit, Parts, PartsOf, SessionId, needs
 from orchestrator.interfaces.http.problems import Refused
@@ -37,7 +37,7 @@ Since = Annotated[datetime | None, Query(description="Only those that are where 
 
 
 @router.post("", status_code=202, response_model=models.Created, openapi_extra=needs("submitter"))
-async def submit_session(body: models.SubmitBody, parts: PartsOf, caller: CallerOf, key: Key = None) -> Response:
+async def submit_session(body: bodies.SubmitBody, parts: PartsOf, caller: CallerOf, key: Key = None) -> Response:
     """Submit a session. The same `Idempotency-Key` gives the same session."""
     made = await parts.client.submit(
         body.app,
