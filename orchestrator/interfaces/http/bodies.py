@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from orchestrator.contracts.session import Priority
 
-Text = Annotated[str, Field(max_length=1_000_000)]
+Text = str  # how long one may be is the store's to say, and over it a body is too large
 Reason = Annotated[str, Field(max_length=2_000)]
 Word = Annotated[str, Field(min_length=1, max_length=200)]
 
