@@ -13,7 +13,7 @@ from typing import Final, cast, get_args
 
 from joserfc import jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import KeySet
+from joserfc.jwk import KeySet, KeySetSerialization
 from pydantic import JsonValue
 
 from orchestrator.contracts.access import Caller, Role, expand_roles
@@ -93,7 +93,7 @@ class JwtVerifier:
         """Return the issuer's keys, no older than this; raise OSError or ValueError where there are none."""
         async with self._lock:
             if self._keys is None or time.monotonic() - self._fetched >= oldest_seconds:
-                self._keys = KeySet.import_key_set(await self._read())  # type: ignore[arg-type]  # checked by itself
+                self._keys = _read_keys(await self._read())
                 self._fetched = time.monotonic()
             return self._keys
 
@@ -115,6 +115,17 @@ class JwtVerifier:
         if not isinstance(found, dict):
             raise ValueError(f"{where}: no set of keys")
         return found
+
+
+def _read_keys(found: dict[str, JsonValue]) -> KeySet:
+    """Return the keys; raise ValueError for what is no set of keys."""
+    listed = found.get("keys")
+    if not isinstance(listed, list) or not all(isinstance(key, dict) for key in listed):
+        raise ValueError("the issuer's keys are no JWKS; see api.oidc_keys")
+    try:
+        return KeySet.import_key_set(cast("KeySetSerialization", {"keys": listed}))
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"the issuer's keys cannot be read: {error}") from error
 
 
 def _lookup(claims: Mapping[str, JsonValue], path: str) -> JsonValue:
