@@ -1,7 +1,7 @@
 # Short names for what a developer does every day. `./baton` makes the environment; nothing here needs one beforehand.
 
 PYTHON = $(or $(VIRTUAL_ENV),.venv)/bin/python
-LOCK = uv export --frozen --no-emit-project --no-header --no-annotate --quiet
+LOCK = uv export --frozen --all-extras --no-emit-project --no-header --no-annotate --quiet
 
 .DEFAULT_GOAL := help
 .PHONY: help check test demo bench fmt lock env
@@ -15,7 +15,7 @@ check:  ## Format, lint, types, architecture, unit tests and docstring examples:
 test:  ## The whole suite, exactly as CI runs it (.ci/run)
 	@./baton test
 
-demo:  ## The demo: two apps on real input
+demo:  ## The demo: three apps on real input
 	@./baton demo
 
 bench:  ## Every bench with --quick, or one: make bench NAME=steps

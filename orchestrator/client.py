@@ -1,18 +1,20 @@
 """What a caller may do: submit, answer, cancel, read, wait, replay.
 
 Every face of Baton (command line, HTTP, MCP) and every step that starts child sessions goes
-through here and nothing deeper. A refused request has changed nothing. Every change names its
-actor. `specs` are the apps that this caller knows; reading needs none.
+through here and nothing deeper. With an archive, sessions are read wherever they lie. A refused
+request has changed nothing. Every change names its actor. `specs` are the apps that this caller
+knows; reading needs none.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from uuid import uuid4
 
 from pydantic import JsonValue
 
 from orchestrator.app_loader import validate_state
+from orchestrator.archive import Archive
+from orchestrator.archive_views import ArchivedIntake, ArchivedViews
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.errors import (
@@ -33,21 +35,15 @@ from orchestrator.kernel.answers import Refused, plan_answer
 from orchestrator.kernel.approval import ALLOW, DENY, is_on_roster
 from orchestrator.kernel.plugin_pass import queue_of
 from orchestrator.kernel.prompts import read_answer, read_texts
+from orchestrator.search import Listed, search_sessions
 from orchestrator.store.fleet import Fleet, WorkerInfo
+from orchestrator.store.gauges import Gauges, archived_at, measure, server_info
 from orchestrator.store.intake import Intake, Submitted
 from orchestrator.store.store import Store
 from orchestrator.store.views import Row, Views
 
 #: How often a waiting caller looks.
 LOOK_SECONDS = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """One line of `list`: the session and where it is."""
-
-    row: Row
-    record: Record
 
 
 class Client:
@@ -61,13 +57,19 @@ class Client:
         key_ttl_seconds: int = 86_400,
         beat_seconds: float = 2.0,
         four_eyes: bool = False,
+        archive: Archive | None = None,
     ) -> None:
         self.store = store
         self.specs = specs
         self.four_eyes = four_eyes
-        self.views = Views(store)
+        self.archive = archive
         self.fleet = Fleet(store, beat_seconds=beat_seconds)
-        self._intake = Intake(store, key_ttl_seconds=key_ttl_seconds)
+        if archive is None:
+            self.views = Views(store)
+            self._intake = Intake(store, key_ttl_seconds=key_ttl_seconds)
+        else:
+            self.views = views = ArchivedViews(store, archive)
+            self._intake = ArchivedIntake(store, views, key_ttl_seconds=key_ttl_seconds)
 
     # --- submitting
 
@@ -292,6 +294,18 @@ class Client:
         """Return the store's counters, summed over all sessions."""
         return await self.views.stats()
 
+    async def measure(self) -> Gauges:
+        """Return what the store holds now, in figures, for every app that ever had a session here."""
+        return await measure(self.store, await self.views.apps())
+
+    async def server_info(self) -> dict[str, str]:
+        """Return what the store's server says of itself (INFO)."""
+        return await server_info(self.store)
+
+    async def archived_at(self) -> int:
+        """Return when ended sessions were last looked through for the archive, in the store's ms; 0 where never."""
+        return await archived_at(self.store)
+
     async def explain(self, session_id: str) -> Entry | None:
         """Return the journal entry that settled a session, or None while it is not settled."""
         record = await self.show(session_id)
@@ -302,6 +316,10 @@ class Client:
             if entry.step == "finalize" and entry.kind == "step":
                 settled = entry
         return settled
+
+    async def search(self, words: Sequence[str], *, app: str | None = None, limit: int = 50) -> list[Listed]:
+        """Return the newest sessions that hold all these words, in the store and in the archive; see `search`."""
+        return await search_sessions(self, words, app=app, limit=limit)
 
     async def workers(self) -> list[WorkerInfo]:
         """Return who is at work."""
@@ -342,7 +360,9 @@ class Client:
         await self.fleet.order(name, "drain")
 
     async def aclose(self) -> None:
-        """Close the store's connection."""
+        """Close the store's connection, and the archive."""
+        if self.archive is not None:
+            await self.archive.aclose()
         await self.store.aclose()
 
 

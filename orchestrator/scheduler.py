@@ -103,6 +103,11 @@ class Scheduler:
         self._pauses = Pauses(store)
         self._paused: frozenset[str] = frozenset()
 
+    @property
+    def client(self) -> Client:
+        """The client that it stands on, for what runs beside it."""
+        return self._client
+
     async def run(self) -> None:
         """Go round until `stop`; give up the leads then."""
         bell = asyncio.create_task(self._listen())

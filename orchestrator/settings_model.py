@@ -152,6 +152,25 @@ class SubmitSettings(Section):
     )
 
 
+class ArchiveSettings(Section):
+    """Where sessions go that ended, and when."""
+
+    url: Url = Field(
+        default="",
+        description="A database by URL: sqlite:////path/archive.db, postgresql://host/name. Empty: a file beside the bundled server.",
+    )
+    enabled: bool = Field(
+        default=True, description="Whether schedulers see to it; `baton archive run` does it by hand."
+    )
+    retention_hours: Annotated[float, Field(ge=0, le=876_000)] = Field(
+        default=168.0, description="How long an ended session stays in the store."
+    )
+    every_seconds: Annotated[float, Field(ge=1, le=86_400)] = Field(default=60.0, description="Between two looks.")
+    batch: Annotated[int, Field(ge=1, le=10_000)] = Field(default=500, description="Sessions moved at one look.")
+
+    _url = field_validator("url")(_check_url)
+
+
 class TransportOptions(Section):
     """Celery's broker transport, by its own option names."""
 
@@ -228,6 +247,7 @@ class Settings(Section):
     retry: RetrySettings = RetrySettings()
     worker: WorkerSettings = WorkerSettings()
     submit: SubmitSettings = SubmitSettings()
+    archive: ArchiveSettings = ArchiveSettings()
     queues: QueuesSettings = QueuesSettings()
     apps: AppsSettings = AppsSettings()
     logging: LoggingSettings = LoggingSettings()

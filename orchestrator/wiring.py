@@ -5,6 +5,7 @@ What only a worker or a scheduler needs (Celery, providers, tool servers) is bui
 
 from collections.abc import Mapping
 
+from orchestrator.archive import Archive
 from orchestrator.client import Client
 from orchestrator.contracts.app import AppSpec
 from orchestrator.settings import Settings
@@ -33,12 +34,14 @@ def build_store(settings: Settings, url: str) -> Store:
 
 def build_client(settings: Settings, url: str, specs: Mapping[str, AppSpec]) -> Client:
     """Return a client for one event loop."""
+    store = build_store(settings, url)
     return Client(
-        build_store(settings, url),
+        store,
         specs,
         key_ttl_seconds=settings.submit.key_ttl_seconds,
         beat_seconds=settings.worker.heartbeat_seconds,
         four_eyes=settings.api.four_eyes,
+        archive=Archive(store, settings.archive.url),
     )
 
 

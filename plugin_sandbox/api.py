@@ -13,7 +13,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from plugin_sandbox.fetching import Response
 
 
 class PluginError(Exception):
@@ -86,6 +89,34 @@ class PluginContext:
     project: str = ""
     dry_run: bool = False
     log: Log = field(default_factory=Log)
+    proxy: str = ""  # the socket that leads out of the box; `fetch` knows how to use it
+
+    def fetch(
+        self,
+        url: str,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        timeout_seconds: float = 30.0,
+        most_bytes: int = 8 * 2**20,
+    ) -> "Response":
+        """Ask a host that the manifest names and the operator grants; raises PluginError where it is not reached.
+
+        Returns `status`, `headers` and `body`. Redirects are not followed. All that a run sends and receives is within
+        the manifest's `network_mb`.
+        """
+        from plugin_sandbox.fetching import fetch  # costs as much as all the rest, and few need it
+
+        return fetch(
+            self.proxy,
+            url,
+            method=method,
+            headers=headers,
+            body=body,
+            timeout_seconds=timeout_seconds,
+            most_bytes=most_bytes,
+        )
 
 
 class Plugin(ABC):

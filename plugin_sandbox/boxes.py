@@ -4,9 +4,11 @@ Values in, a Box out; whether this host can build it is the monitor's to find ou
 """
 
 import os
+import ssl
 from collections.abc import Iterable
 from pathlib import Path
 
+from plugin_sandbox.grants import AUTHORITIES, Grants, parse_place
 from plugin_sandbox.inner.box import Box, BoxLimits, Tier
 from plugin_sandbox.model import Isolation, Limits
 from plugin_sandbox.settings import SandboxSettings
@@ -64,6 +66,22 @@ def resolve_programs(isolation: Isolation, settings: SandboxSettings) -> tuple[s
     return tuple(found)
 
 
+def _authorities() -> tuple[str, ...]:
+    """The host's list of certificate authorities, where a plugin that may reach hosts looks for it."""
+    return tuple(path for path in (ssl.get_default_verify_paths().cafile, *AUTHORITIES) if path)
+
+
+def resolve_hosts(isolation: Isolation, settings: SandboxSettings) -> Grants | None:
+    """Return what a plugin may reach, None where it asks for nothing; raises NotGranted."""
+    if not isolation.hosts:
+        return None
+    grants = Grants.make(isolation.hosts, settings.hosts, settings.private_hosts)
+    for host in isolation.hosts:
+        if parse_place(host) not in grants.places:
+            raise NotGranted(f"isolation.hosts: {host!r} is not granted; name it under `hosts` in the settings")
+    return grants
+
+
 def _is_below(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder + "/")
 
@@ -90,9 +108,11 @@ def plan_box(
     slot_uid: int | None,
     groups: dict[str, str],
     off: tuple[str, ...],
+    proxy: str = "",
 ) -> Box:
     """Describe the surroundings of one call."""
-    binds = [path for path in (*_SYSTEM, *interpreter.folders) if Path(path).is_dir() and not Path(path).is_symlink()]
+    system = (*_SYSTEM, *(_authorities() if proxy else ()))
+    binds = [path for path in (*system, *interpreter.folders) if Path(path).exists() and not Path(path).is_symlink()]
     shown = (*interpreter.sys_path, *binds, _PACKAGE, *programs, str(package))
     uid = -1 if slot_uid is None or "slot_uid" in off else slot_uid
     return Box(
@@ -107,6 +127,7 @@ def plan_box(
         uid=uid,
         gid=uid,
         cgroups=groups,
+        proxy=proxy,
         off=off,
         work=choose_work(shown) if tier == "strict" else str(workspace),
     )

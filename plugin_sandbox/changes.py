@@ -79,6 +79,7 @@ class _Walk:
     def __init__(self, view: int, lower: int, limits: Limits, *, whole: bool) -> None:
         self._view, self._lower, self._whole = view, lower, whole
         self._left = limits.inodes + 1 if not whole else max(limits.inodes, 1_000_000)
+        self._bytes_left = limits.disk_mb * 2**20
         self._changes = Changes()
 
     def run(self) -> Changes:
@@ -123,6 +124,9 @@ class _Walk:
             self._changes.complain(path, problem)
             return None
         before = stat_beneath(self._lower, path)
+        if _is_closed(here) and (before is None or not _is_closed(before)):
+            self._changes.complain(path, "its owner may not read it")
+            return None
         if stat.S_ISDIR(here.st_mode):
             return self._note_folder(folder, path, name, before)
         self._note_file(path, here, before)
@@ -150,11 +154,19 @@ class _Walk:
     def _note_file(self, path: str, here: os.stat_result, before: os.stat_result | None) -> None:
         executable = bool(here.st_mode & stat.S_IXUSR)
         if before is None:
+            self._count(path, here)
             self._changes.entries.append(Change(path, "create", executable=executable, identity=identity_of(here)))
         elif not stat.S_ISREG(before.st_mode):
             self._changes.complain(path, "something that is no file became one")
         elif executable is not bool(before.st_mode & stat.S_IXUSR) or not self._is_same(path, here, before):
+            self._count(path, here)
             self._changes.entries.append(Change(path, "modify", executable=executable, identity=identity_of(here)))
+
+    def _count(self, path: str, here: os.stat_result) -> None:
+        """A file with holes takes no room in the view, and all of its size in the workspace."""
+        self._bytes_left -= here.st_size
+        if self._bytes_left < 0:
+            self._changes.complain(path, "with it, more than disk_mb would be published")
 
     def _is_same(self, path: str, here: os.stat_result, before: os.stat_result) -> bool:
         if here.st_size != before.st_size:
@@ -206,6 +218,12 @@ class _Walk:
             finally:
                 os.close(folder)
         self._changes.entries += [Change(one, "delete", is_folder=True) for one in reversed(folders)]
+
+
+def _is_closed(found: os.stat_result) -> bool:
+    """Say whether a file or folder is closed to its own owner: then an ordinary user's host cannot look at it either."""
+    wanted = stat.S_IRUSR | stat.S_IXUSR if stat.S_ISDIR(found.st_mode) else stat.S_IRUSR
+    return found.st_mode & wanted != wanted
 
 
 def _problem(path: str, name: str, here: os.stat_result) -> str:

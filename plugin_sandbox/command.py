@@ -1,4 +1,4 @@
-"""The command line: run one plugin over a folder, say what this host gives, attack it.
+"""The command line: run one plugin over a folder, say what this host gives, attack it, print the manifest's schema.
 
 Exit codes: 0 done, whatever the plugin's status; 1 something is not as it should be (doctor, attack); 2 bad usage; 3 the
 sandbox is not available.
@@ -20,6 +20,7 @@ from plugin_sandbox.doctor import examine
 from plugin_sandbox.host import Sandbox
 from plugin_sandbox.manifest import ManifestInvalid, digest_of, read_manifest
 from plugin_sandbox.model import Call, Outcome, PluginRecord
+from plugin_sandbox.schema import render_schema
 from plugin_sandbox.settings import SandboxSettings, SettingsInvalid, load_settings
 
 USAGE, UNAVAILABLE = 2, 3
@@ -39,6 +40,9 @@ def main(argv: Sequence[str]) -> int:
     if argv[:1] == ["attack"]:
         return attack_cli.main(argv[1:])
     options = _parser().parse_args(argv)
+    if options.command == "schema":
+        sys.stdout.write(render_schema())
+        return 0
     try:
         settings = _settings(options)
         return _run(options, settings) if options.command == "run" else _doctor(options, settings)
@@ -49,7 +53,9 @@ def main(argv: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m plugin_sandbox", description="Run untrusted plugins in a box that confines them.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="run|doctor|attack", parser_class=_Parser)
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="run|doctor|attack|schema", parser_class=_Parser
+    )
     run = commands.add_parser("run", help="run one plugin over a folder, and publish what it changed")
     run.add_argument("plugin", type=Path, metavar="PLUGIN_DIR", help="the plugin's folder, with its manifest.yml")
     run.add_argument("--workspace", type=Path, required=True, metavar="DIR", help="the folder that it works on")
@@ -57,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--vars", default="{}", metavar="JSON", help="the variables, as a JSON object")
     run.add_argument("--answers", default="{}", metavar="JSON", help="answers to its questions, as a JSON object")
     run.add_argument("--dry-run", action="store_true", help="only describe what it would change")
+    commands.add_parser("schema", help="print the JSON Schema of a plugin's manifest.yml")
     doctor = commands.add_parser("doctor", help="say which layers this host gives, and what would give the rest")
     commands.add_parser("attack", help="attack this host's sandbox (see attack --help)", add_help=False)
     for command in (run, doctor):

@@ -16,9 +16,16 @@ _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @contextlib.contextmanager
-def hold_copy(original: Path, limits: Limits, uid: int | None) -> Iterator[Path]:
-    """Yield a copy of `original` that this uid may change, with a folder for temporary files beside it."""
-    home = Path(tempfile.mkdtemp(prefix="baton-sandbox-"))
+def hold_copy(original: Path, limits: Limits, uid: int | None, place: str) -> Iterator[Path]:
+    """Yield a copy of `original` that this uid may change, with a folder for temporary files beside it.
+
+    place: names the slot that the call holds; what a killed worker left of its last call is removed first.
+    """
+    prefix = f"baton-sandbox-{place}-"
+    for left in Path(tempfile.gettempdir()).glob(prefix + "*"):
+        if left.lstat().st_uid == os.geteuid():
+            remove_tree(left)
+    home = Path(tempfile.mkdtemp(prefix=prefix))
     try:
         copy, tmp = home / "copy", home / "tmp"
         workspace.make_copy(original, copy, limits)
@@ -40,6 +47,15 @@ def _give(folder: Path, uid: int) -> None:
             os.chown(name, uid, uid, dir_fd=descriptor, follow_symlinks=False)
 
 
+def _unlock(top: int, name: str) -> None:
+    """Let the owner into a folder that may be closed even to itself; by descriptor, so that no link is followed."""
+    found = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=top)
+    try:
+        Path(f"/proc/self/fd/{found}").chmod(0o700)
+    finally:
+        os.close(found)
+
+
 def remove_tree(folder: Path) -> None:
     """Remove a hostile tree of any depth: by descriptors, without recursion, through no link.
 
@@ -51,9 +67,9 @@ def remove_tree(folder: Path) -> None:
         waiting: list[str] = ["."]
         while waiting:
             name = waiting[-1]
+            _unlock(top, name)
             current = os.open(name, _OPEN_FOLDER, dir_fd=top)
             try:
-                os.fchmod(current, 0o700)
                 with os.scandir(current) as entries:
                     found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
                 moved = False
@@ -62,6 +78,7 @@ def remove_tree(folder: Path) -> None:
                         os.unlink(entry, dir_fd=current)
                     elif name != ".":
                         serial += 1
+                        _unlock(current, entry)  # a folder that its owner may not write is not moved to another place
                         os.rename(entry, f".gone-{serial}", src_dir_fd=current, dst_dir_fd=top)
                         waiting.append(f".gone-{serial}")
                         moved = True

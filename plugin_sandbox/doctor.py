@@ -73,7 +73,7 @@ def examine(settings: SandboxSettings) -> Health:
 def _health(
     tier: Tier | None, sandbox: Sandbox, layers: dict[str, str], canaries: dict[str, str], error: str
 ) -> Health:
-    missing = tuple(layer for layer in LAYERS if layers.get(layer, "off") == "off" or layer in sandbox.missing)
+    missing = tuple(layer for layer in LAYERS if layers.get(layer, "off") != "on" or layer in sandbox.missing)
     named = [f"{layer}: {REMEDIES[layer]}" for layer in missing if layer in REMEDIES]
     return Health(
         tier=tier,

@@ -22,14 +22,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from plugin_sandbox import manifest, outcome, protocol, workspace
-from plugin_sandbox.boxes import NotGranted, cap_limits
+from plugin_sandbox.boxes import NotGranted, cap_limits, resolve_hosts
 from plugin_sandbox.conversation import Stop, Talk
 from plugin_sandbox.copies import hold_copy
+from plugin_sandbox.grants import Grants
 from plugin_sandbox.inner.box import Ended, LayerFailed
 from plugin_sandbox.launcher import Launcher, Refused, explain
-from plugin_sandbox.model import Call, FileChange, Limits, LogRecord, Outcome, Tier
+from plugin_sandbox.model import Call, FileChange, Limits, LogRecord, NetworkUse, Outcome, Tier
+from plugin_sandbox.proxy import Proxy, hold_proxy
 from plugin_sandbox.settings import SandboxSettings
-from plugin_sandbox.slots import SlotTaken, hold_slot
+from plugin_sandbox.slots import SlotTaken, hold_slot, name_place
 from plugin_sandbox.zygote import ZygoteLost
 
 _KILLED = -9
@@ -47,6 +49,7 @@ class _Run:
     refused: str = ""
     tier: Tier | None = None
     missing: tuple[str, ...] = ()
+    network: tuple[NetworkUse, ...] = ()
     started: float = 0.0
     kept: Outcome | None = None  # of a run of this name that was published before
 
@@ -63,6 +66,7 @@ class _Run:
             logs=self.logs,
             tier=self.tier,
             missing=self.missing,
+            network=self.network,
             duration_ms=round((time.monotonic() - self.started) * 1000),
         )
 
@@ -154,7 +158,8 @@ class Sandbox:
         except OSError as error:
             run.refused = f"{error.filename or 'sandbox'}: {error.strerror or error}; see that the host has room and rights for it"
         if not run.missing:
-            run.missing = self._launcher.missing if run.tier else ()
+            limits = cap_limits(call.plugin.manifest.isolation, self._settings.ceilings)
+            run.missing = self._launcher.missing_for(limits) if run.tier else ()
         return run.settle(call)
 
     def _perform(self, call: Call, halt: Stop, run: _Run) -> None:
@@ -170,17 +175,21 @@ class Sandbox:
             if call.run and (kept := workspace.read_receipt(self._state, call.run)) is not None:
                 run.kept = Outcome.model_validate_json(kept)
                 return
-            while not self._try_run(call, limits, base + slot if base is not None else None, halt, run):
+            uid = base + slot if base is not None else None
+            while not self._try_run(call, limits, uid, name_place(self._state / "slots", slot), halt, run):
                 pass  # refused, and permitted to go on without what was missing
 
-    def _try_run(self, call: Call, limits: Limits, uid: int | None, halt: Stop, run: _Run) -> bool:
+    def _try_run(self, call: Call, limits: Limits, uid: int | None, place: str, halt: Stop, run: _Run) -> bool:
         """Run in the box of the moment; False if it could not be built and another may be."""
         if halt.is_set:
             run.ended = _cancelled()
             return True
         tier, needs_copy = self._launcher.tier, self._launcher.needs_copy
-        with _private_view(call, limits, uid, needs_copy=needs_copy) as view:
-            talk = self._launcher.launch(call, limits, view, uid, halt)
+        grants = resolve_hosts(call.plugin.manifest.isolation, self._settings)
+        with _private_view(call, limits, uid, place, needs_copy=needs_copy) as view:
+            with _way_out(grants, limits, place) as proxy:
+                talk = self._launcher.launch(call, limits, view, uid, place, halt, proxy.path if proxy else "")
+            run.network = proxy.uses() if proxy else ()
             try:
                 if talk.refused is not None:
                     self._launcher.accept_missing(*talk.refused)
@@ -190,13 +199,15 @@ class Sandbox:
                 changes = self._judge(call, limits, run, talk, copy)
                 if not halt.is_set:
                     self._publish(call, run, changes, talk, copy)
+                elif run.ended is not None and run.ended.bit is None:
+                    run.ended = replace(run.ended, bit="cancelled")  # it ended well, and too late
             finally:
                 talk.close()
         return True
 
     def _judge(self, call: Call, limits: Limits, run: _Run, talk: Talk, copy: Path | None) -> workspace.Changes:
         """Read what the plugin said and did, by strict rules; return what it did."""
-        run.ended = _how_it_ended(talk)
+        run.ended = _name_limit(_how_it_ended(talk), talk, limits)
         if run.ended is None:
             raise Refused(
                 "monitor: it went away without a word, so what happened is unknown; nothing was published; run again"
@@ -226,13 +237,23 @@ class Sandbox:
 
 
 @contextlib.contextmanager
-def _private_view(call: Call, limits: Limits, uid: int | None, *, needs_copy: bool) -> Iterator[Path]:
+def _private_view(call: Call, limits: Limits, uid: int | None, place: str, *, needs_copy: bool) -> Iterator[Path]:
     """What goes into the box as its workspace: the real one below an overlay, or a copy of it."""
     if not needs_copy:
         yield call.workspace.resolve()
         return
-    with hold_copy(call.workspace, limits, uid) as copy:
+    with hold_copy(call.workspace, limits, uid, place) as copy:
         yield copy
+
+
+@contextlib.contextmanager
+def _way_out(grants: Grants | None, limits: Limits, place: str) -> Iterator[Proxy | None]:
+    """The proxy of a call that may reach hosts."""
+    if grants is None:
+        yield None
+        return
+    with hold_proxy(grants, limits.network_mb * 2**20, place) as proxy:
+        yield proxy
 
 
 def _read_changes(call: Call, limits: Limits, talk: Talk, copy: Path | None) -> workspace.Changes:
@@ -260,6 +281,17 @@ def _how_it_ended(talk: Talk) -> Ended | None:
     if talk.ended is None:
         return Ended(exit_code=_KILLED, signal=-_KILLED, bit=talk.over, peak_memory_bytes=0, cpu_seconds=0.0)
     return replace(talk.ended, bit=talk.over)
+
+
+def _name_limit(ended: Ended | None, talk: Talk, limits: Limits) -> Ended | None:
+    """Say which of two limits bit, where the monitor knows but their kind: bytes or inodes, result or log."""
+    if ended is None:
+        return None
+    if ended.bit == "output" and len(talk.result) < limits.result_kb * 1024:
+        return replace(ended, limit="stderr_kb")
+    if ended.disk_full and talk.changes_fd >= 0 and os.fstatvfs(talk.changes_fd).f_favail == 0:
+        return replace(ended, limit="inodes")
+    return ended
 
 
 def _cancelled() -> Ended:

@@ -57,6 +57,7 @@ class Launcher:
         self._lock = threading.Lock()
         self._interpreter: Interpreter | None = None
         self._groups: dict[str, str] | None = None
+        self._without: dict[str, str] = {}  # layer -> why there is no control group for it
         self._degraded: tuple[str, ...] = ()
         self.tier: Tier = force_tier or "strict"
         self.layers: dict[str, str] = {}
@@ -65,6 +66,11 @@ class Launcher:
     def missing(self) -> tuple[str, ...]:
         """Layers that this host lacks, as far as was found, and that are permitted to be missing."""
         return tuple(sorted({*self._degraded, *(STANDARD_LACKS if self.tier == "standard" else ())}))
+
+    def missing_for(self, limits: Limits) -> tuple[str, ...]:
+        """As `missing`, for one call: with the control groups that a tree of processes should have, and the watchdog stands in for."""
+        without = {layer for layer in self._without if layer not in self._off} if limits.processes else ()
+        return tuple(sorted({*self.missing, *without}))
 
     @property
     def needs_copy(self) -> bool:
@@ -80,11 +86,17 @@ class Launcher:
         """End the zygote."""
         self._zygote.close()
 
-    def launch(self, call: Call, limits: Limits, view: Path, uid: int | None, stop: Stop) -> Talk:
-        """Run a call in the tier of the moment; raises Refused, ZygoteLost, OSError, or returns a talk that may be a refusal."""
-        self._check(call, limits, uid)
+    def launch(
+        self, call: Call, limits: Limits, view: Path, uid: int | None, place: str, stop: Stop, proxy: str = ""
+    ) -> Talk:
+        """Run a call in the tier of the moment; raises Refused, ZygoteLost, OSError, or returns a talk that may be a refusal.
+
+        place: names what the call has outside its box; whoever holds the slot next clears away what is left of it.
+        proxy: the socket of the one way out, "" where there is none.
+        """
+        self._check(call, limits, uid, proxy)
         box = boxes.plan_box(
-            call_id=secrets.token_hex(8),
+            call_id=f"{place}-{secrets.token_hex(8)}",
             tier=self.tier,
             limits=limits,
             workspace=view,
@@ -94,11 +106,14 @@ class Launcher:
             slot_uid=uid,
             groups={},
             off=(*self._off, *self._degraded),
+            proxy=proxy,
         )
-        request = protocol.encode_request(call, box.work)
+        request = protocol.encode_request(call, box.work, proxy)
         groups = self._make_groups(box)
         try:
             talk = self._talk(replace(box, cgroups=groups), request, stop)
+            if talk.layers and limits.processes:
+                talk.layers.update({layer: why for layer, why in self._without.items() if talk.layers[layer] == "off"})
             self.layers = talk.layers or self.layers
             return talk
         finally:
@@ -114,7 +129,12 @@ class Launcher:
             return
         raise Refused(explain(layer, why))
 
-    def _check(self, call: Call, limits: Limits, uid: int | None) -> None:
+    def _check(self, call: Call, limits: Limits, uid: int | None, proxy: str) -> None:
+        lacking = {"network_namespace", "mount_namespace"} & {*self._off, *self._degraded}
+        if proxy and (lacking or self.tier != "strict"):
+            # To reach one socket it may make sockets: then all those of the host have to be out of its sight.
+            why = f"{call.plugin.manifest.name} asks for hosts, which are reached from an empty network alone"
+            raise Refused(explain(min(lacking, default="network_namespace"), why))
         if self.tier == "strict":
             return
         unnamed = set(STANDARD_LACKS) - set(self._settings.allow_degraded)
@@ -134,8 +154,9 @@ class Launcher:
             return self._interpreter
 
     def _make_groups(self, box: Box) -> dict[str, str]:
-        """Make the call's control groups; a controller that this host does not give is the watchdog's work from then on.
+        """Make the call's control groups; a controller that this host does not give is the watchdog's work, and told as missing.
 
+        One that was made and cannot be entered is another matter: the call is refused (inner/plugin_init.py).
         None for a plugin of one process: its own limits bind it exactly, and to enter a group costs more than all layers together
         (the kernel waits until no process of the host is in the middle of a fork).
         """
@@ -143,17 +164,23 @@ class Launcher:
             return {}
         with self._lock:
             if self._groups is None:
-                found = cgroups.find_own()
-                self._groups = {name: path for name, path in found.items() if cgroups.LAYER_OF[name] not in self._off}
+                self._groups = cgroups.find_own()
+                for name, layer in cgroups.LAYER_OF.items():
+                    if name not in self._groups:
+                        self._without[layer] = "this process has no control group of its own that it may write"
+        if "watchdog" in box.off:
+            for layer, why in self._without.items():
+                if layer not in box.off:
+                    raise LayerFailed(layer, f"{why}, and the watchdog is off")
         while True:
+            wanted = {name: path for name, path in self._groups.items() if cgroups.LAYER_OF[name] not in box.off}
             try:
-                return cgroups.create(self._groups, box.call_id, box.limits)
+                return cgroups.create(wanted, box.call_id, box.limits)
             except LayerFailed as failed:
                 if "watchdog" in box.off:
                     raise
-                self._groups = {
-                    name: path for name, path in self._groups.items() if cgroups.LAYER_OF[name] != failed.layer
-                }
+                self._without[failed.layer] = failed.text
+                self._groups = {name: path for name, path in wanted.items() if cgroups.LAYER_OF[name] != failed.layer}
 
     def _talk(self, box: Box, request: bytes, stop: Stop) -> Talk:
         if not self._settings.warm:

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from plugin_sandbox.grants import HOST_PATTERN
+
 Json: TypeAlias = dict[str, Any]
 
 Status: TypeAlias = Literal[
@@ -29,6 +31,7 @@ Status: TypeAlias = Literal[
 Tier: TypeAlias = Literal["strict", "standard"]
 FileKind: TypeAlias = Literal["modify", "create", "rename", "delete"]
 PluginName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+HostName: TypeAlias = Annotated[str, Field(pattern=HOST_PATTERN)]
 
 
 class Shape(BaseModel):
@@ -52,13 +55,14 @@ class Limits(Shape):
     stderr_kb: Annotated[int, Field(ge=1)] = 256
     result_kb: Annotated[int, Field(ge=1)] = 1024
     prompts: Annotated[int, Field(ge=0)] = 10
+    network_mb: Annotated[int, Field(ge=1)] = 16  # both ways, over all connections
 
 
 class Isolation(Limits):
     """A manifest's `isolation` block: limits, and what it asks for beyond them; the operator must grant it."""
 
     network: bool = False
-    hosts: tuple[str, ...] = ()  # name or name:port
+    hosts: tuple[HostName, ...] = ()  # name (port 443) or name:port
     programs: tuple[str, ...] = ()  # absolute paths, or names from the operator's `programs`
 
 
@@ -133,6 +137,17 @@ class FileChange(Shape):
     detail: Json = {}
 
 
+class NetworkUse(Shape):
+    """One connection that a plugin asked for. `cut`: it was ended because more than `network_mb` had been carried."""
+
+    host: str
+    port: int
+    verdict: Literal["connected", "refused", "failed", "cut"]
+    why: str = ""
+    sent_bytes: int = 0
+    received_bytes: int = 0
+
+
 class IsolationReport(Shape):
     """What the run used, and within what."""
 
@@ -141,7 +156,8 @@ class IsolationReport(Shape):
     peak_memory_mb: float
     cpu_seconds: float
     tier: Tier | None  # None: nothing was run
-    missing: tuple[str, ...] = ()  # layers that this host lacks and the operator permits to be missing
+    missing: tuple[str, ...] = ()  # layers that this host lacks: permitted to be missing, or watched instead
+    network: tuple[NetworkUse, ...] = ()
 
 
 class ResultEntry(Shape):

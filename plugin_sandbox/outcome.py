@@ -7,6 +7,7 @@ exit code 0 is a success.
 
 import hashlib
 import json
+import signal
 from typing import Final
 
 from plugin_sandbox.inner.box import Bit, Ended
@@ -16,6 +17,7 @@ from plugin_sandbox.model import (
     IsolationReport,
     Json,
     LogRecord,
+    NetworkUse,
     Outcome,
     Prompt,
     PromptField,
@@ -38,7 +40,10 @@ _BITS: Final[dict[Bit, tuple[Status, str]]] = {
 _KINDS: Final[dict[str, tuple[Status, str]]] = {
     "memory": ("memory_limit", "memory_mb"),
     "disk": ("disk_limit", "disk_mb"),
+    "file": ("disk_limit", "file_mb"),
+    "files": ("failed", "open_files"),
     "processes": ("process_limit", "processes"),
+    "threads": ("process_limit", "threads"),
 }
 TIMEOUT_EXIT: Final = 124
 _ERROR_CHARS: Final = 2_000
@@ -59,6 +64,7 @@ def settle(
     logs: tuple[LogRecord, ...] = (),
     tier: Tier | None = None,
     missing: tuple[str, ...] = (),
+    network: tuple[NetworkUse, ...] = (),
     duration_ms: int = 0,
 ) -> Outcome:
     """Return the outcome of a call."""
@@ -68,6 +74,8 @@ def settle(
         if len(call.answers) < call.plugin.manifest.isolation.prompts:
             return Outcome(entry=None, prompt=make_prompt(call, frame.input_required), logs=logs)
         status, limit, error = "failed", "prompts", f"it asked more than {len(call.answers)} times"
+    if status == "failed" and not limit and any(one.verdict == "cut" for one in network):
+        limit = "network_mb"
     published = changes if status == "success" else ()
     files = sorted({change.path for change in published}) if not violations else sorted(violations)
     if status == "success" and not files:
@@ -85,6 +93,7 @@ def settle(
             cpu_seconds=ended.cpu_seconds if ended else 0.0,
             tier=tier,
             missing=missing,
+            network=tuple(one.model_copy(update={"why": escape(one.why)}) for one in network),
         ),
         error=escape(error[:_ERROR_CHARS]) if error else None,
         violations=tuple(sorted(violations)) or None,
@@ -106,16 +115,20 @@ def _judge(
     if ended.bit in {"cancelled", "wall", "memory", "output"}:
         status, limit = _BITS[ended.bit]
         said = "timeout" if ended.bit == "wall" else ended.detail
-        return status, limit, said
+        return status, ended.limit or limit, said
     if violations:
         return "policy_violation", "", claimed.error_message or "" if claimed else ""
     if ended.bit is not None:
-        return (*_BITS[ended.bit], ended.detail)
+        status, limit = _BITS[ended.bit]
+        return status, ended.limit or limit, ended.detail
     failed = claimed is None or claimed.result == "failed" or ended.exit_code != 0
     if failed and claimed is not None and claimed.error_kind is not None:
-        return (*_KINDS[claimed.error_kind], claimed.error_message or "")
+        kind, limit = _KINDS[claimed.error_kind]
+        return kind, (ended.limit or limit) if claimed.error_kind == "disk" else limit, claimed.error_message or ""
     if failed and ended.disk_full:
-        return (*_BITS["disk"], claimed.error_message or "" if claimed else "")
+        return _BITS["disk"][0], ended.limit or _BITS["disk"][1], claimed.error_message or "" if claimed else ""
+    if failed and ended.signal == signal.SIGXFSZ:
+        return (*_KINDS["file"], "")
     if failed and ended.processes_refused:
         return (*_BITS["processes"], "")
     if ended.signal:

@@ -49,15 +49,19 @@ class Frame(Shape):
     per_file: list[PerFile] = []
     input_required: Question | None = None
     error_message: Annotated[str, Field(max_length=100_000)] | None = None
-    error_kind: Literal["memory", "disk", "processes"] | None = None
+    error_kind: Literal["memory", "disk", "file", "files", "processes", "threads"] | None = None
 
 
-def encode_request(call: Call, work: str) -> bytes:
-    """Return the request of a call that sees its workspace at `work`; raise ProtocolError where it is too large or no JSON."""
+def encode_request(call: Call, work: str, proxy: str = "") -> bytes:
+    """Return the request of a call that sees its workspace at `work`; raise ProtocolError where it is too large or no JSON.
+
+    proxy: the socket that leads out, "" where none does.
+    """
     request = {
         "package": str(call.plugin.path),
         "work": work,
         "files": list(call.files),
+        "proxy": proxy,
         "answers": {name: value for answer in call.answers.values() for name, value in answer.items()},
         "context": {
             "variables": call.variables,

@@ -3,6 +3,9 @@
 Read from config/sandbox.yaml; `load_settings` names file, line and remedy for what it refuses.
 """
 
+import os
+import shutil
+import sys
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +14,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from plugin_sandbox.inner.box import LAYERS
-from plugin_sandbox.model import Limits, Shape, Tier
+from plugin_sandbox.model import HostName, Limits, Shape, Tier
 
 
 class Ceilings(Limits):
@@ -29,6 +32,7 @@ class Ceilings(Limits):
     stderr_kb: Annotated[int, Field(ge=1)] = 4096
     result_kb: Annotated[int, Field(ge=1)] = 8192
     prompts: Annotated[int, Field(ge=0)] = 50
+    network_mb: Annotated[int, Field(ge=1)] = 256
 
 
 class SandboxSettings(Shape):
@@ -38,8 +42,10 @@ class SandboxSettings(Shape):
     allow_degraded: tuple[str, ...] = ()  # layers by name (inner/box.py) that this host may lack
     ceilings: Ceilings = Ceilings()
     protected: tuple[str, ...] = ("README.md", ".exlab-wizard/", ".exlab-answers.yml")
-    programs: dict[str, str] = {}  # name -> absolute path of what manifests may be granted to execute
-    hosts: tuple[str, ...] = ()  # name or name:port that manifests may be granted
+    #: name -> path of what manifests may be granted to execute; a bare file name is beside the interpreter, or on PATH
+    programs: dict[str, str] = {}
+    hosts: tuple[HostName, ...] = ()  # name (port 443) or name:port that manifests may be granted
+    private_hosts: tuple[HostName, ...] = ()  # of these, the names that may lead to private and loopback addresses
     slot_uid_base: Annotated[int, Field(ge=1000)] = 60_000  # under root, slot n runs as base + n
     slots: Annotated[int, Field(ge=1, le=1024)] = 16  # runs at once
     python: str = ""  # interpreter inside; empty: the worker's own
@@ -56,6 +62,23 @@ class SandboxSettings(Shape):
                 near = get_close_matches(name, LAYERS, n=1)
                 raise ValueError(f"no layer is called {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
         return names
+
+    @field_validator("programs")
+    @classmethod
+    def _find_programs(cls, programs: dict[str, str]) -> dict[str, str]:
+        return {name: path if "/" in path else find_program(path) for name, path in programs.items()}
+
+
+def find_program(name: str) -> str:
+    """Return where a program lies: beside this interpreter, as in an environment, or on PATH.
+
+    Where it is nowhere, where it would have to be: the call that needs it says so.
+
+    >>> find_program("sh").endswith("/sh")
+    True
+    """
+    beside = Path(sys.executable).parent / name
+    return str(beside) if os.access(beside, os.X_OK) else shutil.which(name) or str(beside)
 
 
 class SettingsInvalid(Exception):

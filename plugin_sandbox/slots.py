@@ -6,6 +6,7 @@ files; a slot that was not given back in order is looked at before it is used ag
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,15 @@ from pathlib import Path
 
 _PAUSE_SECONDS = 0.01
 _CLEAR_SECONDS = 5.0
+
+
+def name_place(folder: Path, number: int) -> str:
+    """Return what names a slot's belongings outside its folder: of all that have this name, one run alone is alive.
+
+    >>> name_place(Path("/var/lib/baton/sandbox/slots"), 3)
+    '33c18e00-3'
+    """
+    return f"{hashlib.sha256(os.fsencode(folder)).hexdigest()[:8]}-{number}"
 
 
 class SlotTaken(Exception):

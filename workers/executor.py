@@ -32,15 +32,16 @@ from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.errors import LeaseLost, PayloadTooLarge, StoreError, StoreUnreachable
 from orchestrator.contracts.plugins import Queue
 from orchestrator.contracts.session import Cursor, Record
-from orchestrator.kernel.change import Change, finish
+from orchestrator.kernel.change import Change, finish, forget_failure
 from orchestrator.kernel.delivery import Delivery, deliver, stopped
 from orchestrator.kernel.plugin_pass import queue_of
 from orchestrator.store.leases import Claimed, ClaimedUnreadable, ClaimRefused
 from orchestrator.store.unreadable import bury_unreadable
 from orchestrator.store.wire import ServerRefused
+from workers.counting import count_claim, count_step
 from workers.failures import bury, settle_failure
 from workers.host import Host
-from workers.recording import counter_of, encode
+from workers.recording import encode
 from workers.steps import agent_turn, dispatch, escalate, finalize, monitor, plain, plugin_pass, tool_calls
 from workers.steps.watch import Watch
 from workers.steps.world import AppRuntime, World
@@ -204,6 +205,7 @@ class Executor:
         mine.watch = world.watch
         posts = claimed.posts
         attempt, rev = record.attempts, record.rev
+        count_claim(mine.counters, claimed)
         committed_record = claimed.record
         while True:
             delivery = deliver(app.spec, record, posts, world.now())
@@ -212,7 +214,7 @@ class Executor:
             if change is None:
                 world.delivered = delivery.messages
                 change = await self._perform(mine, app, world, delivery.record)
-            change = _with_delivery(change, delivery)
+            change = forget_failure(_with_delivery(change, delivery))
             directive = change.directive
             queue = queue_of(app.spec, change.record)
             if queue != change.record.queue:
@@ -222,8 +224,7 @@ class Executor:
                 directive = "ready"  # type: ignore[assignment]
             keep = directive == "finalizing" and self._finalizes and not self._slice_is_over(mine)
             now = time.perf_counter()
-            counter = counter_of(change, now - started)
-            mine.counters[counter] = mine.counters.get(counter, 0) + 1
+            count_step(mine.counters, change, now - started)
             tells = directive != "continue" or now - mine.told_at > COUNT_SECONDS
             commit = encode(
                 committed_record,

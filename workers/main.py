@@ -10,6 +10,8 @@ import signal
 from collections.abc import Sequence
 from typing import Literal
 
+from orchestrator.archiver import Archiver
+from orchestrator.client import Client
 from orchestrator.installed import load_installed_apps
 from orchestrator.settings import Settings
 from workers.celery_app import make_celery
@@ -54,8 +56,22 @@ def run_worker(
 
 async def run_scheduler(settings: Settings, urls: Urls, *, make_wakeups: MakeWakeups = CeleryWakeups) -> None:
     """Run a scheduler until SIGTERM or SIGINT."""
-    scheduler = await build_scheduler(settings, process_name(), urls, make_wakeups=make_wakeups)
+    name = process_name()
+    scheduler = await build_scheduler(settings, name, urls, make_wakeups=make_wakeups)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, scheduler.stop)
-    await scheduler.run()
+    archiving = asyncio.create_task(keep_archive(settings, name, scheduler.client))
+    try:
+        await scheduler.run()
+    finally:
+        archiving.cancel()
+        await asyncio.gather(archiving, return_exceptions=True)
+
+
+async def keep_archive(settings: Settings, name: str, client: Client) -> None:
+    """Move ended sessions into the archive for as long as this process lives; done at once where there is none."""
+    archive = client.archive
+    if archive is None or not archive.url or not settings.archive.enabled:
+        return
+    await Archiver(client.store, archive, settings.archive).run_forever(name, client.fleet)

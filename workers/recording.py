@@ -4,32 +4,12 @@ The entry holds everything that the commit changes, so that the journal alone re
 session (kernel/rebuild.py); the state goes in as the keys that changed, never as a whole.
 """
 
-from bisect import bisect_left
-
 from orchestrator.contracts.base import JsonObject, dump_json
-from orchestrator.contracts.session import Record
+from orchestrator.contracts.session import ASKING, Record
 from orchestrator.kernel.change import Change
 from orchestrator.kernel.delivery import Delivery
 from orchestrator.store.codec import encode_changes
 from orchestrator.store.leases import Commit, Directive
-
-#: Upper bounds of the duration histogram, in milliseconds; the store counts, the exporter reads.
-BUCKETS_MS = (1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 120_000)
-
-
-def duration_bucket(seconds: float) -> str:
-    """Return the upper bound, in milliseconds, under which a step of this length is counted.
-
-    >>> duration_bucket(0.004), duration_bucket(500)
-    ('5', 'inf')
-    """
-    place = bisect_left(BUCKETS_MS, seconds * 1000)
-    return str(BUCKETS_MS[place]) if place < len(BUCKETS_MS) else "inf"
-
-
-def counter_of(change: Change, seconds: float) -> str:
-    """Return the name under which the store counts a step."""
-    return f"step:{change.step}:{change.outcome}:{duration_bucket(seconds)}"
 
 
 def state_changes(before: JsonObject, after: JsonObject) -> tuple[JsonObject, tuple[str, ...]]:
@@ -105,4 +85,5 @@ def encode(
         reason=change.reason,
         counters=counters,
         keep=keep,
+        asks=wait.kind if wait is not None and wait.kind in ASKING else "",
     )

@@ -24,8 +24,7 @@ class ReviewDemo:
     """One submission for each of a repository's last commits."""
 
     def prepare(self, folder: Path, options: Mapping[str, str]) -> list[Submission]:
-        """Return the submissions, oldest commit first; `folder` stays empty. Raise InputError."""
-        del folder
+        """Return the submissions, oldest commit first; `folder` is where files are exported to. Raise InputError."""
         repo = options.get("repo") or str(Path(__file__).resolve().parents[2])
         try:
             repository = open_repository(repo)
@@ -35,7 +34,7 @@ class ReviewDemo:
             raise InputError(f"{error}; Baton does not run from a checkout here: give one with --repo PATH") from error
         try:
             commits = repository.commits(newest="HEAD", count=count_of(options))
-            return [submission(repository, commit) for commit in commits]
+            return [submission(repository, commit, scratch=str(folder.resolve())) for commit in commits]
         except RepositoryError as error:
             raise InputError(str(error)) from error
 

@@ -1,4 +1,4 @@
-"""The state of one review. Callers give the first five; the tools' results fill in the rest."""
+"""The state of one review. Callers give the first six; the tools' results fill in the rest."""
 
 from typing import Annotated
 
@@ -15,9 +15,14 @@ class ReviewState(BaseModel):
     base: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     range: Annotated[str, Field(max_length=400)] | None = None
     environment: str | None = None
+    scratch: Annotated[str, Field(max_length=4096)] = ""
 
     title: str = ""
     diff_stats: dict[str, JsonValue] = {}
+    workspace: str = ""
+    export: dict[str, JsonValue] = {}
+    entries: list[dict[str, JsonValue]] = []
+    analysis: dict[str, JsonValue] = {}
     review_findings: list[dict[str, JsonValue]] = []
     findings_count: int = 0
     blocking_points: int = 0

@@ -50,10 +50,14 @@ def open_repository(path: str) -> Repository:
     return repository
 
 
-def submission(repository: Repository, commit: str, *, span: str | None = None) -> Submission:
+def submission(
+    repository: Repository, commit: str, *, span: str | None = None, scratch: str | None = None
+) -> Submission:
     """Return the submission that has one commit reviewed."""
     title = mask_secrets(repository.title(commit))[:200] or "(no title)"
     overrides: JsonObject = {"repo": repository.path, "commit": commit, **({"range": span} if span else {})}
+    if scratch:
+        overrides["scratch"] = scratch
     return Submission(text=f"Review commit {commit[:12]}: {title}", overrides=overrides, title=f"{commit[:10]} {title}")
 
 

@@ -1,7 +1,9 @@
 """The ground that every shape stands on: frozen, and closed to unknown fields.
 
 A value that crosses a module boundary is a `Frozen` model. It cannot be changed in place, a field
-that nobody declared is refused when it is read, and it survives a round trip through JSON.
+that nobody declared is refused when it is read, and it survives a round trip through JSON. What is
+exchanged with modules and services of others is `Lenient` or `Open`: frozen too, but it reads what
+a newer or a more talkative side wrote.
 """
 
 from collections.abc import Mapping
@@ -49,6 +51,23 @@ class Frozen(BaseModel):
     def from_json(cls, text: str | bytes) -> Self:
         """Read the JSON of `to_json`; raise pydantic's ValidationError for anything else."""
         return cls.model_validate_json(text)
+
+
+class Lenient(BaseModel):
+    """A value that is read from elsewhere: immutable; fields that it does not declare are dropped."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, protected_namespaces=())
+
+    def to_wire(self) -> JsonObject:
+        """Return plain JSON data as it is sent: without None, under the names of the wire."""
+        found: JsonObject = self.model_dump(mode="json", exclude_none=True, by_alias=True)
+        return found
+
+
+class Open(Lenient):
+    """A value that is read from elsewhere: immutable; fields that it does not declare are kept as they came."""
+
+    model_config = ConfigDict(extra="allow")
 
 
 def dump_json(value: object) -> str:

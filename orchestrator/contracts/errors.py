@@ -7,21 +7,30 @@
     │   ├── AppCodeInvalid     a reference to an app's code leads nowhere
     │   ├── AppCodeFailed      an app's own function misbehaved
     │   ├── UnknownStatus      a terminal rule names a status that is not declared
+    │   ├── MountPlanInvalid   a mount plan does not say what a session needs · MountPlanMistyped
+    │   ├── ModuleMissing      no source has the module, or only another one than was asked for
+    │   ├── ModuleInvalid      the module was found and cannot be used
     │   └── StoreUnfit         the server's settings would lose or evict data
     ├── InputError             the caller mends the request; nothing was changed
     │   ├── InvalidSessionId · UnknownApp · InvalidOverrides · PayloadTooLarge
     │   ├── KeyConflict        the same idempotency key came with another request
     │   ├── NotWaiting         there is no such question, or it was answered
     │   ├── NotPermitted       the actor is not on the roster
-    │   └── PhaseRefused       the session's phase does not allow this
+    │   ├── PhaseRefused       the session's phase does not allow this
+    │   ├── MountRefused       there is no such mount point, or no name for what is mounted there
+    │   ├── SessionNotReady    a live session cannot do this now: initialise it first, or let its turn end
+    │   ├── HookResultInvalid  a hook's answer cannot be read: deny
+    │   ├── EventDataInvalid   an event's data is not JSON: no hook has seen it
+    │   └── InjectionRefused   a hook's text may not be shown to the model: it was not added
+    ├── ApprovalTimeoutError   nobody answered in time: the question's own default decides
     ├── SessionNotFound        the id has the right form and names nothing
     ├── StoreError             the store did not do it
     │   ├── StoreUnreachable   try again later: exit code 5
+    │   │   └── ArchiveUnreachable   the same of the archive's database
     │   ├── LeaseLost          stop this step and drop what it made: another holder goes on
     │   └── Unreadable         what is stored cannot be read: bury the session, never loop
     ├── ProviderError          a model service failed
-    │   ├── ProviderTransient  try again after retry_after_seconds or a back-off
-    │   └── ProviderRefused    the same request will fail again
+    │   └── LLMError           its tree, drawn in provider_errors.py, says how and whether it may pass
     └── ToolError              a tool call failed; the model is told
         ├── ToolTimeout        its time ran out: whether it acted may be unknown
         ├── StateInvalid       it acted, but the state that it leaves is refused by the app's state_schema
@@ -89,6 +98,26 @@ class AppCodeFailed(ConfigError):
     """The app's own code, or what it returned, is wrong; trying again would fail again."""
 
 
+class MountPlanInvalid(ConfigError, ValueError):
+    """A mount plan does not say what a session needs."""
+
+
+class MountPlanMistyped(MountPlanInvalid, TypeError):
+    """A part of a mount plan has the wrong type."""
+
+
+class ModuleMissing(ConfigError, ValueError):
+    """No source has the module. Raised by a resolver too, which makes the loader look further."""
+
+
+class ModuleInvalid(ConfigError):
+    """The module was found and cannot be used: `problems` are all that is wrong with it."""
+
+    def __init__(self, module_id: str, problems: Sequence[str]) -> None:
+        self.module_id, self.problems = module_id, tuple(problems)
+        super().__init__(f"module {module_id!r}: {'; '.join(self.problems)}")
+
+
 class StoreUnfit(ConfigError):
     """The server's settings would lose or evict what Baton must keep."""
 
@@ -149,6 +178,42 @@ class PhaseRefused(InputError):
     """The session's phase does not allow the request."""
 
 
+class MountRefused(InputError, ValueError):
+    """There is no such mount point, or no name for what is mounted there."""
+
+
+class SessionNotReady(InputError, RuntimeError):
+    """A live session cannot do this now."""
+
+
+class HookResultInvalid(InputError):
+    """What a hook's handler returned is no answer; whoever reads it denies."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"hook result: {what}; return None, a mapping of HookResult's fields, or a HookResult")
+
+
+class EventDataInvalid(InputError):
+    """The data of an event cannot be written as JSON, which every handler is given."""
+
+    def __init__(self, event: str, error: BaseException) -> None:
+        self.event = event
+        super().__init__(
+            f"event {event!r}: data is not JSON ({error}); give finite numbers, whole texts, and texts as keys"
+        )
+
+
+class InjectionRefused(InputError, ValueError):
+    """The text that a hook wants to show to a model is over its limit, or could not be sanitised.
+
+    The messages are those that hooks know from elsewhere; a ValueError for the same reason.
+    """
+
+
+class ApprovalTimeoutError(BatonError):
+    """Nobody answered a question in time. An ApprovalSystem raises it; no other timeout counts as one."""
+
+
 class SessionNotFound(BatonError):
     """The id has the right form and names nothing."""
 
@@ -166,6 +231,10 @@ class StoreUnreachable(StoreError):
     """The server does not answer."""
 
 
+class ArchiveUnreachable(StoreUnreachable):
+    """The archive's database does not answer, or did not do it."""
+
+
 class LeaseLost(StoreError):
     """Another holder has the session, or it was rescued: drop this step's work."""
 
@@ -179,30 +248,7 @@ class Unreadable(StoreError):
 
 
 class ProviderError(BatonError):
-    """A model service failed."""
-
-    def __init__(self, message: str, *, provider: str = "", status_code: int | None = None) -> None:
-        self.provider, self.status_code = provider, status_code
-        super().__init__(message)
-
-
-class ProviderTransient(ProviderError):
-    """It may work later; `retry_after_seconds` is the service's own word, where it gave one."""
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        provider: str = "",
-        status_code: int | None = None,
-        retry_after_seconds: float | None = None,
-    ) -> None:
-        self.retry_after_seconds = retry_after_seconds
-        super().__init__(message, provider=provider, status_code=status_code)
-
-
-class ProviderRefused(ProviderError):
-    """The same request would fail again: bad key, bad request, context too long."""
+    """A model service failed; what is raised is one of contracts/provider_errors.py."""
 
 
 class ToolError(BatonError):

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 from orchestrator.contracts.app import Effect, Risk
 from orchestrator.contracts.base import Frozen, JsonObject, dump_json
+from orchestrator.contracts.failures import FailureRecord
 from orchestrator.contracts.phases import Phase
 from orchestrator.contracts.plugins import PassPlace, PromptField, Queue
 
@@ -25,6 +26,9 @@ Priority: TypeAlias = Literal["high", "normal", "low"]
 
 #: Outcomes that count for terminal rules: the tool acted, whoever had to be asked or told.
 SUCCESSFUL: frozenset[ToolOutcome] = frozenset({"executed", "executed_with_notify", "approved"})
+
+#: Waits that a person ends; they are listed and counted apart.
+ASKING: frozenset[WaitKind] = frozenset({"approval", "input", "uncertain"})
 
 
 def args_digest(tool: str, args: JsonObject) -> str:
@@ -125,7 +129,8 @@ class Cursor(Frozen):
 class Record(Frozen):
     """The session record: one Redis hash. Fields with defaults are stored only once they differ.
 
-    `queue` says which workers can take its next step.
+    `queue` says which workers can take its next step. `failure` is how the last try of the current step
+    failed; it goes once the step is done, and stays with a dead letter until that is sent again.
     """
 
     session_id: str
@@ -155,6 +160,7 @@ class Record(Frozen):
     fields: JsonObject = {}
     reason: str = ""
     catalogue: str = ""
+    failure: FailureRecord | None = None
     replays: int = 0
 
 

@@ -27,8 +27,21 @@ The rules that they stand on, each usable alone:
     answers     what an answer to a gate means: go on, stop, escalate, or refused
     inject      arguments that the runtime fills in and the model never sees
     updates     how a successful call changes the session's state
+    lifecycle   what a session says when it starts, is forked, stops and ends, and its status after a run
+    mount_validation  whether a mount plan can be mounted, and what it names
+    module_rules      what makes a Python module one that can be mounted
+    hook_data   what the handlers of an event are given
+    hook_merge  what the answers of an event's hooks come to
+    hook_effects      what such an answer does: what is injected, shown, asked
+    sanitise, redaction  what a model may be shown, and what may be written down
     retry       whether a failure is tried again, and after how long
+    backoff     how the delay between two tries grows, and what stretches it
+    classification  what a service's words and status stand for, where it gave nothing better
+    tool_output how a tool's result reads to a model
     expressions the small safe language of `when` conditions and `=` arguments
+
+`live/` holds what runs over live objects in one process - hooks, mount points, modules, a session as
+an object - and decides nothing that stands here.
 
 The kernel imports `contracts` and nothing else of ours; it knows no app's words.
 """

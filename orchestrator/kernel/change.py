@@ -33,6 +33,15 @@ class Change(NamedTuple):
     data: JsonObject = {}
 
 
+def forget_failure(change: Change) -> Change:
+    """Return a change without the failure of earlier tries, once the step is done or the session comes to its end."""
+    record = change.record
+    is_open = record.cursor.failures > 0 and change.directive not in {"finalizing", "ended"}
+    if record.failure is None or is_open or change.directive == "dead":
+        return change
+    return change._replace(record=record.model_copy(update={"failure": None}))
+
+
 def move(record: Record, cursor: Cursor) -> Record:
     """Return the record at another cursor, one step further."""
     return record.model_copy(update={"cursor": cursor.model_copy(update={"serial": record.cursor.serial + 1})})

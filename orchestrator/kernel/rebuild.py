@@ -13,11 +13,12 @@ from collections.abc import Iterable, Sequence
 
 from orchestrator.contracts.base import JsonObject, load_json
 from orchestrator.contracts.errors import Unreadable
+from orchestrator.contracts.failures import FailureRecord
 from orchestrator.contracts.phases import SETTLED
 from orchestrator.contracts.session import Cursor, Entry, Record, ToolCall, Wait
 
 #: Fields of the hash whose text is JSON, and what it is empty.
-_JSON: JsonObject = {"state": {}, "fields": {}, "cursor": None, "wait": None, "terminal": None}
+_JSON: JsonObject = {"state": {}, "fields": {}, "cursor": None, "wait": None, "terminal": None, "failure": None}
 #: Fields of the hash that the rebuilt session has as they are.
 _TEXT = ("app", "spec", "text", "actor", "parent", "reason", "catalogue")
 
@@ -130,6 +131,7 @@ def find_differences(record: Record, messages: Sequence[str], posts: int, rebuil
         ("cursor", Cursor, record.cursor),
         ("wait", Wait, record.wait),
         ("terminal", ToolCall, record.terminal_call),
+        ("failure", FailureRecord, record.failure),
     )
     for name, shape, value in shapes:
         body = rebuilt.get(name)

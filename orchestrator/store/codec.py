@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from orchestrator.contracts.base import JsonObject, dump_json
 from orchestrator.contracts.errors import Unreadable
+from orchestrator.contracts.failures import FailureRecord
 from orchestrator.contracts.phases import Phase
 from orchestrator.contracts.session import Cursor, Priority, Record, ToolCall, Wait
 
@@ -69,6 +70,7 @@ def decode_record(session_id: str, stored: Mapping[str, str]) -> Record:
             fields=_OBJECT.validate_json(stored["fields"]) if get("fields") else {},
             reason=get("reason", ""),
             catalogue=get("catalogue", ""),
+            failure=FailureRecord.from_json(stored["failure"]) if get("failure") else None,
             replays=int(get("replays", "0")),
         )
     except KeyError as error:
@@ -119,4 +121,6 @@ def encode_changes(before: Record, after: Record) -> dict[str, str]:
         changed["spec"] = after.spec
     if after.catalogue != before.catalogue:
         changed["catalogue"] = after.catalogue
+    if after.failure is not before.failure:
+        changed["failure"] = after.failure.to_json() if after.failure is not None else ""
     return changed

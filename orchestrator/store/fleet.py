@@ -5,6 +5,7 @@ schedulers may both believe to lead. Neither can harm a session; the fence sees 
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -20,7 +21,10 @@ Part = TypeVar("Part", int, str)
 
 
 class WorkerInfo(Frozen):
-    """What a worker process (or a scheduler) says of itself at every beat."""
+    """What a worker process (or a scheduler) says of itself at every beat.
+
+    `clock_ahead_ms` is how far its own clock is before the server's, less than 0 behind it. Nothing rests on it.
+    """
 
     name: str
     kind: str = "worker"
@@ -38,6 +42,7 @@ class WorkerInfo(Frozen):
     steps: int = 0
     plugin_slots: int = 0
     plugins_running: int = 0
+    clock_ahead_ms: int = 0
 
 
 class Fleet:
@@ -50,7 +55,8 @@ class Fleet:
     async def beat(self, info: WorkerInfo) -> str | None:
         """Say that we live; return an operator's order (`drain`), if there is one."""
         now = await self._store.now_ms()
-        await self._store.command("HSET", WORKER_INFO, info.name, info.model_copy(update={"beat_at": now}).to_json())
+        told = info.model_copy(update={"beat_at": now, "clock_ahead_ms": int(time.time() * 1000) - now})
+        await self._store.command("HSET", WORKER_INFO, info.name, told.to_json())
         await self._store.command("ZADD", WORKERS, now + self._alive_ms, info.name)
         order = await self._store.command("HGET", f"{WORKERS}:orders", info.name)
         return str(order) if order else None

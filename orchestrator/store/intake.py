@@ -31,6 +31,9 @@ from orchestrator.store.codec import encode_submission
 from orchestrator.store.keys import APPS, BELL, counter_key, idempotency_key
 from orchestrator.store.store import Store
 
+#: How long a day's counter of ids is kept: longer than any clock is wrong.
+COUNTER_SECONDS = 3 * 86_400
+
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
@@ -50,7 +53,10 @@ class Intake:
     async def mint(self, prefix: str) -> str:
         """Return a new id; a number that is never used harms nothing."""
         day = datetime.fromtimestamp(await self._store.now_ms() / 1000, UTC)
-        number = await self._store.command("INCR", counter_key(prefix, f"{day:%Y%m%d}"))
+        counter = counter_key(prefix, f"{day:%Y%m%d}")
+        number = await self._store.command("INCR", counter)
+        if int(number) == 1:  # yesterday's counter is asked no more
+            await self._store.command("EXPIRE", counter, COUNTER_SECONDS)
         return format_session_id(prefix, day, int(number))
 
     async def submit(
@@ -77,15 +83,17 @@ class Intake:
         request = {name: value for name, value in sorted(fields.items()) if name != "spec"}
         digest = sha256(dump_json(request).encode()).hexdigest()[:24]
         session_id = await self.mint(prefix)
+        seconds = key_seconds or self._key_ttl_seconds
         if key is not None:
-            seconds = key_seconds or self._key_ttl_seconds
             session_id = await self._reserve(draft.app, key, session_id, digest, seconds)
         await self._store.command("SADD", APPS, draft.app)
         entry = Entry(kind="submitted", actor=draft.actor, set=fields, messages=tuple(m.to_json() for m in messages))
-        flat = [part for pair in fields.items() for part in pair]
+        flat: list[str | int] = [part for pair in fields.items() for part in pair]
+        if key is not None:  # for how long `prune` must leave a trace of it
+            flat += ["key_seconds", seconds]
         stamp = digest if key is not None else f"{digest}:{session_id}"
         reply = await self._store.act(
-            "submit", session_id, stamp, BELL, entry.to_json(), len(fields), *flat, *(m.to_json() for m in messages)
+            "submit", session_id, stamp, BELL, entry.to_json(), len(flat) // 2, *flat, *(m.to_json() for m in messages)
         )
         if reply[0] == "malformed":
             raise StoreError(f"session {session_id}: submission refused (malformed); this is a defect, report it")
@@ -160,7 +168,9 @@ class Intake:
             cursor = Cursor.from_json(stored).model_copy(update={"failures": 0}).to_json() if stored else ""
         except ValidationError as error:
             raise Unreadable(f"session {session_id}: its cursor cannot be read ({error}); mend or remove it") from error
-        entry = Entry(kind="replayed", actor=actor, set={"cursor": cursor}, data={"note": note} if note else {})
+        entry = Entry(
+            kind="replayed", actor=actor, set={"cursor": cursor, "failure": ""}, data={"note": note} if note else {}
+        )
         reply = await self._store.act("replay", session_id, entry.to_json(), BELL, cursor)
         if reply[0] == "missing":
             raise SessionNotFound(session_id)

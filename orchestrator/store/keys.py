@@ -8,8 +8,9 @@
     baton:{p07}:d:<sid>   zset    post ids seen            baton:{p07}:stats    hash  counters
     baton:{p07}:limits    zset    rate limits              baton:{p07}:outbox   stream  what webhooks will be told
     baton:{p07}:deliveries, deliveryinfo, undelivered      zset + hash + hash   webhooks on their way, and given up
+    baton:{p07}:g:<sid>   string  an archived session's submission digest, while its idempotency key is known
 
-Outside partitions: `baton:meta` (hash: partitions), `baton:apps` (set), `baton:ids:…`, `baton:idem:…`,
+Outside partitions: `baton:meta` (hash: partitions, archive), `baton:apps` (set), `baton:ids:…`, `baton:idem:…`,
 `baton:workers` (zset + hash), `baton:leader:…`, `baton:tokens`, `baton:paused`, `baton:schedules`,
 `baton:webhooks` (hashes), `baton:audit` (stream), and the channel `baton:bell`.
 """
@@ -20,6 +21,10 @@ PREFIX = "baton"
 BELL = f"{PREFIX}:bell"
 META = f"{PREFIX}:meta"
 APPS = f"{PREFIX}:apps"
+
+#: Fields of META beside the number of partitions: which archive this store's sessions are in, when it was last seen to.
+ARCHIVE_ID, ARCHIVED_AT = "archive", "archived_at"
+
 WORKERS = f"{PREFIX}:workers"
 WORKER_INFO = f"{PREFIX}:workers:info"
 TOKENS = f"{PREFIX}:tokens"
@@ -28,7 +33,7 @@ SCHEDULES = f"{PREFIX}:schedules"
 ENDPOINTS = f"{PREFIX}:webhooks"
 AUDIT = f"{PREFIX}:audit"
 
-_OF_SESSION = {"record": "s", "journal": "j", "context": "c", "mailbox": "m", "intents": "i", "seen": "d"}
+_OF_SESSION = {"record": "s", "journal": "j", "context": "c", "mailbox": "m", "intents": "i", "seen": "d", "gone": "g"}
 _OF_PARTITION = {
     "due": "due",
     "leases": "leases",

@@ -56,7 +56,7 @@ class Commit(NamedTuple):
 
     `due_at` is when a waiting session must be woken (None: only by a post). `sent_ms` says that
     the committing process sends the wake-up itself, and for how long it counts as under way. With `keep`, a session
-    that is to be finalized stays under our lease: we do it next. `counters` are added to the store's own.
+    that is to be finalized stays under our lease: we do it next. `asks` says of a wait for a person which kind it is. `counters` are added to the store's own.
     """
 
     directive: Directive
@@ -72,6 +72,7 @@ class Commit(NamedTuple):
     reason: str = ""
     counters: dict[str, int] | None = None
     keep: bool = False
+    asks: str = ""
 
     @property
     def only_advances(self) -> bool:
@@ -168,7 +169,7 @@ class Leases:
             -1 if commit.due_at is None else commit.due_at,
             "keep" if commit.keep else commit.sent_ms,
             commit.status,
-            commit.reason,
+            commit.asks if commit.directive == "waiting" else commit.reason,
             limits.journal_entries,
             limits.context_messages,
             len(commit.fields),

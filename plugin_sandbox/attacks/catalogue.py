@@ -4,11 +4,25 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from plugin_sandbox.attacks import inside_files, inside_kernel, inside_processes
+from plugin_sandbox.attacks import (
+    inside_files,
+    inside_kernel,
+    inside_network,
+    inside_processes,
+    inside_protocol,
+    inside_publishing,
+)
 
 Function = Callable[[dict[str, Any]], str]
 
-GROUPS: Final = {"files": inside_files, "processes": inside_processes, "kernel": inside_kernel}
+GROUPS: Final = {
+    "files": inside_files,
+    "publishing": inside_publishing,
+    "processes": inside_processes,
+    "kernel": inside_kernel,
+    "network": inside_network,
+    "protocol": inside_protocol,
+}
 
 #: Attacks that a limit ends: the statuses that say so.
 _LIMITS: Final = {
@@ -18,12 +32,25 @@ _LIMITS: Final = {
     "spin": {"cpu_limit"},
     "spin_ignore_sigs": {"cpu_limit"},
     "cpu_relay": {"cpu_limit", "timeout", "process_limit"},
+    "regex_bomb": {"cpu_limit"},
     "sleep_forever": {"timeout"},
     "stop_self": {"timeout"},
+    "close_all_and_hang": {"timeout"},
+    "dribble": {"timeout"},
+    "result_flood": {"output_limit"},
+    "log_flood": {"output_limit"},
+    "claim_timeout": {"failed"},
     "disk_fill": {"disk_limit"},
     "fill_tmp": {"disk_limit"},
     "inode_flood": {"disk_limit"},
     "fork_bomb": {"process_limit", "failed"},
+}
+#: Attacks that hide behind honest work: that goes on as if there was nothing.
+_IDLE: Final = {"hold_the_pipes", "linger", "noise", "forged_log"}
+#: Answers that are none.
+_MALFORMED: Final = {
+    *("two_answers", "deep_answer", "endless_number", "not_a_number", "key_twice", "lone_surrogate", "not_utf8"),
+    *("not_an_object", "claim_files", "claim_success", "malformed_question", "say_nothing"),
 }
 #: Attacks whose mark in the workspace the publisher has to refuse.
 _PUBLISHED: Final = {
@@ -34,10 +61,21 @@ _PUBLISHED: Final = {
     "nested_dirs",
     "weird_names",
     "hard_link_within",
+    "edit_protected_quietly",
+    "protected_to_symlink",
+    "protected_to_hardlink",
+    "protected_to_folder",
+    "add_to_protected",
+    "other_case",
+    "remove_everything",
+    "closed_to_its_owner",
+    "sparse_many",
 }
+#: Attacks on the host's patience: longer than this, in milliseconds, and they have succeeded. They would wait for a minute.
+MOST_MS: Final = {"hold_the_pipes": 10_000, "linger": 10_000, "proxy_flood": 15_000}
 #: Attacks that need processes of their own; the standard tier refuses such a plugin as a whole.
 FORKING: Final = frozenset(
-    {"fork_bomb", "daemonize_survive", "children_sum", "cpu_relay", "clone_parent", "clone3_userns"}
+    {"fork_bomb", "daemonize_survive", "children_sum", "cpu_relay", "clone_parent", "clone3_userns", "hold_the_pipes"}
 )
 #: What the standard tier does not stop, by the layer that it lacks: `allow_degraded` has to name that.
 STANDARD_LACKS: Final = {
@@ -48,6 +86,9 @@ STANDARD_LACKS: Final = {
 }
 _STOPPED_BY: Final = {
     "files": "mount_namespace, landlock",
+    "publishing": "the diff's rules, read beneath the view alone",
+    "network": "network_namespace, the proxy's rules",
+    "protocol": "the frame's rules, caps, one deadline",
     "processes": "pid_namespace, rlimits, cgroups, seccomp",
     "kernel": "seccomp, namespaces",
 }
@@ -68,10 +109,23 @@ class Attack:
         """Whether its manifest asks for processes."""
         return self.name in FORKING
 
+    @property
+    def asks_hosts(self) -> bool:
+        """Whether its manifest asks for hosts; the standard tier refuses such a plugin as a whole, too."""
+        return self.group == "network"
+
 
 def _statuses(name: str) -> frozenset[str]:
     if name == "protected_dir_to_symlink":  # an overlay refuses already that the folder is moved away
         return frozenset({"policy_violation", "skipped"})
+    if (
+        name == "setuid_file"
+    ):  # an ordinary user's standard tier leaves the mode as it was: an ordinary file is published
+        return frozenset({"policy_violation", "failed", "success"})
+    if name in _IDLE:
+        return frozenset({"success", "skipped"})
+    if name in _MALFORMED:
+        return frozenset({"protocol_error"})
     if name in _PUBLISHED:
         return frozenset({"policy_violation", "failed"})
     return frozenset(_LIMITS.get(name, ()))

@@ -6,9 +6,8 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 
-from plugin_sandbox.attacks.arena import make_arena
+from plugin_sandbox.attacks.arena import Arena, make_arena
 from plugin_sandbox.attacks.catalogue import attacks
 from plugin_sandbox.attacks.runner import ControlFailed, Result, run_attacks
 from plugin_sandbox.settings import SandboxSettings
@@ -31,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
     if not chosen:
         parser.error(f"--only: no such attack; known: {', '.join(one.name for one in attacks())}")
     with make_arena() as arena:
-        settings = settings_for(options.tier, arena.home / "state", options.python)
+        settings = settings_for(options.tier, arena, options.python)
         found: list[Result] = []
         try:
             for result in run_attacks(chosen, arena, settings, tier=options.tier, off=tuple(options.off)):
@@ -46,11 +45,18 @@ def main(argv: Sequence[str]) -> int:
     return 1 if breached else 0
 
 
-def settings_for(tier: str, state: Path, python: str = "") -> SandboxSettings:
+def settings_for(tier: str, arena: Arena, python: str = "") -> SandboxSettings:
     """Return the settings that the suite attacks: the defaults, and in the standard tier what it lacks by its nature."""
     lacks = ("disk_quota", "uts_namespace") if tier == "standard" else ()
     return SandboxSettings.model_validate(
-        {"tier": tier, "allow_degraded": lacks, "state_dir": state, "slots": 4, "python": python}
+        {
+            "tier": tier,
+            "allow_degraded": lacks,
+            "state_dir": arena.home / "state",
+            "slots": 4,
+            "python": python,
+            "hosts": arena.hosts,
+        }
     )
 
 

@@ -22,8 +22,11 @@ class Attacker(Plugin):
         if name == "control":
             path.write_text(path.read_text() + "honest work\n")
             return
+        if name == "control_network":
+            path.write_text(ctx.fetch(f"http://127.0.0.1:{ctx.variables['port']}/").body.decode() + "honest work\n")
+            return
         try:
-            found = functions()[name](ctx.variables)
+            found = functions()[name]({**ctx.variables, "proxy": ctx.proxy, "fetch": ctx.fetch})
         except (OSError, PermissionError) as error:
             if ctx.variables["keep_errors"]:
                 raise

@@ -7,6 +7,7 @@ inside is not the one outside.
 import ctypes
 import os
 import stat
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -93,32 +94,6 @@ def interpreter_writable(arena: Arena) -> str:
     return "written"
 
 
-def edit_protected(arena: Arena) -> str:
-    """Edit a protected file; the publisher has to refuse it."""
-    Path("README.md").write_text("breached")
-    return ""
-
-
-def delete_protected(arena: Arena) -> str:
-    """Remove a protected file."""
-    Path("README.md").unlink()
-    return ""
-
-
-def protected_dir_to_symlink(arena: Arena) -> str:
-    """Put a link in the place of a protected folder."""
-    os.rename(".exlab-wizard", "moved-away")
-    Path(".exlab-wizard").symlink_to(arena["home"])
-    return ""
-
-
-def setuid_file(arena: Arena) -> str:
-    """Leave a file that would run as its owner."""
-    Path("suid").write_text("#!/bin/sh\n")
-    Path("suid").chmod(0o4755)
-    return ""
-
-
 def device_node(arena: Arena) -> str:
     """Make a device."""
     os.mknod("null", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
@@ -139,28 +114,6 @@ def open_dev_mem_or_disk(arena: Arena) -> str:
         except OSError:
             continue
     raise PermissionError("none")
-
-
-def nested_dirs(arena: Arena) -> str:
-    """Leave folders nested a thousand deep."""
-    for _ in range(1000):
-        os.mkdir("d")
-        os.chdir("d")
-    return ""
-
-
-def weird_names(arena: Arena) -> str:
-    """Leave names that no JSON can hold, or that forge lines."""
-    Path(os.fsdecode(b"bad-\xff\xfe")).write_text("x")
-    Path("line\nforged").write_text("x")
-    return ""
-
-
-def hard_link_within(arena: Arena) -> str:
-    """Leave two names of one file."""
-    Path("one").write_text("x")
-    os.link("one", "two")
-    return ""
 
 
 def disk_fill(arena: Arena) -> str:
@@ -254,3 +207,28 @@ def flock_channel(arena: Arena) -> str:
     with Path(os.__file__).open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     return "locked"
+
+
+def overwrite_other_plugin(arena: Arena) -> str:
+    """Rewrite the code of another plugin."""
+    Path(arena["other"]).write_text("breached")
+    return ""
+
+
+def shadow_stdlib(arena: Arena) -> str:
+    """Leave a module where a later run would import it in the place of the interpreter's own."""
+    Path("traceback.py").write_text("raise SystemExit")
+    here = {"", ".", os.getcwd(), arena["package"], os.path.dirname(arena["package"])}
+    if found := [entry for entry in sys.path if entry in here]:
+        return f"it would be found by way of {found}"
+    Path("traceback.py").unlink()
+    raise PermissionError("no place of its own is searched")
+
+
+def reopen_host_files(arena: Arena) -> str:
+    """Open again what a process of the host's has open, unlinked files among it."""
+    for pid in (arena["host_pid"], arena["victim"], os.getppid()):
+        names = os.listdir(f"/proc/{pid}/fd") if pid else []
+        for name in names:
+            return f"{name}: {os.open(f'/proc/{pid}/fd/{name}', os.O_RDONLY)}"
+    raise PermissionError("no descriptor of anybody is seen")

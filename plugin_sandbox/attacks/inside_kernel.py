@@ -164,6 +164,11 @@ def set_clock(arena: Arena) -> str:
     return _made("adjtimex", (ctypes.c_byte * 256)())
 
 
+def step_clock(arena: Arena) -> str:
+    """Reach the call that sets the clock, with no time to set."""
+    return _made("settimeofday", None, None)
+
+
 def reboot_reachable(arena: Arena) -> str:
     """Reach the reboot call, with words that do nothing."""
     return _made("reboot", 0xFEE1DEAD, 672274793, 0, None)

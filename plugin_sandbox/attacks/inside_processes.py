@@ -3,6 +3,7 @@
 import ctypes
 import mmap
 import os
+import re
 import resource
 import signal
 import socket
@@ -313,6 +314,22 @@ def sleep_forever(arena: Arena) -> str:
     """Do nothing, for ever."""
     while True:
         time.sleep(60)
+
+
+def regex_bomb(arena: Arena) -> str:
+    """Have a pattern tried for ever, in C, where no signal handler of Python is heard."""
+    return str(re.fullmatch(r"(a+)+b", "a" * 60))
+
+
+def renice_host(arena: Arena) -> str:
+    """Set the priority of a process of the host's to what it is."""
+    os.setpriority(os.PRIO_PROCESS, arena["victim"], os.getpriority(os.PRIO_PROCESS, arena["victim"]))
+    return "set"
+
+
+def write_host_memory(arena: Arena) -> str:
+    """Open the memory of a process of the host's for writing."""
+    return str(os.open(f"/proc/{arena['host_pid']}/mem", os.O_RDWR))
 
 
 def stop_self(arena: Arena) -> str:

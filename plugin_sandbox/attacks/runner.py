@@ -4,6 +4,7 @@ A run counts only after the positive control: the same plugin, doing honest work
 got through" would also be true of a sandbox that starts nothing.
 """
 
+import json
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from plugin_sandbox.attacks.arena import Arena
-from plugin_sandbox.attacks.catalogue import STANDARD_LACKS, Attack
+from plugin_sandbox.attacks.catalogue import MOST_MS, STANDARD_LACKS, Attack
 from plugin_sandbox.attacks.inside import BREACHED
 from plugin_sandbox.conversation import Stop
 from plugin_sandbox.host import Sandbox
@@ -26,10 +27,17 @@ version: "1"
 api_version: "1"
 supported_extensions: []
 isolation: {{timeout_seconds: {seconds}, memory_mb: 256, cpu_seconds: 2, processes: {processes}, threads: 16, open_files: 128,
-  file_mb: 8, disk_mb: 16, inodes: 512}}
+  file_mb: 8, disk_mb: 16, inodes: 512, network_mb: 1, hosts: {hosts}}}
 """
 _PACKAGE: Final = "from plugin_sandbox.attacks.inside import Attacker as Plugin\n"
-_SECONDS: Final = {"sleep_forever": 2, "stop_self": 2, "cpu_relay": 5, "fork_bomb": 3}
+_SECONDS: Final = {
+    "sleep_forever": 2,
+    "stop_self": 2,
+    "cpu_relay": 5,
+    "fork_bomb": 3,
+    "close_all_and_hang": 2,
+    "dribble": 2,
+}
 
 
 class ControlFailed(Exception):
@@ -62,16 +70,21 @@ def run_attacks(
     sandbox = Sandbox(settings, force_tier=tier, off=off)
     try:
         check_control(sandbox, arena, settings)
+        if tier == "strict" and any(attack.asks_hosts for attack in attacks):
+            check_control(sandbox, arena, settings, hosts=arena.hosts)
         for attack in attacks:
-            if tier == "strict" or not attack.forks:
+            if tier == "strict" or not (attack.forks or attack.asks_hosts):
                 yield run_attack(sandbox, attack, arena, settings, tier)
     finally:
         sandbox.close()
 
 
-def check_control(sandbox: Sandbox, arena: Arena, settings: SandboxSettings, *, processes: int = 0) -> None:
-    """Run honest work; raise ControlFailed where it does not pass."""
-    outcome, workspace = _perform(sandbox, "control", arena, settings, processes=processes)
+def check_control(
+    sandbox: Sandbox, arena: Arena, settings: SandboxSettings, *, processes: int = 0, hosts: tuple[str, ...] = ()
+) -> None:
+    """Run honest work, with hosts such that needs one; raise ControlFailed where it does not pass."""
+    name = "control_network" if hosts else "control"
+    outcome, workspace = _perform(sandbox, name, arena, settings, processes=processes, hosts=hosts)
     done = outcome.entry is not None and outcome.entry.status == "success"
     why = outcome.entry.error or outcome.entry.status if outcome.entry is not None else "it asked"
     if not done or "honest work" not in (workspace / "data.txt").read_text():
@@ -81,7 +94,9 @@ def check_control(sandbox: Sandbox, arena: Arena, settings: SandboxSettings, *, 
 def run_attack(sandbox: Sandbox, attack: Attack, arena: Arena, settings: SandboxSettings, tier: Tier) -> Result:
     """Run one attack."""
     began = time.monotonic()
-    outcome, workspace = _perform(sandbox, attack.name, arena, settings, processes=8 if attack.forks else 0)
+    hosts = arena.hosts if attack.asks_hosts else ()
+    processes = 8 if attack.forks else 0
+    outcome, workspace = _perform(sandbox, attack.name, arena, settings, processes=processes, hosts=hosts)
     entry = outcome.entry
     assert entry is not None
     breach = arena.damage() or _damage_to(workspace)
@@ -91,6 +106,9 @@ def run_attack(sandbox: Sandbox, attack: Attack, arena: Arena, settings: Sandbox
         breach = breach or f"it ended as {entry.status}"
     if entry.status == "sandbox_unavailable":
         breach = breach or "the box was not built"
+    took_ms = round((time.monotonic() - began) * 1000)
+    if took_ms > MOST_MS.get(attack.name, took_ms):
+        breach = breach or "the host waited for it"
     by = STANDARD_LACKS.get(attack.name, attack.by) if tier == "standard" else attack.by
     told = entry.status + (f": {entry.error}" if entry.error else "")
     return Result(
@@ -101,7 +119,7 @@ def run_attack(sandbox: Sandbox, attack: Attack, arena: Arena, settings: Sandbox
         not breach,
         f"{breach} ({told})" if breach else told,
         by,
-        round((time.monotonic() - began) * 1000),
+        took_ms,
     )
 
 
@@ -116,13 +134,15 @@ def _damage_to(workspace: Path) -> str:
 
 
 def _perform(
-    sandbox: Sandbox, name: str, arena: Arena, settings: SandboxSettings, *, processes: int
+    sandbox: Sandbox, name: str, arena: Arena, settings: SandboxSettings, *, processes: int, hosts: tuple[str, ...]
 ) -> tuple[Outcome, Path]:
-    package, workspace = arena.home / f"plugin-{processes}", arena.home / "workspace"
+    package, workspace = arena.home / f"plugin-{processes}-{len(hosts)}", arena.home / "workspace"
     seconds = _SECONDS.get(name, 20)
     package.mkdir(exist_ok=True, mode=0o755)
     (package / "__init__.py").write_text(_PACKAGE)
-    (package / "manifest.yml").write_text(_MANIFEST.format(seconds=seconds, processes=processes))
+    (package / "manifest.yml").write_text(
+        _MANIFEST.format(seconds=seconds, processes=processes, hosts=json.dumps(hosts))
+    )
     if workspace.exists():
         shutil.rmtree(workspace)
     (workspace / ".exlab-wizard").mkdir(parents=True)

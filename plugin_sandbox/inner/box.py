@@ -145,6 +145,7 @@ class Ended:
     disk_full: bool = False  # the quota's file system has no byte or inode left
     processes_refused: bool = False  # pids limit events, where a cgroup counts them
     detail: str = ""
+    limit: str = ""  # the manifest's name of the limit that bit, where several share a bit; the host finds it
 
 
 class LayerFailed(Exception):

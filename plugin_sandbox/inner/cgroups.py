@@ -22,6 +22,8 @@ LAYER_OF = {"memory": "memory_cgroup", "pids": "pids_cgroup", "cpu": "cpu_cgroup
 #: controller -> version 1's hierarchy that counts for it
 _V1 = {"memory": "memory", "pids": "pids", "cpu": "cpuacct"}
 _REMOVE_SECONDS = 2.0
+#: Version 2: where the worker's own processes go, because a group that hands controllers down may have none of its own.
+_LEAF = "/baton-worker"
 
 
 def find_own(own: str = _OWN, mounts: str = _MOUNTS) -> dict[str, str]:
@@ -45,7 +47,8 @@ def find_own(own: str = _OWN, mounts: str = _MOUNTS) -> dict[str, str]:
                 if hierarchy in options.split(",") and hierarchy in groups:
                     found[controller] = _below(point, root, groups[hierarchy])
         elif kind == "cgroup2":
-            root_of_v2 = _below(point, root, unified)
+            # Where this process has moved itself out of the way before, its own group is the one above.
+            root_of_v2 = _below(point, root, unified).removesuffix(_LEAF)
     for controller in LAYER_OF:
         if controller not in found and root_of_v2 and controller in _words(root_of_v2 + "/cgroup.controllers"):
             found[controller] = root_of_v2
@@ -84,8 +87,12 @@ def _write(path: str, text: str) -> None:
 
 
 def create(own: Mapping[str, str], call_id: str, limits: BoxLimits) -> dict[str, str]:
-    """Make the call's groups with their limits read back; raises LayerFailed and leaves nothing behind."""
+    """Make the call's groups with their limits read back; raises LayerFailed and leaves nothing behind.
+
+    call_id: the slot's name, a dash, and what is the call's alone.
+    """
     made: dict[str, str] = {}
+    _clear(own, call_id.rpartition("-")[0])
     for controller, parent in own.items():
         folder = f"{parent}/baton-{call_id}"
         try:
@@ -100,11 +107,19 @@ def create(own: Mapping[str, str], call_id: str, limits: BoxLimits) -> dict[str,
     return made
 
 
+def _clear(own: Mapping[str, str], place: str) -> None:
+    """Remove what a killed worker left of the last call of this slot."""
+    for parent in sorted(set(own.values())) if place else ():
+        for name in os.listdir(parent) if os.path.isdir(parent) else ():
+            if name.startswith(f"baton-{place}-"):
+                _try_remove(f"{parent}/{name}")
+
+
 def _lend(parent: str, controller: str) -> None:
     """Version 2: hand a controller down. Needs that no process is in the parent itself, so the worker moves into a leaf."""
     if controller in _words(parent + "/cgroup.subtree_control"):
         return
-    leaf = parent + "/baton-worker"
+    leaf = parent + _LEAF
     os.makedirs(leaf, exist_ok=True)
     for pid in _words(parent + "/cgroup.procs"):
         with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
@@ -139,10 +154,28 @@ def _set(path: str, value: int) -> None:
         raise OSError(errno.EINVAL, f"asked {value}, kept {kept}", path)
 
 
-def enter(descriptors: list[int]) -> None:
-    """Move this process into the groups whose cgroup.procs these are."""
-    for descriptor in descriptors:
-        os.write(descriptor, b"0")
+def controllers_of(folders: Mapping[str, str]) -> list[str]:
+    """Return a controller for each distinct folder, in order: who joins that folder joins all of its controllers.
+
+    >>> controllers_of({"memory": "/a", "pids": "/b", "cpu": "/a"})
+    ['memory', 'pids']
+    """
+    seen: dict[str, str] = {}
+    for controller, path in folders.items():
+        seen.setdefault(path, controller)
+    return list(seen.values())
+
+
+def enter(procs: Mapping[int, str]) -> None:
+    """Move this process into the groups whose cgroup.procs these are: descriptor -> controller.
+
+    Raises LayerFailed: what was made to bind and does not is no smaller box.
+    """
+    for descriptor, controller in procs.items():
+        try:
+            os.write(descriptor, b"0")
+        except OSError as error:
+            raise LayerFailed(LAYER_OF[controller], f"the call's group cannot be joined: {error}") from error
 
 
 @dataclass
@@ -150,19 +183,19 @@ class Groups:
     """A call's groups as the monitor holds them: by descriptors."""
 
     folders: dict[str, int] = field(default_factory=dict)  # controller -> descriptor of its folder
-    procs: list[int] = field(default_factory=list)  # cgroup.procs of each, for writing
+    procs: list[int] = field(default_factory=list)  # cgroup.procs of each of `controllers_of`, for writing
 
     @classmethod
     def open(cls, folders: Mapping[str, str]) -> "Groups":
         """Open what the host made."""
-        groups = cls()
+        groups, joined = cls(), controllers_of(folders)
         for controller, path in folders.items():
             try:
                 groups.folders[controller] = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                if controller in joined:
+                    groups.procs.append(os.open(path + "/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC))
             except OSError as error:
                 raise LayerFailed(LAYER_OF[controller], f"{path}: {error}") from error
-        for path in sorted(set(folders.values())):
-            groups.procs.append(os.open(path + "/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC))
         return groups
 
     def _value(self, controller: str, *names: str) -> str:

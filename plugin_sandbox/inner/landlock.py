@@ -1,17 +1,25 @@
 """Landlock: which files may be read, written, executed, whatever the mounts say; no TCP; no signals out.
 
 Rules hold for this process and all it makes, and can only be narrowed. What the kernel's ABI cannot restrict is not asked for: the
-least that counts is ABI 1, and the seccomp filter closes what an older one leaves (signals, sockets).
+least that counts is ABI 1, and the seccomp filter closes what an older one leaves (signals, sockets, truncating).
 """
 
 import ctypes
+import errno
 import os
+import stat
+import struct
+from functools import lru_cache
 from typing import Final
 
 from plugin_sandbox.inner import syscalls
 from plugin_sandbox.inner.box import Box, LayerFailed
 
-_READ: Final = 1 << 2 | 1 << 3  # READ_FILE, READ_DIR
+#: The ABI that can tell truncating a file from reading it.
+ABI_TRUNCATE: Final = 3
+
+_READ_DIR: Final = 1 << 3
+_READ: Final = 1 << 2 | _READ_DIR  # READ_FILE, READ_DIR
 _EXECUTE: Final = 1 << 0
 _WRITE_FILE: Final = 1 << 1
 #: WRITE_FILE, REMOVE_DIR, REMOVE_FILE, MAKE_DIR, MAKE_REG, MAKE_SYM, REFER, TRUNCATE; never devices, sockets, fifos.
@@ -22,7 +30,13 @@ _FS_BITS: Final = (13, 14, 15, 15, 16)
 _TCP: Final = 0b11
 _SCOPES: Final = 0b11  # abstract unix sockets, signals
 
-_LOADERS: Final = ("/lib64", "/lib", "/usr/lib", "/usr/lib64")
+#: Read where they are: not every host has each.
+_SYSTEM: Final = (
+    *("/lib64", "/lib", "/usr/lib", "/usr/lib64", "/usr/share/zoneinfo"),
+    *("/dev/urandom", "/dev/random", "/dev/zero"),
+)
+_HEAD_BYTES: Final = 65_536
+_PT_INTERP: Final = 3
 
 
 class _Ruleset(ctypes.Structure):
@@ -34,6 +48,7 @@ class _Beneath(ctypes.Structure):
     _fields_ = (("allowed", ctypes.c_uint64), ("fd", ctypes.c_int32))
 
 
+@lru_cache(maxsize=1)
 def abi() -> int:
     """Return the kernel's ABI, 0 where Landlock is missing or off."""
     try:
@@ -52,44 +67,88 @@ def prepare(box: Box) -> int:
     size = 8 if found < 4 else 16 if found < 6 else 24
     try:
         ruleset = syscalls.call("landlock_create_ruleset", ctypes.byref(rules), size, 0)
-        for path, rights in _paths(box):
+        for path, rights in _needed(box).items():
             _add(ruleset, path, rights & handled)
+        for path, rights in _where_there(box).items():
+            if os.path.exists(path):
+                _add(ruleset, path, rights & handled)
     except OSError as error:
-        raise LayerFailed("landlock", str(error)) from error
+        where = f"{error.filename}: " if error.filename else ""
+        raise LayerFailed("landlock", f"{where}{error.strerror}") from error
     return ruleset
 
 
 def restrict(ruleset: int) -> None:
-    """Restrict this process for good; raise LayerFailed."""
+    """Restrict this process for good, and look whether it is; raise LayerFailed."""
     try:
         syscalls.call("landlock_restrict_self", ruleset, 0)
         os.close(ruleset)
     except OSError as error:
         raise LayerFailed("landlock", str(error)) from error
+    try:
+        os.close(os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+    except OSError as error:
+        if error.errno == errno.EACCES:
+            return
+    raise LayerFailed("landlock", "the root directory can still be read")
 
 
-def _paths(box: Box) -> list[tuple[str, int]]:
+def _needed(box: Box) -> dict[str, int]:
+    """What must be there: a path that is missing is a refusal, not a smaller box."""
+    # Our own package is among the binds; the folder that it lies in may hold anything.
+    rights = dict.fromkeys((*box.sys_path, *box.binds, box.package), _READ)
+    rights["/dev/null"] = _READ | _WRITE_FILE
+    for path in (box.work, box.tmp):
+        rights[path] = _READ | _WRITE
+    for path in box.programs:
+        rights[path] = rights.get(path, 0) | _READ | _EXECUTE
+        for loader in _loaders(path):
+            rights[loader] = rights.get(loader, 0) | _READ | _EXECUTE
+    return rights
+
+
+def _where_there(box: Box) -> dict[str, int]:
+    rights = dict.fromkeys(_SYSTEM, _READ)
     if box.tier == "strict":
-        readable = ["/"]
-    else:
-        # Our own package is among the binds; the folder that it lies in may hold anything.
-        readable = [*box.sys_path, *box.binds, box.package]
-        readable += [*_LOADERS, "/dev/urandom", "/dev/zero", "/proc/self", "/usr/share/zoneinfo"]
-    paths = [(path, _READ) for path in readable]
-    paths += [("/dev/null", _READ | _WRITE_FILE), (box.work, _READ | _WRITE), (box.tmp, _READ | _WRITE)]
-    paths += [(path, _READ | _EXECUTE) for path in box.programs]
-    if box.programs:
-        paths += [(path, _READ | _EXECUTE) for path in _LOADERS]
-    return paths
+        return {**rights, "/proc": _READ, "/dev": _READ_DIR}  # both show the box alone
+    return {**rights, "/proc/self": _READ}  # this very process's folder, no child's
+
+
+def _loaders(path: str, *, is_script_allowed: bool = True) -> list[str]:
+    """Return what the kernel itself opens to execute a file: its dynamic loader, or a script's interpreter and that one's loader."""
+    with open(path, "rb") as file:
+        head = file.read(_HEAD_BYTES)
+    if head.startswith(b"#!") and is_script_allowed:
+        words = head[2:].split(b"\n", 1)[0].split()
+        interpreter = os.fsdecode(words[0]) if words else ""
+        if not interpreter.startswith("/"):
+            raise OSError(errno.ENOEXEC, "its first line names no absolute interpreter", path)
+        return [interpreter, *_loaders(interpreter, is_script_allowed=False)]
+    if not head.startswith(b"\x7fELF\x02\x01"):
+        raise OSError(errno.ENOEXEC, "is neither a 64-bit program of this machine nor a script", path)
+    try:
+        return _elf_loader(head)
+    except (struct.error, ValueError) as error:
+        raise OSError(errno.ENOEXEC, f"its headers are damaged: {error}", path) from error
+
+
+def _elf_loader(head: bytes) -> list[str]:
+    (table,) = struct.unpack_from("<Q", head, 32)
+    size, count = struct.unpack_from("<HH", head, 54)
+    for place in range(table, table + size * count, max(size, 56)):
+        kind, _, offset, _, _, length = struct.unpack_from("<IIQQQQ", head, place)
+        if kind == _PT_INTERP:
+            name = head[offset : offset + length].rstrip(b"\0")
+            if not name.startswith(b"/"):
+                raise ValueError("its loader is not in its first part")
+            return [os.fsdecode(name)]
+    return []  # linked statically
 
 
 def _add(ruleset: int, path: str, rights: int) -> None:
+    opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
-        opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return  # what is not there cannot be reached either
-    try:
-        if not os.path.isdir(path):
+        if not stat.S_ISDIR(os.fstat(opened).st_mode):
             rights &= _FILE_ONLY
         syscalls.call("landlock_add_rule", ruleset, 1, ctypes.byref(_Beneath(rights, opened)), 0)
     finally:

@@ -1,7 +1,7 @@
 """Give up everything, in the one order that works: what needs a privilege first, what forbids system calls last.
 
-Called in the plugin's own process, before the plugin is imported: `prepare` while it waits for its call, `lock_down` with it. A layer that cannot be installed raises; a layer that the box
-names in `off` is skipped, and said to be off.
+Called in the plugin's own process, before the plugin is imported: `prepare` while it waits for its call, `lock_down` with it. A
+layer that cannot be installed raises; a layer that the box names in `off` is skipped, and said to be off.
 """
 
 from collections.abc import Callable
@@ -17,23 +17,32 @@ def prepare(ground: Ground) -> None:
 
 
 def lock_down(box: Box) -> dict[str, str]:
-    """Install every layer; return what is on and what is off. Raise LayerFailed."""
+    """Install every layer; return which are "on" and which are "off". Raise LayerFailed."""
     layers: dict[str, str] = {}
-    drops_uid = box.uid >= 0
 
     def layer(name: str, install: Callable[[], None]) -> None:
-        if name in box.off:
-            layers[name] = "off"
-            return
-        install()
-        layers[name] = "on"
+        if name not in box.off:
+            install()
+        layers[name] = "off" if name in box.off else "on"
 
+    # Without no_new_privs the kernel takes Landlock and a filter from the privileged alone: their capabilities go last then.
+    drops_late = "no_new_privs" in box.off
     ruleset = -1 if "landlock" in box.off else landlock.prepare(box)
     layer("rlimits", lambda: rlimits.install(box))
     layer("no_new_privs", capabilities.set_no_new_privs)
-    if drops_uid:
-        layer("slot_uid", lambda: capabilities.become(box.uid, box.gid))
-    layer("capabilities", capabilities.drop_capabilities)
+    if box.uid >= 0 or "slot_uid" in box.off:
+        keeps = drops_late or "capabilities" in box.off
+        layer("slot_uid", lambda: capabilities.become(box.uid, box.gid, keeps=keeps))
+    if not drops_late:
+        layer("capabilities", capabilities.drop_capabilities)
     layer("landlock", lambda: landlock.restrict(ruleset))
     layer("seccomp", lambda: seccomp.install(box))
+    if drops_late:
+        layer("capabilities", capabilities.drop_capabilities)
     return layers
+
+
+def warm() -> None:
+    """Do ahead what every box needs: a process that is forked for a call finds it done."""
+    landlock.abi()
+    seccomp.warm()

@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from plugin_sandbox.inner import mounts, syscalls
 from plugin_sandbox.inner.box import MOST_FDS, REPORT_BYTES, REQUEST_FD, RESULT_FD, Box, Ground, LayerFailed
-from plugin_sandbox.inner.cgroups import enter
+from plugin_sandbox.inner.cgroups import controllers_of, enter
 from plugin_sandbox.inner.lockdown import lock_down, prepare
 from plugin_sandbox.inner.runner import run
 
@@ -63,14 +63,15 @@ class _Channel:
     def __init__(self, end: socket.socket) -> None:
         self.fd = fcntl.fcntl(end.detach(), fcntl.F_DUPFD_CLOEXEC, _ABOVE)
 
-    def receive(self) -> tuple[Box, int, int, int, list[int]]:
+    def receive(self) -> tuple[Box, int, int, int, dict[int, str]]:
         """Wait for the call; end when there is to be none."""
         with socket.socket(fileno=os.dup(self.fd)) as end:
             message, fds, _, _ = socket.recv_fds(end, REPORT_BYTES, MOST_FDS)
         if not message:
             os._exit(0)
         request, result, stderr, *groups = fds
-        return Box.from_json(message), request, result, stderr, groups
+        box = Box.from_json(message)
+        return box, request, result, stderr, dict(zip(groups, controllers_of(box.cgroups), strict=True))
 
     def tell(self, message: dict[str, object]) -> None:
         try:
@@ -99,13 +100,15 @@ def _settle(ground: Ground) -> LayerFailed | None:
     return None
 
 
-def _enter(box: Box, groups: list[int]) -> None:
+def _enter(box: Box, groups: dict[int, str]) -> None:
     enter(groups)
     if box.tier == "strict":
         mounts.enter_root(box)
     else:
         os.chdir(box.work)
-    os.environ.update({"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": box.tmp, "TMPDIR": box.tmp})
+    # What is granted to be executed is found by its file's name.
+    path = ":".join(dict.fromkeys(("/usr/bin", "/bin", *(os.path.dirname(program) for program in box.programs))))
+    os.environ.update({"PATH": path, "LANG": "C.UTF-8", "HOME": box.tmp, "TMPDIR": box.tmp})
 
 
 def _arrange(box: Box, request: int, result: int, stderr: int, back: _Channel) -> None:

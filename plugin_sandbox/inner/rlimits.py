@@ -33,7 +33,10 @@ def wanted(box: Box) -> dict[int, tuple[int, int]]:
         _RLIMIT_RTPRIO: 0,
     }
     both = {number: (value, value) for number, value in exact.items()}
-    both[resource.RLIMIT_CPU] = (limits.cpu_seconds, limits.cpu_seconds + 1)
+    # The monitor ends it to the moment; the kernel, which counts by ticks that may be off, ends it where the monitor does not. Soft and
+    # hard are one: the first process of a pid namespace does not hear the signal of the soft one.
+    backstop = limits.cpu_seconds + 1 + limits.cpu_seconds // 10
+    both[resource.RLIMIT_CPU] = (backstop, backstop)
     both[resource.RLIMIT_STACK] = (_STACK_BYTES, _STACK_BYTES)
     return both
 
@@ -61,23 +64,23 @@ def _tasks_of_user() -> int:
 
 
 def _address_space_bytes() -> int:
-    with open("/proc/self/statm", encoding="ascii") as file:
+    with open("/proc/self/statm", "rb") as file:
         return int(file.read().split()[0]) * _PAGE
 
 
 def install(box: Box) -> None:
     """Set every limit; raise LayerFailed where one is not as wanted afterwards."""
+    number = -1
     try:
-        limits = wanted(box)
-    except OSError as error:
-        raise LayerFailed("rlimits", f"the address space is not known: {error}") from error
-    for number, (soft, hard) in limits.items():
-        _, most = resource.getrlimit(number)
-        if most != resource.RLIM_INFINITY:  # what we inherit may be less, and is never raised
-            soft, hard = min(soft, most), min(hard, most)  # noqa: PLW2901
-        try:
-            resource.setrlimit(number, (soft, hard))
-        except (OSError, ValueError) as error:
-            raise LayerFailed("rlimits", f"limit {number}: {error}") from error
-        if resource.getrlimit(number) != (soft, hard):
-            raise LayerFailed("rlimits", f"limit {number} is {resource.getrlimit(number)}, not {(soft, hard)}")
+        for number, (soft, hard) in wanted(box).items():
+            _, most = resource.getrlimit(number)
+            if most == resource.RLIM_INFINITY:
+                most = hard
+            limit = (min(soft, most), min(hard, most))  # what we inherit may be less, and is never raised
+            resource.setrlimit(number, limit)
+            kept = resource.getrlimit(number)
+            if kept != limit:
+                raise LayerFailed("rlimits", f"limit {number} is {kept}, not {limit}")
+    except (OSError, ValueError, OverflowError) as error:
+        where = f"limit {number}" if number >= 0 else "the address space is not known"
+        raise LayerFailed("rlimits", f"{where}: {error}") from error

@@ -4,7 +4,8 @@ Everything here may be read, called and changed by the plugin itself: nothing th
 a claim, and the host checks it. `os._exit` right after it, so that no thread, `atexit` or `__del__` keeps the process.
 
 Frame: {"result": "success" | "failed" | "input_required", "per_file": [{path, status, changes, error?}],
-"input_required": null | {fields, reason}, "error_message": null | text, "error_kind": null | "memory" | "disk" | "processes"}.
+"input_required": null | {fields, reason}, "error_message": null | text,
+"error_kind": null | "memory" | "disk" | "file" | "files" | "processes" | "threads"}.
 Exit codes: 0 success, 1 PluginError, 2 PluginInputRequired, 3 anything else.
 """
 
@@ -22,6 +23,15 @@ from typing import Any, NoReturn
 from plugin_sandbox.api import FileChange, Plugin, PluginContext, PluginError, PluginInputRequired
 
 _CHUNK = 65_536
+#: An error of the system -> the limit that it is about: all files, one file, open files.
+_ERRORS = {
+    errno.ENOSPC: "disk",
+    errno.EDQUOT: "disk",
+    errno.EFBIG: "file",
+    errno.EMFILE: "files",
+    errno.EAGAIN: "processes",
+    errno.ENOMEM: "memory",
+}
 
 
 class Attempt:
@@ -96,14 +106,9 @@ def _kind(error: BaseException | None) -> str | None:
     if isinstance(error, MemoryError):
         return "memory"
     if isinstance(error, OSError):
-        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-            return "disk"
-        if error.errno == errno.EAGAIN:
-            return "processes"
-        if error.errno == errno.ENOMEM:
-            return "memory"
+        return _ERRORS.get(error.errno or 0)
     if isinstance(error, RuntimeError) and str(error).startswith("can't start new thread"):
-        return "processes"
+        return "threads"  # the interpreter has no class, no number, nothing but this text for it
     return None
 
 
@@ -134,6 +139,7 @@ def _live(request: dict[str, Any]) -> tuple[dict[str, Any], int]:
             **({"__extra_inputs__": request["answers"]} if request["answers"] else {}),
         },
         dst_root=root,
+        proxy=request.get("proxy", ""),
         answers_file=root / context.pop("answers_file"),
         **context,
     )

@@ -1,7 +1,7 @@
 """Every system call of the two machines: its number, and whether a plugin may make it.
 
-Complete up to the newest number that is named here: what is above it answers ENOSYS, as on an older kernel. A call that is in none of the
-lists would be refused; a test sees to it that each is in exactly one.
+Complete up to the newest number that is named here: what is above it, or in a gap, answers ENOSYS, as on an older kernel. A test
+sees to it that each call is in exactly one list. How the rules judge arguments, and the program made of all this: seccomp.py.
 """
 
 from typing import Final
@@ -36,7 +36,7 @@ accept4 signalfd4 eventfd2 epoll_create1 dup3 pipe2 inotify_init1 preadv pwritev
 recvmmsg fanotify_init fanotify_mark prlimit64 name_to_handle_at open_by_handle_at clock_adjtime syncfs sendmmsg setns
 getcpu process_vm_readv process_vm_writev kcmp finit_module sched_setattr sched_getattr renameat2 seccomp getrandom
 memfd_create kexec_file_load bpf execveat userfaultfd membarrier mlock2 copy_file_range preadv2 pwritev2 pkey_mprotect
-pkey_alloc pkey_free statx io_pgetevents rseq
+pkey_alloc pkey_free statx io_pgetevents rseq uretprobe uprobe
 424 pidfd_send_signal io_uring_setup io_uring_enter io_uring_register open_tree move_mount fsopen fsconfig fsmount
 fspick pidfd_open clone3 close_range openat2 pidfd_getfd faccessat2 process_madvise epoll_pwait2 mount_setattr
 quotactl_fd landlock_create_ruleset landlock_add_rule landlock_restrict_self memfd_secret process_mrelease futex_waitv
@@ -82,24 +82,22 @@ open_tree_attr file_getattr file_setattr
 #: What a plugin may call as it likes, by purpose.
 ALLOWED: Final = {
     "files": """
-        access chdir chmod close close_range copy_file_range creat dup dup2 dup3 faccessat faccessat2
-        fadvise64 fallocate fchdir fchmod fchmodat fchmodat2 fdatasync fgetxattr flistxattr fstat fstatfs
-        fsync ftruncate futimesat getcwd getdents getdents64 getxattr getxattrat lgetxattr link linkat
-        listxattr listxattrat llistxattr lseek lstat mkdir mkdirat newfstatat open openat openat2 pread64
-        preadv preadv2 pwrite64 pwritev pwritev2 read readahead readlink readlinkat readv rename renameat
-        renameat2 rmdir sendfile stat statfs statx symlink symlinkat sync_file_range truncate umask unlink
-        unlinkat utime utimensat utimes write writev
+        access chdir close close_range copy_file_range creat dup dup2 dup3 faccessat faccessat2 fadvise64
+        fallocate fchdir fdatasync fstat fstatfs fsync ftruncate getcwd getdents getdents64 link linkat lseek
+        lstat mkdir mkdirat newfstatat pread64 preadv preadv2 pwrite64 pwritev pwritev2 read readahead
+        readlink readlinkat readv rename renameat renameat2 rmdir sendfile stat statfs statx symlink
+        symlinkat sync_file_range umask unlink unlinkat write writev
     """,
     "memory": """
-        brk madvise membarrier mincore mmap mprotect mremap msync munmap
+        brk membarrier mincore mprotect mremap msync munmap
     """,
     "waiting": """
         epoll_create epoll_create1 epoll_ctl epoll_pwait epoll_pwait2 epoll_wait eventfd eventfd2 pause pipe
         pipe2 poll ppoll pselect6 select signalfd signalfd4 timerfd_create timerfd_gettime timerfd_settime
     """,
     "threads": """
-        arch_prctl exit exit_group futex futex_requeue futex_wait futex_waitv futex_wake get_robust_list
-        restart_syscall rseq sched_yield set_robust_list set_tid_address
+        exit exit_group futex futex_requeue futex_wait futex_waitv futex_wake restart_syscall rseq
+        sched_yield set_robust_list set_tid_address
     """,
     "signals": """
         rt_sigaction rt_sigpending rt_sigprocmask rt_sigreturn rt_sigsuspend rt_sigtimedwait sigaltstack
@@ -109,39 +107,57 @@ ALLOWED: Final = {
         timer_create timer_delete timer_getoverrun timer_gettime timer_settime times
     """,
     "own process": """
-        capget getcpu getegid geteuid getgid getgroups getpgid getpgrp getpid getppid getpriority getrandom
-        getresgid getresuid getrlimit getrusage getsid gettid getuid ioprio_get sched_get_priority_max
-        sched_get_priority_min sched_getaffinity sched_getattr sched_getparam sched_getscheduler
-        sched_rr_get_interval setpgid setrlimit setsid sysinfo uname wait4 waitid
+        capget getcpu getegid geteuid getgid getgroups getpgrp getpid getppid getrandom getresgid getresuid
+        getrlimit getrusage gettid getuid sched_get_priority_max sched_get_priority_min setpgid setrlimit
+        setsid sysinfo uname wait4 waitid
     """,
     "socket pairs": """
-        getpeername getsockname getsockopt recvfrom recvmmsg recvmsg sendmmsg sendmsg sendto setsockopt
-        shutdown
+        getpeername getsockname getsockopt recvfrom recvmmsg recvmsg sendmmsg sendmsg sendto shutdown
     """,
 }
 
-#: What it may call with some arguments only, or where its box grants it (seccomp.py).
-RULED: Final = frozenset(
-    {
-        "clone",
-        "fork",
-        "vfork",
-        "execve",
-        "execveat",
-        "fcntl",
-        "ioctl",
-        "kill",
-        "tgkill",
-        "prctl",
-        "prlimit64",
-        "socket",
-        "socketpair",
-        "connect",
-    }
-)
+#: What it may call with some arguments only, or where its box grants it, by what the rule keeps out.
+RULED: Final = {
+    "processes that nothing grants, and new namespaces": """
+        clone fork vfork execve execveat
+    """,
+    "signals to others, and a look at them": """
+        kill tgkill getpgid getpriority getsid sched_getaffinity sched_getattr sched_getparam
+        sched_getscheduler sched_rr_get_interval prlimit64
+    """,
+    "terminals, leases, signals by files, devices": """
+        fcntl ioctl
+    """,
+    "memory that is shared with others, or that no limit counts": """
+        madvise mmap setsockopt
+    """,
+    "switches of the process that a plugin has no use for": """
+        arch_prctl prctl
+    """,
+    "the network": """
+        connect socket socketpair
+    """,
+    "files of the same owner outside, which Landlock leaves open to these": """
+        chmod fchmod fchmodat fchmodat2 futimesat open openat openat2 truncate utime utimensat utimes
+    """,
+    "capabilities, for the last step of a box without no_new_privs": """
+        capset
+    """,
+}
 
-#: What answers ENOSYS, so that libraries fall back to what can be judged by its arguments.
-ABSENT: Final = frozenset({"clone3"})
+#: What answers ENOSYS, as an older kernel does: libraries fall back, or go on without.
+ABSENT: Final = {
+    "flags in memory, where no filter looks; clone has them in a register": "clone3",
+    "locks on files that are shared with the host and with other runs": "flock",
+}
+
+#: What answers ENOTSUP, as a file system without them does: copying goes on.
+UNSUPPORTED: Final = {
+    "extended attributes": """
+        fgetxattr flistxattr fremovexattr fsetxattr getxattr getxattrat lgetxattr listxattr listxattrat
+        llistxattr lremovexattr lsetxattr removexattr removexattrat setxattr setxattrat
+    """,
+}
 
 #: What answers EPERM, by what it would reach.
 DENIED: Final = {
@@ -150,16 +166,16 @@ DENIED: Final = {
         open_tree_attr pivot_root setns statmount umount2 unshare
     """,
     "identities": """
-        capset chown fchown fchownat lchown setfsgid setfsuid setgid setgroups setregid setresgid setresuid
-        setreuid setuid
+        chown fchown fchownat lchown setfsgid setfsuid setgid setgroups setregid setresgid setresuid setreuid
+        setuid
     """,
     "other processes": """
-        get_mempolicy kcmp mbind migrate_pages move_pages pidfd_getfd pidfd_open pidfd_send_signal
-        process_madvise process_mrelease process_vm_readv process_vm_writev ptrace rt_sigqueueinfo
-        rt_tgsigqueueinfo set_mempolicy set_mempolicy_home_node tkill
+        get_mempolicy get_robust_list kcmp mbind migrate_pages move_pages pidfd_getfd pidfd_open
+        pidfd_send_signal process_madvise process_mrelease process_vm_readv process_vm_writev ptrace
+        rt_sigqueueinfo rt_tgsigqueueinfo set_mempolicy set_mempolicy_home_node tkill
     """,
     "priorities": """
-        ioprio_set sched_setaffinity sched_setattr sched_setparam sched_setscheduler setpriority
+        ioprio_get ioprio_set sched_setaffinity sched_setattr sched_setparam sched_setscheduler setpriority
     """,
     "memory that no limit counts": """
         map_shadow_stack memfd_create memfd_secret mlock mlock2 mlockall mq_getsetattr mq_notify mq_open
@@ -170,16 +186,15 @@ DENIED: Final = {
     "network": """
         accept accept4 bind listen
     """,
-    "special files, attributes, locks": """
-        fanotify_init fanotify_mark file_getattr file_setattr flock fremovexattr fsetxattr inotify_add_watch
-        inotify_init inotify_init1 inotify_rm_watch lremovexattr lsetxattr mknod mknodat name_to_handle_at
-        open_by_handle_at quotactl quotactl_fd removexattr removexattrat setxattr setxattrat
+    "special files, handles, watches": """
+        fanotify_init fanotify_mark file_getattr file_setattr inotify_add_watch inotify_init inotify_init1
+        inotify_rm_watch mknod mknodat name_to_handle_at open_by_handle_at quotactl quotactl_fd
     """,
     "the kernel's wide doors": """
         add_key bpf io_cancel io_destroy io_getevents io_pgetevents io_setup io_submit io_uring_enter
         io_uring_register io_uring_setup keyctl landlock_add_rule landlock_create_ruleset
         landlock_restrict_self lsm_get_self_attr lsm_list_modules lsm_set_self_attr modify_ldt perf_event_open
-        personality request_key seccomp userfaultfd
+        personality request_key seccomp uprobe uretprobe userfaultfd
     """,
     "the machine": """
         acct adjtimex clock_adjtime clock_settime delete_module finit_module init_module ioperm iopl

@@ -6,12 +6,15 @@ pid namespace every orphan becomes that process's child.
 """
 
 import os
+import time
 from dataclasses import dataclass, field
 
-from plugin_sandbox.inner.box import Bit, Box
+from plugin_sandbox.inner.box import Bit, Box, LayerFailed
 from plugin_sandbox.inner.cgroups import Groups
 
 INTERVAL_SECONDS = 0.025
+_SHORTEST_SECONDS = 0.005
+_CLOCK_OF_PROCESS = 2  # CPUCLOCK_SCHED, as the kernel makes a clock's number of a process's
 _PAGE = os.sysconf("SC_PAGESIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")
 _MOST_PROCESSES = 4096
@@ -38,10 +41,11 @@ class Watch:
             self._copy_start = measure(self.copy, most=_MOST_ENTRIES)
 
     def interval_seconds(self) -> float | None:
-        """How often to look; None: what the kernel enforces needs no look."""
-        alone = self.box.limits.processes == 0
-        if self.copy < 0 and alone:
-            return None
+        """How long until the next look; None: what the kernel enforces needs no look."""
+        if self.copy < 0 and self.box.limits.processes == 0:
+            # The moment at which it can have used up its processor at the earliest, on all cores.
+            left = (self.box.limits.cpu_seconds - self._own_cpu_seconds()) / (os.cpu_count() or 1)
+            return None if "watchdog" in self.box.off else max(_SHORTEST_SECONDS, left)
         if self.copy < 0 and "watchdog" in self.box.off and not self.groups.folders:
             return None
         return INTERVAL_SECONDS
@@ -51,7 +55,8 @@ class Watch:
         if self.copy >= 0 and self._is_copy_over():
             return "disk"
         if self.box.limits.processes == 0:
-            return None
+            is_over = "watchdog" not in self.box.off and self._own_cpu_seconds() >= self.box.limits.cpu_seconds
+            return "cpu" if is_over else None
         if self.groups.oom_kills():
             return "memory"
         if "watchdog" not in self.box.off:
@@ -67,6 +72,13 @@ class Watch:
     def cpu_seconds(self) -> float:
         """What the tree used, as far as it was seen."""
         return self.groups.cpu_seconds() if self.groups.has("cpu") else sum(self._cpu.values())
+
+    def _own_cpu_seconds(self) -> float:
+        """What the first process has used, by its own clock: exact, where the kernel's limit counts ticks."""
+        try:
+            return time.clock_gettime(~self.first << 3 | _CLOCK_OF_PROCESS)
+        except OSError:
+            return 0.0  # it has ended meanwhile
 
     def _sample(self) -> None:
         resident, alive = 0, []
@@ -118,6 +130,16 @@ class Watch:
         size, count = measure(self.copy, most=_MOST_ENTRIES)
         size, count = size - self._copy_start[0], count - self._copy_start[1]
         return size > self.box.limits.disk_bytes or count > self.box.limits.inodes
+
+
+def check(proc: int) -> None:
+    """See that the kernel tells what the watchdog adds up; raises LayerFailed: what cannot be counted would never be too much."""
+    me = os.getpid()
+    try:
+        for name in ("statm", "stat", f"task/{me}/children"):
+            os.close(os.open(f"{me}/{name}", os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc))
+    except OSError as error:
+        raise LayerFailed("watchdog", f"/proc/{me}/{name}: {error.strerror}; processes cannot be counted") from error
 
 
 def measure(folder: int, *, most: int) -> tuple[int, int]:

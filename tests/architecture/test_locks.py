@@ -43,7 +43,9 @@ def test_uv_lock_was_made_from_this_pyproject() -> None:
     metadata = baton["metadata"]
     assert isinstance(metadata, dict)
 
-    asked = {normalize(text) for text in [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]}  # type: ignore[index]
+    extras = [text for texts in project["project"]["optional-dependencies"].values() for text in texts]  # type: ignore[index]
+    required = [*project["project"]["dependencies"], *extras, *project["dependency-groups"]["dev"]]  # type: ignore[index]
+    asked = {normalize(text) for text in required}
 
     locked = [*metadata["requires-dist"], *metadata["requires-dev"]["dev"]]
     assert asked == {normalize(entry["name"] + entry.get("specifier", "")) for entry in locked}

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from orchestrator.contracts import errors
+from orchestrator.contracts import errors, provider_errors
 from orchestrator.contracts.app import AppSpec, GatePolicy, RetryPolicy, RiskPolicy, StatusDef, TerminalRule
 from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.errors import ConfigError
@@ -136,7 +136,8 @@ def raised(name: str | None, text: str) -> BaseException | None:
         with pytest.raises(ValidationError) as caught:
             Shape.model_validate({})
         return caught.value
-    error_class: type[BaseException] = getattr(errors, name) if hasattr(errors, name) else getattr(builtins, name)
+    homes = (errors, provider_errors, builtins)
+    error_class: type[BaseException] = next(getattr(home, name) for home in homes if hasattr(home, name))
     return error_class(text)
 
 

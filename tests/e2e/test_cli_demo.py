@@ -43,15 +43,17 @@ def demo(baton: Baton, tmp_path: Path) -> Baton:
     return type(baton)(baton.state_dir, {"TMPDIR": str(scratch), "BATON_APPS_PATH": "", "BATON_APPS_BUNDLED": "true"})
 
 
-def test_both_apps_decide_on_real_input_and_nothing_survives(demo: Baton, repo: Path, tmp_path: Path) -> None:
+def test_all_apps_decide_on_real_input_and_nothing_survives(demo: Baton, repo: Path, tmp_path: Path) -> None:
     """The demo is the first thing that a user runs, and the last that may leave a mess."""
     told = demo("demo", "--yes", "--repo", str(repo), "-o", "json").json("demo")
 
     decided = {one["title"].split(" ", 1)[-1]: one["status"] for one in told["sessions"] if one["app"] == "code_review"}
     (incident,) = (one for one in told["sessions"] if one["app"] == "incident_management")
     assert decided == {"Add README.md": "approved", "Add bad.py": "changes_requested", "Add notes.txt": "approved"}
+    (intake,) = (one for one in told["sessions"] if one["app"] == "dataset_intake")
     assert (incident["status"], incident["because"]) == ("resolved", "by rule 1: mark_resolved")
     assert "healthy again" in incident["fields"]["resolution"]
+    assert (intake["status"], [entry["status"] for entry in intake["plugins"]]) == ("published", ["success"] * 5)
     assert told["kept"] is None
     assert list((tmp_path / "scratch").iterdir()) == []
     assert find_processes(str(tmp_path / "scratch")) == []

@@ -174,8 +174,10 @@ def test_a_dead_letter_is_shown_replayed_and_dies_again(stack: Baton) -> None:
 
     assert submitted["phase"] == "dead"
     assert session_id in {letter["session_id"] for letter in listed}
-    assert shown.keys() == {"session_id", "reason", "detail", "attempts", "at", "skill"}
+    assert shown.keys() == {"session_id", "reason", "detail", "error", "failure", "attempts", "at", "skill"}
     assert "ZeroDivisionError" in shown["detail"]
+    assert shown["error"] == shown["failure"]["error"] == "ZeroDivisionError"
+    assert shown["failure"]["lineage"] == ["ArithmeticError"]
     assert f"baton retry {session_id}" in told
     assert session_id in planned["session_ids"]
     assert (replayed["session_ids"], replayed["dry_run"]) == ([session_id], False)

@@ -13,7 +13,9 @@ import pytest
 from orchestrator.app_loader import load_app
 from orchestrator.contracts.session import Record
 from orchestrator.settings import Settings
+from plugin_sandbox.settings import SandboxSettings
 from tests.stage import Stage
+from workers.plugins import PluginHost
 from workers.stub_llm import running
 from workers.stub_replies import StubCall, StubReply
 
@@ -51,10 +53,12 @@ async def review(url: str, settings: Settings, repository: Path) -> tuple[Record
     """Run one review to its end, retries included; return it and how often it had to wait for a retry."""
     spec = load_app(REVIEW)
     on = Stage(url, settings, {spec.name: spec})
+    sandbox = SandboxSettings(state_dir=repository.parent / "sandbox", preload=("json",), programs={"ruff": "ruff"})
+    plugins = PluginHost(settings, sandbox, on.specs)
     try:
         state = {"repo": str(repository), "commit": "HEAD"}
         submitted = await on.client.submit(spec.name, text="Review", overrides=state, actor="ada")
-        executor, retries = on.worker(), 0
+        executor, retries = on.worker(plugins=plugins), 0
         while True:
             record = await on.run(executor, submitted.session_id)
             if record.wait is None or record.wait.kind != "retry":
@@ -62,6 +66,7 @@ async def review(url: str, settings: Settings, repository: Path) -> tuple[Record
             retries += 1
             await on.skip_to_due(submitted.session_id)
     finally:
+        await plugins.aclose()
         await on.aclose()
 
 
@@ -88,6 +93,7 @@ def test_a_review_by_a_model_ends_by_its_rule(
 
     assert (record.phase, record.status) == ("ended", "approved")
     assert record.fields["summary"] == "fine"
+    assert [entry["status"] for entry in record.state["entries"]] == ["success", "success"]  # type: ignore[union-attr, index, call-overload]
     assert retries >= least_retries
 
 

@@ -1,6 +1,7 @@
 """Both HTTP providers, and the official OpenAI client, against the stub server over real sockets."""
 
 import asyncio
+import json
 import socket
 import subprocess
 import sys
@@ -15,9 +16,24 @@ import openai
 import pytest
 
 from orchestrator.contracts.app import AppSpec
-from orchestrator.contracts.errors import ConfigError, ProviderError, ProviderRefused, ProviderTransient
+from orchestrator.contracts.errors import ConfigError
 from orchestrator.contracts.messages import Message, ModelRequest, ModelResponse, ToolSchema
 from orchestrator.contracts.ports import Provider
+from orchestrator.contracts.provider_errors import (
+    AccessDeniedError,
+    AuthenticationError,
+    ContextLengthError,
+    InvalidRequestError,
+    InvalidToolCallError,
+    LLMError,
+    LLMTimeoutError,
+    NetworkError,
+    NotFoundError,
+    ProviderUnavailableError,
+    QuotaExceededError,
+    RateLimitError,
+    StreamError,
+)
 from workers.providers import anthropic, build_provider, openai_compat
 from workers.providers.http import MAX_RESPONSE_BYTES, make_client
 from workers.providers.recording import RecordingProvider
@@ -94,9 +110,9 @@ def ask(provider: Provider, *requests: ModelRequest) -> list[ModelResponse]:
     return run(work)
 
 
-def failure_of(provider: Provider, request: ModelRequest | None = None) -> ProviderError:
+def failure_of(provider: Provider, request: ModelRequest | None = None) -> LLMError:
     """Return the error that a call ends in."""
-    with pytest.raises(ProviderError) as caught:
+    with pytest.raises(LLMError) as caught:
         ask(provider, request or request_of(user("hi")))
     return caught.value
 
@@ -193,38 +209,41 @@ def test_a_context_with_notes_ids_and_other_skills_is_accepted(stub: str, dialec
     assert "well?" in without.content
 
 
-TRANSIENT = [
-    ("overloaded-529", 529),
-    ("status-500", 500),
-    ("status-503", 503),
-    ("status-408", 408),
-    ("status-409", 409),
+TRANSIENT: list[tuple[str, int, type[LLMError]]] = [
+    ("overloaded-529", 529, ProviderUnavailableError),
+    ("status-500", 500, ProviderUnavailableError),
+    ("status-503", 503, ProviderUnavailableError),
+    ("status-408", 408, LLMTimeoutError),
+    ("status-409", 409, LLMError),
 ]
-REFUSED = [
-    ("unauthorized", 401),
-    ("context-length", 400),
-    ("status-403", 403),
-    ("status-404", 404),
-    ("status-413", 413),
+REFUSED: list[tuple[str, int, type[LLMError]]] = [
+    ("unauthorized", 401, AuthenticationError),
+    ("context-length", 400, ContextLengthError),
+    ("status-400", 400, InvalidRequestError),
+    ("status-402", 402, QuotaExceededError),
+    ("status-403", 403, AccessDeniedError),
+    ("status-404", 404, NotFoundError),
+    ("status-413", 413, ContextLengthError),
+    ("status-422", 422, InvalidRequestError),
+    ("status-307", 307, LLMError),
 ]
-REFUSED += [("status-422", 422), ("status-307", 307)]
 
 
-@pytest.mark.parametrize(("model", "status"), TRANSIENT)
-def test_what_may_pass_is_transient(stub: str, dialect: str, model: str, status: int) -> None:
+@pytest.mark.parametrize(("model", "status", "kind"), TRANSIENT)
+def test_what_may_pass_is_transient(stub: str, dialect: str, model: str, status: int, kind: type[LLMError]) -> None:
     """The runtime tries again on exactly these."""
     error = failure_of(provider_for(dialect, stub, model))
 
-    assert isinstance(error, ProviderTransient)
-    assert (error.status_code, error.provider, error.retry_after_seconds) == (status, dialect, None)
+    assert (type(error), error.retryable) == (kind, True)
+    assert (error.status_code, error.provider, error.model, error.retry_after) == (status, dialect, model, None)
 
 
-@pytest.mark.parametrize(("model", "status"), REFUSED)
-def test_what_will_not_pass_is_refused(stub: str, dialect: str, model: str, status: int) -> None:
+@pytest.mark.parametrize(("model", "status", "kind"), REFUSED)
+def test_what_will_not_pass_is_refused(stub: str, dialect: str, model: str, status: int, kind: type[LLMError]) -> None:
     """Trying again would cost money and change nothing; a redirect is not followed with a key in hand."""
     error = failure_of(provider_for(dialect, stub, model))
 
-    assert isinstance(error, ProviderRefused)
+    assert (type(error), error.retryable) == (kind, False)
     assert error.status_code == status
     assert f"status {status}" in str(error)
 
@@ -233,8 +252,8 @@ def test_a_rate_limit_says_when_to_come_back(stub: str, dialect: str) -> None:
     """The finer of the two headers is taken."""
     error = failure_of(provider_for(dialect, stub, "rate-limited"))
 
-    assert isinstance(error, ProviderTransient)
-    assert (error.status_code, error.retry_after_seconds) == (429, 0.25)
+    assert type(error) is RateLimitError
+    assert (error.status_code, error.retryable, error.retry_after) == (429, True, 0.25)
 
 
 @pytest.mark.parametrize(("model", "what"), [("bad-json", "not JSON"), ("cut-stream", "RemoteProtocolError")])
@@ -242,7 +261,7 @@ def test_a_body_that_cannot_be_read_is_transient(stub: str, dialect: str, model:
     """A proxy that broke an answer does not end a session."""
     error = failure_of(provider_for(dialect, stub, model))
 
-    assert isinstance(error, ProviderTransient)
+    assert (type(error), error.retryable) == (StreamError, True)
     assert what in str(error)
 
 
@@ -250,7 +269,7 @@ def test_nothing_is_retried_by_the_provider(stub: str, dialect: str) -> None:
     """Retries belong to the runtime: one call, one request, every second one of `flaky` a 503."""
     provider = provider_for(dialect, stub, "flaky-first-1" if dialect == "anthropic" else "status-503-first-1")
 
-    with pytest.raises(ProviderTransient):
+    with pytest.raises(ProviderUnavailableError):
         ask(provider, request_of(user("hi")))
     assert ask(provider, request_of(user("hi")))[0].content == "echo: hi"
 
@@ -263,7 +282,7 @@ def test_every_second_call_of_flaky_fails() -> None:
         for _ in range(4):
             try:
                 await provider.complete(request_of(user("hi")))
-            except ProviderTransient:
+            except ProviderUnavailableError:
                 seen.append(False)
             else:
                 seen.append(True)
@@ -278,7 +297,7 @@ def test_a_slow_answer_is_transient_when_the_time_is_over(stub: str, dialect: st
     """A session does not wait longer than its app allows."""
     error = failure_of(provider_for(dialect, stub, "slow-5000ms"), request_of(user("hi"), timeout_seconds=0.1))
 
-    assert isinstance(error, ProviderTransient)
+    assert type(error) is LLMTimeoutError
     assert "no answer within 0.1 s" in str(error)
     assert ask(provider_for(dialect, stub, "slow-20ms"), request_of(user("hi")))[0].content == "echo: hi"
 
@@ -297,7 +316,7 @@ def test_an_answer_that_trickles_is_stopped_by_the_whole_time(dialect: str) -> N
     async def work() -> None:
         async with raw_server(trickle) as url:
             provider = provider_for(dialect, url)
-            with pytest.raises(ProviderTransient, match=r"no answer within 0\.2 s"):
+            with pytest.raises(LLMTimeoutError, match=r"no answer within 0\.2 s"):
                 await provider.complete(request_of(user("hi"), timeout_seconds=0.2))
             await provider.aclose()
 
@@ -344,11 +363,60 @@ def test_an_endless_answer_is_refused_at_its_limit(dialect: str) -> None:
     async def work() -> None:
         async with raw_server(flood) as url:
             provider = provider_for(dialect, url)
-            with pytest.raises(ProviderRefused, match=f"over {MAX_RESPONSE_BYTES} bytes"):
+            with pytest.raises(InvalidRequestError, match=f"over {MAX_RESPONSE_BYTES} bytes"):
                 await provider.complete(request_of(user("hi")))
             await provider.aclose()
 
     run(work)
+
+
+SPENT = {"error": {"message": "You exceeded your current quota", "type": "insufficient_quota", "code": None}}
+UNREADABLE = {"message": {"tool_calls": [{"id": "c", "function": {"name": "read", "arguments": "{path:"}}]}}
+
+
+def answering(status: int, body: dict[str, Any]) -> Handler:
+    """Answer every request with a status and a JSON body."""
+    content = json.dumps(body).encode()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        del reader
+        writer.write(
+            b"HTTP/1.1 %d X\r\nretry-after: 9\r\ncontent-length: %d\r\n\r\n%b" % (status, len(content), content)
+        )
+        await writer.drain()
+
+    return answer
+
+
+def test_a_spent_quota_is_not_waited_for() -> None:
+    """It comes with the status of a rate limit; only a person ends it, and the service's code says so."""
+
+    async def work() -> LLMError:
+        async with raw_server(answering(429, SPENT)) as url:
+            provider = provider_for("openai_compat", url)
+            with pytest.raises(QuotaExceededError) as caught:
+                await provider.complete(request_of(user("hi")))
+            await provider.aclose()
+            return caught.value
+
+    error = run(work)
+    assert (error.retryable, error.retry_after, error.status_code) == (False, None, 429)
+
+
+def test_a_tool_call_that_cannot_be_read_says_what_the_model_wrote() -> None:
+    """It is asked again: models seldom write the same nonsense twice. What it wrote is kept for a person."""
+
+    async def work() -> InvalidToolCallError:
+        async with raw_server(answering(200, {"choices": [UNREADABLE]})) as url:
+            provider = provider_for("openai_compat", url, "m")
+            with pytest.raises(InvalidToolCallError) as caught:
+                await provider.complete(request_of(user("hi")))
+            await provider.aclose()
+            return caught.value
+
+    error = run(work)
+    assert (error.tool_name, error.raw_arguments, error.retryable) == ("read", "{path:", True)
+    assert (error.provider, error.model) == ("openai_compat", "m")
 
 
 def test_a_service_that_is_not_there_is_transient(dialect: str) -> None:
@@ -357,7 +425,7 @@ def test_a_service_that_is_not_there_is_transient(dialect: str) -> None:
         port = taken.getsockname()[1]
     error = failure_of(provider_for(dialect, f"http://127.0.0.1:{port}"))
 
-    assert isinstance(error, ProviderTransient)
+    assert (type(error), error.retryable) == (NetworkError, True)
     assert "ConnectError" in str(error)
 
 
@@ -370,10 +438,10 @@ def test_the_key_is_never_shown(dialect: str) -> None:
         writer.write(f"HTTP/1.1 401 No\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode())
         await writer.drain()
 
-    async def work() -> ProviderError:
+    async def work() -> LLMError:
         async with raw_server(parrot) as url:
             provider = provider_for(dialect, url, api_key_env="KEY")
-            with pytest.raises(ProviderRefused) as caught:
+            with pytest.raises(AuthenticationError) as caught:
                 await provider.complete(request_of(user("hi")))
             await provider.aclose()
             return caught.value
@@ -387,7 +455,7 @@ def test_the_key_is_checked_by_a_stub_that_has_one(dialect: str) -> None:
     """Each dialect carries the key in its own header."""
     with running(api_key=KEY) as url:
         assert ask(provider_for(dialect, url, api_key_env="KEY"), request_of(user("hi")))[0].content == "echo: hi"
-        assert isinstance(failure_of(provider_for(dialect, url, api_key="wrong-key")), ProviderRefused)
+        assert isinstance(failure_of(provider_for(dialect, url, api_key="wrong-key")), AuthenticationError)
 
 
 def test_many_sessions_share_one_client_and_its_connections(stub: str) -> None:

@@ -47,7 +47,7 @@ def _field(field: FieldInfo) -> st.SearchStrategy[Any]:
 
 
 def _strategy(annotation: Any, bounds: list[Any]) -> st.SearchStrategy[Any]:
-    if annotation is JsonValue:
+    if annotation is JsonValue or annotation is Any:
         return JSON
     if annotation == JsonObject:
         return OBJECT
@@ -62,7 +62,8 @@ def _strategy(annotation: Any, bounds: list[Any]) -> st.SearchStrategy[Any]:
     if origin is tuple:
         return st.lists(_strategy(args[0], []), max_size=2).map(tuple)
     if origin in {dict, Mapping}:
-        return st.dictionaries(_strategy(args[0], []), _strategy(args[1], []), max_size=2)
+        keys = TEXT if args[0] is Any else _strategy(args[0], [])  # in JSON a key is text
+        return st.dictionaries(keys, _strategy(args[1], []), max_size=2)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return st.deferred(lambda: values_of(annotation))
     return _plain(annotation, bounds)

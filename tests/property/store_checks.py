@@ -32,7 +32,10 @@ def check_session(lab: Lab, session: Session) -> None:
     assert (now.dead is not None) is (session.phase == "dead") is (now.deadinfo is not None)
     bucket = f"ended/{session.status}" if session.phase == "ended" else session.phase
     rank = "1" if session.phase in {"ready", "finalizing"} else "-"
-    assert now.members == [f"{APP}:{bucket}:{rank}:{record['since']}:{session.session_id}"]
+    members = [f"{APP}:{bucket}:{rank}:{record['since']}:{session.session_id}"]
+    if session.phase == "waiting" and record.get("wait_id"):  # it asks a person, and stands in the list of those too
+        members.insert(0, f"{APP}:asks/input:-:{record['since']}:{session.session_id}")
+    assert now.members == members
 
     if session.phase == "ended":
         told = session.settled_as or (session.phase, session.status)

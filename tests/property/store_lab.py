@@ -191,4 +191,5 @@ def build_commit(
         status="done" if directive == "ended" else "why",
         reason="asked",
         keep=keep,
+        asks="input" if wait_id else "",
     )

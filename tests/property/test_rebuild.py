@@ -47,6 +47,7 @@ def test_a_submission_is_a_session() -> None:
         "parent": "",
         "reason": "",
         "catalogue": "",
+        "failure": None,
         "state": {"n": 1},
         "fields": {},
         "cursor": None,

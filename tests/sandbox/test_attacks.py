@@ -2,10 +2,6 @@
 
 import json
 import os
-import shutil
-import subprocess
-import sys
-import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,8 +12,8 @@ from plugin_sandbox.attacks.catalogue import Attack, attacks
 from plugin_sandbox.attacks.cli import settings_for
 from plugin_sandbox.attacks.runner import check_control, run_attack, run_attacks
 from plugin_sandbox.host import Sandbox
+from tests.sandbox.ordinary import ORDINARY, run_as
 
-ORDINARY = 12_345
 #: An attack, and the layers without which it succeeds in an otherwise closed box: what proves that it bites.
 SHARP = [
     ("memfd_exec", ("seccomp",)),
@@ -32,7 +28,23 @@ SHARP = [
     ("gain_privs", ("no_new_privs", "seccomp", "landlock")),
     ("open_many_files", ("rlimits",)),
     ("host_identity", ("uts_namespace",)),
+    *(
+        (name, ("seccomp",))
+        for name in ("kcmp", "modify_ldt", "userfaultfd", "seccomp_own", "landlock_own", "lease_freeze")
+    ),
+    *((name, ("disk_quota",)) for name in ("disk_fill", "inode_flood", "fill_tmp")),
+    *((name, ("rlimits",)) for name in ("sparse_1tb", "thread_bomb", "socket_buffers", "core_dump", "raise_rlimits")),
+    ("lock_memory", ("seccomp", "rlimits")),
+    ("inherited_fds", ("closed_fds",)),
+    ("new_userns", ("seccomp", "user_namespace")),
+    ("fifo_in_output", ("seccomp", "landlock")),
+    ("fork_bomb", ("pids_cgroup", "watchdog", "rlimits")),
+    ("tcp_loopback", ("network_namespace", "seccomp", "landlock")),
+    ("udp_loopback", ("network_namespace", "seccomp")),
+    ("unix_abstract", ("network_namespace", "seccomp", "landlock")),
 ]
+if os.geteuid() == 0:  # an ordinary user's plugin has no identity of the host's to keep
+    SHARP.append(("is_host_root", ("slot_uid", "capabilities")))
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +57,8 @@ def arena() -> Iterator[Arena]:
 @pytest.fixture(scope="module")
 def sandbox(arena: Arena) -> Iterator[Sandbox]:
     """A strict sandbox in which honest work passes."""
-    made = Sandbox(settings_for("strict", arena.home / "state"), force_tier="strict")
-    check_control(made, arena, settings_for("strict", arena.home / "state"))
+    made = Sandbox(settings_for("strict", arena), force_tier="strict")
+    check_control(made, arena, settings_for("strict", arena))
     yield made
     made.close()
 
@@ -54,7 +66,7 @@ def sandbox(arena: Arena) -> Iterator[Sandbox]:
 @pytest.mark.parametrize("attack", attacks(), ids=lambda one: one.name)
 def test_the_strict_tier_stops_it(sandbox: Sandbox, arena: Arena, attack: Attack) -> None:
     """Whoever runs the suite: no attack gets through the strict tier."""
-    result = run_attack(sandbox, attack, arena, settings_for("strict", arena.home / "state"), "strict")
+    result = run_attack(sandbox, attack, arena, settings_for("strict", arena), "strict")
 
     assert result.stopped, result.outcome
 
@@ -63,57 +75,31 @@ def test_the_strict_tier_stops_it(sandbox: Sandbox, arena: Arena, attack: Attack
 def test_without_its_layer_it_succeeds(arena: Arena, name: str, off: tuple[str, ...]) -> None:
     """An attack that nothing lets through proves nothing: with just this layer left out, it gets through."""
     chosen = [one for one in attacks() if one.name == name]
-    settings = settings_for("strict", arena.home / "state")
+    settings = settings_for("strict", arena)
 
     (result,) = run_attacks(chosen, arena, settings, tier="strict", off=off)
 
     assert not result.stopped, f"{name} is stopped without {off}: {result.outcome}"
 
 
-def python_for_all() -> str:
-    """Return an interpreter of this version that an ordinary user may start."""
-    found = f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"
-    assert Path(found).exists(), f"{found} is missing: install it, so that the suite can run as an ordinary user"
-    return found
+def test_a_name_that_leads_inside_is_reached_where_the_operator_permits_it(arena: Arena) -> None:
+    """The proxy's rule about addresses is what stops it, and nothing else: without it, it gets through."""
+    (attack,) = [one for one in attacks() if one.name == "proxy_rebound_name"]
+    settings = settings_for("strict", arena).model_copy(update={"private_hosts": arena.hosts})
+
+    (result,) = run_attacks([attack], arena, settings)
+
+    assert not result.stopped, result.outcome
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(("uid", "tier"), [(ORDINARY, "strict"), (ORDINARY, "standard"), (0, "standard")])
-def test_whoever_runs_it_in_whichever_tier(tmp_path_factory: pytest.TempPathFactory, uid: int, tier: str) -> None:
+def test_whoever_runs_it_in_whichever_tier(home: Path, uid: int, tier: str) -> None:
     """The command that anybody may run on a host of their own, as a user without any right, finds no breach."""
-    if os.geteuid() != 0 and uid != os.geteuid():
-        pytest.skip("only root can become another user")
-    home = Path(tmp_path_factory.mktemp("ordinary"))
-    shutil.copytree("plugin_sandbox", home / "plugin_sandbox", ignore=shutil.ignore_patterns("__pycache__"))
-    for path in (*home.parents, home):
-        if path.is_relative_to("/tmp") and path != Path("/tmp"):
-            path.chmod(0o755)
-    (home / "tmp").mkdir()
-    (home / "tmp").chmod(0o777)
-    command = [python_for_all(), "-m", "plugin_sandbox", "attack", "-o", "json", "--tier", tier]
+    said = run_as(uid, ["-m", "plugin_sandbox", "attack", "-o", "json", "--tier", tier], home)
 
-    done = subprocess.run(
-        command,
-        cwd=home,
-        user=uid,
-        group=uid,
-        extra_groups=[],
-        env={
-            "PATH": "/usr/bin:/bin",
-            "HOME": str(home / "tmp"),
-            "TMPDIR": str(home / "tmp"),
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONPATH": f"{home}:{sysconfig.get_path('purelib')}",
-        },
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
-
-    results = [json.loads(line) for line in done.stdout.splitlines()]
-    assert results, done.stderr
+    results = [json.loads(line) for line in said.splitlines()]
     assert [
         f"{one['name']}: {one['outcome']}" for one in results if not one["stopped"] and one["by"] not in LACKS
     ] == []

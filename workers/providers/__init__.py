@@ -9,8 +9,8 @@ Other packages add theirs under the entry point group `baton.providers`: a calla
 signature of `build_provider`. With `options.record`, whatever the provider says is also written
 to a transcript that `scripted` replays. This module chooses and builds; it calls no model.
 
-A provider raises ProviderTransient or ProviderRefused and retries nothing: retries, back-off,
-deadlines and cancellation belong to the runtime alone.
+A provider raises an LLMError (orchestrator/contracts/provider_errors.py) and retries nothing: retries,
+back-off, deadlines and cancellation belong to the runtime alone.
 """
 
 from collections.abc import Mapping

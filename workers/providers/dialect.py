@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.messages import ModelRequest, ModelResponse
+from orchestrator.contracts.provider_errors import LLMError
 from workers.providers.http import HttpChannel
 from workers.providers.options import HttpOptions
 
@@ -45,14 +46,19 @@ class HttpProvider:
         self._dialect, self._channel, self._model, self._options = dialect, channel, model, options
 
     async def complete(self, request: ModelRequest) -> ModelResponse:
-        """Make one call; raise ProviderTransient or ProviderRefused."""
+        """Make one call; raise an LLMError."""
         dialect = self._dialect
-        body = dialect.write(request, model=request.model or self._model, options=self._options)
-        answer = await self._channel.post(dialect.path, body, timeout_seconds=request.timeout_seconds)
+        model = request.model or self._model
+        body = dialect.write(request, model=model, options=self._options)
         try:
-            return dialect.read(answer, request)
-        except ValueError as error:  # pydantic's ValidationError is one
-            raise self._channel.malformed(reason_of(error), path=dialect.path) from error
+            answer = await self._channel.post(dialect.path, body, timeout_seconds=request.timeout_seconds)
+            try:
+                return dialect.read(answer, request)
+            except ValueError as error:  # pydantic's ValidationError is one
+                raise self._channel.malformed(reason_of(error), path=dialect.path) from error
+        except LLMError as error:
+            error.provider, error.model = error.provider or self._channel.provider, error.model or model
+            raise
 
     async def aclose(self) -> None:
         """Release connections."""

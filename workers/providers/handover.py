@@ -2,7 +2,9 @@
 
 In a session's context an agent's last word is followed by the next agent's first. A chat API
 expects the user to speak in between, and takes an assistant's message at the end as one to be
-continued; so a line of the runtime stands there. Pure; the context itself is not changed.
+continued; so a line of the runtime stands there. A declared step's tool call was asked for by no
+model, and a chat API refuses an answer to a call that nobody made; so its result is told as the
+user's words. Pure; the context itself is not changed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,12 +18,20 @@ def with_handovers(messages: Sequence[Message], skill: str) -> Iterator[Message]
     >>> said = [Message(role="assistant", content="done", skill="one")]
     >>> [(m.role, m.content) for m in with_handovers(said, "two")]
     [('assistant', 'done'), ('user', 'Go on: two.')]
+    >>> found = Message(role="tool", content="3 files", call_id="call-4-0", skill="survey")
+    >>> [(m.role, m.content) for m in with_handovers([*said, found], "two")]
+    [('assistant', 'done'), ('user', 'Result of survey: 3 files')]
     """
     waits = False
+    asked: set[str] = set()
     for message in messages:
         if waits and message.role == "assistant":
             yield _handover(message.skill)
-        yield message
+        asked.update(call.call_id for call in message.tool_calls)
+        if message.role == "tool" and message.call_id not in asked:
+            yield Message(role="user", content=f"Result of {message.skill or 'a step'}: {message.content}")
+        else:
+            yield message
         waits = message.role == "assistant" and not message.tool_calls
     if waits:
         yield _handover(skill)

@@ -1,9 +1,17 @@
 """Post JSON to a model service and read JSON back, within a time and a size.
 
-What a failure means is told by the status code and by the exception's type alone:
+Whether a failure may pass is told by the status code and by the exception's type alone:
 
-    408 409 425 429 5xx (529 too), time-outs, connections, a cut or malformed body -> ProviderTransient
-    any other status that is not 2xx, and a request that cannot be sent at all     -> ProviderRefused
+    408, a time-out                      LLMTimeoutError             tried again
+    429                                  RateLimitError              tried again
+    5xx (529 too)                        ProviderUnavailableError    tried again
+    no connection                        NetworkError                tried again
+    a cut or malformed body              StreamError                 tried again
+    409 425                              by what it says             tried again
+    402, 429 by its code                 QuotaExceededError          not
+    401 · 403 · 404 · 413                Authentication- · AccessDenied- · NotFound- · ContextLengthError
+    any other status that is not 2xx     by its code, or what it says (kernel/classification.py)
+    a request that cannot be sent        ConfigurationError
 
 Nothing is retried and no redirect is followed. A cancelled call closes its connection. The key is
 in the headers of a request and nowhere else; it is cut out of what a service's error says.
@@ -11,7 +19,7 @@ in the headers of a request and nowhere else; it is cut out of what a service's 
 
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -20,7 +28,19 @@ import httpx2
 from pydantic import JsonValue, SecretStr
 
 from orchestrator.contracts.base import JsonObject, dump_json, load_json
-from orchestrator.contracts.errors import ProviderError, ProviderRefused, ProviderTransient
+from orchestrator.contracts.provider_errors import (
+    ConfigurationError,
+    ContentFilterError,
+    ContextLengthError,
+    InvalidRequestError,
+    LLMError,
+    LLMTimeoutError,
+    NetworkError,
+    NotFoundError,
+    QuotaExceededError,
+    StreamError,
+)
+from orchestrator.kernel.classification import classify_error_category, classify_error_message
 
 MAX_RESPONSE_BYTES: Final = 4 * 1024 * 1024
 MAX_ERROR_BYTES: Final = 64 * 1024
@@ -32,6 +52,18 @@ CONNECT_SECONDS: Final = 10.0
 MAX_CONNECTIONS: Final = 2_000
 
 _PASSING: Final = frozenset({408, 409, 425, 429})
+#: What services write as `code` or `type` of an error: words of their APIs, compared whole.
+_BY_CODE: Final[dict[str, type[LLMError]]] = {
+    "insufficient_quota": QuotaExceededError,
+    "billing_hard_limit_reached": QuotaExceededError,
+    "context_length_exceeded": ContextLengthError,
+    "content_filter": ContentFilterError,
+    "content_policy_violation": ContentFilterError,
+    "model_not_found": NotFoundError,
+}
+
+#: The service was reached, and its answer broke off or could not be decoded.
+_BROKEN_OFF: Final = (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.DecodingError, httpx2.StreamError)
 
 
 def make_client() -> httpx2.AsyncClient:
@@ -98,7 +130,7 @@ class HttpChannel:
         self._client, self._is_owner = client, client is None
 
     async def post(self, path: str, body: JsonObject, *, timeout_seconds: float) -> JsonObject:
-        """Post `body`, and return the JSON object of a 2xx response; raise a ProviderError."""
+        """Post `body`, and return the JSON object of a 2xx response; raise an LLMError."""
         where = f"{self.provider} {self.base_url}{path}"
         limit = httpx2.Timeout(timeout_seconds, connect=min(CONNECT_SECONDS, timeout_seconds))
         request = self._open_client().build_request(
@@ -114,12 +146,14 @@ class HttpChannel:
                     await response.aclose()
         except (TimeoutError, httpx2.TimeoutException) as error:
             message = f"{where}: no answer within {timeout_seconds:g} s; it is tried again"
-            raise ProviderTransient(message, provider=self.provider) from error
+            raise LLMTimeoutError(message, provider=self.provider) from error
         except (httpx2.LocalProtocolError, httpx2.UnsupportedProtocol, httpx2.InvalidURL) as error:
-            raise self._refused(f"{where}: the request cannot be sent: {error}; check base_url and headers") from error
+            message = f"{where}: the request cannot be sent: {error}; check base_url and headers"
+            raise ConfigurationError(self._redact(message), provider=self.provider) from error
         except (httpx2.RequestError, httpx2.StreamError) as error:
             message = f"{where}: {type(error).__name__}: {error or 'the connection failed'}; it is tried again"
-            raise ProviderTransient(self._redact(message), provider=self.provider) from error
+            failure = StreamError if isinstance(error, _BROKEN_OFF) else NetworkError
+            raise failure(self._redact(message), provider=self.provider) from error
         if not response.is_success:
             raise self._error_of(response, content, where)
         try:
@@ -136,10 +170,10 @@ class HttpChannel:
         if client is not None and self._is_owner:
             await client.aclose()
 
-    def malformed(self, what: str, *, path: str = "") -> ProviderTransient:
+    def malformed(self, what: str, *, path: str = "") -> StreamError:
         """Return the error for an answer that cannot be read: the next one may be whole."""
         message = f"{self.provider} {self.base_url}{path}: malformed answer: {what[:MAX_DETAIL]}; it is tried again"
-        return ProviderTransient(self._redact(message), provider=self.provider)
+        return StreamError(self._redact(message), provider=self.provider)
 
     def _open_client(self) -> httpx2.AsyncClient:
         if self._client is None:
@@ -158,43 +192,60 @@ class HttpChannel:
         async for chunk in response.aiter_bytes():
             content += chunk
             if len(content) > limit and response.is_success:
-                raise self._refused(f"{where}: the answer is over {limit} bytes; lower max_tokens or check base_url")
+                message = f"{where}: the answer is over {limit} bytes; lower max_tokens or check base_url"
+                raise InvalidRequestError(message, provider=self.provider)
             if len(content) > limit:
                 break
         return bytes(content[:limit])
 
-    def _error_of(self, response: httpx2.Response, content: bytes, where: str) -> ProviderError:
-        """Return the error of a response that is not 2xx, by its status alone."""
+    def _error_of(self, response: httpx2.Response, content: bytes, where: str) -> LLMError:
+        """Return the error of a response that is not 2xx. What it says may name the class, never whether it may pass."""
         status = response.status_code
-        said = self._redact(_detail(content))
-        detail = f": {said}" if said else ""
-        if is_transient_status(status):
-            return ProviderTransient(
-                f"{where}: status {status}{detail}; it is tried again",
-                provider=self.provider,
-                status_code=status,
-                retry_after_seconds=read_retry_after(response.headers, now=datetime.now(UTC)),
-            )
-        return self._refused(f"{where}: status {status}{detail}; mend the request or the app's model options", status)
-
-    def _refused(self, message: str, status: int | None = None) -> ProviderRefused:
-        return ProviderRefused(self._redact(message), provider=self.provider, status_code=status)
+        detail, words = _detail(content)
+        said = self._redact(detail)
+        failure = _class_of(status, said, words)
+        is_transient = is_transient_status(status) and failure is not QuotaExceededError
+        advice = "it is tried again" if is_transient else "mend the request or the app's model options"
+        return failure(
+            f"{where}: status {status}{f': {said}' if said else ''}; {advice}",
+            provider=self.provider,
+            status_code=status,
+            retryable=is_transient,
+            retry_after=read_retry_after(response.headers, now=datetime.now(UTC)) if is_transient else None,
+        )
 
     def _redact(self, text: str) -> str:
         secret = self._key.get_secret_value() if self._key is not None else ""
         return text.replace(secret, "[redacted]") if secret else text
 
 
-def _detail(content: bytes) -> str:
-    """Return what a service's error says, for people; nothing is decided by it."""
+def _class_of(status: int, said: str, words: Sequence[str]) -> type[LLMError]:
+    match status:
+        case 402:
+            return QuotaExceededError
+        case 408:
+            return LLMTimeoutError
+    named = next((_BY_CODE[word] for word in words if word in _BY_CODE), None)
+    if named is not None and status < 500:
+        return named
+    found = classify_error_message(said, status_code=status)
+    is_long = found is InvalidRequestError and classify_error_category(said) == "context_length"
+    return ContextLengthError if is_long else found
+
+
+def _detail(content: bytes) -> tuple[str, tuple[str, ...]]:
+    """Return what a service's error says, for people, and the code and type that it gives, for programs."""
     try:
         found = load_json(content)
     except ValueError:
-        return " ".join(content.decode(errors="replace").split())[:MAX_DETAIL]
+        return " ".join(content.decode(errors="replace").split())[:MAX_DETAIL], ()
     said: JsonValue = found.get("error", found) if isinstance(found, dict) else found
+    words: list[JsonValue] = []
     if isinstance(said, dict):
+        words = [said.get("code"), said.get("type")]
         said = said.get("message", said)
-    return " ".join((said if isinstance(said, str) else dump_json(said)).split())[:MAX_DETAIL]
+    text = said if isinstance(said, str) else dump_json(said)
+    return " ".join(text.split())[:MAX_DETAIL], tuple(word for word in words if isinstance(word, str))
 
 
 def _number(text: str | None) -> float | None:

@@ -10,8 +10,9 @@ from collections.abc import Collection, Iterable, Iterator
 from hashlib import sha256
 from typing import Final
 
-from orchestrator.contracts.errors import ProviderRefused, suggest
+from orchestrator.contracts.errors import suggest
 from orchestrator.contracts.messages import ModelRequest
+from orchestrator.contracts.provider_errors import InvalidToolCallError
 from orchestrator.kernel.lookup import names_match
 
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_-]")
@@ -83,7 +84,7 @@ def unique_call_ids(request: ModelRequest, given: Iterable[str | None]) -> Itera
 def resolve_tool(name: str, offered: Collection[str], *, where: str, provider: str) -> str:
     """Return the full name of the one offered tool that a bare or qualified name means.
 
-    Raise ProviderRefused if there is none, or more than one.
+    Raise InvalidToolCallError if there is none, or more than one.
     """
     if name in offered:
         return name
@@ -95,7 +96,7 @@ def resolve_tool(name: str, offered: Collection[str], *, where: str, provider: s
         message = f"{where}: the skill has no tool {name!r}; {suggest(name, {*offered, *bare})}"
     else:
         message = f"{where}: {name!r} is ambiguous; write one of {', '.join(found)}"
-    raise ProviderRefused(message, provider=provider)
+    raise InvalidToolCallError(message, tool_name=name, provider=provider)
 
 
 def _digest(text: str) -> str:

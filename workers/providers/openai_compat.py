@@ -14,6 +14,7 @@ from pydantic import JsonValue
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.base import JsonObject, dump_json, load_json
 from orchestrator.contracts.messages import Message, ModelRequest, ModelResponse, ToolRequest, Usage
+from orchestrator.contracts.provider_errors import InvalidToolCallError
 from workers.providers.dialect import Dialect, HttpProvider, Wire, sampling
 from workers.providers.envelope import parse_envelope
 from workers.providers.handover import with_handovers
@@ -148,12 +149,26 @@ def _text(content: str | list[JsonValue] | None) -> str:
 
 
 def _args(function: _Function) -> JsonObject:
-    """Read a call's arguments; a call without any has none, in any of the ways services say so."""
-    args = load_json(function.arguments) if isinstance(function.arguments, str) and function.arguments.strip() else {}
-    if isinstance(function.arguments, dict):
-        args = function.arguments
+    """Read a call's arguments; a call without any has none, in any of the ways services say so.
+
+    Raise InvalidToolCallError for others; it may be tried again, for a model seldom writes the same nonsense twice.
+    """
+    given, args = function.arguments, None
+    if isinstance(given, dict):
+        return given
+    try:
+        args = load_json(given) if isinstance(given, str) and given.strip() else {}
+    except ValueError as error:
+        raise _unreadable(function, f"are not JSON: {error}") from error
     if args is None:
         return {}
     if not isinstance(args, dict):
-        raise ValueError(f"the arguments of {function.name[:80]!r} are not a JSON object")
+        raise _unreadable(function, "are not a JSON object")
     return args
+
+
+def _unreadable(function: _Function, what: str) -> InvalidToolCallError:
+    given = function.arguments
+    raw = given if isinstance(given, str) else dump_json(given)
+    message = f"openai_compat: the arguments of {function.name[:80]!r} {what[:200]}; it is tried again"
+    return InvalidToolCallError(message, tool_name=function.name, raw_arguments=raw, retryable=True)

@@ -22,8 +22,9 @@ from pydantic import JsonValue
 
 from orchestrator.contracts.app import AppSpec, PolicyCall, PolicyRule
 from orchestrator.contracts.base import JsonObject
-from orchestrator.contracts.errors import ConfigError, ProviderRefused, suggest
+from orchestrator.contracts.errors import ConfigError, suggest
 from orchestrator.contracts.messages import ModelRequest, ModelResponse, ToolRequest
+from orchestrator.contracts.provider_errors import ConfigurationError
 from orchestrator.kernel.expression_functions import to_text
 from orchestrator.kernel.expressions import (
     Expression,
@@ -53,12 +54,12 @@ class RulesProvider:
         self._facts = FactsCache()
 
     async def complete(self, request: ModelRequest) -> ModelResponse:
-        """Decide one turn; raise ProviderRefused where the policy cannot."""
+        """Decide one turn; raise ConfigurationError where the policy cannot."""
         rules = self._rules.get(request.skill, ())
         where = f"model.rules.{request.skill}"
         if not rules:
             hint = suggest(request.skill, self._rules)
-            raise ProviderRefused(f"{where}: the policy has no rules for this skill; {hint}", provider=PROVIDER)
+            raise ConfigurationError(f"{where}: the policy has no rules for this skill; {hint}", provider=PROVIDER)
         names = self._facts.read(request)
         skipped: list[str] = []
         for index, rule in enumerate(rules):
@@ -69,7 +70,7 @@ class RulesProvider:
                 response = _apply(rule, names, request, here, skipped)
             except ExpressionError as error:
                 message = f"{here}: {error}; mend the rule or the data it reads"
-                raise ProviderRefused(message, provider=PROVIDER) from error
+                raise ConfigurationError(message, provider=PROVIDER) from error
             if response is not None:
                 return response
         return self._no_rule(request, skipped)
@@ -134,7 +135,7 @@ def _apply(
         for args in _expand(call, names, here, skipped):
             if len(calls) >= MAX_CALLS:
                 message = f"{here}: over {MAX_CALLS} calls in one turn; slice the list and go on in the next turn"
-                raise ProviderRefused(message, provider=PROVIDER)
+                raise ConfigurationError(message, provider=PROVIDER)
             tool = resolve_tool(call.tool, offered, where=f"{here}.tool", provider=PROVIDER)
             calls.append(ToolRequest(call_id=make_call_id(request, len(calls)), tool=tool, args=args))
     if rule.call and not calls and rule.say is None:
@@ -156,7 +157,7 @@ def _expand(call: PolicyCall, names: Names, where: str, skipped: list[str]) -> I
     if call.for_each is not None:
         items = compile_bare(call.for_each).evaluate(names)
         if not isinstance(items, list):
-            raise ProviderRefused(f"{where}.for_each: {call.for_each!r} is no list; give a list", provider=PROVIDER)
+            raise ConfigurationError(f"{where}.for_each: {call.for_each!r} is no list; give a list", provider=PROVIDER)
         scopes = [{**names, "item": item, "index": index} for index, item in enumerate(items)]
     for scope in scopes:
         if _holds(call.when, scope, f"{where}.when", skipped):
@@ -172,7 +173,7 @@ def _confidence(value: str | float | None, names: Names, where: str) -> float | 
     found: JsonValue = compile_bare(value).evaluate(names) if isinstance(value, str) else value
     confidence = coerce_confidence(found)
     if confidence is None and found is not None:
-        raise ProviderRefused(f"{where}: {found!r:.60} is no number from 0 to 1; give one", provider=PROVIDER)
+        raise ConfigurationError(f"{where}: {found!r:.60} is no number from 0 to 1; give one", provider=PROVIDER)
     return confidence
 
 

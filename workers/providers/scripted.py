@@ -15,8 +15,9 @@ from pydantic import JsonValue, ValidationError
 
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.base import load_json
-from orchestrator.contracts.errors import ConfigError, ProviderRefused
+from orchestrator.contracts.errors import ConfigError
 from orchestrator.contracts.messages import ModelRequest, ModelResponse, ToolRequest
+from orchestrator.contracts.provider_errors import InvalidRequestError
 from workers.providers.names import make_call_id, resolve_tool
 from workers.providers.options import ProviderOptions, read_options
 from workers.providers.recording import ScriptedTurn, answered_tools, transcript_path
@@ -43,7 +44,7 @@ class ScriptedProvider:
             before.append((number, position, turn))
 
     async def complete(self, request: ModelRequest) -> ModelResponse:
-        """Return the recorded turn; raise ProviderRefused if there is none that fits."""
+        """Return the recorded turn; raise InvalidRequestError if there is none that fits."""
         position, turn = self._find(request)
         where = f"{self._name}: entry {position} ({request.skill}, turn {request.turn})"
         seen = answered_tools(request)
@@ -94,8 +95,8 @@ class ScriptedProvider:
     def _skills(self) -> str:
         return f"the transcript knows {', '.join(sorted(self._turns)) or 'no skill'}"
 
-    def _refused(self, message: str) -> ProviderRefused:
-        return ProviderRefused(message, provider=PROVIDER)
+    def _refused(self, message: str) -> InvalidRequestError:
+        return InvalidRequestError(message, provider=PROVIDER)
 
 
 def build(spec: AppSpec, *, env: Mapping[str, str]) -> ScriptedProvider:

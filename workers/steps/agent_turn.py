@@ -3,8 +3,8 @@
 import asyncio
 from typing import cast
 
-from orchestrator.contracts.errors import ProviderTransient
 from orchestrator.contracts.messages import ModelRequest, ModelResponse
+from orchestrator.contracts.provider_errors import LLMTimeoutError
 from orchestrator.contracts.session import Record
 from orchestrator.contracts.skill import Responsive
 from orchestrator.kernel.advance import current_skill
@@ -25,10 +25,10 @@ async def perform(world: World, record: Record) -> Change:
 
 
 async def ask_model(world: World, request: ModelRequest) -> ModelResponse:
-    """Make one model call within the request's time; raise ProviderTransient when it runs out."""
+    """Make one model call within the request's time; raise LLMTimeoutError when it runs out."""
     try:
         async with asyncio.timeout(request.timeout_seconds):
             return await world.app.provider.complete(request)
     except TimeoutError as error:
         message = f"{world.spec.model.provider}: no answer in {request.timeout_seconds:g} s; it will be asked again"
-        raise ProviderTransient(message, provider=world.spec.model.provider) from error
+        raise LLMTimeoutError(message, provider=world.spec.model.provider, model=request.model or None) from error

@@ -1,7 +1,7 @@
-"""The review tools: fetch a commit's diff, analyse its files, record findings, recommend.
+"""The review tools: fetch a commit's diff, export its files for the plugins, tell what was found, record findings, recommend.
 
-Thin: git is read in `repository.py`, judgements are made in `analyse.py`. No tool writes anywhere;
-what a call changes in the session's state is declared in app.yaml. `repo`, `commit`, `base`, and
+Thin: git is read in `repository.py`, judgements are made in `analyse.py`. No tool writes anywhere but into the session's own
+workspace; what a call changes in the session's state is declared in app.yaml. `repo`, `commit`, `base`, and
 the counts are filled in by the runtime, so that a model reviews its own session's commit alone.
 """
 
@@ -13,7 +13,7 @@ from fastmcp import FastMCP
 from fastmcp.exceptions import ToolError
 from pydantic import BaseModel, Field, JsonValue, ValidationError
 
-from ..analyse import Limits, analyse_change
+from ..analyse import Analysis, Limits, export_change
 from ..analysis.findings import (
     Finding,
     Recommendation,
@@ -24,6 +24,7 @@ from ..analysis.findings import (
 )
 from ..analysis.secrets import mask_secrets
 from ..repository import Repository, RepositoryError
+from ..workspace import WorkspaceError, remove, workspace_folder
 
 _MAX_FILES_TOLD = 300
 _MAX_RECORDED = 100
@@ -39,6 +40,8 @@ class Settings(BaseModel):
     max_file_bytes: Annotated[int, Field(ge=1_000)] = 1_048_576
     max_findings: Annotated[int, Field(ge=1, le=_MAX_RECORDED)] = 50
     max_seconds: Annotated[float, Field(gt=0, le=300)] = 60.0
+    #: Where Python files are exported to for the plugins; "" a folder of this user's among the temporary ones.
+    scratch: str = ""
 
 
 class FileInDiff(BaseModel):
@@ -95,6 +98,20 @@ class AnalysisResult(BaseModel):
     skipped: list[Skipped]
     notes: list[str]
     recommendation: Recommendation
+
+
+class Export(BaseModel):
+    """What `export_files` returns: where the files lie, and how many there are."""
+
+    workspace: str
+    python_files: int
+    max_findings: int
+
+
+class Cleared(BaseModel):
+    """What `clear_files` returns."""
+
+    ok: Literal[True] = True
 
 
 class Recorded(BaseModel):
@@ -168,25 +185,61 @@ def _register_reading(mcp_app: FastMCP, settings: Settings) -> None:
         )
 
     @mcp_app.tool
-    def analyse_files(repo: str, commit: str, base: str | None = None) -> AnalysisResult:
-        """Run the analysers (ruff, syntax tree, secrets, size, tests) over the commit's changed lines."""
-        limits = Limits(settings.max_files, settings.max_file_bytes, settings.max_findings, settings.max_seconds)
-        try:
-            repository = opened(repo)
-            change = repository.change(commit, base=base)
-            analysis = analyse_change(repository, change, limits)
-        except RepositoryError as error:
-            raise ToolError(str(error)) from error
-        return AnalysisResult(
-            commit=change.commit,
-            findings=analysis.findings,
-            counts=count_severities(analysis.findings),
-            left_out=analysis.left_out,
-            files_analysed=analysis.analysed,
-            skipped=[Skipped(path=path, reason=reason) for path, reason in analysis.skipped],
-            notes=analysis.notes,
-            recommendation=choose_recommendation([finding.severity for finding in analysis.findings]),
+    def analyse_files(commit: str, analysis: dict[str, JsonValue] | None = None) -> AnalysisResult:
+        """Tell what the analysers (ruff, syntax tree, secrets, size, tests) found on the commit's changed lines."""
+        return _read_analysis(commit, analysis or {})
+
+    @mcp_app.tool
+    def export_files(
+        repo: str,
+        commit: str,
+        session_id: str,
+        base: str | None = None,
+        scratch: str = "",
+        idempotency_key: str = "",
+    ) -> Export:
+        """Analyse what needs no plugin, and export the changed Python files for the plugins."""
+        del idempotency_key  # the session's id is one: an export begins anew
+        limits = Limits(
+            max_files=settings.max_files,
+            max_file_bytes=settings.max_file_bytes,
+            max_findings=settings.max_findings,
+            max_seconds=settings.max_seconds,
         )
+        try:
+            folder = workspace_folder(scratch or settings.scratch, session_id)
+            repository = opened(repo)
+            count = export_change(repository, repository.change(commit, base=base), limits, folder)
+        except (RepositoryError, WorkspaceError) as error:
+            raise ToolError(str(error)) from error
+        return Export(workspace=str(folder), python_files=count, max_findings=settings.max_findings)
+
+    @mcp_app.tool
+    def clear_files(session_id: str, scratch: str = "", idempotency_key: str = "") -> Cleared:
+        """Remove what was exported."""
+        del idempotency_key
+        try:
+            remove(workspace_folder(scratch or settings.scratch, session_id))
+        except (OSError, WorkspaceError) as error:
+            raise ToolError(f"workspace: cannot be removed ({error}); remove it") from error
+        return Cleared()
+
+
+def _read_analysis(commit: str, found: Mapping[str, JsonValue]) -> AnalysisResult:
+    if "analysed" not in found:
+        why = found.get("problem") or "the changed files were not exported; see the journal"
+        raise ToolError(f"analysis: {why}")
+    analysis = Analysis.model_validate(found)
+    return AnalysisResult(
+        commit=commit,
+        findings=analysis.findings,
+        counts=count_severities(analysis.findings),
+        left_out=analysis.left_out,
+        files_analysed=analysis.analysed,
+        skipped=[Skipped(path=path, reason=reason) for path, reason in analysis.skipped],
+        notes=analysis.notes,
+        recommendation=choose_recommendation([finding.severity for finding in analysis.findings]),
+    )
 
 
 def _register_recording(mcp_app: FastMCP, settings: Settings) -> None:

@@ -72,6 +72,17 @@ def find_store() -> embedded.StoreAddress:
     )
 
 
+def archive_url() -> str:
+    """Return where ended sessions go: what the settings say, or a file beside the bundled server.
+
+    With a server of one's own there is no such default: its machines would each have a file, and a part of the sessions.
+    """
+    configured = settings()
+    if configured.archive.url or configured.store.url:
+        return configured.archive.url
+    return f"sqlite:///{state_dir() / 'archive.db'}"
+
+
 def load_specs() -> dict[str, AppSpec]:
     """Return the installed apps, without importing the code of their tools."""
     return load_installed_apps(settings(), import_code=False)
@@ -81,9 +92,9 @@ def make_client(url: str, specs: Mapping[str, AppSpec]) -> Client:
     """Return a client that gives up soon; for use on one event loop."""
     patient = settings()
     seconds = min(patient.store.patience_seconds, PATIENCE_SECONDS)
-    return build_client(
-        patient.model_copy(update={"store": patient.store.model_copy(update={"patience_seconds": seconds})}), url, specs
-    )
+    store = patient.store.model_copy(update={"patience_seconds": seconds})
+    archive = patient.archive.model_copy(update={"url": archive_url()})
+    return build_client(patient.model_copy(update={"store": store, "archive": archive}), url, specs)
 
 
 def with_client(work: Callable[[Client], Awaitable[T]], *, needs_apps: bool = False) -> T:

@@ -38,11 +38,12 @@ def list_command(*, limit: int, form: Form) -> int:
     if form == "json":
         print_json("dead_letters", [letter_shape(session_id, info) for session_id, info in found])
         return OK
-    table = make_table("SESSION", "REASON", "ATTEMPTS", "SINCE", "DETAIL")
+    table = make_table("SESSION", "REASON", "ERROR", "ATTEMPTS", "SINCE", "DETAIL")
     for session_id, info in found:
         since = describe_age(int(str(info.get("at", 0))))
         detail = one_line(next(iter(str(info.get("detail", "")).splitlines()), ""), 100)
-        table.add_row(session_id, str(info.get("reason", "-")), str(info.get("attempts", "-")), since, detail)
+        reason, error, attempts = (str(info.get(name, "-")) for name in ("reason", "error", "attempts"))
+        table.add_row(session_id, reason, error, attempts, since, detail)
     print_table(table, empty="no dead letters")
     return OK
 
@@ -63,15 +64,19 @@ def show_command(*, session_id: str, form: Form) -> int:
         for one, info in await client.dead_letters(limit=MOST):
             if one == session_id:
                 return info, record.cursor.skill
-        return {"reason": record.reason, "at": record.updated_at, "attempts": record.attempts}, record.cursor.skill
+        told: JsonObject = {"reason": record.reason, "at": record.updated_at, "attempts": record.attempts}
+        if record.failure is not None:
+            told |= {"error": record.failure.error, "failure": record.failure.to_data()}
+        return told, record.cursor.skill
 
     info, skill = with_client(work)
     shape = {**letter_shape(session_id, info), "skill": skill}
     if form == "json":
         print_json("dead_letter", shape)
         return OK
+    error = shape["error"]
     click.echo(
-        f"{session_id}: {shape['reason']}, in {skill}, after {shape['attempts']} attempts, "
+        f"{session_id}: {shape['reason']}{f' ({error})' if error else ''}, in {skill}, after {shape['attempts']} attempts, "
         f"{moment(int(str(info.get('at', 0))))}"
     )
     for line in clean(str(shape["detail"])).splitlines():
@@ -148,12 +153,16 @@ def _replay(session_ids: tuple[str, ...], *, only: str | None, note: str, dry_ru
 
 def letter_shape(session_id: str, info: JsonObject) -> JsonObject:
     """Return a dead letter as JSON prints it."""
-    from orchestrator.interfaces.cli.shapes import iso
+    from orchestrator.contracts.failures import FailureRecord
+    from orchestrator.interfaces.cli.shapes import failure_shape, iso
 
+    failure = info.get("failure")
     return {
         "session_id": session_id,
         "reason": info.get("reason"),
         "detail": info.get("detail", ""),
+        "error": info.get("error"),
+        "failure": failure_shape(FailureRecord.model_validate(failure)) if failure else None,
         "attempts": info.get("attempts"),
         "at": iso(int(str(info.get("at", 0)))),
     }

@@ -47,7 +47,7 @@ WORKERS: Final = 2
 )
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[--OPTION VALUE]...")
 @click.option("--app", "chosen", multiple=True, help="Only this app's demo; may be given several times.")
-@click.option("--yes", "says_yes", is_flag=True, help="Grant every approval.")
+@click.option("--yes", "says_yes", is_flag=True, help="Grant every approval, and answer by declared defaults.")
 @click.option("--keep", is_flag=True, help="Keep the folder: sessions, logs, scenes.")
 @click.option("--workers", type=click.IntRange(1, 64), default=WORKERS, show_default=True)
 @click.option(
@@ -215,6 +215,7 @@ class Run:
     async def _follow(self, stack: "Stack", client: "Client", ready: "asyncio.Task[None]") -> None:
         """Look at all sessions until each is over, answering what waits for a person."""
         from orchestrator.interfaces.cli.demo_answers import answer
+        from orchestrator.interfaces.cli.demo_plugins import collect_runs, has_plugins
         from orchestrator.interfaces.cli.stack import ProcessFailed
         from orchestrator.interfaces.cli.wording import waits_for_person
 
@@ -235,6 +236,8 @@ class Run:
                 one.record = record
                 if one.is_over:
                     one.settled = await client.explain(one.session_id)
+                    if has_plugins(one.spec):
+                        one.runs = await collect_runs(client.events(one.session_id))
                     self.view.tell_over(one)
                 elif waits_for_person(record) and record.wait is not None:
                     question = (record.session_id, record.wait.wait_id)
@@ -320,6 +323,7 @@ class Run:
                 **(session_line(one.record) if one.record is not None else {"session_id": one.session_id}),
                 "because": explain(one),
                 "fields": one.record.fields if one.record is not None else {},
+                "plugins": [run["entry"] for run in one.runs],
             }
             for one in self.view.sessions
         ]

@@ -1,10 +1,11 @@
 """What the demo says to sessions that wait for a person: what the terminal says, or what was said in advance.
 
-    --yes                  every approval is granted
+    --yes                  every approval is granted, a plugin's question gets the defaults that it declares
     a terminal             the person at it is asked
     neither                every approval is denied, with the reason: silence must not let anything act
 
-A question that is no approval is answered on the terminal; without one, nobody can, and the session is cancelled.
+Any other question is answered on the terminal. Without one nobody can: a plugin's pass is stopped, and its app says what
+follows; any other session is cancelled.
 """
 
 import asyncio
@@ -13,13 +14,14 @@ from collections.abc import Callable
 from typing import Final, Literal, TypeAlias
 
 from orchestrator.client import Client
-from orchestrator.contracts.errors import NotWaiting, PhaseRefused
+from orchestrator.contracts.errors import InputError, NotWaiting, PhaseRefused
 from orchestrator.contracts.session import Record, Wait
-from orchestrator.interfaces.cli.wording import describe_call, describe_wait
+from orchestrator.interfaces.cli.wording import describe_call, describe_field, describe_wait
 
 Mode: TypeAlias = Literal["yes", "ask", "deny"]
 
 UNASKED: Final = "nobody could be asked: no terminal, and no --yes"
+STOP: Final = "stop"
 
 
 def choose_mode(*, says_yes: bool) -> Mode:
@@ -38,6 +40,8 @@ async def answer(client: Client, record: Record, actor: str, mode: Mode, say: Ca
     try:
         if wait.kind == "approval":
             await _decide(client, record, wait, who, mode, say)
+        elif wait.fields:
+            await _fill_in(client, record, wait, who, mode, say)
         else:
             await _reply(client, record, wait, who, mode, say)
     except (NotWaiting, PhaseRefused) as error:
@@ -71,6 +75,41 @@ async def _reply(client: Client, record: Record, wait: Wait, who: str, mode: Mod
         await client.answer(record.session_id, actor=who, verdict=said)
     else:
         await client.answer(record.session_id, actor=who, text=said)
+
+
+async def _fill_in(
+    client: Client, record: Record, wait: Wait, who: str, mode: Mode, say: Callable[[str], None]
+) -> None:
+    """Answer a plugin's question: by its defaults, on the terminal, or not at all."""
+    say(f"{record.session_id} waits for {describe_wait(record)}")
+    defaults = {field.id: field.default for field in wait.fields if field.default is not None}
+    if mode == "yes" and all(field.id in defaults for field in wait.fields if field.required):
+        await client.answer(record.session_id, actor=who, value={**defaults})
+        told = ", ".join(f"{name} = {value}" for name, value in defaults.items()) or "nothing"
+        say(f"  answered by its defaults as {who}: {told}")
+        return
+    if mode != "ask":
+        await client.answer(record.session_id, actor=who, verdict=STOP)
+        say(f"  stopped as {who} ({UNASKED if mode == 'deny' else '--yes, and it declares no default'})")
+        return
+    while True:
+        texts: dict[str, str] = {}
+        for field in wait.fields:
+            said = (await read_line(f"  {describe_field(field)}, or {STOP}: ")).strip()
+            if said == STOP:
+                await client.answer(record.session_id, actor=who, verdict=STOP)
+                return
+            if said:
+                texts[field.id] = said
+        try:
+            if texts:
+                await client.answer(record.session_id, actor=who, fields=texts)
+            else:
+                await client.answer(record.session_id, actor=who, value={})
+        except InputError as error:
+            say(f"  {error}")
+        else:
+            return
 
 
 async def read_line(prompt: str) -> str:

@@ -1,26 +1,31 @@
 """What the demo shows while it runs, and its tables at the end.
 
 A line for each thing that happened stays; on a terminal a live line below says what goes on now. The tables say of
-each session what it decided and why: the app's status, the terminal rule, the call that met it, the fields.
+each session what it decided and why: the app's status, the terminal rule, the call that met it, the fields; and of each plugin
+what it did.
 """
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 from pydantic import JsonValue
-from rich.console import Group
+from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.session import Entry, Record
+from orchestrator.interfaces.cli.demo_plugins import make_plugin_table
 from orchestrator.interfaces.cli.explain import describe_rule
 from orchestrator.interfaces.cli.output import clean, compact, is_terminal, make_console, one_line
 from orchestrator.interfaces.cli.wording import KIND_STYLES, describe_where
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 #: Sessions at work that the live view names.
 SHOWN: Final = 6
@@ -38,6 +43,7 @@ class Shown:
     title: str
     record: Record | None = None
     settled: Entry | None = None
+    runs: list[JsonObject] = field(default_factory=list)
 
     @property
     def is_over(self) -> bool:
@@ -172,9 +178,17 @@ def print_tables(sessions: Sequence[Shown]) -> None:
             found = describe_fields({key: value for key, value in fields.items() if key != "needs_review_reason"})
             said = [Text(one_line(one.title, 100)), Text(f"{explain(one)}", "dim"), Text(found)]
             table.add_row(one.session_id, Text(word, style), _describe_time(one), Text("\n").join(filter(None, said)))
-        with console.capture() as captured:
-            console.print(table)
-        click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+        _print_plain(table, console)
+        if runs := [run for one in of_app for run in one.runs]:
+            click.echo()
+            _print_plain(make_plugin_table(runs), console)
+
+
+def _print_plain(table: "Table", console: Console) -> None:
+    """Print a table without the spaces at the ends of its lines."""
+    with console.capture() as captured:
+        console.print(table)
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def _describe_time(one: Shown) -> str:

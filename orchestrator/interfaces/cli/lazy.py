@@ -29,6 +29,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "submit": ("submit", "Submit a session, or many."),
         "list": ("sessions", "List sessions, newest first."),
         "show": ("sessions", "Show a session: where it is, what it waits for, what it has."),
+        "search": ("archive", "Find sessions that hold all these words, newest first."),
         "watch": ("watch", "Watch a session, or all of them, live."),
         "events": ("journal", "Print a session's journal."),
         "context": ("journal", "Print the messages that a session's models see."),
@@ -50,6 +51,8 @@ COMMANDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "workers": ("fleet", "List who is at work."),
         "drain": ("fleet", "Let workers finish what runs and take nothing new."),
         "tokens": ("tokens", "Make, list and revoke tokens of the HTTP API."),
+        "metrics": ("metrics", "Print the metrics that Prometheus reads."),
+        "archive": ("archive", "Move ended sessions out of the store, and look at the archive."),
         "doctor": ("doctor", "Check this installation: settings, server, apps, workers."),
     },
     "Apps and settings": {

@@ -54,10 +54,10 @@ def scheduler_command() -> NoReturn:
 
 
 def _become(process: str, *args: str) -> NoReturn:
-    from orchestrator.interfaces.cli.connect import find_store
+    from orchestrator.interfaces.cli.connect import archive_url, find_store
     from orchestrator.interfaces.cli.stack import process_command, process_environment
 
-    environment = process_environment(find_store(), os.environ)
+    environment = process_environment(find_store(), os.environ, archive_url=archive_url())
     command = process_command(process, *args)
     os.execve(command[0], command, environment)  # noqa: S606 - our own interpreter, our own module
 

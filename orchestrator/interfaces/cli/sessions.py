@@ -56,7 +56,7 @@ def list_command(
     records = with_client(work)
     if not records:
         _check_words(app, status)
-    _print_list(records, form)
+    print_list(records, form)
     return OK
 
 
@@ -73,7 +73,8 @@ def _check_words(app: str | None, status: str | None) -> None:
         raise InputError(f"option --status {status!r}: no app declares it; {suggest(status, words)}")
 
 
-def _print_list(records: list["Record"], form: Form) -> None:
+def print_list(records: list["Record"], form: Form) -> None:
+    """Print sessions as `list` does."""
     from orchestrator.interfaces.cli.shapes import session_line
     from orchestrator.interfaces.cli.wording import PHASE_STYLES, describe_age
 
@@ -154,6 +155,8 @@ def _print_session(record: "Record", entries: list["Entry"]) -> None:
         row("parent", record.parent)
     if record.attempts > 1 or record.cursor.failures:
         row("attempts", f"{record.attempts} of this step, {record.cursor.failures} failed")
+    if record.failure is not None:
+        row("last failure", wording.describe_failure(record.failure))
     print_plainly(table)
     for title, values in (("Fields", record.fields), ("State", record.state)):
         if values:

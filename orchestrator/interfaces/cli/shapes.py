@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.base import JsonObject, load_json
+from orchestrator.contracts.failures import FailureRecord
 from orchestrator.contracts.messages import Message
 from orchestrator.contracts.session import Entry, Record, Wait
 from orchestrator.interfaces.cli.wording import list_commands
@@ -42,6 +43,11 @@ def session_line(record: Record) -> JsonObject:
     }
 
 
+def failure_shape(failure: FailureRecord | None) -> JsonObject | None:
+    """Return how a try failed: `error` names its class, `lineage` the known classes that it belongs to."""
+    return None if failure is None else failure.model_dump(mode="json")
+
+
 def session_shape(record: Record) -> JsonObject:
     """Return a session as `show` prints it."""
     cursor = record.cursor
@@ -50,6 +56,7 @@ def session_shape(record: Record) -> JsonObject:
         "actor": record.actor,
         "spec": record.spec,
         "queue": record.queue,
+        "failure": failure_shape(record.failure),
         "cursor": {
             "skill": cursor.skill,
             "stage": cursor.stage,

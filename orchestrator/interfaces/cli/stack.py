@@ -43,11 +43,13 @@ def process_command(process: str, *args: str) -> list[str]:
     return [sys.executable, "-P", "-m", "workers", process, *args]
 
 
-def process_environment(address: StoreAddress, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of our processes: where the store is goes there, for an argument would be seen by all."""
+def process_environment(
+    address: StoreAddress, environment: Mapping[str, str], *, archive_url: str = ""
+) -> dict[str, str]:
+    """Return the environment of our processes: where store and archive are goes there, an argument would be seen by all."""
     said_otherwise = {"BATON_STORE_URL", "BATON_QUEUES_BROKER_URL"}
     own = {name: value for name, value in environment.items() if name not in said_otherwise}
-    own |= {"BATON_REDIS_URL": address.url, "BATON_BROKER_URL": address.broker_url}
+    own |= {"BATON_REDIS_URL": address.url, "BATON_BROKER_URL": address.broker_url, "BATON_ARCHIVE_URL": archive_url}
     return with_import_path(own)
 
 
@@ -93,10 +95,10 @@ class Child:
 class Stack:
     """The children of one command."""
 
-    def __init__(self, logs: Path, address: StoreAddress, settings: Settings) -> None:
+    def __init__(self, logs: Path, address: StoreAddress, settings: Settings, *, archive_url: str = "") -> None:
         self._logs = logs
         self._settings = settings
-        self._environment = process_environment(address, os.environ)
+        self._environment = process_environment(address, os.environ, archive_url=archive_url)
         self.children: list[Child] = []
 
     def start(self, workers: int) -> None:

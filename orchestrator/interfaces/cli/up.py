@@ -75,7 +75,7 @@ class Machine:
 
     async def run(self) -> int:
         """Start, watch until a signal, stop; return the exit code."""
-        from orchestrator.interfaces.cli.connect import make_client
+        from orchestrator.interfaces.cli.connect import archive_url, make_client
         from orchestrator.interfaces.cli.stack import ProcessFailed, Stack
 
         stop, hurry = asyncio.Event(), asyncio.Event()
@@ -87,7 +87,7 @@ class Machine:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, end)
         began = time.monotonic()
-        stack = Stack(self.home / "logs", self.address, self.settings)
+        stack = Stack(self.home / "logs", self.address, self.settings, archive_url=archive_url())
         client = make_client(self.address.url, {})
         code = OK
         try:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from orchestrator.contracts.failures import FailureRecord
 from orchestrator.contracts.messages import Message
 from orchestrator.contracts.plugins import PromptField
 from orchestrator.contracts.session import Entry, Record, ToolCall, Wait
@@ -112,6 +113,19 @@ def describe_wait(record: Record, now: int | None = None) -> str:
             return f"another try{until}" + (f": {one_line(wait.reason, 120)}" if wait.reason else "")
 
 
+def describe_failure(failure: FailureRecord) -> str:
+    """Return how a try failed, in one line.
+
+    >>> describe_failure(FailureRecord(error="RateLimitError", message="slow down", provider="p", retry_after=30))
+    'RateLimitError of p, asks for 30 s: slow down'
+    """
+    who = "/".join(part for part in (failure.provider, failure.model) if part)
+    about = failure.error + (f" of {who}" if who else "")
+    about += f", status {failure.status_code}" if failure.status_code is not None else ""
+    about += f", asks for {failure.retry_after:g} s" if failure.retry_after is not None else ""
+    return one_line(f"{about}: {failure.message}", 400)
+
+
 def describe_field(field: PromptField) -> str:
     """Return a field that a plugin asks for, as a person is shown it.
 
@@ -133,7 +147,8 @@ def describe_where(record: Record, now: int | None = None) -> str:
         case "ended":
             return "ended"
         case "dead":
-            return f"dead letter: {record.reason or 'no reason was kept'}"
+            why = f" ({record.failure.error})" if record.failure is not None else ""
+            return f"dead letter: {record.reason or 'no reason was kept'}{why}"
         case "waiting":
             return f"waits for {describe_wait(record, now)}"
         case "finalizing":

@@ -13,8 +13,8 @@
 --
 -- Directives: continue (keep the lease) · ready · waiting (until `due`) · finalizing · ended · dead.
 -- With `keep` for the sent-until, a holder that settles the session itself keeps its lease while it is finalizing.
--- ARGV: sid, fence, rev, directive, due ms or -1, sent-until ms or 0 or keep, status, reason, limits of
---       journal entries and context messages, counts (fields, entries, messages, posts taken, intents set,
+-- ARGV: sid, fence, rev, directive, due ms or -1, sent-until ms or 0 or keep, status, reason (of a wait: approval, input or
+--       uncertain where it asks a person), limits of journal entries and context messages, counts (fields, entries, messages, posts taken, intents set,
 --       intents cleared, counters), then the values in that order. The caller has checked the values' sizes.
 --       Counters are names and by how much each grows: what the holder has done since it last told.
 local sid, fence, rev, directive = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -75,6 +75,7 @@ for i = at_counters, #ARGV, 2 do redis.call('HINCRBY', K.stats, ARGV[i], ARGV[i 
 if directive == 'continue' then return {'committed', phase, cancel, posts, now} end
 
 --! then uses: index record bury outbox
+local ASKS = {approval = 'approval', input = 'input', uncertain = 'uncertain'}
 local f = read_record()
 -- A post that came while the step ran must not wait for the deadline: the session stays ready.
 if phase == 'waiting' and posts > 0 then phase = 'ready' end
@@ -88,7 +89,7 @@ if phase == 'dead' then
   return {'committed', phase, '', posts, now}
 end
 reindex(K.by, sid, f.app, f.rank, {phase = f.phase, status = f.status, since = tonumber(f.since)},
-  {phase = phase, status = status}, now)
+  {phase = phase, status = status, asks = phase == 'waiting' and ASKS[ARGV[8]] or nil}, now)
 if phase == 'waiting' or phase == 'ended' then tell_outbox(sid, f.app, phase, seq, now) end
 if phase == 'waiting' then
   if ARGV[5] ~= '-1' then redis.call('ZADD', K.due, ARGV[5], sid) end

@@ -12,7 +12,7 @@ local now = now_ms()
 local seq = tonumber(f.seq) + 1
 append_entry(K.journal, seq, now, ARGV[2])
 redis.call('HSET', K.record, 'phase', 'ready', 'since', now, 'updated', now, 'seq', seq, 'attempts', '0',
-  'reason', '', 'cursor', ARGV[4])
+  'reason', '', 'failure', '', 'cursor', ARGV[4])
 redis.call('HINCRBY', K.record, 'replays', 1)
 redis.call('ZREM', K.dead, sid)
 redis.call('HDEL', K.deadinfo, sid)

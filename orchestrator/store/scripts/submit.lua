@@ -1,14 +1,15 @@
---! keys: record journal context by stats
+--! keys: record journal context gone by stats
 --! uses: clock index journal whole
 -- submit: create a session, ready to run. Refuses an id that exists; the same submission again
--- (same digest) is answered "existing", so that a client may repeat it after a lost reply.
+-- (same digest) is answered "existing", so that a client may repeat it after a lost reply - also once the session
+-- was archived, for as long as `gone` remembers it.
 --
 --   record   hash    created          journal  stream  entry 1
 --   context  list    first messages   by       zset    app:ready:…
 --
 -- ARGV: sid, digest, bell, entry, field count, field, value, …, message, …
 local sid, digest, bell, entry = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local found = redis.call('HGET', K.record, 'submit')
+local found = redis.call('HGET', K.record, 'submit') or redis.call('GET', K.gone)
 if found then return {found == digest and 'existing' or 'taken'} end
 
 local fields = whole(ARGV[5])

@@ -6,6 +6,7 @@ stores and wakes sessions is left out: that has tests of its own.
 
 import asyncio
 import json
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -31,9 +32,11 @@ from orchestrator.finalizer import choose_settlement
 from orchestrator.kernel.delivery import deliver
 from orchestrator.kernel.terminal import Settlement
 from orchestrator.settings import Settings
+from plugin_sandbox.settings import SandboxSettings
 from tests.unit.apps.conftest import GitRepo
 from workers.composition import build_app
 from workers.executor import perform_step
+from workers.plugins import PluginHost, needs_sandbox
 from workers.steps import agent_turn
 from workers.steps.world import World
 
@@ -73,9 +76,23 @@ def begin(spec: AppSpec, text: str, overrides: Mapping[str, object]) -> Played:
 
 def play(spec: AppSpec, played: Played, *, post: Callable[[Wait], Post] | None = None) -> Played:
     """Take steps until the session waits (and nobody answers) or ends."""
+    with tempfile.TemporaryDirectory() as state_dir:
+        return _play(spec, played, post, Path(state_dir))
+
+
+def _play(spec: AppSpec, played: Played, post: Callable[[Wait], Post] | None, state_dir: Path) -> Played:
     app = build_app(spec, Settings())
+    sandbox = SandboxSettings(state_dir=state_dir, preload=("json",), programs={"ruff": "ruff"})
 
     async def run() -> Played:
+        plugins = PluginHost(Settings(), sandbox, {spec.name: spec}) if needs_sandbox({spec.name: spec}) else None
+        try:
+            return await take_steps(plugins)
+        finally:
+            if plugins is not None:
+                await plugins.aclose()
+
+    async def take_steps(plugins: PluginHost | None) -> Played:
         catalogue = await app.toolbox.catalogue()
         world = World(
             app=app,
@@ -84,6 +101,7 @@ def play(spec: AppSpec, played: Played, *, post: Callable[[Wait], Post] | None =
             started=time.monotonic(),
             load_context=lambda: _value(tuple(played.messages)),
             load_catalogue=lambda _: _value(("catalogue", catalogue)),
+            plugins=plugins,
         )
         for _ in range(200):
             if played.record.wait is not None:

@@ -22,7 +22,7 @@ def test_a_first_start_makes_the_environment_and_runs(checkout: Checkout) -> Non
     assert done.returncode == 0
     assert re.fullmatch(r"baton: installing .* with uv and Python 3\.11\.9 \(.*\) \.\.\. \d+\.\d s\n", done.stderr)
     assert checkout.calls == [
-        f"uv sync --frozen --no-install-project --compile-bytecode --python {checkout.bin / 'python3'}"
+        f"uv sync --frozen --no-install-project --all-extras --compile-bytecode --python {checkout.bin / 'python3'}"
     ]
 
 
@@ -47,7 +47,7 @@ def test_a_changed_lock_is_synced_in_place(checkout: Checkout) -> None:
 
     checkout.start()
 
-    assert checkout.calls[1:] == ["uv sync --frozen --no-install-project --compile-bytecode"]
+    assert checkout.calls[1:] == ["uv sync --frozen --no-install-project --all-extras --compile-bytecode"]
     assert (checkout.root / ".venv").stat().st_ino == inode
 
 

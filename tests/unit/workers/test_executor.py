@@ -4,8 +4,11 @@ import asyncio
 
 import pytest
 
-from orchestrator.contracts.errors import ProviderTransient, StoreUnreachable
+from orchestrator.contracts.errors import StoreUnreachable
+from orchestrator.contracts.failures import FailureRecord, to_record
+from orchestrator.contracts.provider_errors import QuotaExceededError, RateLimitError
 from orchestrator.contracts.session import Entry
+from orchestrator.kernel.rebuild import find_differences, fold
 from orchestrator.settings import Settings
 from tests.unit.workers.scenes import Scene, scene
 
@@ -170,7 +173,7 @@ def test_a_failure_that_may_pass_is_a_wait_and_holds_no_lane(store_url: str) -> 
     async def play() -> None:
         async with scene(store_url) as on:
             on.step.go_on.set()
-            on.step.error = ProviderTransient("p: busy", retry_after_seconds=30)
+            on.step.error = RateLimitError("p: busy", retry_after=30)
             session_id = await on.submit()
 
             assert await on.executor.run_slice(session_id) == "committed"
@@ -198,6 +201,72 @@ def test_a_failure_that_will_not_pass_is_a_dead_letter_with_its_trace(store_url:
             [(dead, info)] = await on.on.client.dead_letters()
             assert (dead, info["reason"]) == (session_id, "permanent_error")
             assert "ZeroDivisionError: by nothing" in str(info["detail"])
+
+    asyncio.run(play())
+
+
+async def differences(on: Scene, session_id: str) -> list[str]:
+    """Return in what a session is not as its journal describes it."""
+    record = await on.on.client.show(session_id)
+    messages = [message.to_json() for message in await on.on.client.context(session_id)]
+    entries = [entry async for entry in on.on.client.events(session_id)]
+    return find_differences(record, messages, 0, fold(entries))
+
+
+def test_a_session_keeps_how_its_step_failed_until_the_step_is_done(store_url: str) -> None:
+    """Whoever looks at it sees the class, what the service said, and nothing of it afterwards. The journal says the same."""
+
+    async def play() -> None:
+        async with scene(store_url) as on:
+            on.step.go_on.set()
+            on.step.error = RateLimitError("p: busy", provider="p", model="m", status_code=429, retry_after=30)
+            session_id = await on.submit()
+            await on.executor.run_slice(session_id)
+            waiting = await on.on.client.show(session_id)
+            [told] = [entry.data async for entry in on.on.client.events(session_id) if entry.outcome == "snoozed"]
+
+            assert waiting.failure == to_record(on.step.error)
+            assert {
+                "error": "RateLimitError",
+                "status_code": 429,
+                "retry_after": 30,
+                "kind": "transient",
+            }.items() <= told.items()
+            assert await differences(on, session_id) == []
+
+            on.step.error = None
+            await on.on.skip_to_due(session_id)
+            await on.executor.run_slice(session_id)
+
+            done = await on.on.client.show(session_id)
+            assert done.failure is None
+            assert await differences(on, session_id) == []
+
+    asyncio.run(play())
+
+
+def test_a_dead_letter_names_the_class_until_it_is_sent_again(store_url: str) -> None:
+    """A runbook starts from the class; what a replay makes of the session is not that failure's any more."""
+
+    async def play() -> None:
+        async with scene(store_url) as on:
+            on.step.go_on.set()
+            on.step.error = QuotaExceededError("p: spent; pay", provider="p", status_code=429)
+            session_id = await on.submit()
+            await on.executor.run_slice(session_id)
+
+            [(_, info)] = await on.on.client.dead_letters()
+            dead = await on.on.client.show(session_id)
+            [buried] = [entry async for entry in on.on.client.events(session_id) if entry.kind == "buried"]
+            assert (info["error"], buried.data["error"]) == ("QuotaExceededError", "QuotaExceededError")
+            assert FailureRecord.model_validate(info["failure"]) == dead.failure == to_record(on.step.error)
+            assert await differences(on, session_id) == []
+
+            await on.on.client.replay([session_id], actor="ada")
+
+            again = await on.on.client.show(session_id)
+            assert (again.phase, again.failure) == ("ready", None)
+            assert await differences(on, session_id) == []
 
     asyncio.run(play())
 

@@ -5,7 +5,15 @@ import asyncio
 import pytest
 
 from orchestrator.contracts.app import RetryPolicy
-from orchestrator.contracts.errors import ProviderRefused, ProviderTransient, ToolUnavailable
+from orchestrator.contracts.errors import ToolUnavailable
+from orchestrator.contracts.failures import from_record, to_record
+from orchestrator.contracts.provider_errors import (
+    AuthenticationError,
+    InvalidToolCallError,
+    LLMError,
+    ProviderUnavailableError,
+    RateLimitError,
+)
 from orchestrator.contracts.session import Cursor, Record
 from orchestrator.store.leases import Claimed
 from tests.unit.workers.scenes import scene
@@ -28,7 +36,7 @@ def settle(url: str, error: Exception, *, failures: int = 0, **policy: object) -
 
 
 @pytest.mark.parametrize(
-    "error", [ProviderTransient("p"), ToolUnavailable("t"), TimeoutError("slow"), ConnectionError()]
+    "error", [ProviderUnavailableError("p"), ToolUnavailable("t"), TimeoutError("slow"), ConnectionError()]
 )
 def test_what_may_pass_waits_longer_each_time(store_url: str, error: Exception) -> None:
     """The back-off is a wait with a deadline, doubled and spread."""
@@ -47,10 +55,10 @@ def test_what_may_pass_waits_longer_each_time(store_url: str, error: Exception) 
 @pytest.mark.parametrize(
     ("error", "policy", "failures", "reason"),
     [
-        (ProviderRefused("no key"), {}, 0, "permanent_error"),
+        (AuthenticationError("no key"), {}, 0, "permanent_error"),
         (RuntimeError("?"), {}, 0, "permanent_error"),
-        (ProviderTransient("busy"), {}, 2, "max_retries_exceeded"),
-        (ProviderTransient("busy"), {"retry_on_transient": False}, 0, "transient_disabled"),
+        (ProviderUnavailableError("busy"), {}, 2, "max_retries_exceeded"),
+        (ProviderUnavailableError("busy"), {"retry_on_transient": False}, 0, "transient_disabled"),
     ],
 )
 def test_what_will_not_pass_is_buried_with_its_reason(
@@ -64,12 +72,49 @@ def test_what_will_not_pass_is_buried_with_its_reason(
 
 def test_our_own_errors_speak_for_themselves_and_others_bring_their_trace(store_url: str) -> None:
     """`where: what; what to do` needs no stack; a bug does. Both are bounded."""
-    ours = settle(store_url, ProviderRefused("p: no key; set it"))
+    ours = settle(store_url, AuthenticationError("p: no key; set it"))
     theirs = settle(store_url, KeyError("x" * 10_000))
 
     assert ours.detail == "p: no key; set it"  # type: ignore[attr-defined]
     assert theirs.detail.startswith("KeyError")  # type: ignore[attr-defined]
     assert len(theirs.detail) == MOST_DETAIL_CHARS  # type: ignore[attr-defined]
+
+
+def test_the_wait_is_as_long_as_the_error_asks(store_url: str) -> None:
+    """A service's seconds, and a stretched back-off; whichever is longer."""
+    errors = [
+        RateLimitError("p", retry_after=100.0),
+        ProviderUnavailableError("p", delay_multiplier=50.0),
+        RateLimitError("p", retry_after=100.0, delay_multiplier=50.0),
+        RateLimitError("p", retry_after=float("inf"), delay_multiplier=float("nan")),
+        RateLimitError("p", retry_after=1e300),
+    ]
+    waits = [settle(store_url, error).record.wait.deadline_at - NOW for error in errors]  # type: ignore[attr-defined]
+
+    assert 100_000 <= waits[0] <= 150_000
+    assert 25_000 <= waits[1] <= 75_000
+    assert waits[2] >= 100_000
+    assert waits[3] <= 1_500
+    assert waits[4] == 2_592_000_000
+
+
+def test_an_error_that_knows_better_than_its_class_is_believed(store_url: str) -> None:
+    """A rate limit that is a spent quota; a refusal that will pass."""
+    lasting = settle(store_url, RateLimitError("p", retryable=False))
+    passing = settle(store_url, LLMError("p", retryable=True))
+
+    assert [one.directive for one in (lasting, passing)] == ["dead", "waiting"]  # type: ignore[attr-defined]
+
+
+def test_what_is_kept_of_a_failure_is_the_record_of_its_error(store_url: str) -> None:
+    """In the session for whoever shows it, in the journal for whoever asks later."""
+    error = InvalidToolCallError("p: odd; look", tool_name="t", raw_arguments="{", provider="p")
+    change = settle(store_url, error)
+
+    assert change.record.failure == to_record(error)  # type: ignore[attr-defined]
+    assert from_record(change.record.failure).args == error.args  # type: ignore[attr-defined]
+    assert change.data["tool_name"] == "t"  # type: ignore[attr-defined]
+    assert change.data["lineage"][:2] == ["InvalidToolCallError", "LLMError"]  # type: ignore[attr-defined]
 
 
 def test_a_burial_by_an_old_holder_changes_nothing(store_url: str) -> None:

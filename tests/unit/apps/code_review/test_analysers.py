@@ -1,16 +1,20 @@
 """What each analyser finds, and - as important - what it leaves alone."""
 
 import textwrap
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from apps.code_review.analysis.change import is_generated, is_test, judge_change
 from apps.code_review.analysis.findings import Finding, Severity, cap_findings, choose_recommendation
-from apps.code_review.analysis.python_ast import Unparseable, find_in_python
-from apps.code_review.analysis.ruff import run_ruff
+from apps.code_review.analysis.ruff import find_in_remarks
 from apps.code_review.analysis.secrets import find_secrets, mask_secrets
 from apps.code_review.analysis.text import find_conflict_markers
+from apps.code_review.plugins.python_checks.checks import Unparseable, find_in_python
 from apps.code_review.repository import ChangedFile
+from apps.code_review.workspace import Exported, add_file, begin, read_linted, write_index
+from tests.unit.apps.code_review.conftest import RunPlugins
 
 KEY = "9fK2qLx8Zr4TvB7nWm3s"
 AWS = "AKIA" + "QWERTYUIOPASDF7H"
@@ -18,13 +22,32 @@ AWS = "AKIA" + "QWERTYUIOPASDF7H"
 
 def rules(source: str) -> list[tuple[str, Severity]]:
     """Return which rules our own checks found."""
-    found = find_in_python("a.py", textwrap.dedent(source), None)
+    found = find_in_python(textwrap.dedent(source), None)
     return [(finding.rule, finding.severity) for finding in found]
 
 
 def finding(severity: Severity = "warning", *, line: int = 1, rule: str = "r", file: str = "a.py") -> Finding:
     """Return a finding."""
     return Finding(file=file, line=line, severity=severity, category="c", message="m", rule=rule)
+
+
+@pytest.fixture
+def run_ruff(tmp_path: Path, run_plugins: RunPlugins) -> Callable[..., list[Finding]]:
+    """Run the plugin over one exported file; return its findings on changed lines."""
+
+    def run(path: str, source: bytes, lines: set[int] | None) -> list[Finding]:
+        folder = tmp_path / "workspace"
+        begin(folder)
+        name = add_file(folder, 1, path, source)
+        write_index(folder, {name: Exported(path=path, changed=None, is_test=False)}, "{}")
+        (entry,) = run_plugins(folder, "ruff")
+        assert entry["status"] in {"success", "skipped"}, entry
+        return find_in_remarks(path, read_linted(folder).get(name, []), lines)
+
+    return run
+
+
+RunRuff = Callable[..., list[Finding]]
 
 
 def changed(path: str, *, additions: int = 50, status: str = "modified", binary: bool = False) -> ChangedFile:
@@ -81,16 +104,16 @@ def test_only_changed_lines_are_remarked_on() -> None:
     """Old sins are another review's; a call counts if any of its lines changed."""
     source = "try:\n    f()\nexcept:\n    pass\nsubprocess.run(\n    command,\n    shell=True,\n)\n"
 
-    assert find_in_python("a.py", source, {1, 4}) == []
-    assert [it.rule for it in find_in_python("a.py", source, {3})] == ["bare-except"]
-    assert [it.rule for it in find_in_python("a.py", source, {7})] == ["shell"]
+    assert find_in_python(source, {1, 4}) == []
+    assert [it.rule for it in find_in_python(source, {3})] == ["bare-except"]
+    assert [it.rule for it in find_in_python(source, {7})] == ["shell"]
 
 
 @pytest.mark.parametrize("source", ["def f(:\n", "x = 1\x00\n", "(" * 5_000 + ")" * 5_000])
 def test_what_cannot_be_parsed_says_so(source: str) -> None:
     """Never a crash: a commit may hold any bytes."""
     with pytest.raises(Unparseable):
-        find_in_python("a.py", source, None)
+        find_in_python(source, None)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +218,7 @@ def test_conflict_markers_count_only_as_three_in_order() -> None:
     assert find_conflict_markers("a.md", "Title\n=======\n>>>>>>> quoted\n", None) == []
 
 
-def test_ruff_finds_what_would_crash_on_changed_lines_only() -> None:
+def test_ruff_finds_what_would_crash_on_changed_lines_only(run_ruff: RunRuff) -> None:
     """The real program over real source; what was there before is left alone."""
     source = b"import os\n\n\ndef f():\n    return undefined_name\n"
 
@@ -205,7 +228,7 @@ def test_ruff_finds_what_would_crash_on_changed_lines_only() -> None:
     assert [it.rule for it in run_ruff("src/a.py", source, None)] == ["F401", "F821"]
 
 
-def test_a_syntax_error_counts_wherever_it_is() -> None:
+def test_a_syntax_error_counts_wherever_it_is(run_ruff: RunRuff) -> None:
     """A file that does not parse is broken as a whole."""
     found = run_ruff("a.py", b"x = 1\ndef f(:\n", {1})
 
@@ -215,7 +238,7 @@ def test_a_syntax_error_counts_wherever_it_is() -> None:
 @pytest.mark.parametrize(
     "path", ["-x.py", "--config=/etc/passwd.py", "a b.py", "node_modules/a.py", ".venv/a.py", "é.pyi"]
 )
-def test_a_files_name_changes_nothing_of_how_ruff_runs(path: str) -> None:
+def test_a_files_name_changes_nothing_of_how_ruff_runs(run_ruff: RunRuff, path: str) -> None:
     """A name is chosen by whoever commits: it is no option, and exempts from nothing."""
     assert [it.rule for it in run_ruff(path, b"x: int = undefined\n", None)] == ["F821"]
 

@@ -1,10 +1,12 @@
 """What people read of a session: where it is, what it waits for, the exact commands; and nothing that could harm."""
 
 import json
+from typing import Any
 
 import pytest
 
 from orchestrator.contracts.app import AppSpec
+from orchestrator.contracts.failures import FailureRecord
 from orchestrator.contracts.messages import Message, ToolRequest
 from orchestrator.contracts.session import Cursor, Entry, PendingCall, Record, ToolCall, Wait
 from orchestrator.interfaces.cli import output
@@ -14,6 +16,7 @@ from orchestrator.interfaces.cli.following import exit_code_for
 from orchestrator.interfaces.cli.shapes import session_shape, wait_shape
 from orchestrator.interfaces.cli.wording import (
     describe_entry,
+    describe_failure,
     describe_wait,
     describe_where,
     list_commands,
@@ -103,6 +106,10 @@ def test_an_answered_wait_asks_nobody_again() -> None:
         ({"phase": "finalizing"}, "comes to its end"),
         ({"phase": "ended", "status": "good"}, "ended"),
         ({"phase": "dead", "reason": "attempts"}, "dead letter: attempts"),
+        (
+            {"phase": "dead", "reason": "permanent_error", "failure": FailureRecord(error="QuotaExceededError")},
+            "dead letter: permanent_error (QuotaExceededError)",
+        ),
     ],
     ids=lambda value: value["phase"] if isinstance(value, dict) else None,
 )
@@ -223,6 +230,28 @@ def test_the_exit_code_of_a_wait_is_that_of_its_worst_session(records: list[Reco
     assert exit_code_for(SPEC, records) == code
 
 
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"message": "by nothing"}, "E: by nothing"),
+        ({"message": "a\nb", "provider": "p", "model": "m", "status_code": 429}, "E of p/m, status 429: a b"),
+        ({"message": "busy", "model": "m", "retry_after": 2.5}, "E of m, asks for 2.5 s: busy"),
+    ],
+)
+def test_a_failure_is_one_line(fields: dict[str, Any], words: str) -> None:
+    """Who failed, with what, and what it asks for."""
+    assert describe_failure(FailureRecord(error="E", **fields)) == words
+
+
+def test_a_failure_is_shown_whole_to_programs() -> None:
+    """With nulls, so that a program finds every key."""
+    shown = session_shape(record(failure=FailureRecord(error="E", message="m")))["failure"]
+
+    assert isinstance(shown, dict)
+    assert (shown["error"], shown["status_code"], shown["retryable"]) == ("E", None, None)
+    assert session_shape(record())["failure"] is None
+
+
 def test_shapes_are_json_and_keep_their_keys() -> None:
     """Programs read these; a key that goes away breaks them silently."""
     session = waiting(kind="approval", call=CALL)
@@ -231,7 +260,7 @@ def test_shapes_are_json_and_keep_their_keys() -> None:
 
     assert json.loads(json.dumps(shape)) == shape
     assert sorted(shape) == [
-        "actor", "app", "attempts", "cancel", "created_at", "cursor", "entries", "fence", "fields", "holder", "parent",
+        "actor", "app", "attempts", "cancel", "created_at", "cursor", "entries", "failure", "fence", "fields", "holder", "parent",
         "phase", "priority", "queue", "reason", "replays", "rev", "session_id", "since_at", "skill", "spec", "state", "status",
         "text", "updated_at", "wait", "waits_for",
     ]  # fmt: skip

@@ -3,6 +3,7 @@
 import pytest
 
 from orchestrator.contracts.errors import LeaseLost, PhaseRefused
+from orchestrator.contracts.failures import FailureRecord
 from orchestrator.store.leases import Claimed, ClaimRefused, Commit
 from tests.property.store_lab import DIGEST, Lab, entry
 
@@ -96,6 +97,33 @@ def test_attempts_count_claims_without_a_commit(lab: Lab) -> None:
     assert refused.answer == "buried"
     letters = lab.run(lab.views.dead_letters(limit=5))
     assert [(one, info["reason"]) for one, info in letters] == [(session_id, "attempts")]
+    assert "error" not in letters[0][1]
+
+
+@pytest.mark.parametrize(
+    ("kept", "error"),
+    [
+        ('{"error":"StreamError","message":"\\u00e9\\"","lineage":["StreamError"]}', "StreamError"),
+        ("", None),
+        ("{broken", None),
+        ("[1]", None),
+        ('{"error":7}', None),
+    ],
+)
+def test_a_letter_has_the_failure_that_the_record_keeps(lab: Lab, kept: str, error: str | None) -> None:
+    """As it is; what cannot be read is left out, for a letter that cannot be read helps nobody."""
+    session_id = lab.submit()
+    held = claim(lab, session_id, "w1:1").record
+
+    commit = Commit("dead", {"failure": kept}, (entry(),), reason="permanent_error", status="why")
+    lab.commit(session_id, held.fence, held.rev, commit)
+
+    [(_, info)] = lab.run(lab.views.dead_letters(limit=5))
+    assert info.get("error") == error
+    assert ("failure" in info) is (error is not None)
+    if error is not None:
+        assert FailureRecord.model_validate(info["failure"]) == FailureRecord.from_json(kept)
+    assert lab.journal(session_id)[-1].data.get("error") == error
 
 
 def test_a_session_that_two_holders_died_with_is_claimed_alone(lab: Lab) -> None:

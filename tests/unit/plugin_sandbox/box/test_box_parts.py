@@ -9,7 +9,7 @@ import pytest
 from plugin_sandbox.copies import remove_tree
 from plugin_sandbox.inner import cgroups
 from plugin_sandbox.inner.box import BoxLimits, LayerFailed
-from plugin_sandbox.inner.watchdog import measure
+from plugin_sandbox.inner.watchdog import check, measure
 from plugin_sandbox.slots import SlotTaken, hold_slot
 
 LIMITS = BoxLimits(256 << 20, 5, 5.0, 3, 8, 64, 1 << 20, 1 << 20, 100, 1 << 16, 1 << 16)
@@ -36,6 +36,19 @@ def test_a_version_2_group_serves_all_its_controllers(tmp_path: Path) -> None:
     mounts.write_text(f"41 31 0:38 /slice {tmp_path}/unified rw - cgroup2 cgroup2 rw\n")
 
     assert cgroups.find_own(str(own), str(mounts)) == {"memory": str(folder), "pids": str(folder)}
+
+
+def test_a_worker_that_has_moved_into_its_leaf_finds_the_group_above(tmp_path: Path) -> None:
+    """Each sandbox of a process would else go one level deeper."""
+    own, mounts = tmp_path / "cgroup", tmp_path / "mountinfo"
+    folder = tmp_path / "unified" / "worker"
+    (folder / "baton-worker").mkdir(parents=True)
+    for group in (folder, folder / "baton-worker"):
+        (group / "cgroup.controllers").write_text("memory\n")
+    own.write_text("0::/worker/baton-worker\n")
+    mounts.write_text(f"41 31 0:38 / {tmp_path}/unified rw - cgroup2 cgroup2 rw\n")
+
+    assert cgroups.find_own(str(own), str(mounts)) == {"memory": str(folder)}
 
 
 def test_a_limit_that_is_not_kept_is_refused_and_nothing_stays(tmp_path: Path) -> None:
@@ -83,6 +96,18 @@ def test_a_copy_is_measured_through_no_link(tmp_path: Path) -> None:
     assert count == 3
     assert size >= 8192
     os.close(folder)
+
+
+def test_a_watchdog_that_sees_nothing_is_a_failed_layer(tmp_path: Path) -> None:
+    """A /proc without lists of children would count every tree as one process."""
+    empty, real = (os.open(path, os.O_RDONLY | os.O_DIRECTORY) for path in (tmp_path, "/proc"))
+
+    with pytest.raises(LayerFailed, match=r"watchdog: .*cannot be counted"):
+        check(empty)
+
+    check(real)
+    os.close(empty)
+    os.close(real)
 
 
 def test_a_slot_has_one_holder_and_is_waited_for(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from plugin_sandbox.boxes import plan_box
 from plugin_sandbox.conversation import Stop, Talk, hold_talk
 from plugin_sandbox.inner import monitor, namespaces, syscalls
-from plugin_sandbox.inner.box import Box, Ground, LayerFailed
+from plugin_sandbox.inner.box import LAYERS, Box, Ground, LayerFailed
 from plugin_sandbox.model import Limits
 from plugin_sandbox.zygote import Interpreter
 
@@ -64,14 +64,21 @@ def talk_with_fault(box: Box, is_refused: Callable[[str, tuple[Any, ...]], bool]
 
 
 def _serve(message: bytes, fds: tuple[int, ...], is_refused: Callable[[str, tuple[Any, ...]], bool]) -> None:
-    real = syscalls.call
+    real, real_prctl = syscalls.call, syscalls.prctl
 
-    def call(name: str, *args: Any) -> int:
+    def refuse(name: str, args: tuple[Any, ...]) -> None:
         if is_refused(name, args):
             raise OSError(errno.EPERM, f"{name}: refused by the test")
+
+    def call(name: str, *args: Any) -> int:
+        refuse(name, args)
         return real(name, *args)
 
-    syscalls.call = call
+    def prctl(option: int, *args: int) -> int:
+        refuse("prctl", (option, *args))
+        return real_prctl(option, *args)
+
+    syscalls.call, syscalls.prctl = call, prctl
     try:
         box = Box.from_json(message)
         ground, spaces = Ground.of(box), namespaces.UserNamespaces()
@@ -133,6 +140,13 @@ def test_a_layer_that_cannot_be_installed_is_refused_by_name(tmp_path: Path, is_
     assert talk.ended is None
     assert talk.result == b""
     talk.close()
+
+
+def test_every_layer_has_its_fault() -> None:
+    """A layer that is added needs a way to fail: here, in the lock-down's own faults, or among the groups and parts."""
+    elsewhere = {"rlimits", "slot_uid", "memory_cgroup", "pids_cgroup", "cpu_cgroup", "watchdog"}
+
+    assert {layer for _, layer in FAULTS} | elsewhere == set(LAYERS)
 
 
 def test_without_a_fault_the_same_box_is_built(tmp_path: Path) -> None:

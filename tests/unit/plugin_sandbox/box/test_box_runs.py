@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ from plugin_sandbox.conversation import Stop
 from plugin_sandbox.host import Sandbox
 from plugin_sandbox.model import Call, Outcome, ResultEntry
 from plugin_sandbox.settings import SandboxSettings
+from plugin_sandbox.slots import name_place
 
 APPEND = """
 with open(path, "a") as file:
@@ -263,7 +265,7 @@ def test_an_unknown_layer_cannot_be_switched_off(settings: SandboxSettings) -> N
         Sandbox(settings, off=("landlok",))
 
 
-def test_nothing_is_left_behind(sandbox: Sandbox, make_call: Any) -> None:
+def test_nothing_is_left_behind(sandbox: Sandbox, settings: SandboxSettings, make_call: Any) -> None:
     """No process, no control group, no descriptor, no mount."""
     run(sandbox, make_call(APPEND))
     before = len(os.listdir("/proc/self/fd"))
@@ -273,5 +275,42 @@ def test_nothing_is_left_behind(sandbox: Sandbox, make_call: Any) -> None:
 
     assert len(os.listdir("/proc/self/fd")) == before
     assert wait_alone()
-    assert not list(Path("/sys/fs/cgroup").glob("*/baton-*"))
+    assert settings.state_dir is not None
+    place = name_place(settings.state_dir / "slots", 0).rpartition("-")[
+        0
+    ]  # other runs on this machine have groups, too
+    assert not list(Path("/sys/fs/cgroup").glob(f"**/baton-{place}-*"))
     assert "overlay" not in Path("/proc/self/mounts").read_text().replace("overlay / ", "")
+
+
+def test_a_granted_program_is_found_by_its_name_and_no_other_runs(
+    settings: SandboxSettings, make_call: Any, tmp_path: Path
+) -> None:
+    """A plugin cannot know where an operator's programs lie."""
+    program = tmp_path / "bin" / "told"
+    program.parent.mkdir()
+    shutil.copy2(shutil.which("true") or "/bin/true", program)
+    call = make_call(
+        """
+        import subprocess
+        subprocess.run(["told"], check=True)
+        try:
+            subprocess.run(["ls"], check=True)
+        except (FileNotFoundError, PermissionError):
+            path.write_text(os.environ["PATH"])
+        """,
+        processes=1,
+    )
+    manifest = call.plugin.manifest
+    asked = manifest.isolation.model_copy(update={"programs": ("told",)})
+    plugin = call.plugin.model_copy(update={"manifest": manifest.model_copy(update={"isolation": asked})})
+    box = Sandbox(settings.model_copy(update={"programs": {"told": str(program)}}))
+    try:
+        made = outcome(box, call.model_copy(update={"plugin": plugin}))
+        entry = made.entry
+    finally:
+        box.close()
+
+    assert entry is not None
+    assert entry.status == "success", made.logs
+    assert (call.workspace / "data.txt").read_text() == f"/usr/bin:/bin:{program.parent}"

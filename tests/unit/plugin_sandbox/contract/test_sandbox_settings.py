@@ -1,5 +1,7 @@
-"""config/sandbox.yaml: every line is the built-in default, and what is wrong in one is said with its line."""
+"""config/sandbox.yaml: every line is the built-in default but what is granted, and what is wrong in one is said with its line."""
 
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,20 @@ SHIPPED = Path(__file__).parents[4] / "config" / "sandbox.yaml"
 
 def test_the_shipped_file_is_the_defaults() -> None:
     """Who reads the file must read what holds."""
-    assert load_settings(SHIPPED) == SandboxSettings() == load_settings(None)
+    assert load_settings(None) == SandboxSettings()
+    assert load_settings(SHIPPED) == SandboxSettings(programs={"ruff": "ruff"})
+
+
+def test_a_program_by_its_bare_name_is_beside_the_interpreter_or_on_path() -> None:
+    """A file of settings that is shipped cannot know where an environment lies."""
+    granted = SandboxSettings(
+        programs={"ruff": "ruff", "sh": "sh", "own": "/opt/own", "none": "no-such-program"}
+    ).programs
+
+    assert granted["ruff"] == str(Path(sys.executable).parent / "ruff")
+    assert granted["sh"] == shutil.which("sh")
+    assert granted["own"] == "/opt/own"
+    assert granted["none"] == str(Path(sys.executable).parent / "no-such-program")
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.contracts.errors import ProviderRefused
 from orchestrator.contracts.messages import Message, ModelRequest, ToolRequest
+from orchestrator.contracts.provider_errors import InvalidToolCallError
 from workers.providers.names import WireNames, make_call_id, resolve_tool, unique_call_ids, wire_call_id
 
 
@@ -91,6 +91,6 @@ def test_a_bare_name_means_the_one_tool_that_has_it() -> None:
 )
 def test_an_unknown_or_ambiguous_tool_is_refused(name: str, what: str) -> None:
     """A guess would act on something nobody named."""
-    with pytest.raises(ProviderRefused) as caught:
+    with pytest.raises(InvalidToolCallError) as caught:
         resolve_tool(name, ["disk:read", "net:get", "web:get"], where="here", provider="rules")
     assert what in str(caught.value)

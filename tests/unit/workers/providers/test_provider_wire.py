@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from orchestrator.contracts.messages import Message, ModelRequest, ToolRequest, ToolSchema, Usage
+from orchestrator.contracts.provider_errors import InvalidToolCallError
 from workers.providers import anthropic, dialect, openai_compat
 from workers.providers.options import HttpOptions
 
@@ -160,8 +161,6 @@ def test_openai_arguments_in_every_form_that_services_send(arguments: object, ar
         ({"choices": []}, "no choices"),
         ({"error": {"message": "x"}}, "choices"),
         (completion({"content": 7}), "content"),
-        (completion(call_of("disk__read", "[1]")), "not a JSON object"),
-        (completion(call_of("disk__read", '{"path": ')), "EOF"),
         (completion({"tool_calls": [{"function": {}}]}), "name"),
     ],
 )
@@ -171,6 +170,17 @@ def test_a_malformed_openai_answer_is_told_without_its_values(answer: dict[str, 
         openai_compat.from_answer(answer, REQUEST)
 
     assert what in dialect.reason_of(caught.value)
+
+
+@pytest.mark.parametrize(("arguments", "what"), [("[1]", "not a JSON object"), ('{"path": ', "not JSON: EOF")])
+def test_arguments_that_cannot_be_read_are_kept_beside_the_message(arguments: str, what: str) -> None:
+    """The message goes to logs without them; who looks for the cause finds what the model wrote."""
+    with pytest.raises(InvalidToolCallError, match=what) as caught:
+        openai_compat.from_answer(completion(call_of("disk__read", arguments)), REQUEST)
+
+    assert arguments not in str(caught.value)
+    assert (caught.value.tool_name, caught.value.raw_arguments) == ("disk__read", arguments)
+    assert caught.value.retryable
 
 
 def test_call_ids_stay_unique_in_the_session() -> None:

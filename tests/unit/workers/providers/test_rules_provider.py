@@ -7,8 +7,9 @@ import pytest
 
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.base import dump_json
-from orchestrator.contracts.errors import ConfigError, ProviderRefused
+from orchestrator.contracts.errors import ConfigError
 from orchestrator.contracts.messages import Message, ModelRequest, ModelResponse, ToolRequest, ToolSchema
+from orchestrator.contracts.provider_errors import ConfigurationError, LLMError
 from workers.providers.facts import Facts, FactsCache
 from workers.providers.rules import RulesProvider, build
 
@@ -211,16 +212,17 @@ def test_confidence_rationale_and_signal_may_be_computed() -> None:
 )
 def test_what_a_policy_cannot_do_is_refused(rule: dict[str, Any], what: str) -> None:
     """Trying again would give the same; the message says where to mend it."""
-    with pytest.raises(ProviderRefused) as caught:
+    with pytest.raises(LLMError) as caught:
         decide(provider_of(rule), request_of(user("hi"), state={"many": list(range(201))}))
 
     assert what in str(caught.value)
     assert "model.rules.work[0]" in str(caught.value)
+    assert not caught.value.retryable
 
 
 def test_a_skill_without_rules_is_refused() -> None:
     """A policy that forgot a skill says so, and does not end its sessions quietly."""
-    with pytest.raises(ProviderRefused, match=r"model\.rules\.other: the policy has no rules"):
+    with pytest.raises(ConfigurationError, match=r"model\.rules\.other: the policy has no rules"):
         decide(provider_of({"say": "x"}), request_of(skill="other"))
 
 

@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 import pytest
 
 from orchestrator.contracts.app import AppSpec
-from orchestrator.contracts.errors import ConfigError, ProviderRefused
+from orchestrator.contracts.errors import ConfigError
 from orchestrator.contracts.messages import Message, ModelRequest, ModelResponse, ToolRequest, ToolSchema, Usage
+from orchestrator.contracts.provider_errors import InvalidRequestError, InvalidToolCallError
 from workers.providers import build_provider
 from workers.providers.recording import RecordingProvider, ScriptedCall, ScriptedTurn
 from workers.providers.scripted import ScriptedProvider, load_transcript
@@ -98,7 +99,7 @@ def test_a_request_that_does_not_fit_is_refused(tmp_path: Path, request_: ModelR
     (tmp_path / "t.yaml").write_text(YAML)
     provider = ScriptedProvider(load_transcript(tmp_path / "t.yaml"))
 
-    with pytest.raises(ProviderRefused) as caught:
+    with pytest.raises(InvalidRequestError) as caught:
         run(provider.complete(request_))
     assert what in str(caught.value)
 
@@ -107,7 +108,7 @@ def test_a_tool_that_is_not_offered_is_refused() -> None:
     """The transcript was recorded with other tools."""
     provider = ScriptedProvider([ScriptedTurn(skill="work", tool_calls=(ScriptedCall(tool="erase"),))])
 
-    with pytest.raises(ProviderRefused, match=r"tool_calls\[0\]: the skill has no tool 'erase'"):
+    with pytest.raises(InvalidToolCallError, match=r"tool_calls\[0\]: the skill has no tool 'erase'"):
         run(provider.complete(request_of()))
 
 
@@ -118,7 +119,7 @@ def test_a_skill_that_is_entered_again_goes_on_in_the_transcript() -> None:
 
     assert run(provider.complete(request_of("work", 0))).content == "a"
     assert run(provider.complete(request_of("work", 0, said("work"), said("work"), said("other")))).content == "c"
-    with pytest.raises(ProviderRefused):
+    with pytest.raises(InvalidRequestError):
         run(provider.complete(request_of("work", 0, said("work"))))
 
 

@@ -1,21 +1,32 @@
 """Find, in the syntax tree of one Python file, what our own rules warn of.
 
-Broad and bare excepts, mutable defaults, `eval`/`exec`, commands for a shell. What ruff finds is
-in `ruff.py`, secrets are in `secrets.py`. Pure: source text in, findings out.
+Broad and bare excepts, mutable defaults, `eval`/`exec`, commands for a shell. What ruff finds is the work of the plugin beside
+this one. Pure: source text in, remarks out.
 """
 
 import ast
 import warnings
 from collections.abc import Collection, Iterator
-from typing import Final
-
-from .findings import Finding, Severity
+from dataclasses import dataclass
+from typing import Final, Literal
 
 _MUTABLE_CALLS: Final = frozenset(
     {"list", "dict", "set", "bytearray", "defaultdict", "Counter", "deque", "OrderedDict"}
 )
 _MUTABLE_NODES: Final = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp)
 _SHELL_CALLS: Final = frozenset({"os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput"})
+
+
+@dataclass(frozen=True)
+class Remark:
+    """One remark on a line of the file."""
+
+    line: int
+    severity: Literal["warning", "error"]
+    category: str
+    message: str
+    suggestion: str
+    rule: str
 
 
 class Unparseable(Exception):
@@ -26,13 +37,13 @@ class Unparseable(Exception):
         super().__init__(reason)
 
 
-def find_in_python(path: str, source: str, changed: Collection[int] | None, *, is_test: bool = False) -> list[Finding]:
-    """Return the findings on changed lines (None: all lines); raise Unparseable."""
+def find_in_python(source: str, changed: Collection[int] | None, *, is_test: bool = False) -> list[Remark]:
+    """Return the remarks on changed lines (None: all lines); raise Unparseable."""
     return [
-        finding
+        remark
         for node in ast.walk(parse_python(source))
-        for finding in _check(path, node, is_test=is_test)
-        if _touches(node, finding, changed)
+        for remark in _check(node, is_test=is_test)
+        if _touches(node, remark, changed)
     ]
 
 
@@ -48,30 +59,29 @@ def parse_python(source: str) -> ast.Module:
         raise Unparseable(str(error) or "too deeply nested", 1) from error
 
 
-def _touches(node: ast.AST, finding: Finding, changed: Collection[int] | None) -> bool:
-    if changed is None or finding.line in changed:
+def _touches(node: ast.AST, remark: Remark, changed: Collection[int] | None) -> bool:
+    if changed is None or remark.line in changed:
         return True
     if not isinstance(node, ast.Call):  # a call may span lines, and the altered one need not be its first
         return False
     return any(line in changed for line in range(node.lineno, (node.end_lineno or node.lineno) + 1))
 
 
-def _check(path: str, node: ast.AST, *, is_test: bool) -> Iterator[Finding]:
+def _check(node: ast.AST, *, is_test: bool) -> Iterator[Remark]:
     match node:
         case ast.ExceptHandler():
-            yield from _check_except(path, node)
+            yield from _check_except(node)
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda():
-            yield from _check_defaults(path, node)
+            yield from _check_defaults(node)
         case ast.Call():
-            yield from _check_call(path, node, is_test=is_test)
+            yield from _check_call(node, is_test=is_test)
 
 
-def _check_except(path: str, node: ast.ExceptHandler) -> Iterator[Finding]:
+def _check_except(node: ast.ExceptHandler) -> Iterator[Remark]:
     if _always_reraises(node.body):
         return
     if node.type is None:
-        yield Finding(
-            file=path,
+        yield Remark(
             line=node.lineno,
             severity="error",
             category="error_handling",
@@ -83,8 +93,7 @@ def _check_except(path: str, node: ast.ExceptHandler) -> Iterator[Finding]:
     caught = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
     broad = next((name for name in map(_dotted, caught) if name in ("Exception", "BaseException")), None)
     if broad is not None:
-        yield Finding(
-            file=path,
+        yield Remark(
             line=node.lineno,
             severity="error" if broad == "BaseException" else "warning",
             category="error_handling",
@@ -98,13 +107,12 @@ def _always_reraises(body: list[ast.stmt]) -> bool:
     return bool(body) and isinstance(body[-1], ast.Raise)
 
 
-def _check_defaults(path: str, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> Iterator[Finding]:
+def _check_defaults(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> Iterator[Remark]:
     defaults = [*node.args.defaults, *(default for default in node.args.kw_defaults if default is not None)]
     for default in defaults:
         called = _dotted(default.func).rpartition(".")[2] if isinstance(default, ast.Call) else ""
         if isinstance(default, _MUTABLE_NODES) or called in _MUTABLE_CALLS:
-            yield Finding(
-                file=path,
+            yield Remark(
                 line=default.lineno,
                 severity="warning",
                 category="correctness",
@@ -114,12 +122,11 @@ def _check_defaults(path: str, node: ast.FunctionDef | ast.AsyncFunctionDef | as
             )
 
 
-def _check_call(path: str, node: ast.Call, *, is_test: bool) -> Iterator[Finding]:
+def _check_call(node: ast.Call, *, is_test: bool) -> Iterator[Remark]:
     name = _dotted(node.func)
     command = node.args[0] if node.args else None
     if name in ("eval", "exec", "builtins.eval", "builtins.exec"):
-        yield Finding(
-            file=path,
+        yield Remark(
             line=node.lineno,
             severity="warning" if is_test or isinstance(command, ast.Constant) else "error",
             category="security",
@@ -128,8 +135,7 @@ def _check_call(path: str, node: ast.Call, *, is_test: bool) -> Iterator[Finding
             rule="eval",
         )
     elif name in _SHELL_CALLS or any(_is_true(word) for word in node.keywords if word.arg == "shell"):
-        yield Finding(
-            file=path,
+        yield Remark(
             line=node.lineno,
             severity=_shell_severity(command, is_test=is_test),
             category="security",
@@ -139,7 +145,7 @@ def _check_call(path: str, node: ast.Call, *, is_test: bool) -> Iterator[Finding
         )
 
 
-def _shell_severity(command: ast.expr | None, *, is_test: bool) -> Severity:
+def _shell_severity(command: ast.expr | None, *, is_test: bool) -> Literal["warning", "error"]:
     return "warning" if is_test or isinstance(command, ast.Constant) else "error"
 
 

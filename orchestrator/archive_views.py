@@ -1,0 +1,132 @@
+"""Reading as if nothing had been archived: the store first, then the archive. The one place where the two meet.
+
+A session is removed from the store only once it is in the archive, so whoever does not find it here finds it there; for a
+moment it is in both, and counts once in lists. What is not settled is never asked for in the archive.
+"""
+
+from orchestrator.archive import Archive
+from orchestrator.contracts.base import load_json
+from orchestrator.contracts.errors import PhaseRefused, SessionNotFound, Unreadable
+from orchestrator.contracts.messages import Message
+from orchestrator.contracts.session import Entry, PendingCall, Post, Record
+from orchestrator.store.codec import decode_record
+from orchestrator.store.intake import Intake
+from orchestrator.store.store import Store
+from orchestrator.store.views import PAGE, Row, Views
+
+ENDED = "ended"
+
+
+class ArchivedViews(Views):
+    """What callers may read, wherever it lies by now."""
+
+    def __init__(self, store: Store, archive: Archive) -> None:
+        super().__init__(store)
+        self._archive = archive
+
+    async def record(self, session_id: str) -> Record:
+        """Return a session; raise InvalidSessionId, SessionNotFound or Unreadable."""
+        try:
+            return await super().record(session_id)
+        except SessionNotFound:
+            stored = await self._archive.record(session_id) if await self._archive.is_used() else None
+            if stored is None:
+                raise
+            return decode_record(session_id, stored)
+
+    async def exists(self, session_id: str) -> bool:
+        """Say whether a session is there."""
+        return await super().exists(session_id) or await self.is_archived(session_id)
+
+    async def is_archived(self, session_id: str) -> bool:
+        """Say whether a session is in the archive alone."""
+        if await super().exists(session_id) or not await self._archive.is_used():
+            return False
+        return await self._archive.record(session_id) is not None
+
+    async def journal(self, session_id: str, *, after: int = 0, count: int = PAGE) -> tuple[Entry, ...]:
+        """Return entries with numbers above `after`, oldest first."""
+        found = await super().journal(session_id, after=after, count=count)
+        # A journal that is followed has nothing new most of the time: only one that is gone is looked for.
+        if found or await super().exists(session_id) or not await self._archive.is_used():
+            return found
+        rows = await self._archive.journal(session_id, after, count)
+        return tuple(_read_entry(session_id, seq, at, body) for seq, at, body in rows)
+
+    async def context(self, session_id: str, *, start: int = 0) -> tuple[Message, ...]:
+        """Return the context's messages from index `start` on."""
+        found = await super().context(session_id, start=start)
+        if found or await super().exists(session_id) or not await self._archive.is_used():
+            return found
+        return tuple(Message.from_json(body) for body in await self._archive.context(session_id, start))
+
+    async def intents(self, session_id: str) -> dict[str, PendingCall]:
+        """Return the tool calls that were announced and have no outcome."""
+        found = await super().intents(session_id)
+        if found or await super().exists(session_id) or not await self._archive.is_used():
+            return found
+        kept = await self._archive.intents(session_id) or {}
+        return {call: PendingCall.from_json(body) for call, body in kept.items()}
+
+    async def count(self, app: str, bucket: str) -> int:
+        """Count an app's sessions in a phase, or with `ended/STATUS`."""
+        count = await super().count(app, bucket)
+        if _is_ended(bucket) and await self._archive.is_used():
+            count += await self._archive.count(app, _status(bucket))
+        return count
+
+    async def rows(self, app: str, bucket: str, *, limit: int) -> list[Row]:
+        """Return an app's newest rows of a bucket, newest first."""
+        found = await super().rows(app, bucket, limit=limit)
+        if not _is_ended(bucket) or not await self._archive.is_used():
+            return found
+        archived = await self._archive.rows(app, _status(bucket), limit)
+        known = {row.session_id for row in found}
+        found += [
+            Row(one.session_id, one.app, f"{ENDED}/{one.status}", one.ended_at)
+            for one in archived
+            if one.session_id not in known
+        ]
+        found.sort(key=lambda row: (row.since_at, row.session_id), reverse=True)
+        return found[:limit]
+
+
+class ArchivedIntake(Intake):
+    """What callers may put into the store; of an archived session it says that it ended, not that it is unknown."""
+
+    def __init__(self, store: Store, views: ArchivedViews, *, key_ttl_seconds: int) -> None:
+        super().__init__(store, key_ttl_seconds=key_ttl_seconds)
+        self._views = views
+
+    async def post(self, session_id: str, post: Post, *, answers: str | None = None) -> bool:
+        """Put a post into the mailbox; see Intake."""
+        try:
+            return await super().post(session_id, post, answers=answers)
+        except SessionNotFound:
+            if not await self._views.is_archived(session_id):
+                raise
+            raise PhaseRefused(f"session {session_id}: it is ended already; nothing more reaches it") from None
+
+    async def replay(self, session_id: str, actor: str, note: str = "") -> None:
+        """Send a dead letter again; see Intake."""
+        try:
+            await super().replay(session_id, actor, note)
+        except SessionNotFound:
+            if not await self._views.is_archived(session_id):
+                raise
+            raise PhaseRefused(f"session {session_id}: it is ended, not a dead letter; nothing to replay") from None
+
+
+def _is_ended(bucket: str) -> bool:
+    return bucket == ENDED or bucket.startswith(f"{ENDED}/")
+
+
+def _status(bucket: str) -> str | None:
+    return None if bucket == ENDED else bucket.removeprefix(f"{ENDED}/")
+
+
+def _read_entry(session_id: str, seq: int, at: int, body: str) -> Entry:
+    told = load_json(body)
+    if not isinstance(told, dict):
+        raise Unreadable(f"session {session_id}: journal entry {seq} in the archive is no object; restore a backup")
+    return Entry.model_validate({**told, "seq": seq, "at": at})

@@ -1,0 +1,41 @@
+"""Call what a module brought: a callback, a contributor, a cleanup function, a loader.
+
+Such code may be sync or async, may return a coroutine, and may raise whatever it likes. This is
+the one place that meets it; the caller says how an error is recorded and decides what it means.
+Errors are never dropped: they come back as values.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+
+class Outcome(NamedTuple):
+    """What a call came to: its value, or the error that it raised."""
+
+    value: Any = None
+    error: BaseException | None = None
+
+
+async def settle_awaitable(value: Any) -> Any:
+    """Return a value, awaited for as long as it is awaitable: a coroutine may return another one."""
+    while inspect.isawaitable(value):
+        value = await value
+    return value
+
+
+async def attempt(
+    function: Callable[..., Any], *args: Any, record: Callable[[BaseException], None], **kwargs: Any
+) -> Outcome:
+    """Call a function, sync or async; whatever it raises is recorded and returned.
+
+    KeyboardInterrupt, SystemExit and CancelledError come back like the rest: it is the caller who
+    knows whether there is something to be finished before one of them is raised again.
+    """
+    try:
+        return Outcome(value=await settle_awaitable(function(*args, **kwargs)))
+    except GeneratorExit:  # the caller itself is being closed: nothing may be awaited after it
+        raise
+    except BaseException as error:
+        record(error)
+        return Outcome(error=error)

@@ -1,0 +1,38 @@
+"""What a slice counts of its steps, for the store's own counters (contracts/counters.py). Pure but for the given dict."""
+
+from orchestrator.contracts.counters import ERRORS, OTHER, RATE_LIMITED, duration_bucket
+from orchestrator.kernel.change import Change
+from orchestrator.store.leases import Claimed
+
+TOO_MANY_REQUESTS = 429
+
+
+def count(counters: dict[str, int], name: str, number: int = 1) -> None:
+    """Add to one counter."""
+    counters[name] = counters.get(name, 0) + number
+
+
+def count_claim(counters: dict[str, int], claimed: Claimed) -> None:
+    """Count how long a session stood in line before this claim."""
+    record = claimed.record
+    queue = "finalize" if record.phase == "finalizing" else record.queue
+    seconds = max(claimed.claimed_at - claimed.ready_at, 0) / 1000
+    count(counters, f"queued:{queue}:{duration_bucket(seconds)}")
+    count(counters, f"late:{queue}", round(seconds * 1_000_000))
+
+
+def count_step(counters: dict[str, int], change: Change, seconds: float) -> None:
+    """Count a step: how long it took, the calls that it ended, and what went wrong in it."""
+    count(counters, f"step:{change.step}:{change.outcome}:{duration_bucket(seconds)}")
+    count(counters, f"spent:{change.step}:{change.outcome}", round(seconds * 1_000_000))
+    for call in change.calls:
+        count(counters, f"call:{call.outcome}")
+    if not change.data:
+        return
+    error = change.data.get("error")
+    if isinstance(error, str) and "decision" in change.data:
+        known = error if error in ERRORS else OTHER
+        count(counters, f"failed:{RATE_LIMITED if change.data.get('status_code') == TOO_MANY_REQUESTS else known}")
+    plugin = change.data.get("plugin")
+    if isinstance(plugin, dict):
+        count(counters, f"plugin:{plugin.get('status', OTHER)}")
