@@ -26,6 +26,9 @@ QUEUES = ("steps", "plugins", "finalize")
 #: What the queues are called at the broker, unless the settings say otherwise.
 QUEUE_NAMES = {queue: f"baton.{queue}" for queue in QUEUES}
 
+#: The bucket of what asks a person, of every kind or with /KIND; it stands in `waiting` as well.
+ASKS = "asks"
+
 #: How many sessions one filtered page looks at; what is left is behind its cursor.
 SCAN_ROWS = 2_000
 #: How many are read at once while looking.
@@ -34,7 +37,7 @@ SCAN_STEP = 200
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which sessions: `bucket` is a phase or ended/STATUS, times are the store's ms, `text` is looked for in id and text.
+    """Which sessions: `bucket` is a phase, ended/STATUS, asks or asks/KIND, times are the store's ms, `text` is looked for in id and text.
 
     `kinds` are kinds of waits. What the index cannot tell (all but app, bucket and times) costs a read a session.
     """
@@ -107,9 +110,7 @@ class Operations:
         looked = 0
         while True:
             most = min(limit if not query.is_filtered else SCAN_STEP, SCAN_ROWS - looked)
-            rows = await self._listing.page(
-                app=query.app, bucket=query.bucket, before=before, since_at=query.since_at, limit=most
-            )
+            rows = await self._rows(query, before, most)
             looked += len(rows)
             for row, record in zip(rows, await asyncio.gather(*(self._read(row) for row in rows)), strict=True):
                 before = Place(row.since_at, row.session_id)
@@ -123,6 +124,22 @@ class Operations:
             if looked >= SCAN_ROWS:
                 return Page(tuple(found), before)
 
+    async def _rows(self, query: Query, before: Place | None, limit: int) -> list[Row]:
+        """Return the newest rows before a place, wherever they lie; one in the store and in the archive comes once."""
+        archive, phase, status = self.client.archive, *_split(query.bucket)
+        rows = await self._listing.page(
+            app=query.app, bucket=query.bucket, before=before, since_at=query.since_at, limit=limit
+        )
+        if archive is None or phase not in ("", "ended") or not await archive.is_used():
+            return rows
+        place = None if before is None else (before.since_at, before.session_id)
+        known = {row.session_id for row in rows}
+        for kept in await archive.page(query.app, status, place, query.since_at, limit):
+            if kept.session_id not in known:
+                rows.append(Row(kept.session_id, kept.app, f"ended/{kept.status}", kept.ended_at))
+        rows.sort(key=lambda row: (row.since_at, row.session_id), reverse=True)
+        return rows[:limit]
+
     async def _read(self, row: Row) -> Record | None:
         try:
             return await self.client.views.record(row.session_id)
@@ -130,8 +147,12 @@ class Operations:
             return None
 
     async def groups(self) -> list[Group]:
-        """Return how many sessions stand in each group of the index."""
-        return await self._listing.tally()
+        """Return how many sessions of the store stand in each phase (or ended/STATUS) of each app."""
+        return [one for one in await self._listing.tally() if not one.bucket.startswith(f"{ASKS}/")]
+
+    async def asking(self) -> list[Group]:
+        """Return how many sessions of each app ask a person, by kind, and since when: groups of asks/KIND."""
+        return [one for one in await self._listing.tally() if one.bucket.startswith(f"{ASKS}/")]
 
     async def seqs(self, session_ids: list[str]) -> list[int]:
         """Return the number of each session's latest journal entry, 0 for one that is not there."""
@@ -258,3 +279,13 @@ class Operations:
     async def acts(self, *, limit: int, before: str = "") -> list[Act]:
         """Return the operators' log, newest first."""
         return await self.audit.read(limit=limit, before=before)
+
+
+def _split(bucket: str) -> tuple[str, str | None]:
+    """Return a bucket's phase and status.
+
+    >>> _split("ended/done"), _split("ended"), _split("")
+    (('ended', 'done'), ('ended', None), ('', None))
+    """
+    phase, slash, status = bucket.partition("/")
+    return phase, status if slash else None

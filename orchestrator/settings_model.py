@@ -168,7 +168,7 @@ class ArchiveSettings(Section):
     every_seconds: Annotated[float, Field(ge=1, le=86_400)] = Field(default=60.0, description="Between two looks.")
     batch: Annotated[int, Field(ge=1, le=10_000)] = Field(default=500, description="Sessions moved at one look.")
 
-    _url = field_validator("url")(_check_url)
+    _url = field_validator("url")(check_url)
 
 
 class TransportOptions(Section):

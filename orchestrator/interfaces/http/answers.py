@@ -8,8 +8,8 @@ from fastapi.responses import JSONResponse
 from orchestrator.contracts.errors import NotWaiting
 from orchestrator.interfaces.http import bodies, models, shapes
 from orchestrator.interfaces.http.parts import CallerOf, Cursor, GuardedRoute, Limit, Parts, PartsOf, SessionId, needs
+from orchestrator.operations import ASKS
 from orchestrator.operations import Query as Wanted
-from orchestrator.webhooks import FOR_PEOPLE
 
 router = APIRouter(prefix="/v1", tags=["answers"], route_class=GuardedRoute)
 
@@ -24,7 +24,7 @@ async def list_approvals(
     cursor: Cursor = None,
 ) -> Response:
     """List what waits for people: approvals with the exact arguments, questions, uncertain calls."""
-    wanted = Wanted(app=app, bucket="waiting", kinds=FOR_PEOPLE)
+    wanted = Wanted(app=app, bucket=ASKS)
     page = await parts.operations.page(wanted, before=shapes.read_cursor(cursor), limit=limit)
     found = [shapes.waiting_shape(record) for record in page.records]
     return JSONResponse({"approvals": found, "next_cursor": shapes.pack_cursor(page.after)})

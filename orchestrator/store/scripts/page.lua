@@ -3,7 +3,7 @@
 -- page: the newest sessions of a partition before a place, over all groups of the index that fit. Each group
 -- (app:bucket:rank) is ordered by time and entered at the place, so that no page costs more than another.
 --
--- ARGV: app or '', bucket or '' ('ended': with any status), since of the place or '', its sid, least since or '', most
+-- ARGV: app or '', bucket or '' ('ended': with any status; 'asks': of any kind; else what asks is not told twice), since of the place or '', its sid, least since or '', most
 local app, bucket, since, sid, least, most = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], whole(ARGV[6])
 if not most or not (since == '' or whole(since)) or not (least == '' or whole(least)) then return {'malformed'} end
 local low, high = '-', '+'
@@ -14,7 +14,8 @@ for _ = 1, 1000 do
   if not first then break end
   local its_bucket = string.match(first, '^[^:]*:([^:]*):')
   local group = string.match(first, '^[^:]*:[^:]*:[^:]*')
-  if bucket == '' or its_bucket == bucket or (bucket == 'ended' and string.sub(its_bucket, 1, 6) == 'ended/') then
+  local kind = string.match(its_bucket, '^(%l+)/')
+  if its_bucket == bucket or (kind and kind == bucket) or (bucket == '' and kind ~= 'asks') then
     local upper = since == '' and '(' .. group .. ';' or '(' .. group .. ':' .. since .. ':' .. sid
     local page = redis.call('ZREVRANGEBYLEX', K.by, upper, '[' .. group .. ':' .. least, 'LIMIT', 0, most)
     for _, member in ipairs(page) do found[#found + 1] = member end
