@@ -25,4 +25,6 @@ def render_operations() -> str:
 
 
 def _build():  # type: ignore[no-untyped-def]  # the application's class is loaded by who calls this alone
-    return build_app(Client(Store("redis://nowhere"), {}), Settings(), open_actor="docs", env={}, endpoints=(), tokens=())
+    return build_app(
+        Client(Store("redis://nowhere"), {}), Settings(), open_actor="docs", env={}, endpoints=(), tokens=()
+    )

@@ -39,7 +39,7 @@ SCAN_STEP = 200
 class Query:
     """Which sessions: `bucket` is a phase, ended/STATUS, asks or asks/KIND, times are the store's ms, `text` is looked for in id and text.
 
-    `kinds` are kinds of waits. What the index cannot tell (all but app, bucket and times) costs a read a session.
+    What the index cannot tell (all but app, bucket and times) costs a read a session.
     """
 
     app: str = ""
@@ -48,12 +48,11 @@ class Query:
     actor: str = ""
     parent: str = ""
     text: str = ""
-    kinds: frozenset[str] = frozenset()
 
     @property
     def is_filtered(self) -> bool:
         """Whether records must be looked at one by one."""
-        return bool(self.actor or self.parent or self.text or self.kinds)
+        return bool(self.actor or self.parent or self.text)
 
     def fits(self, record: Record) -> bool:
         """Say whether a session is wanted."""
@@ -61,7 +60,6 @@ class Query:
             (not self.actor or record.actor == self.actor)
             and (not self.parent or record.parent == self.parent)
             and (not self.text or self.text.lower() in f"{record.session_id}\n{record.text}".lower())
-            and (not self.kinds or (record.wait is not None and record.wait.kind in self.kinds))
         )
 
 

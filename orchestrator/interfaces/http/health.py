@@ -8,8 +8,8 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 
 from orchestrator import __version__
 from orchestrator.contracts.errors import StoreError
+from orchestrator.exporter import CONTENT_TYPE, render
 from orchestrator.interfaces.http import models
-from orchestrator.interfaces.http.metrics import render_metrics
 from orchestrator.interfaces.http.parts import GuardedRoute, PartsOf, needs
 
 router = APIRouter(tags=["health"], route_class=GuardedRoute)
@@ -48,9 +48,7 @@ async def get_readiness(parts: PartsOf) -> Response:
 )
 async def export_counters(parts: PartsOf) -> Response:
     """Return the metrics, for Prometheus."""
-    return PlainTextResponse(
-        await render_metrics(parts.client), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
-    )
+    return PlainTextResponse(await render(parts.client), headers={"Content-Type": CONTENT_TYPE})
 
 
 @router.get("/v1/openapi.json", include_in_schema=False)

@@ -195,7 +195,9 @@ def test_a_deliverer_that_dies_in_between_tells_it_again(store_url: str) -> None
             await dies.open()
             await on.run(on.worker(), await on.submit())
             [happened] = await dies._outbox.read()
-            await dies._outbox.add(dies._make(dies.endpoints[0], "session.ended", happened, await on.client.show(happened.session_id)), 1)
+            await dies._outbox.add(
+                dies._make(dies.endpoints[0], "session.ended", happened, await on.client.show(happened.session_id)), 1
+            )
             taken = await dies._outbox.take(60)
             await lives.look()
             held = len(receiver.got)

@@ -38,7 +38,9 @@ def test_a_rate_that_is_not_used_is_forgotten(lab: Lab) -> None:
     for number in partitions:
         lab.run(lab.store.act_on_partition("limit", number, "late", 1, 1))
 
-    sizes = [lab.run(lab.store.command("ZCARD", lab.store.keys.of_partition("limits", number))) for number in partitions]
+    sizes = [
+        lab.run(lab.store.command("ZCARD", lab.store.keys.of_partition("limits", number))) for number in partitions
+    ]
 
     assert sum(int(size) for size in sizes) <= 4
 
@@ -54,9 +56,7 @@ def test_bad_arguments_are_refused(lab: Lab) -> None:
 def test_pages_go_through_apps_ranks_and_partitions_in_the_order_of_time(lab: Lab) -> None:
     """Whatever the page's size, each session once; one that comes meanwhile does not push another out."""
     listing = Listing(lab.store)
-    made = [
-        lab.submit(app=f"app{number % 3}", priority=("high", "normal", "low")[number % 2]) for number in range(40)
-    ]
+    made = [lab.submit(app=f"app{number % 3}", priority=("high", "normal", "low")[number % 2]) for number in range(40)]
 
     async def walk(limit: int, **query: Any) -> list[str]:
         seen: list[str] = []

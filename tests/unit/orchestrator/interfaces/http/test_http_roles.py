@@ -91,7 +91,9 @@ def test_a_role_opens_what_it_says_and_nothing_else(store_url: str, role: Role) 
 
     allowed = expand_roles((role,))
     wrong = {
-        route: status for route, status in found.items() if (status == 403) == (needed[route] in allowed) or status == 401
+        route: status
+        for route, status in found.items()
+        if (status == 403) == (needed[route] in allowed) or status == 401
     }
     assert wrong == {}
 

@@ -47,7 +47,9 @@ def test_pages_hold_every_session_once_and_the_newest_first(store_url: str) -> N
     """Whoever walks the pages sees all of them, whatever partitions they lie in."""
 
     async def act(api: ApiStage) -> tuple[list[str], list[str], list[str]]:
-        made = [(await api.on.client.submit("everything", actor=f"a{n % 3}", text=f"t{n}")).session_id for n in range(53)]
+        made = [
+            (await api.on.client.submit("everything", actor=f"a{n % 3}", text=f"t{n}")).session_id for n in range(53)
+        ]
         seen, filtered, cursor = [], [], None
         while True:
             query = f"?limit=10&phase=ready{f'&cursor={cursor}' if cursor else ''}"
@@ -98,9 +100,15 @@ def test_a_person_answers_over_http_and_the_session_goes_on(store_url: str) -> N
         path = f"/v1/sessions/{session_id}"
         statuses = [
             (await api.call("POST", f"{path}/answer", "approver", json={"text": "x", "wait_id": "other"})).status_code,
-            (await api.call("POST", f"{path}/answer", "approver", json={"text": "x", "wait_id": wait["wait_id"]})).status_code,
-            (await api.call("POST", f"{path}/answer", "approver", json={"text": "y", "wait_id": wait["wait_id"]})).status_code,
-            (await api.call("POST", f"{path}/decision", "approver", json={"decision": "approve", "wait_id": "w"})).status_code,
+            (
+                await api.call("POST", f"{path}/answer", "approver", json={"text": "x", "wait_id": wait["wait_id"]})
+            ).status_code,
+            (
+                await api.call("POST", f"{path}/answer", "approver", json={"text": "y", "wait_id": wait["wait_id"]})
+            ).status_code,
+            (
+                await api.call("POST", f"{path}/decision", "approver", json={"decision": "approve", "wait_id": "w"})
+            ).status_code,
         ]
         entries = (await api.call("GET", f"{path}/journal", "viewer")).json()["entries"]
         return inbox, statuses, [one["actor"] for one in entries if one["kind"] == "posted"][0]
@@ -308,7 +316,9 @@ def test_four_eyes_hold_over_http(store_url: str) -> None:
         gateway = spec.gateway.model_copy(update={"approvers": ()})
         opened = {"everything": spec.model_copy(update={"gateway": gateway, "max_turns": spec.max_turns - 1})}
         api.on.specs = api.on.client.specs = opened
-        made = await api.call("POST", "/v1/sessions", json={"app": "everything", "text": "go on", "state": {"plan": "danger"}})
+        made = await api.call(
+            "POST", "/v1/sessions", json={"app": "everything", "text": "go on", "state": {"plan": "danger"}}
+        )
         session_id = made.json()["session_id"]
         record = await api.on.run(api.on.worker(specs=opened), session_id)
         assert record.wait is not None and record.wait.kind == "approval"

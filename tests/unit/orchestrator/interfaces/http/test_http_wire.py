@@ -58,7 +58,9 @@ def test_a_body_that_never_comes_is_not_waited_for(api: Served) -> None:
     assert answer.startswith(b"HTTP/1.1 408")
 
 
-@pytest.mark.parametrize("begun", [b"", b"GET /v1/sessions HTTP/1.1\r\nHost: x\r\nX-Slow: "], ids=["silent", "half a head"])
+@pytest.mark.parametrize(
+    "begun", [b"", b"GET /v1/sessions HTTP/1.1\r\nHost: x\r\nX-Slow: "], ids=["silent", "half a head"]
+)
 def test_a_head_that_never_ends_is_not_waited_for(api: Served, begun: bytes) -> None:
     """A thousand connections that say nothing must not keep others out."""
     assert talk(api, begun) == b""
