@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from orchestrator.contracts.errors import (
     AppCodeFailed,
@@ -144,7 +145,19 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
             404: f"{request.url.path[:200]}: there is nothing here; see /v1/openapi.json",
             405: f"{request.method} is not for {request.url.path[:200]}; see the header Allow",
         }.get(error.status_code, detail)
-    return respond(request, name, error.status_code, detail, headers=error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(sorted(_allowed(request)))
+    return respond(request, name, error.status_code, detail, headers=headers)
+
+
+def _allowed(request: Request) -> set[str]:
+    """Return the methods of a path, over all of its routes: the framework tells those of the first alone."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            found |= route.methods or set()
+    return found
 
 
 async def on_invalid(request: Request, error: Exception) -> Response:

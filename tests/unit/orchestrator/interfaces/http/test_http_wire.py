@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from orchestrator.embedded import RunningServer
 from tests.api_stage import SECRETS, Served, api_settings, served
 
 
 @pytest.fixture(scope="module")
-def api(temporary_server) -> Iterator[Served]:  # type: ignore[no-untyped-def]
+def api(temporary_server: RunningServer) -> Iterator[Served]:
     """The API on a port, impatient and with small bodies."""
     with served(temporary_server.url, api_settings(body_bytes=4096, body_seconds=0.5, header_seconds=0.5)) as made:
         yield made
@@ -106,13 +107,15 @@ def test_a_hundred_streams_cost_one_look(api: Served) -> None:
     async def follow() -> bytes:
         reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
         writer.write(f"GET /v1/sessions/{session_id}/events HTTP/1.1\r\nHost: localhost\r\n".encode() + AUTH + b"\r\n")
-        found = await reader.readuntil(b"event: end")
-        writer.close()
-        return found
+        try:
+            return await reader.readuntil(b"event: end")
+        finally:
+            writer.close()
+            await writer.wait_closed()
 
     async def play() -> list[bytes]:
         followers = [asyncio.create_task(follow()) for _ in range(100)]
-        while app.state.parts.hub.streams < 100:
+        while app.state.parts.hub.streams < 100:  # noqa: ASYNC110 - the loop only lets the others connect
             await asyncio.sleep(0)
         api.run(stage.run(stage.worker(), session_id))
         async with asyncio.timeout(30):
