@@ -123,8 +123,8 @@ def make_server(app: FastAPI, settings: ApiSettings, **more: Any) -> uvicorn.Ser
 class _Server(uvicorn.Server):
     """Ends event streams as soon as it is told to end: they would outlast any grace."""
 
-    def handle_exit(self, sig: int, frame: Any) -> None:  # noqa: ANN401 - as its base has it
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         app = self.config.app
         if isinstance(app, FastAPI):
-            app.state.parts.hub.is_closing = True
-        super().handle_exit(sig, frame)
+            app.state.parts.hub.close()
+        await super().shutdown(sockets)
