@@ -33,7 +33,7 @@ def env(store_url: str, broker_url: str, tmp_path: Path) -> Mapping[str, str]:
         "BATON_APPS_PATH": str(EVERYTHING.parent),
         "BATON_APPS_BUNDLED": "false",
         "EVERYTHING_LEDGER": str(tmp_path / "ledger"),
-        **{name: "whsec_" + "c2VjcmV0" * 6 for name in ("BEARER_SECRET", "OLD_SECRET", "NEW_SECRET")},
+        **dict.fromkeys(("BEARER_SECRET", "OLD_SECRET", "NEW_SECRET"), "whsec_" + "c2VjcmV0" * 6),
     }
 
 
@@ -89,10 +89,10 @@ def test_it_serves_this_machine_and_ends_with_its_streams(env: Mapping[str, str]
 
 def test_an_open_door_is_not_opened_to_others(env: Mapping[str, str]) -> None:
     """Beyond loopback it starts once there is a token, and then nobody comes in without one."""
-    refused = baton(env, "api", "--host", "0.0.0.0", "--port", "0")  # noqa: S104 - it is what shall be refused
+    refused = baton(env, "api", "--host", "0.0.0.0", "--port", "0")
     secret = baton(env, "tokens", "new", "ci", "--role", "submitter", "--as", "ada").stdout.strip()
-    with api_process(env, "--host", "0.0.0.0") as (_, said):  # noqa: S104 - a token is asked for
-        url = said["api"]["url"].replace("0.0.0.0", "127.0.0.1")  # noqa: S104
+    with api_process(env, "--host", "0.0.0.0") as (_, said):
+        url = said["api"]["url"].replace("0.0.0.0", "127.0.0.1")
         without = httpx2.get(f"{url}/v1/me")
         with_token = httpx2.get(f"{url}/v1/me", headers={"Authorization": f"Bearer {secret}"})
 

@@ -6,6 +6,7 @@ It refuses an address beyond loopback unless callers must say who they are.
 import asyncio
 import ipaddress
 import logging
+import signal
 import socket
 from typing import Any, Final
 
@@ -121,7 +122,12 @@ def make_server(app: FastAPI, settings: ApiSettings, **more: Any) -> uvicorn.Ser
 
 
 class _Server(uvicorn.Server):
-    """Ends event streams as soon as it is told to end: they would outlast any grace."""
+    """Ends event streams as soon as it is told to end: they would outlast any grace. Being told to end is no failure."""
+
+    def handle_exit(self, sig: int, frame: Any) -> None:  # noqa: ANN401 - as its base has it, but the signal is not raised again
+        del frame
+        self.force_exit = self.force_exit or (self.should_exit and sig == signal.SIGINT)
+        self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         app = self.config.app
