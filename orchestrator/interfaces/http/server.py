@@ -55,6 +55,11 @@ def patient_protocol(header_seconds: float) -> type[H11Protocol]:
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
+            # asyncio does this for sockets that name their protocol; one of ours that was accepted does not, and the
+            # body of an answer would wait some 40 ms for the other side to acknowledge its head.
+            sock = transport.get_extra_info("socket")
+            if sock is not None and sock.family in {socket.AF_INET, socket.AF_INET6}:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._expect()
 
         def handle_events(self) -> None:
