@@ -14,7 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
-from starlette.routing import Match, Route
+from starlette.routing import compile_path
 
 from orchestrator.contracts.errors import (
     AppCodeFailed,
@@ -147,17 +147,18 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
         }.get(error.status_code, detail)
     headers = dict(error.headers or {})
     if error.status_code == 405:
-        headers["Allow"] = ", ".join(sorted(_allowed(request)))
+        headers["Allow"] = ", ".join(sorted(_allowed(request) | set(headers.get("Allow", "").split(", ")) - {""}))
     return respond(request, name, error.status_code, detail, headers=headers)
 
 
 def _allowed(request: Request) -> set[str]:
-    """Return the methods of a path, over all of its routes: the framework tells those of the first alone."""
-    found: set[str] = set()
-    for route in request.app.routes:
-        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
-            found |= route.methods or set()
-    return found
+    """Return the methods of a path that are described; the framework tells those of its first route alone."""
+    return {
+        method.upper()
+        for path, operations in request.app.openapi()["paths"].items()
+        if compile_path(path)[0].match(request.url.path)
+        for method in operations
+    }
 
 
 async def on_invalid(request: Request, error: Exception) -> Response:
