@@ -14,6 +14,7 @@ from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.errors import InputError, NotPermitted, NotWaiting, suggest
 from orchestrator.contracts.session import Post, Record, Wait
+from orchestrator.four_eyes import check_four_eyes
 from orchestrator.kernel.answers import Refused, plan_answer
 from orchestrator.kernel.approval import ALLOW, DENY, is_on_roster
 from orchestrator.kernel.grants import ALWAYS
@@ -24,6 +25,7 @@ from orchestrator.store.intake import Intake
 class Answering(ABC):
     """How questions are answered, for a client that knows its apps and its store."""
 
+    four_eyes: bool
     _intake: Intake
 
     @abstractmethod
@@ -74,13 +76,15 @@ class Answering(ABC):
     async def _decide(
         self, session_id: str, *, allow: bool, actor: str, reason: str, wait_id: str | None, always: bool
     ) -> None:
-        _, wait = await self._waiting(session_id, actor)
+        record, wait = await self._waiting(session_id, actor)
         if wait.kind != "approval" or (wait_id is not None and wait.wait_id != wait_id):
             raise NotWaiting(f"session {session_id}: it waits for {wait.wait_id} ({wait.kind}), not for this approval")
         if always and (not allow or wait.call is None):
             raise InputError(
                 f"session {session_id}: only the approval of a call can hold from now on; approve without it"
             )
+        if allow and self.four_eyes:
+            await check_four_eyes(self.show, record, actor)
         post = Post(
             post_id=f"answer:{wait.wait_id}:{uuid4().hex[:12]}",
             kind="decision",

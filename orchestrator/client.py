@@ -57,10 +57,12 @@ class Client(Answering):
         *,
         key_ttl_seconds: int = 86_400,
         beat_seconds: float = 2.0,
+        four_eyes: bool = False,
         archive: Archive | None = None,
     ) -> None:
         self.store = store
         self.specs = specs
+        self.four_eyes = four_eyes
         self.archive = archive
         self.spending = Spending(store)
         self.fleet = Fleet(store, beat_seconds=beat_seconds)

@@ -42,6 +42,7 @@ def build_client(settings: Settings, url: str, specs: Mapping[str, AppSpec]) -> 
         specs,
         key_ttl_seconds=settings.submit.key_ttl_seconds,
         beat_seconds=settings.worker.heartbeat_seconds,
+        four_eyes=settings.api.four_eyes,
         archive=Archive(store, settings.archive.url),
     )
 

@@ -210,7 +210,8 @@ class Executor:
             queue = queue_of(app.spec, change.record)
             if queue != change.record.queue:
                 change = change._replace(record=change.record.model_copy(update={"queue": queue}))
-            if directive == "continue" and (self._slice_is_over(mine) or not self._takes(queue)):
+            held = host.is_paused(record.app, queue)
+            if directive == "continue" and (held or self._slice_is_over(mine) or not self._takes(queue)):
                 directive = "ready"  # type: ignore[assignment]
             keep = directive == "finalizing" and self._finalizes and not self._slice_is_over(mine)
             now = time.perf_counter()
@@ -249,7 +250,7 @@ class Executor:
                 world.announced.discard(call_id)
             host.contexts.append(record.session_id, commit.messages)
             if not keep and (done.phase != "running" or directive != "continue"):
-                if done.phase in {"ready", "finalizing"}:
+                if done.phase in {"ready", "finalizing"} and not held:
                     host.wake_later(record.session_id, "plugins" if queue == "plugins" else done.phase)
                 elif done.phase == "dead":
                     await self._tell_parent_of_dead(record.session_id)

@@ -16,6 +16,7 @@ from orchestrator.contracts.context import ContextSpec
 from orchestrator.contracts.hooks import HookLimits, HookSpec
 from orchestrator.contracts.ids import PREFIX_PATTERN, is_prefix
 from orchestrator.contracts.skill import Skill
+from orchestrator.contracts.triggers import Trigger
 
 StatusKind: TypeAlias = Literal["success", "failure", "escalation", "needs_review", "pending"]
 Risk: TypeAlias = Literal["low", "medium", "high"]
@@ -359,6 +360,9 @@ class AppSpec(Frozen):
     skills: dict[str, Skill] = Field(
         description="Skills declared here; those of `skills/NAME/config.yaml` come in addition."
     )
+    triggers: tuple[Trigger, ...] = Field(
+        default=(), description="What starts its sessions without a person: webhooks and schedules."
+    )
     #: Digest of the app's Python files and prompts, set by the loader.
     sources: str = ""
     root: str = ""
@@ -376,11 +380,11 @@ class AppSpec(Frozen):
     def digest(self) -> str:
         """Return 16 hex digits that name this version of the app.
 
-        Where the folder lies does not count, nor do the headers and variables of its servers: a
-        credential that is changed must not turn every waiting session's app into another one.
+        Where the folder lies does not count, nor do its triggers, nor the headers and variables of its servers: a
+        credential or a start that is changed must not turn every waiting session's app into another one.
         """
         secrets = {"mcp_servers": {"__all__": {"headers", "env"}}}
-        body = self.model_dump_json(exclude={"root": True, **secrets}, exclude_defaults=True)
+        body = self.model_dump_json(exclude={"root": True, "triggers": True, **secrets}, exclude_defaults=True)
         return sha256(body.encode()).hexdigest()[:16]
 
 

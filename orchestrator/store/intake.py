@@ -106,6 +106,14 @@ class Intake:
         # Without a key nobody else can mean this id: "existing" is then our own act, repeated.
         return Submitted(session_id, created=key is None or reply[0] == "created")
 
+    async def find(self, app: str, key: str) -> str | None:
+        """Return the session that an idempotency key stands for, None while there is none."""
+        found = await self._store.command("GET", idempotency_key(app, key))
+        session_id = str(found).partition(" ")[0] if found else ""
+        # A key that is reserved for a session that nobody created means nothing yet.
+        there = session_id and await self._store.command("EXISTS", self._store.keys.of_session("record", session_id))
+        return session_id if there else None
+
     async def _reserve(self, app: str, key: str, session_id: str, digest: str, seconds: int) -> str:
         value = f"{session_id} {digest}"
         name = idempotency_key(app, key)
@@ -118,11 +126,6 @@ class Intake:
         if reserved_digest != digest:
             raise KeyConflict(key, reserved)
         return reserved
-
-    async def find(self, app: str, key: str) -> str | None:
-        """Return the session id that is reserved for an idempotency key; a session need not be behind it yet."""
-        found = await self._store.command("GET", idempotency_key(app, key))
-        return str(found).partition(" ")[0] if found else None
 
     async def post(self, session_id: str, post: Post, *, answers: str | None = None) -> bool:
         """Put a post into the mailbox; return False where the same post was taken before.

@@ -22,6 +22,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "worker": ("processes", "Run one worker."),
         "scheduler": ("processes", "Run one scheduler."),
         "stub-llm": ("processes", "Run a local model server with faults on demand."),
+        "api": ("api", "Serve the HTTP API."),
         "redis": ("redis_server", "Start, stop or look at the bundled server."),
     },
     "Submit and follow": {
@@ -44,8 +45,12 @@ COMMANDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     "Operate": {
         "dead": ("dead", "Look at dead letters and replay them."),
         "retry": ("dead", "Send a dead session again."),
+        "queues": ("queues", "Show the queues: what stands in line, since when, what runs, what is paused."),
+        "pause": ("queues", "Wake nothing new of a queue or an app."),
+        "unpause": ("queues", "Let a paused queue or app go on."),
         "workers": ("fleet", "List who is at work."),
         "drain": ("fleet", "Let workers finish what runs and take nothing new."),
+        "tokens": ("tokens", "Make, list and revoke tokens of the HTTP API."),
         "metrics": ("metrics", "Print the metrics that Prometheus reads."),
         "archive": ("archive", "Move ended sessions out of the store, and look at the archive."),
         "doctor": ("doctor", "Check this installation: settings, server, apps, workers."),
