@@ -58,6 +58,8 @@ async def before_model(event: str, data: Data) -> Data | None:
     _note(f"hook before_model {data['turn']}")
     if said in {"ask before model", "ask everywhere"}:
         return {"action": "ask_user", "approval_prompt": "Call it?"}
+    if said == "another model":
+        return {"action": "modify", "data": {**data, "model": "larger"}}
     if said == "deny model":
         return {"action": "deny", "reason": "no model today"}
     return None
