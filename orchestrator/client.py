@@ -30,6 +30,7 @@ from orchestrator.contracts.ids import check_session_id
 from orchestrator.contracts.messages import Message
 from orchestrator.contracts.phases import PHASES
 from orchestrator.contracts.session import Cursor, Entry, PendingCall, Post, Priority, Record, Wait
+from orchestrator.forks import fork_session
 from orchestrator.kernel.answers import Refused, plan_answer
 from orchestrator.kernel.approval import ALLOW, DENY, is_on_roster
 from orchestrator.kernel.compaction import shown
@@ -42,6 +43,7 @@ from orchestrator.store.gauges import Gauges, archived_at, measure, server_info
 from orchestrator.store.intake import Intake, Submitted
 from orchestrator.store.store import Store
 from orchestrator.store.views import Row, Views
+from orchestrator.verification import verify_session
 
 #: How often a waiting caller looks.
 LOOK_SECONDS = 0.1
@@ -69,6 +71,7 @@ class Client:
         else:
             self.views = views = ArchivedViews(store, archive)
             self._intake = ArchivedIntake(store, views, key_ttl_seconds=key_ttl_seconds)
+        self.intake = self._intake
 
     # --- submitting
 
@@ -123,6 +126,9 @@ class Client:
             done = await self._intake.submit(draft, prefix, key=key, key_seconds=key_seconds, messages=messages)
             traced.note(session_id=done.session_id, app=app, created=done.created)
         return done
+
+    fork = fork_session
+    verify = verify_session
 
     async def _post(self, session_id: str, post: Post, *, answers: str | None = None) -> bool:
         with tracing.span(f"post {post.kind}") as traced:

@@ -131,7 +131,8 @@ class Cursor(Frozen):
 class Record(Frozen):
     """The session record: one Redis hash. Fields with defaults are stored only once they differ.
 
-    `queue` says which workers can take its next step. `failure` is how the last try of the current step
+    `parent` is the session that submitted it as its child or, with `forked_at`, the one that it was forked from, at that
+    entry of its journal; `level` is how many sessions it stands below. `queue` says which workers can take its next step. `failure` is how the last try of the current step
     failed; it goes once the step is done, and stays with a dead letter until that is sent again. `trace` is the
     traceparent that its steps are below.
     """
@@ -154,6 +155,8 @@ class Record(Frozen):
     actor: str = ""
     text: str = ""
     parent: str | None = None
+    forked_at: int = 0
+    level: int = 0
     cursor: Cursor
     state: JsonObject = {}
     wait: Wait | None = None

@@ -6,6 +6,7 @@
     baton:{p07}:m:<sid>   list    mailbox                  baton:{p07}:sent     zset  wake-ups under way
     baton:{p07}:i:<sid>   hash    intents                  baton:{p07}:dead(i)  zset + hash  dead letters
     baton:{p07}:d:<sid>   zset    post ids seen            baton:{p07}:stats    hash  counters
+    baton:{p07}:k:<sid>   stream  marks: how the session stood at some entries, to be found soon (scripts/mark.lua)
     baton:{p07}:g:<sid>   string  an archived session's submission digest, while its idempotency key is known
 
 Outside partitions: `baton:meta` (hash: partitions, archive), `baton:apps` (set), `baton:ids:…`, `baton:idem:…`,
@@ -25,7 +26,16 @@ ARCHIVE_ID, ARCHIVED_AT = "archive", "archived_at"
 WORKERS = f"{PREFIX}:workers"
 WORKER_INFO = f"{PREFIX}:workers:info"
 
-_OF_SESSION = {"record": "s", "journal": "j", "context": "c", "mailbox": "m", "intents": "i", "seen": "d", "gone": "g"}
+_OF_SESSION = {
+    "record": "s",
+    "journal": "j",
+    "context": "c",
+    "mailbox": "m",
+    "intents": "i",
+    "seen": "d",
+    "marks": "k",
+    "gone": "g",
+}
 _OF_PARTITION = {
     "due": "due",
     "leases": "leases",

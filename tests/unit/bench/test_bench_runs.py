@@ -13,6 +13,10 @@ WANTED = {
         "emit_us": {"none_0_ours_us", "none_1_ours_us", "none_10_ours_us", "answer_10_ours_us", "none_10_floor_us"},
         "ratios": {"none_1_ours_to_floor", "none_10_ours_to_floor", "answer_10_ours_to_floor"},
     },
+    "forks": {
+        "latency_ms": {"young_p50_ms", "old_p50_ms", "middle_p50_ms", "talkative_p50_ms", "wordy_p50_ms"},
+        "ratios": {"old_to_young"},
+    },
     "steps": {
         "rates": {"ours_steps_per_s", "floor_steps_per_s", "celery_chain_steps_per_s", "waiting_ours_steps_per_s"},
         "ratios": {"ours_to_chain", "ours_to_floor", "waiting_ours_to_gevent", "old_step_to_young_bytes"},
