@@ -93,6 +93,7 @@ class Client:
         key_seconds: int | None = None,
         priority: Priority = "normal",
         parent: str | None = None,
+        level: int = 0,
         entry_skill: str | None = None,
     ) -> Submitted:
         """Create a session; with `key`, at most one for this app and key, while the key is known (`key_seconds`).
@@ -115,6 +116,7 @@ class Client:
             actor=actor,
             text=text,
             parent=parent,
+            level=level,
             cursor=Cursor(skill=entry),
             state=state,
         )
