@@ -6,7 +6,7 @@ Real store, real steps, one step a slice: between any two commits anybody may po
 import asyncio
 from collections.abc import Callable, Coroutine
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.contracts.errors import BatonError
@@ -37,7 +37,7 @@ TURNS = {
     "say": says("that was it", signal="success", confidence=0.9),
     "unsure": says("hm", signal="success", confidence=0.1),
 }
-ACTS = ("step", "step", "step", "allow", "deny", "answer", "stop", "signal", "die", "due", "fork", "cancel")
+ACTS = ("step", "step", "step", "allow", "deny", "answer", "stop", "signal", "die", "due", "fork", "rewind", "cancel")
 
 
 async def act(on: Stage, executor_step: Callable[[str], Coroutine[object, object, object]], what: str, sid: str) -> str:
@@ -58,6 +58,9 @@ async def act(on: Stage, executor_step: Callable[[str], Coroutine[object, object
                 await on.client.cancel(sid, actor="ada")
             case "fork":
                 return (await on.client.fork(sid, actor="ada")).session_id
+            case "rewind":
+                middle = max((await on.client.show(sid)).seq // 2, 1)
+                return (await on.client.fork(sid, at=middle, actor="ada")).session_id
             case "die":  # a holder that claims, is gone, and is rescued
                 host = on.hosts[0]
                 claimed = await host.leases.claim(sid, host.new_holder(), host.digests, known=0)
@@ -76,7 +79,7 @@ async def act(on: Stage, executor_step: Callable[[str], Coroutine[object, object
     turns=st.lists(st.sampled_from(sorted(TURNS)), min_size=1, max_size=6),
     acts=st.lists(st.sampled_from(ACTS), min_size=4, max_size=24),
 )
-@settings(max_examples=60)
+@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 def test_any_interleaving_keeps_the_transcript_valid(store_url: str, turns: list[str], acts: list[str]) -> None:
     """No call is left without its answer where a model is asked, and nothing that was said is lost."""
 
