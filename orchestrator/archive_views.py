@@ -5,10 +5,8 @@ moment it is in both, and counts once in lists. What is not settled is never ask
 """
 
 from orchestrator.archive import Archive
-from orchestrator.contracts.base import load_json
-from orchestrator.contracts.errors import PhaseRefused, SessionNotFound, Unreadable
-from orchestrator.contracts.messages import Message
-from orchestrator.contracts.session import Entry, PendingCall, Post, Record
+from orchestrator.contracts.errors import PhaseRefused, SessionNotFound
+from orchestrator.contracts.session import PendingCall, Post, Record
 from orchestrator.store.codec import decode_record
 from orchestrator.store.intake import Intake
 from orchestrator.store.store import Store
@@ -44,21 +42,20 @@ class ArchivedViews(Views):
             return False
         return await self._archive.record(session_id) is not None
 
-    async def journal(self, session_id: str, *, after: int = 0, count: int = PAGE) -> tuple[Entry, ...]:
-        """Return entries with numbers above `after`, oldest first."""
-        found = await super().journal(session_id, after=after, count=count)
+    async def journal_text(self, session_id: str, *, after: int = 0, count: int = PAGE) -> list[tuple[int, int, str]]:
+        """Return entries as they are stored: number, the store's time, JSON."""
+        found = await super().journal_text(session_id, after=after, count=count)
         # A journal that is followed has nothing new most of the time: only one that is gone is looked for.
         if found or await super().exists(session_id) or not await self._archive.is_used():
             return found
-        rows = await self._archive.journal(session_id, after, count)
-        return tuple(_read_entry(session_id, seq, at, body) for seq, at, body in rows)
+        return await self._archive.journal(session_id, after, count)
 
-    async def context(self, session_id: str, *, start: int = 0) -> tuple[Message, ...]:
-        """Return the context's messages from index `start` on."""
-        found = await super().context(session_id, start=start)
-        if found or await super().exists(session_id) or not await self._archive.is_used():
+    async def context_text(self, session_id: str, *, start: int = 0, count: int | None = None) -> list[str]:
+        """Return the context's messages as they are stored."""
+        found = await super().context_text(session_id, start=start, count=count)
+        if found or count == 0 or await super().exists(session_id) or not await self._archive.is_used():
             return found
-        return tuple(Message.from_json(body) for body in await self._archive.context(session_id, start))
+        return (await self._archive.context(session_id, start))[:count]
 
     async def intents(self, session_id: str) -> dict[str, PendingCall]:
         """Return the tool calls that were announced and have no outcome."""
@@ -123,10 +120,3 @@ def _is_ended(bucket: str) -> bool:
 
 def _status(bucket: str) -> str | None:
     return None if bucket == ENDED else bucket.removeprefix(f"{ENDED}/")
-
-
-def _read_entry(session_id: str, seq: int, at: int, body: str) -> Entry:
-    told = load_json(body)
-    if not isinstance(told, dict):
-        raise Unreadable(f"session {session_id}: journal entry {seq} in the archive is no object; restore a backup")
-    return Entry.model_validate({**told, "seq": seq, "at": at})

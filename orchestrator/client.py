@@ -31,6 +31,7 @@ from orchestrator.contracts.messages import Message
 from orchestrator.contracts.phases import PHASES, SETTLED
 from orchestrator.contracts.session import Cursor, Entry, PendingCall, Post, Priority, Record
 from orchestrator.contracts.streaming import FIRST_OFFSET, StreamPiece
+from orchestrator.forks import fork_session
 from orchestrator.kernel.compaction import shown
 from orchestrator.kernel.plugin_pass import queue_of
 from orchestrator.kernel.transcript import repair
@@ -42,6 +43,7 @@ from orchestrator.store.spending import Spending
 from orchestrator.store.store import Store
 from orchestrator.store.token_stream import TokenStream
 from orchestrator.store.views import Row, Views
+from orchestrator.verification import verify_session
 
 #: How often a waiting caller looks.
 LOOK_SECONDS = 0.1
@@ -72,6 +74,7 @@ class Client(Answering):
         else:
             self.views = views = ArchivedViews(store, archive)
             self._intake = ArchivedIntake(store, views, key_ttl_seconds=key_ttl_seconds)
+        self.intake = self._intake
 
     # --- submitting
 
@@ -93,6 +96,7 @@ class Client(Answering):
         key_seconds: int | None = None,
         priority: Priority = "normal",
         parent: str | None = None,
+        level: int = 0,
         entry_skill: str | None = None,
     ) -> Submitted:
         """Create a session; with `key`, at most one for this app and key, while the key is known (`key_seconds`).
@@ -115,6 +119,7 @@ class Client(Answering):
             actor=actor,
             text=text,
             parent=parent,
+            level=level,
             cursor=Cursor(skill=entry),
             state=state,
         )
@@ -126,6 +131,9 @@ class Client(Answering):
             done = await self._intake.submit(draft, prefix, key=key, key_seconds=key_seconds, messages=messages)
             traced.note(session_id=done.session_id, app=app, created=done.created)
         return done
+
+    fork = fork_session
+    verify = verify_session
 
     async def _post(self, session_id: str, post: Post, *, answers: str | None = None) -> bool:
         with tracing.span(f"post {post.kind}") as traced:

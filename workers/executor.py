@@ -342,7 +342,7 @@ class Executor:
 
     async def _tell_parent_of_dead(self, session_id: str) -> None:
         record = await self._host.client.show(session_id)
-        if record.parent is not None:
+        if record.parent is not None and not record.forked_at:
             await finalize.tell_parent(self._host.client, record.parent, record, status="", phase="dead")
 
 

@@ -145,10 +145,12 @@ class Cursor(Frozen):
 class Record(Frozen):
     """The session record: one Redis hash. Fields with defaults are stored only once they differ.
 
-    `queue` says which workers can take its next step. `failure` is how the last try of the current step
-    failed; it goes once the step is done, and stays with a dead letter until that is sent again. `cancel` is why it was
-    asked to stop, `cancel_immediate` whether without waiting for what runs. `hooks` is what is kept for hooks, None
-    for a session that needs nothing of it; `spent` is what it has used, where its app has a budget. `trace` is the
+    `parent` is the session that submitted it as its child or, with `forked_at`, the one that it was forked from, at that
+    entry of its journal; `level` is how many sessions it stands below. `queue` says which workers can take its next
+    step. `failure` is how the last try of the current step failed; it goes once the step is done, and stays with a dead
+    letter until that is sent again. `cancel` is why it was asked to stop, `cancel_immediate` whether without waiting for
+    what runs. `hooks` is what is kept for hooks, None for a session that needs nothing of it; `spent` is what it has
+    used, where its app has a budget. `trace` is the
     traceparent that its steps are below.
     """
 
@@ -170,6 +172,8 @@ class Record(Frozen):
     actor: str = ""
     text: str = ""
     parent: str | None = None
+    forked_at: int = 0
+    level: int = 0
     cursor: Cursor
     state: JsonObject = {}
     wait: Wait | None = None

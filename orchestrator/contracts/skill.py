@@ -79,7 +79,8 @@ class Supervisor(SkillBase):
     dispatch_prompt: str | None = Field(default=None, description="What the model is asked; for `llm`.")
     dispatch_rules: tuple[DispatchRule, ...] = Field(default=(), description="The first that holds; for `rule`.")
     max_dispatch_depth: Annotated[int, Field(ge=1, le=10)] = Field(
-        default=3, description="How many dispatches may follow on each other."
+        default=3,
+        description="How many dispatches may follow on each other; with `for_each`, how many sessions may stand below each other.",
     )
     for_each: str | None = Field(default=None, description="A state key with a list: one child session for each item.")
     item_key: str = Field(default="item", description="The child's state key that gets the item.")

@@ -27,7 +27,7 @@ _JSON: JsonObject = {
     **dict.fromkeys(("cursor", "wait", "terminal", "failure", "compacted", "hooks", "spent")),
 }
 #: Fields of the hash that the rebuilt session has as they are.
-_TEXT = ("app", "spec", "text", "actor", "parent", "reason", "catalogue")
+_TEXT = ("app", "spec", "text", "actor", "parent", "forked_at", "level", "reason", "catalogue")
 
 
 def fold(entries: Iterable[Entry]) -> JsonObject:
@@ -116,6 +116,8 @@ def find_differences(record: Record, messages: Sequence[str], posts: int, rebuil
         "text": record.text,
         "actor": record.actor,
         "parent": record.parent or "",
+        "forked_at": str(record.forked_at or ""),
+        "level": str(record.level or ""),
         "reason": record.reason,
         "catalogue": record.catalogue,
         "status": record.status,

@@ -87,6 +87,9 @@ def settle_turn(
         "input_tokens": response.usage.input_tokens,
         "output_tokens": response.usage.output_tokens,
     }
+    # What it declared of its turn chooses the way from here: without it the journal would not say why.
+    said = {"signal": response.signal, "confidence": response.confidence, "rationale": response.rationale}
+    data |= {name: value for name, value in said.items() if value is not None}
     confidence = coerce_confidence(response.confidence)
     update: dict[str, object] = {"turn": cursor.turn + 1, "failures": 0}
     if not cursor.locked:

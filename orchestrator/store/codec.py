@@ -66,6 +66,8 @@ def decode_record(session_id: str, stored: Mapping[str, str]) -> Record:
             actor=get("actor", ""),
             text=get("text", ""),
             parent=get("parent") or None,
+            forked_at=int(get("forked_at", "0")),
+            level=int(get("level", "0")),
             cursor=Cursor.model_validate_json(stored["cursor"]),
             state=_OBJECT.validate_json(stored["state"]) if get("state") else {},
             wait=Wait.model_validate_json(stored["wait"]) if get("wait") else None,
@@ -102,6 +104,10 @@ def encode_submission(record: Record) -> dict[str, str]:
     }
     if record.parent is not None:
         fields["parent"] = record.parent
+    if record.forked_at:
+        fields["forked_at"] = str(record.forked_at)
+    if record.level:
+        fields["level"] = str(record.level)
     if record.trace:
         fields["trace"] = record.trace
     return fields

@@ -63,6 +63,18 @@ class Intake:
             await self._store.command("EXPIRE", counter, COUNTER_SECONDS)
         return format_session_id(prefix, day, int(number))
 
+    async def mint_once(self, prefix: str, app: str, digest: str, *, key: str | None) -> tuple[str, int]:
+        """Return the id of what this request creates, and for how many seconds its key is known: 0 without one.
+
+        Raise KeyConflict where the key stands for another request.
+        """
+        session_id = await self.mint(prefix)
+        if key is None:
+            return session_id, 0
+        if not 1 <= len(key) <= 200:
+            raise InputError("idempotency key: it must have 1 to 200 characters; shorten it")
+        return await self._reserve(app, key, session_id, digest, self._key_ttl_seconds), self._key_ttl_seconds
+
     async def submit(
         self,
         draft: Record,

@@ -6,6 +6,7 @@
     baton:{p07}:m:<sid>   list    mailbox                  baton:{p07}:sent     zset  wake-ups under way
     baton:{p07}:i:<sid>   hash    intents                  baton:{p07}:dead(i)  zset + hash  dead letters
     baton:{p07}:d:<sid>   zset    post ids seen            baton:{p07}:stats    hash  counters
+    baton:{p07}:k:<sid>   stream  marks: how the session stood at some entries, to be found soon (scripts/mark.lua)
     baton:{p07}:limits    zset    rate limits              baton:{p07}:outbox   stream  what webhooks will be told
     baton:{p07}:deliveries, deliveryinfo, undelivered      zset + hash + hash   webhooks on their way, and given up
     baton:{p07}:g:<sid>   string  an archived session's submission digest, while its idempotency key is known
@@ -43,6 +44,7 @@ _OF_SESSION = {
     "mailbox": "m",
     "intents": "i",
     "seen": "d",
+    "marks": "k",
     "gone": "g",
     "tokens": "t",
 }

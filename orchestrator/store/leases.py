@@ -7,7 +7,7 @@ says; a lease that ran out without a successor harms nobody, and its holder may 
 """
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from pydantic import ValidationError
 
@@ -15,6 +15,9 @@ from orchestrator.contracts.errors import LeaseLost, PayloadTooLarge, StoreError
 from orchestrator.contracts.session import PendingCall, Post, Record
 from orchestrator.store.codec import decode_record, pairs
 from orchestrator.store.store import Store
+
+#: Commits between two marks of a session: so many entries, about, a look back at it reads (scripts/mark.lua).
+MARK_EVERY: Final = 500
 
 Refusal: TypeAlias = Literal["missing", "settled", "busy", "early", "foreign", "buried", "suspect"]
 Directive: TypeAlias = Literal["continue", "ready", "waiting", "finalizing", "ended", "dead"]
@@ -160,6 +163,8 @@ class Leases:
             reply = await self._store.act("commit", session_id, *self._commit_args(fence, rev, commit))
         answer = reply[0]
         if answer == "committed":
+            if (rev + 1) % MARK_EVERY == 0:
+                await self._store.act("mark", session_id)
             return Committed(reply[1], reply[2], int(reply[3]), reply[4] == "replay")
         if answer in {"stale", "missing"}:
             raise LeaseLost(session_id, fence)

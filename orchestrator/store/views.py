@@ -29,6 +29,14 @@ class Row:
     since_at: int
 
 
+def read_body(session_id: str, seq: int, text: str) -> JsonObject:
+    """Return a journal entry's body from its stored JSON; raise Unreadable."""
+    body = load_json(text)
+    if not isinstance(body, dict):
+        raise Unreadable(f"session {session_id}: journal entry {seq} is no object; restore a backup")
+    return body
+
+
 def _read_row(member: str) -> Row:
     app, bucket, _, since, session_id = member.split(":", 4)
     return Row(session_id, app, bucket, int(since))
@@ -54,18 +62,16 @@ class Views:
 
     async def journal(self, session_id: str, *, after: int = 0, count: int = PAGE) -> tuple[Entry, ...]:
         """Return entries with numbers above `after`, oldest first."""
+        rows = await self.journal_text(session_id, after=after, count=count)
+        return tuple(
+            Entry.model_validate({**read_body(session_id, seq, text), "seq": seq, "at": at}) for seq, at, text in rows
+        )
+
+    async def journal_text(self, session_id: str, *, after: int = 0, count: int = PAGE) -> list[tuple[int, int, str]]:
+        """Return entries as they are stored: number, the store's time, JSON."""
         key = self._store.keys.of_session("journal", session_id)
         reply = await self._store.command("XRANGE", key, f"{after + 1}-0", "+", "COUNT", count)
-        entries = []
-        for stream_id, flat in reply:
-            fields = pairs(flat)
-            body = load_json(fields["e"])
-            if not isinstance(body, dict):
-                raise Unreadable(f"session {session_id}: journal entry {stream_id} is no object")
-            body["seq"] = int(stream_id.split("-", 1)[0])
-            body["at"] = int(fields["t"])
-            entries.append(Entry.model_validate(body))
-        return tuple(entries)
+        return [(int(stream_id.split("-", 1)[0]), int(flat[1]), flat[3]) for stream_id, flat in reply]
 
     async def iter_journal(self, session_id: str, *, after: int = 0) -> AsyncIterator[Entry]:
         """Yield every entry there is now, in pages."""
@@ -76,8 +82,27 @@ class Views:
 
     async def context(self, session_id: str, *, start: int = 0) -> tuple[Message, ...]:
         """Return the context's messages from index `start` on."""
+        return tuple(Message.from_json(m) for m in await self.context_text(session_id, start=start))
+
+    async def context_text(self, session_id: str, *, start: int = 0, count: int | None = None) -> list[str]:
+        """Return the context's messages as they are stored: `count` of them, or all, from index `start` on."""
+        if count == 0:
+            return []
         key = self._store.keys.of_session("context", session_id)
-        return tuple(Message.from_json(m) for m in await self._store.command("LRANGE", key, start, -1))
+        last = -1 if count is None else start + count - 1
+        found: list[str] = await self._store.command("LRANGE", key, start, last)
+        return found
+
+    async def posts_count(self, session_id: str) -> int:
+        """Return how many posts lie in the mailbox."""
+        return int(await self._store.command("LLEN", self._store.keys.of_session("mailbox", session_id)))
+
+    async def mark_before(self, session_id: str, seq: int) -> tuple[int, dict[str, str]] | None:
+        """Return the last mark at or before an entry: its entry's number, and its fields (scripts/mark.lua)."""
+        key = self._store.keys.of_session("marks", session_id)
+        for stream_id, flat in await self._store.command("XREVRANGE", key, f"{seq}-0", "-", "COUNT", 1):
+            return int(stream_id.split("-", 1)[0]), pairs(flat)
+        return None
 
     async def intents(self, session_id: str) -> dict[str, PendingCall]:
         """Return the tool calls that were announced and have no outcome yet."""

@@ -181,7 +181,7 @@ def kinds_in_code() -> set[str]:
         if keyword.arg == "kind" and isinstance(keyword.value, ast.Constant)
     }
     for script in (ROOT / "orchestrator" / "store" / "scripts").rglob("*.lua"):
-        found |= set(re.findall(r"store_entry\('(\w+)'", script.read_text(encoding="utf-8")))
+        found |= set(re.findall(r"""(?:store_entry\('|"kind":")(\w+)['"]""", script.read_text(encoding="utf-8")))
     return {str(kind) for kind in found}
 
 

@@ -47,6 +47,8 @@ def test_a_submission_is_a_session() -> None:
         "actor": "ada",
         "text": "hi",
         "parent": "",
+        "forked_at": "",
+        "level": "",
         "reason": "",
         "catalogue": "",
         "failure": None,

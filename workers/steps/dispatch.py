@@ -22,12 +22,12 @@ async def perform(world: World, record: Record) -> Change:
     skill = cast("Supervisor", current_skill(world.spec, record))
     if record.wait is not None and record.wait.kind == "child":
         return await _look(world, record)
-    if skill.for_each is not None:
-        return await _fan_out(world, skill, record)
-    depth = record.cursor.depth + 1
+    depth = (record.cursor.depth if skill.for_each is None else record.level) + 1
     if depth > skill.max_dispatch_depth:
         data: JsonObject = {"error": f"{skill.name}: dispatch depth {depth} is over {skill.max_dispatch_depth}"}
         return finish(record, "dispatch", data=data)
+    if skill.for_each is not None:
+        return await _fan_out(world, skill, record)
     if skill.dispatch_strategy == "rule":
         return _send_on(record, _by_rule(skill, record), depth)
     seen = await show_context(world, record, await read_context(world), ask_model)
@@ -89,6 +89,7 @@ async def _fan_out(world: World, skill: Supervisor, record: Record) -> Change:
             actor=f"session:{record.session_id}",
             key=child_key(record, number),
             parent=record.session_id,
+            level=record.level + 1,
             entry_skill=skill.subordinates[0],
         )
         children.append(submitted.session_id)

@@ -16,7 +16,7 @@ from workers.steps.world import World
 async def perform(world: World, record: Record) -> Change:
     """Return the change that ends the session."""
     change = settle_session(world.spec, record, open_intents=tuple(world.intents))
-    if record.parent is not None:
+    if record.parent is not None and not record.forked_at:  # nobody waits for a fork
         await tell_parent(world.client, record.parent, change.record, status=change.status, phase="ended")
     return change
 

@@ -49,7 +49,8 @@ async def tell_before(run: HookRun, record: Record) -> None:
         return
     if not run.memory.started:
         if record.parent is not None:
-            await run.tell(SESSION_FORK, {"parent": record.parent})
+            at: JsonObject = {"at": record.forked_at} if record.forked_at else {}
+            await run.tell(SESSION_FORK, {"parent": record.parent, **at})
         await run.tell(SESSION_START, {})
         run.keep(started=True)
     elif before.wait is not None and before.wait.kind not in {"retry", "limit"} and record.wait is None:

@@ -134,7 +134,7 @@ def parse_options(words: Sequence[str], known: Iterable[str]) -> dict[str, str]:
     return options
 
 
-def read_state(given: str | None, pairs: Sequence[str]) -> JsonObject:
+def read_state(given: str | None, pairs: Sequence[str], *, option: str = "--state") -> JsonObject:
     """Return the state of `--state JSON|@FILE`, with `--set KEY=VALUE` on top; raise InputError.
 
     A value that is JSON is read as JSON, any other is text.
@@ -144,9 +144,9 @@ def read_state(given: str | None, pairs: Sequence[str]) -> JsonObject:
     """
     state: JsonObject = {}
     if given is not None:
-        text, where = given, "option --state"
+        text, where = given, f"option {option}"
         if given.startswith("@"):
-            where = f"option --state {given}"
+            where = f"option {option} {given}"
             try:
                 text = Path(given[1:]).expanduser().read_text(encoding="utf-8")
             except (OSError, UnicodeDecodeError) as error:

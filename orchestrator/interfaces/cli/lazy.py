@@ -33,6 +33,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "watch": ("watch", "Watch a session, or all of them, live."),
         "events": ("journal", "Print a session's journal."),
         "context": ("journal", "Print a session's messages, all of them or as its models see them."),
+        "replay": ("forks", "Go through a session's journal again; nothing is changed, and nothing acts."),
         "explain": ("explain", "Say what settled a session, or why it is not settled yet."),
     },
     "Answer": {
@@ -41,6 +42,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "answer": ("answers", "Answer a session's question, its gate, a plugin's question, or an uncertain call."),
         "signal": ("answers", "Send a named signal to a session."),
         "cancel": ("answers", "Ask a session to stop once its running tool calls are done; its child sessions too."),
+        "fork": ("forks", "Begin a session where another one stood, at any entry of its journal."),
     },
     "Operate": {
         "dead": ("dead", "Look at dead letters and replay them."),

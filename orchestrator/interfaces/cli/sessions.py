@@ -152,7 +152,10 @@ def _print_session(record: "Record", entries: list["Entry"]) -> None:
     row("submitted", f"{wording.moment(record.created_at)} by {record.actor}, priority {record.priority}")
     row("last change", f"{wording.moment(record.updated_at)}, {record.cursor.serial} steps, {record.seq} entries")
     if record.parent:
-        row("parent", record.parent)
+        row(
+            "forked from" if record.forked_at else "parent",
+            record.parent + f", entry {record.forked_at}" * bool(record.forked_at),
+        )
     if record.attempts > 1 or record.cursor.failures:
         row("attempts", f"{record.attempts} of this step, {record.cursor.failures} failed")
     if record.compacted is not None:

@@ -57,6 +57,8 @@ def session_shape(record: Record) -> JsonObject:
         **session_line(record),
         "actor": record.actor,
         "spec": record.spec,
+        "forked_at": record.forked_at or None,
+        "level": record.level,
         "queue": record.queue,
         "failure": failure_shape(record.failure),
         "cursor": {

@@ -1,4 +1,4 @@
---! keys: record journal context mailbox intents seen gone by sent stats
+--! keys: record journal context mailbox intents seen marks gone by sent stats
 --! uses: clock index whole
 -- prune: remove a session that ended, once the archive holds it.
 --
@@ -6,7 +6,7 @@
 -- A submission's key that is still known leaves the session's digest behind for as long, so that the same submission
 -- again does not create it a second time. Replay: missing.
 --
---   record, journal, context, mailbox, intents, seen   removed        by, sent  its members removed
+--   record, journal, context, mailbox, intents, seen, marks   removed        by, sent  its members removed
 --   gone    string  the submission's digest, until its key runs out   stats     archived + 1
 --
 -- ARGV: sid, revision and last journal number of what was archived
@@ -21,6 +21,6 @@ local left = known_until - now_ms()
 if left > 0 then redis.call('SET', K.gone, v[7], 'PX', left) end
 redis.call('ZREM', K.by, index_member(v[4], 'ended', v[5] or '', '-', v[6], sid))
 redis.call('ZREM', K.sent, sid)
-redis.call('UNLINK', K.record, K.journal, K.context, K.mailbox, K.intents, K.seen)
+redis.call('UNLINK', K.record, K.journal, K.context, K.mailbox, K.intents, K.seen, K.marks)
 redis.call('HINCRBY', K.stats, 'archived', 1)
 return {'pruned'}

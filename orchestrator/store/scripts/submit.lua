@@ -1,5 +1,5 @@
 --! keys: record journal context gone by stats
---! uses: clock index journal whole
+--! uses: clock index journal whole begin
 -- submit: create a session, ready to run. Refuses an id that exists; the same submission again
 -- (same digest) is answered "existing", so that a client may repeat it after a lost reply - also once the session
 -- was archived, for as long as `gone` remembers it.
@@ -16,20 +16,7 @@ local fields = whole(ARGV[5])
 if not fields or #ARGV < 5 + 2 * fields then return {'malformed'} end
 local now = now_ms()
 local last_field = 5 + 2 * fields
-local record = {'submit', digest, 'phase', 'ready', 'status', '', 'since', now, 'created', now, 'updated', now,
-  'rev', '0', 'fence', '0', 'attempts', '0', 'seq', '1', 'posts', '0'}
-local app, rank
-for i = 6, last_field, 2 do
-  record[#record + 1] = ARGV[i]
-  record[#record + 1] = ARGV[i + 1]
-  if ARGV[i] == 'app' then app = ARGV[i + 1] end
-  if ARGV[i] == 'rank' then rank = ARGV[i + 1] end
-end
-if not app or not rank then return {'malformed'} end
-redis.call('HSET', K.record, unpack(record))
-append_entry(K.journal, 1, now, entry)
+if not begin_session(sid, digest, entry, 6, last_field, now) then return {'malformed'} end
 for i = last_field + 1, #ARGV do redis.call('RPUSH', K.context, ARGV[i]) end
-redis.call('ZADD', K.by, 0, index_member(app, 'ready', '', rank, now, sid))
-redis.call('HINCRBY', K.stats, 'submitted:' .. app, 1)
 redis.call('PUBLISH', bell, sid)
 return {'created', now}

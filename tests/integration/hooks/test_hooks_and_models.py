@@ -55,7 +55,7 @@ def test_a_call_over_the_rate_is_told_and_repeats_no_hook(play: Playing, ledger:
 
         assert first != session_id
         assert record.cursor.skill == "last"
-        assert ledger.lines("hook prompt ask before model") == ["hook prompt ask before model"]
+        assert ledger.lines("hook prompt ask before model") == ["hook prompt ask before model"] * 2  # one a skill
         throttled = ledger.told("provider:throttle")
         assert (throttled[0]["provider"], throttled[0]["reason"]) == ("rules", "rate")
         assert throttled[0]["delay"] > 0

@@ -23,6 +23,10 @@ WANTED = {
         "calls": {"calls_young_cpu_ms", "calls_old_bytes"},
         "ratios": {"steps_old_to_young_cpu", "calls_old_to_young_bytes"},
     },
+    "forks": {
+        "latency_ms": {"young_p50_ms", "old_p50_ms", "middle_p50_ms", "talkative_p50_ms", "wordy_p50_ms"},
+        "ratios": {"old_to_young"},
+    },
     "steps": {
         "rates": {"ours_steps_per_s", "floor_steps_per_s", "celery_chain_steps_per_s", "waiting_ours_steps_per_s"},
         "ratios": {"ours_to_chain", "ours_to_floor", "waiting_ours_to_gevent", "old_step_to_young_bytes"},

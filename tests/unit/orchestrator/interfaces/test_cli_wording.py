@@ -288,7 +288,7 @@ def test_shapes_are_json_and_keep_their_keys() -> None:
     assert json.loads(json.dumps(shape)) == shape
     assert sorted(shape) == [
         "actor", "always_allowed", "app", "attempts", "cancel", "cancel_immediate", "compacted", "created_at", "cursor", "entries",
-        "failure", "fence", "fields", "holder", "parent",
+        "failure", "fence", "fields", "forked_at", "holder", "level", "parent",
         "phase", "priority", "queue", "reason", "replays", "rev", "session_id", "since_at", "skill", "spec", "spent", "state", "status",
         "text", "updated_at", "wait", "waits_for",
     ]  # fmt: skip

@@ -1,0 +1,138 @@
+"""Child sessions: submitted by a supervisor, waited for without a worker, their ends handed up, within limits."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+import pytest
+
+from orchestrator.contracts.session import Record
+from orchestrator.contracts.skill import Supervisor
+from tests.stage import Stage, stage
+from workers.executor import Executor
+
+Play = Callable[[Callable[[Stage], Awaitable[None]]], None]
+
+
+@pytest.fixture
+def play(store_url: str) -> Play:
+    """Run a scene on a stage of its own."""
+
+    def run(scene: Callable[[Stage], Awaitable[None]]) -> None:
+        async def go() -> None:
+            async with stage(store_url) as made:
+                await scene(made)
+
+        asyncio.run(go())
+
+    return run
+
+
+def worker(on: Stage, **changes: object) -> Executor:
+    """Return a worker of the app with these changes of its supervisor `fan`."""
+    for name, spec in on.specs.items():
+        fan = cast("Supervisor", spec.skills["fan"]).model_copy(update=changes)
+        on.specs = {name: spec.model_copy(update={"skills": {**spec.skills, "fan": fan}})}
+    on.client.specs = on.specs
+    return on.worker(specs=on.specs)
+
+
+async def fan_out(on: Stage, executor: Executor, *items: object) -> tuple[str, Record, list[str]]:
+    """Return a session that waits for a child for each item, and the children."""
+    session_id = await on.submit(entry_skill="fan", items=list(items))
+    record = await on.run(executor, session_id)
+    return session_id, record, list(record.wait.children) if record.wait else []
+
+
+def ends_of(record: Record) -> dict[str, Any]:
+    """Return what the supervisor was told of its children."""
+    return cast("dict[str, Any]", record.state["ends"])
+
+
+def test_all_children_are_waited_for_without_a_worker(play: Play) -> None:
+    """The last end wakes the parent: no lease, no wake-up in between, and each end is there."""
+
+    async def scene(on: Stage) -> None:
+        executor = worker(on)
+        session_id, waiting, children = await fan_out(on, executor, "a", "b", "bad")
+        lease = await on.store.command("ZSCORE", on.store.keys.of_session("leases", session_id), session_id)
+        for child in children:
+            await on.run(executor, child)
+        record = await on.run(executor, session_id)
+
+        assert (waiting.phase, lease) == ("waiting", None)
+        assert (record.phase, record.status) == ("ended", "fine")
+        assert [ends_of(record)[child]["phase"] for child in children] == ["ended", "ended", "dead"]
+        assert [ends_of(record)[child]["status"] for child in children] == ["fine", "fine", None]
+        assert (await on.client.verify(session_id)).differences == ()
+
+    play(scene)
+
+
+def test_any_child_suffices_where_the_skill_says_so(play: Play) -> None:
+    """The first end is the result; the others go on and their ends change nothing any more."""
+
+    async def scene(on: Stage) -> None:
+        executor = worker(on, join="any")
+        session_id, _, children = await fan_out(on, executor, "a", "b")
+        await on.run(executor, children[1])
+        record = await on.run(executor, session_id)
+        await on.run(executor, children[0])
+
+        assert list(ends_of(record)) == [children[1]]
+        assert (await on.client.show(session_id)).seq == record.seq
+
+    play(scene)
+
+
+def test_a_word_of_a_child_that_was_lost_is_asked_for(play: Play) -> None:
+    """A finaliser may die between its word and its commit, a parent's mailbox may be full: the parent looks by itself."""
+
+    async def scene(on: Stage) -> None:
+        executor = worker(on)
+        session_id, _, children = await fan_out(on, executor, "a")
+        key = on.store.keys.of_session("record", children[0])
+        await on.store.command("HSET", key, "parent", "")
+        await on.run(executor, children[0])
+        assert (await on.client.show(session_id)).phase == "waiting"
+        await on.skip_to_due(session_id)
+
+        assert ends_of(await on.run(executor, session_id))[children[0]]["status"] == "fine"
+
+    play(scene)
+
+
+def test_there_are_not_more_children_than_the_skill_allows(play: Play) -> None:
+    """A list that grew by mistake must not become a thousand sessions."""
+
+    async def scene(on: Stage) -> None:
+        executor = worker(on, max_children=2)
+        _, record, _ = await fan_out(on, executor, 1, 2, 3)
+
+        assert (record.phase, await on.client.views.count("everything", "ready")) == ("dead", 0)
+
+    play(scene)
+
+
+def test_children_do_not_stand_deeper_than_the_skill_allows(play: Play) -> None:
+    """A supervisor whose children are supervisors would go on for ever; forks stand where their origin stood."""
+
+    async def scene(on: Stage) -> None:
+        executor = worker(on, subordinates=("fan",), max_dispatch_depth=2)
+        session_id, _, children = await fan_out(on, executor, "a")
+        first = await on.client.show(children[0])
+        key = on.store.keys.of_session("record", children[0])
+        grown = {**first.state, "items": ["b"]}
+        fork = await on.client.fork(children[0], state=grown, actor="ada")
+        forked = await on.run(executor, fork.session_id)
+        assert forked.wait is not None
+        (grandchild,) = forked.wait.children
+        deepest = await on.client.fork(grandchild, state=grown, actor="ada")
+        ended = await on.run(executor, deepest.session_id)
+        told = [entry.data async for entry in on.client.events(deepest.session_id) if entry.step == "dispatch"]
+
+        assert [first.level, forked.level, ended.level] == [1, 1, 2]
+        assert (first.parent, await on.store.command("HGET", key, "level")) == (session_id, "1")
+        assert (ended.phase, told) == ("ended", [{"error": "fan: dispatch depth 3 is over 2"}])
+
+    play(scene)
