@@ -7,17 +7,17 @@ import anyio
 from fastmcp import FastMCP
 
 mcp_app = FastMCP("hands")
-FOLDER = Path(os.environ["REACH_FOLDER"])
 
 
 @mcp_app.tool
 async def hold() -> str:
     """Wait for ever."""
-    (FOLDER / "begun").touch()
+    folder = Path(os.environ["REACH_FOLDER"])
+    (folder / "begun").touch()
     try:
         await anyio.sleep_forever()
     finally:
-        (FOLDER / "stopped").touch()
+        (folder / "stopped").touch()
 
 
 if __name__ == "__main__":
