@@ -20,6 +20,7 @@ from orchestrator.client import Client
 from orchestrator.contracts.access import Token
 from orchestrator.contracts.errors import BatonError
 from orchestrator.contracts.webhooks import Endpoint
+from orchestrator.interfaces.console.mount import mount_console
 from orchestrator.interfaces.http import answers, health, incoming, operate, problems, sessions, shapes
 from orchestrator.interfaces.http.auth import Doorkeeper
 from orchestrator.interfaces.http.hub import Hub
@@ -88,6 +89,7 @@ def build_app(
     app.state.parts = parts
     for router in ROUTERS:
         app.include_router(router)
+    mount_console(app)
     app.add_exception_handler(BatonError, problems.on_baton_error)
     app.add_exception_handler(HTTPException, problems.on_http_exception)
     app.add_exception_handler(RequestValidationError, problems.on_invalid)

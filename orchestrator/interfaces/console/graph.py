@@ -1,0 +1,174 @@
+"""Drawings of who follows whom, as SVG made on the server: an app's rules, and a session's parent and children."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from markupsafe import Markup, escape
+
+from orchestrator.contracts.app import AppSpec
+from orchestrator.contracts.base import JsonObject
+from orchestrator.contracts.session import Record
+from orchestrator.contracts.skill import END, Monitor, Responsive, Skill, Supervisor, ToolStep
+from orchestrator.interfaces.console.layout import Laid, lay_out
+from orchestrator.interfaces.console.shown import inline, link, tone, visible
+
+BOX: Final = (164, 48)
+GAP: Final = (104, 26)
+MARGIN: Final = 16
+MOST_DRAWN: Final = 30
+
+#: A node of an app's drawing: what it is, and its name.
+Spot = tuple[str, str]
+
+
+def draw_app(spec: AppSpec) -> Markup:
+    """Return an app's skills with their routes, whom they send work to, and the statuses that tools end with."""
+    edges: dict[tuple[Spot, Spot], list[str]] = {}
+    dashed: set[tuple[Spot, Spot]] = set()
+    for source, target, label, is_dashed in _app_edges(spec):
+        labels = edges.setdefault((source, target), [])
+        if label and label not in labels:
+            labels.append(label)
+        if is_dashed:
+            dashed.add((source, target))
+    roots = [("skill", spec.entry_skill), *(("skill", name) for name in spec.skills if name != spec.entry_skill)]
+    laid = lay_out(roots, edges)
+    width, height = _extent(laid)
+    parts = [_head(f"The rules of {spec.name}: skills, routes, and statuses", width, height + (40 if laid.back else 0))]
+    for edge, labels in edges.items():
+        kind = "edge dashed" if edge in dashed else "edge"
+        parts.append(_edge(laid, edge, kind, ", ".join(labels), height))
+    spots = {*roots, *(spot for edge in edges for spot in edge)}
+    parts += [_spot(spec, spot, *_at(laid.places[spot])) for spot in sorted(spots)]
+    parts.append("</svg>")
+    return Markup("".join(parts))  # noqa: S704 - numbers of ours, and names escaped where they are written
+
+
+def _app_edges(spec: AppSpec) -> Iterator[tuple[Spot, Spot, str, bool]]:
+    end: Spot = ("end", "end")
+    for name, skill in spec.skills.items():
+        here: Spot = ("skill", name)
+        for route in skill.routes:
+            label = route.when + (" · confident" if route.gate else "")
+            yield here, (end if route.next == END else ("skill", route.next)), label, False
+        if isinstance(skill, Supervisor):
+            for one in skill.subordinates:
+                yield here, ("skill", one), "each as a child" if skill.for_each else "sends to", True
+        if isinstance(skill, Monitor) and skill.trigger_target in spec.skills:
+            yield here, ("skill", skill.trigger_target), "submits", True
+        for rule in spec.terminal_tools:
+            if _may_call(skill, rule.tool_name):
+                yield here, ("status", rule.status), rule.tool_name.rpartition(":")[2], True
+    if spec.default_terminal_status is not None:
+        yield end, ("status", spec.default_terminal_status), "no rule met", False
+
+
+def _may_call(skill: Skill, tool: str) -> bool:
+    bare = tool.rpartition(":")[2]
+    if isinstance(skill, ToolStep):
+        return skill.tool.rpartition(":")[2] == bare
+    return isinstance(skill, Responsive) and any(bare in names for names in skill.tools.values())
+
+
+def _spot(spec: AppSpec, spot: Spot, x: float, y: float) -> str:
+    what, name = spot
+    if what == "skill":
+        skill = spec.skills.get(name)
+        kind = skill.kind if skill is not None else "not declared"
+        return _box(x, y, f"node k-{kind}" + (" entry" if name == spec.entry_skill else ""), name, kind)
+    if what == "status":
+        status = spec.statuses.get(name)
+        ends = status.kind if status is not None else "plain"
+        return _box(x, y, f"node status t-{tone(ends)}", name, ends)
+    return _box(x, y, "node over", "end", "settled by rule")
+
+
+def draw_family(record: Record, family: Sequence[Record], children: Mapping[str, JsonObject | None]) -> Markup:
+    """Return a session between its parent and its children, "" where it has neither."""
+    known = {one.session_id: one for one in family} | {record.session_id: record}
+    drawn = list(children)[:MOST_DRAWN]
+    edges = [(record.session_id, one) for one in drawn]
+    if record.parent:
+        edges.insert(0, (record.parent, record.session_id))
+    if not edges:
+        return Markup("")
+    laid = lay_out([edges[0][0]], edges)
+    width, height = _extent(laid)
+    parts = [_head(f"Parent and children of {record.session_id}", width, height)]
+    parts += [_edge(laid, edge, "edge", "", height) for edge in edges]
+    for name, place in laid.places.items():
+        one = known.get(str(name))
+        word = (one.status or one.phase) if one is not None else "not here"
+        kind = f"node status t-{tone(one.phase)}" if one is not None else "node"
+        box = _box(*_at(place), f"{kind} entry" if name == record.session_id else kind, str(name), word)
+        parts.append(f'<a href="{escape(link(str(name)))}">{box}</a>')
+    parts.append("</svg>")
+    return Markup("".join(parts))  # noqa: S704 - numbers of ours, and names escaped where they are written
+
+
+def _at(place: tuple[int, float]) -> tuple[float, float]:
+    """Return the left upper corner of a box."""
+    column, row = place
+    return MARGIN + column * (BOX[0] + GAP[0]), MARGIN + row * (BOX[1] + GAP[1])
+
+
+def _extent(laid: Laid) -> tuple[float, float]:
+    width = 2 * MARGIN + laid.columns * BOX[0] + max(laid.columns - 1, 0) * GAP[0]
+    return width, 2 * MARGIN + laid.rows * BOX[1] + max(laid.rows - 1, 0) * GAP[1]
+
+
+def _head(title: str, width: float, height: float) -> str:
+    return (
+        f'<svg class="graph" viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}" role="img">'
+        f"<title>{escape(visible(title))}</title>"
+        '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
+        '<path class="tip" d="M0 0 L8 4 L0 8 Z"/></marker></defs>'
+    )
+
+
+def _box(x: float, y: float, kind: str, name: str, below: str) -> str:
+    middle = x + BOX[0] / 2
+    return (
+        f'<g class="{escape(kind)}"><title>{escape(visible(name))} ({escape(visible(below))})</title>'
+        f'<rect x="{x:g}" y="{y:g}" width="{BOX[0]}" height="{BOX[1]}" rx="8"/>'
+        f'<text class="name" x="{middle:g}" y="{y + 21:g}" text-anchor="middle">{escape(visible(inline(name, 21)))}</text>'
+        f'<text class="below" x="{middle:g}" y="{y + 37:g}" text-anchor="middle">{escape(visible(below))}</text></g>'
+    )
+
+
+def _edge(laid: Laid, edge: tuple[object, object], kind: str, label: str, height: float) -> str:
+    if edge in laid.back:
+        return _back_edge(laid, edge, label, height)
+    way = [_at(place) for place in laid.ways[edge]]
+    points = [(x, y + BOX[1] / 2) for x, y in way]
+    x, y = points[0][0] + BOX[0], points[0][1]
+    path = [f"M{x:g} {y:g}"]
+    for index, (next_x, next_y) in enumerate(points[1:], 1):
+        bend = GAP[0] / 2
+        path.append(f"C{x + bend:g} {y:g} {next_x - bend:g} {next_y:g} {next_x:g} {next_y:g}")
+        x, y = next_x, next_y
+        if index < len(points) - 1:
+            x += BOX[0]
+            path.append(f"L{x:g} {y:g}")
+    first, second = points[0], points[1]
+    text = _label(first[0] + BOX[0] + GAP[0] / 2, (first[1] + second[1]) / 2 - 4, label)
+    return f'<path class="{kind}" d="{" ".join(path)}" marker-end="url(#tip)"/>{text}'
+
+
+def _back_edge(laid: Laid, edge: tuple[object, object], label: str, height: float) -> str:
+    source, target = (_at(laid.places[one]) for one in edge)
+    x1, y1 = source[0] + BOX[0] * 0.66, source[1] + BOX[1]
+    x2, y2 = target[0] + BOX[0] * 0.34, target[1] + BOX[1]
+    low = max(y1, y2) + 34 if edge[0] == edge[1] else min(max(y1, y2) + 44, height + 20)
+    path = f"M{x1:g} {y1:g} C{x1:g} {low:g} {x2:g} {low:g} {x2:g} {y2:g}"
+    text = _label((x1 + x2) / 2, low - 8, label)
+    return f'<path class="edge back" d="{path}" marker-end="url(#tip)"/>{text}'
+
+
+def _label(x: float, y: float, text: str) -> str:
+    if not text:
+        return ""
+    return (
+        f'<text class="edge-label" x="{x:g}" y="{y:g}" text-anchor="middle">{escape(visible(inline(text, 17)))}'
+        f"<title>{escape(visible(text))}</title></text>"
+    )
