@@ -10,8 +10,8 @@ from typing import Final
 
 from markupsafe import Markup, escape
 
-WIDTH: Final = 640
-HEIGHT: Final = 180
+WIDTH: Final = 480
+HEIGHT: Final = 170
 LEFT: Final = 46
 RIGHT: Final = 10
 TOP: Final = 10

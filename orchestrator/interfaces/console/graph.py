@@ -12,8 +12,8 @@ from orchestrator.contracts.skill import END, Monitor, Responsive, Skill, Superv
 from orchestrator.interfaces.console.layout import Laid, lay_out
 from orchestrator.interfaces.console.shown import inline, link, tone, visible
 
-BOX: Final = (164, 48)
-GAP: Final = (104, 26)
+BOX: Final = (152, 48)
+GAP: Final = (96, 26)
 MARGIN: Final = 16
 MOST_DRAWN: Final = 30
 
@@ -119,7 +119,7 @@ def _extent(laid: Laid) -> tuple[float, float]:
 
 def _head(title: str, width: float, height: float) -> str:
     return (
-        f'<svg class="graph" viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}" role="img">'
+        f'<svg class="graph{" narrow" if width < 700 else ""}" viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}" role="img">'
         f"<title>{escape(visible(title))}</title>"
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         '<path class="tip" d="M0 0 L8 4 L0 8 Z"/></marker></defs>'
@@ -131,7 +131,7 @@ def _box(x: float, y: float, kind: str, name: str, below: str) -> str:
     return (
         f'<g class="{escape(kind)}"><title>{escape(visible(name))} ({escape(visible(below))})</title>'
         f'<rect x="{x:g}" y="{y:g}" width="{BOX[0]}" height="{BOX[1]}" rx="8"/>'
-        f'<text class="name" x="{middle:g}" y="{y + 21:g}" text-anchor="middle">{escape(visible(inline(name, 21)))}</text>'
+        f'<text class="name" x="{middle:g}" y="{y + 21:g}" text-anchor="middle">{escape(visible(inline(name, 20)))}</text>'
         f'<text class="below" x="{middle:g}" y="{y + 37:g}" text-anchor="middle">{escape(visible(below))}</text></g>'
     )
 

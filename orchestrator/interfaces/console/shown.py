@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote, urlencode
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Undefined
 from markupsafe import Markup
 
 from orchestrator.contracts.phases import PHASES
@@ -91,13 +91,13 @@ def clock(at: int) -> Markup:
 def span(seconds: float | None) -> str:
     """Return a duration in its two largest units.
 
-    >>> [span(one) for one in (0.004, 0.25, 59.4, 95, 7_260, 100_000)]
-    ['4 ms', '250 ms', '59 s', '1 m 35 s', '2 h 1 m', '1 d 3 h']
+    >>> [span(one) for one in (0, 0.0004, 0.25, 59.4, 95, 7_260, 100_000)]
+    ['0 ms', '0.4 ms', '250 ms', '59 s', '1 m 35 s', '2 h 1 m', '1 d 3 h']
     """
     if seconds is None:
         return "–"  # noqa: RUF001 - a dash for nothing
     if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
+        return f"{seconds * 1000:.1f} ms" if 0 < seconds < 0.01 else f"{seconds * 1000:.0f} ms"
     if seconds < 60:
         return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
     whole = int(seconds)
@@ -128,13 +128,13 @@ def size(count: int) -> str:
     return f"{count / 1_048_576:,.0f} MiB"
 
 
-def tone(word: str) -> str:
+def tone(word: object) -> str:
     """Return the class of a phase, an outcome, a verdict or a kind of status: what colour it has.
 
     >>> tone("ended"), tone("rejected"), tone("something else")
     ('good', 'bad', 'plain')
     """
-    return _TONES.get(word, "plain")
+    return _TONES.get(str(word), "plain")
 
 
 _TONES: Final[Mapping[str, str]] = {
@@ -165,7 +165,11 @@ def query(**fields: object) -> str:
 
 
 def _finish(value: object) -> object:
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    if isinstance(value, Markup):
+        return value
+    if isinstance(value, dict | list):
+        value = inline(value, MOST_CHARS)
+    return visible(value) if isinstance(value, str) else value
 
 
 def load_static() -> dict[str, tuple[bytes, str]]:
@@ -178,9 +182,17 @@ def load_static() -> dict[str, tuple[bytes, str]]:
     }
 
 
+class _Pages(Environment):
+    """Templates for which a key that data does not have is None, and every other unknown name an error."""
+
+    def getattr(self, obj: object, attribute: str) -> object:
+        found = super().getattr(obj, attribute)
+        return None if isinstance(obj, dict) and isinstance(found, Undefined) else found
+
+
 def make_environment() -> Environment:
     """Return the templates: everything is escaped, and a name that is not given is an error."""
-    made = Environment(
+    made = _Pages(
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=True,
         undefined=StrictUndefined,

@@ -157,7 +157,12 @@ def _decided(entry: Entry) -> Iterator[tuple[str, str, str, str]]:
     if entry.step == "finalize" and "status" in data:
         rule = data.get("rule")
         by = f"rule {rule + 1}" if isinstance(rule, int) else str(data.get("reason", ""))
-        yield "settled", str(data.get("status") or "no status"), by, str(data.get("rule_text") or "")
+        yield (
+            "settled",
+            str(data.get("status") or "no status"),
+            by,
+            str(data.get("tool") or data.get("stop_reason") or ""),
+        )
 
 
 def list_children(entries: Sequence[Entry], record: Record) -> dict[str, JsonObject | None]:
