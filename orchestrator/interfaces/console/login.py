@@ -14,6 +14,10 @@ router = APIRouter(prefix="/console", route_class=PageRoute, include_in_schema=F
 async def show_login(request: Request, next: Text = access.HOME) -> Response:  # noqa: A002 - the link's own word
     """Ask for a token; where none is needed, go on."""
     target = access.own_path(next)
+    if (
+        request.headers.get("sec-fetch-site") == "cross-site"
+    ):  # a link led here, and brought no cookies: ask again as ourselves
+        return render(request, "again.html", target=target)
     try:
         await access.recognise(request, access.credential_of(request))
     except Refused as refused:
