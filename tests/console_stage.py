@@ -29,7 +29,7 @@ class Document(HTMLParser):
         self.elements.append((tag, found))
         if tag == "form":
             self.forms.append((found, {}))
-        elif tag == "input" and self.forms and found.get("type") == "hidden":
+        elif tag == "input" and self.forms and "name" in found and found.get("type") != "checkbox":
             self.forms[-1][1][found["name"]] = found.get("value", "")
 
     def handle_data(self, data: str) -> None:
@@ -41,7 +41,7 @@ class Document(HTMLParser):
         return " ".join(" ".join(self.texts).split())
 
     def form(self, action: str, **hidden: str) -> dict[str, str]:
-        """Return the hidden fields of the first form that goes there and has these fields."""
+        """Return the fields of the first form that goes there and has these, as they stand on the page."""
         for found, fields in self.forms:
             if found.get("action") == action and hidden.items() <= fields.items():
                 return dict(fields)

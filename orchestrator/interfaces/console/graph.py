@@ -37,13 +37,13 @@ def draw_app(spec: AppSpec) -> Markup:
             dashed.add((source, target))
     roots = [("skill", spec.entry_skill), *(("skill", name) for name in spec.skills if name != spec.entry_skill)]
     laid = lay_out(roots, edges)
-    width, height = _extent(laid)
-    parts = [_head(f"The rules of {spec.name}: skills, routes, and statuses", width, height + (40 if laid.back else 0))]
+    sheet = _Sheet(laid)
+    parts = [sheet.head(f"The rules of {spec.name}: skills, routes, and statuses")]
     for edge, labels in edges.items():
         kind = "edge dashed" if edge in dashed else "edge"
-        parts.append(_edge(laid, edge, kind, ", ".join(labels), height))
+        parts.append(sheet.edge(edge, kind, ", ".join(labels)))
     spots = {*roots, *(spot for edge in edges for spot in edge)}
-    parts += [_spot(spec, spot, *_at(laid.places[spot])) for spot in sorted(spots)]
+    parts += [_spot(spec, spot, *sheet.corner(laid.places[spot])) for spot in sorted(spots)]
     parts.append("</svg>")
     return Markup("".join(parts))  # noqa: S704 - numbers of ours, and names escaped where they are written
 

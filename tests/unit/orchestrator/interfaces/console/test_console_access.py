@@ -145,7 +145,7 @@ def test_who_is_unknown_is_asked_to_log_in_and_then_led_on(store_url: str) -> No
     assert evil.headers["location"] == "/console/"
     assert right.headers["location"] == "/console/sessions?phase=ready"
     assert forged.status_code == 403
-    kept = [line for line in right.headers.get_list("set-cookie") if line.startswith("baton_credential=")][0]
+    kept = next(line for line in right.headers.get_list("set-cookie") if line.startswith("baton_credential="))
     assert "HttpOnly" in kept and "SameSite=strict" in kept and "Path=/console" in kept
 
 

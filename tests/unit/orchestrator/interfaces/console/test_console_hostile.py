@@ -1,6 +1,7 @@
 """What models, tools, plugins and callers write is shown as text, in every field and on every page."""
 
 import asyncio
+import re
 import types
 from collections.abc import AsyncIterator
 from typing import Any, Literal, Union, get_args, get_origin
@@ -19,9 +20,12 @@ EVIL = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}\u202egp
 #: The same as a page must show it.
 SHOWN = visible(EVIL)
 PLAIN_TAGS = frozenset(
-    "html head meta title link script body a div nav img ul li span strong form input button main h1 h2 h3 p dl dt dd "
-    "section header code pre details summary label select option textarea table thead tbody tr th td time ol noscript "
-    "svg g rect path line circle text defs marker i b br article fieldset legend".split()
+    re.findall(
+        r"\w+",
+        "html head meta title link script body a div nav img ul li span strong form input button main h1 h2 h3 p dl dt dd "
+        "section header code pre details summary label select option textarea table thead tbody tr th td time ol noscript "
+        "svg g rect path line circle text defs marker i b br article fieldset legend",
+    )
 )
 DATA: dict[str, Any] = {EVIL: EVIL, "deep": [{EVIL: [EVIL]}, 1, None]}
 
