@@ -10,9 +10,10 @@ from starlette.exceptions import HTTPException
 
 from orchestrator.interfaces.console import apps, dead, fleet, inbox, login, overview, sessions, submitting
 from orchestrator.interfaces.console.access import HOME
-from orchestrator.interfaces.console.pages import PageRoute
+from orchestrator.interfaces.console.pages import PageRoute, show_error
 from orchestrator.interfaces.console.pulse import Pulse
 from orchestrator.interfaces.console.shown import load_static
+from orchestrator.interfaces.http import problems
 
 ROUTERS = (
     login.router,
@@ -59,6 +60,7 @@ def mount_console(app: FastAPI) -> None:
     app.add_api_route("/console", show_home, methods=["GET"], include_in_schema=False)
     for router in (files, *ROUTERS, last):
         app.include_router(router)
+    app.add_exception_handler(Exception, _on_unexpected)
     inner = app.router.lifespan_context
 
     @contextlib.asynccontextmanager
@@ -71,3 +73,10 @@ def mount_console(app: FastAPI) -> None:
                 await app.state.pulse.aclose()
 
     app.router.lifespan_context = live
+
+
+async def _on_unexpected(request: Request, error: Exception) -> Response:
+    """Answer what nobody expected: with a page where a page was asked for."""
+    if request.url.path.startswith(HOME):
+        return await show_error(request, error)
+    return await problems.on_unexpected(request, error)

@@ -89,11 +89,11 @@ def build_app(
     app.state.parts = parts
     for router in ROUTERS:
         app.include_router(router)
-    mount_console(app)
     app.add_exception_handler(BatonError, problems.on_baton_error)
     app.add_exception_handler(HTTPException, problems.on_http_exception)
     app.add_exception_handler(RequestValidationError, problems.on_invalid)
     app.add_exception_handler(Exception, problems.on_unexpected)
+    mount_console(app)
     app.add_middleware(BodyLimits, most_bytes=api.body_bytes, seconds=api.body_seconds)
     app.add_middleware(SafeHeaders)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]  # FastAPI's own way to give another
