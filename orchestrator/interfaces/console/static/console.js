@@ -21,6 +21,7 @@
     if (isWanted) { isWanted = false; setTimeout(refresh, 300); }
   }
   function show(page) {
+    for (const list of document.querySelectorAll("[data-items]")) match(list, page.getElementById(list.id));
     for (const old of document.querySelectorAll("[data-live]")) {
       const fresh = page.getElementById(old.id);
       if (!fresh || fresh.innerHTML === seen.get(old.id)) continue;
@@ -34,6 +35,22 @@
       for (const one of old.querySelectorAll("details[id]")) if (open.has(one.id)) one.open = true;
       if (!isFirst) for (const one of old.querySelectorAll("tr[id]")) if (!known.has(one.id)) one.classList.add("fresh");
       dress(old);
+    }
+  }
+  // A list whose items come and go: each that is new is put in its place, each that is gone is taken out.
+  function match(list, fresh) {
+    if (!fresh) return;
+    const wanted = new Set([...fresh.children].map((one) => one.id));
+    for (const one of [...list.children]) if (!wanted.has(one.id) && !isBusy(one)) one.remove();
+    let before = null;
+    for (const one of [...fresh.children]) {
+      let here = document.getElementById(one.id);
+      if (!here) {
+        here = document.importNode(one, true);
+        if (before) before.after(here); else list.prepend(here);
+        dress(here);
+      }
+      before = here;
     }
   }
   // A part in which somebody types, chooses or is about to act stays as it is.
