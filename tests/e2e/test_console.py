@@ -19,6 +19,8 @@ from tests.console_hostile import SESSION, poison_client, poisoned_record
 
 pytestmark = [pytest.mark.integration]
 
+#: Asked when this module is read: what is in the environment is taken away for each test.
+WANTS_PICTURES = bool(os.environ.get("BATON_SCREENSHOTS"))
 PAGES = ("", "sessions", "inbox", "dead", "queues", "workers", "apps", "apps/journey", "submit", "audit")
 
 
@@ -30,23 +32,32 @@ def browser() -> Iterator[Any]:
 
 
 class Site:
-    """A stack with two workers, and its console."""
+    """A stack with three workers, its console, and the token of an operator who may answer what the test app asks."""
 
-    def __init__(self, baton: Baton, base: str) -> None:
+    def __init__(self, baton: Baton, base: str, token: str) -> None:
         self.baton = baton
         self.base = base
+        self.token = token
+
+    def log_in(self, page: Any, then: str = "") -> None:
+        """Log in where the page leads, and end there."""
+        page.goto(f"{self.base}{then}")
+        page.get_by_label("Token").fill(self.token)
+        page.get_by_role("button", name="Log in").click()
+        page.wait_for_url(f"{self.base}{then}")
 
 
 @pytest.fixture(scope="module")
 def site(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Lend the stack; a test that asks for it also needs a browser, and is skipped before anything is started."""
-    takes_pictures = {"BATON_APPS_BUNDLED": "true"} if os.environ.get("BATON_SCREENSHOTS") else {}
+    takes_pictures = {"BATON_APPS_BUNDLED": "true"} if WANTS_PICTURES else {}
     baton = Baton(tmp_path_factory.mktemp("console") / "state", takes_pictures)
     with run_up(baton, "--workers", "3"):
+        token = baton("tokens", "new", "ada", "--role", "operator", "-o", "json").json("token")["secret"]
         api = baton.open("api", "--port", "0", "-o", "json")
         try:
             assert api.stdout is not None
-            yield Site(baton, f"{json.loads(api.stdout.readline())['api']['url']}/console/")
+            yield Site(baton, f"{json.loads(api.stdout.readline())['api']['url']}/console/", token)
         finally:
             api.terminate()
             api.communicate(timeout=60)
@@ -54,11 +65,8 @@ def site(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sit
 
 @pytest.fixture(scope="session")
 def pictures() -> Path | None:
-    """Return the folder of pictures where they were asked for; asked before the environment is cleaned."""
+    """Return the folder of pictures where they were asked for."""
     return ROOT / "docs" / "images" if WANTS_PICTURES else None
-
-
-WANTS_PICTURES = bool(os.environ.get("BATON_SCREENSHOTS"))
 
 
 def shoot(page: Any, pictures: Path | None, name: str, *, whole: bool = False) -> None:
@@ -90,10 +98,10 @@ def test_a_person_walks_through_the_console(site: Site, browser: Any, pictures: 
         tab(browser, complaints=complaints, java_script_enabled=is_live) as page,
         tab(browser, complaints=complaints, java_script_enabled=is_live) as inbox,
     ):
-        inbox.goto(f"{site.base}inbox")
+        site.log_in(inbox, "inbox")
         if is_live:
             inbox.get_by_text("live", exact=True).wait_for()
-        page.goto(f"{site.base}submit")
+        site.log_in(page, "submit")
         page.locator("select[name=app]").select_option("journey")
         page.get_by_label("What it is asked").fill("Switch the eastern line to the spare feed")
         page.get_by_label("State, a JSON object").fill('{"plan": "danger", "answer": "switched"}')
@@ -182,6 +190,7 @@ def test_pages_can_be_read_by_everybody(site: Site, browser: Any) -> None:
     faint, wide, first = {}, {}, ""
     for scheme in ("light", "dark"):
         with tab(browser, complaints=complaints, color_scheme=scheme) as page:
+            site.log_in(page)
             for path in paths:
                 page.set_viewport_size({"width": 1280, "height": 900})
                 page.goto(f"{site.base}{path}")
@@ -216,8 +225,7 @@ def test_hostile_content_does_nothing_in_a_browser(browser: Any, store_url: str,
             page.on("request", lambda request: asked.append(request.url))
             for path in (f"sessions/{SESSION}", "sessions?q=x", "inbox", "dead", "queues", "audit", ""):
                 page.goto(f"{api.base}/console/{path}")
-                for one in page.locator("details:not([open]) > summary:visible").all():
-                    one.click()
+                page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
                 page.mouse.move(300, 300)
 
     assert complaints == []
