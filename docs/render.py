@@ -2,7 +2,8 @@
 
 A page holds its own prose, and between `<!-- begin NAME -->` and `<!-- end NAME -->` a table that this module
 makes: fields of app.yaml and of skills from the committed JSON Schemas, settings from their models and from the
-comments of config/, acts of the store from its scripts, commands from the command line. tests/docs keeps the pages equal to what is rendered here.
+comments of config/, acts of the store from its scripts, commands from the command line, operations of the HTTP API from its routes. The whole
+description of that API goes to openapi.json. tests/docs keeps the pages equal to what is rendered here.
 """
 
 import json
@@ -14,6 +15,7 @@ from typing import Any, Final, TypeAlias
 from pydantic import BaseModel
 
 from docs.render_cli import render_commands
+from docs.render_http import render_openapi, render_operations
 from orchestrator.settings_model import Settings, TransportOptions
 from orchestrator.store.scripts import FOLDER, load_scripts
 
@@ -267,6 +269,7 @@ PAGES: Final = {
     "settings.md": {"settings": render_settings},
     "store.md": {"scripts": render_scripts},
     "commands.md": {"commands": render_commands},
+    "http.md": {"operations": render_operations},
 }
 
 
@@ -286,6 +289,7 @@ def main() -> None:
     for name in PAGES:
         page = REFERENCE / name
         page.write_text(render_page(name, page.read_text(encoding="utf-8")), encoding="utf-8")
+    (REFERENCE / "openapi.json").write_text(render_openapi(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Render docs/reference/openapi.json from the routes of the HTTP API, and the table of its operations for http.md."""
 
+from fastapi import FastAPI
+
 from orchestrator.client import Client
 from orchestrator.interfaces.http.app import build_app
 from orchestrator.interfaces.http.openapi import describe, render_description
@@ -24,7 +26,7 @@ def render_operations() -> str:
     return "\n".join(rows)
 
 
-def _build():  # type: ignore[no-untyped-def]  # the application's class is loaded by who calls this alone
+def _build() -> FastAPI:
     return build_app(
         Client(Store("redis://nowhere"), {}), Settings(), open_actor="docs", env={}, endpoints=(), tokens=()
     )

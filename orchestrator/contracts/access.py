@@ -6,6 +6,7 @@ the work of the interfaces.
 """
 
 import re
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Annotated, Final, Literal, TypeAlias, get_args
 
@@ -68,7 +69,8 @@ class Token(Frozen):
     source: Literal["store", "file"] = "store"
 
 
-class Caller(Frozen):
+@dataclass(frozen=True, slots=True)
+class Caller:
     """Who makes a request: the name that the journal will show, and all that it may do.
 
     `way` is how it said who it is; `open` is the one caller of a loopback address without tokens.

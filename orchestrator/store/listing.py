@@ -88,9 +88,7 @@ class Listing:
         )
         if reply[0] != "page":
             raise StoreError("store: a page was refused (malformed); this is a defect, report it")
-        rows = [_read_row(member) for member in reply[1]]
-        rows.sort(key=_place, reverse=True)
-        return rows[:most]
+        return [_read_row(member) for member in reply[1]]
 
     async def tally(self) -> list[Group]:
         """Return every group that has a session, by app and bucket; ready sessions for plugins apart."""

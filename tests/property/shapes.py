@@ -60,7 +60,8 @@ def _strategy(annotation: Any, bounds: list[Any]) -> st.SearchStrategy[Any]:
     if origin in {Union, UnionType}:
         return st.one_of([_strategy(one, bounds) for one in args])
     if origin is tuple:
-        return st.lists(_strategy(args[0], []), max_size=2).map(tuple)
+        least = next((one.min_length for one in bounds if isinstance(one, MinLen)), 0)
+        return st.lists(_strategy(args[0], []), min_size=least, max_size=max(least, 2)).map(tuple)
     if origin in {dict, Mapping}:
         keys = TEXT if args[0] is Any else _strategy(args[0], [])  # in JSON a key is text
         return st.dictionaries(keys, _strategy(args[1], []), max_size=2)

@@ -1,8 +1,8 @@
 """The ASGI application: routes, errors, limits, and what runs beside them.
 
 `build_app(client, settings)` is the seam: who mounts pages or an MCP server adds routers to what it returns, finds what
-it needs in `app.state.parts`, and lets its own requests in by `parts.doorkeeper`. Raises ConfigError for settings that do not
-hold together.
+it needs in `app.state.parts`, lets its own requests in by `parts.doorkeeper`, and gives `parts.beside` what must run as long as
+the application serves. Raises ConfigError for settings that do not hold together.
 """
 
 import asyncio
@@ -102,11 +102,14 @@ def build_app(
 
 @contextlib.asynccontextmanager
 async def _live(app: FastAPI) -> AsyncIterator[None]:
-    """Deliver webhooks for as long as the application serves."""
+    """Deliver webhooks, and run what stands beside, for as long as the application serves."""
     parts: Parts = app.state.parts
     delivering = asyncio.create_task(parts.webhooks.run(), name="baton-webhooks")
     try:
-        yield
+        async with contextlib.AsyncExitStack() as running:
+            for enter in parts.beside:
+                await running.enter_async_context(enter())
+            yield
     finally:
         await parts.hub.aclose()
         delivering.cancel()

@@ -88,11 +88,15 @@ class Hub:
                         topic.tell(seq)
             await asyncio.sleep(self._seconds)
 
-    async def aclose(self) -> None:
-        """End every stream."""
+    def close(self) -> None:
+        """Tell every stream to end, also those that wait; there will be no others."""
         self.is_closing = True
         for topic in self._topics.values():
             topic.tell(topic.seq)
+
+    async def aclose(self) -> None:
+        """End every stream, and stop looking."""
+        self.close()
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, cast, get_args
 
 from joserfc import jwt
-from joserfc.errors import JoseError
+from joserfc.errors import BadSignatureError, InvalidKeyIdError, JoseError
 from joserfc.jwk import KeySet, KeySetSerialization
 from pydantic import JsonValue
 
@@ -69,7 +69,7 @@ class JwtVerifier:
                     exp={"essential": True},
                 )
                 registry.validate(decoded.claims)
-            except ValueError as error:  # also a key that is not in the set
+            except (ValueError, InvalidKeyIdError, BadSignatureError) as error:  # of keys that have changed, it may be
                 if is_last:
                     log.info("a JWT was refused: %s", error)
                     return None

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 from fastapi import Depends, Path, Query, Request, Response
@@ -26,7 +27,7 @@ ROLE_KEY: Final = "x-baton-role"
 
 @dataclass(slots=True)
 class Parts:
-    """One API process's wired parts."""
+    """One API process's wired parts; `beside` is entered when it begins to serve, and left when it ends."""
 
     client: Client
     operations: Operations
@@ -35,6 +36,7 @@ class Parts:
     hub: "Hub"
     triggers: "Triggers"
     webhooks: "Webhooks"
+    beside: list[Callable[[], AbstractAsyncContextManager[object]]] = field(default_factory=list)
 
 
 def parts_of(request: Request) -> Parts:

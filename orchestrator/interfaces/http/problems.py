@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from orchestrator.contracts.errors import (
     AppCodeFailed,
@@ -144,7 +145,20 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
             404: f"{request.url.path[:200]}: there is nothing here; see /v1/openapi.json",
             405: f"{request.method} is not for {request.url.path[:200]}; see the header Allow",
         }.get(error.status_code, detail)
-    return respond(request, name, error.status_code, detail, headers=error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(sorted(_allowed(request) | set(headers.get("Allow", "").split(", ")) - {""}))
+    return respond(request, name, error.status_code, detail, headers=headers)
+
+
+def _allowed(request: Request) -> set[str]:
+    """Return the methods of a path that are described; the framework tells those of its first route alone."""
+    return {
+        method.upper()
+        for path, operations in request.app.openapi()["paths"].items()
+        if compile_path(path)[0].match(request.url.path)
+        for method in operations
+    }
 
 
 async def on_invalid(request: Request, error: Exception) -> Response:

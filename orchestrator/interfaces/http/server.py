@@ -6,6 +6,7 @@ It refuses an address beyond loopback unless callers must say who they are.
 import asyncio
 import ipaddress
 import logging
+import signal
 import socket
 from typing import Any, Final
 
@@ -54,6 +55,11 @@ def patient_protocol(header_seconds: float) -> type[H11Protocol]:
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
+            # asyncio does this for sockets that name their protocol; one of ours that was accepted does not, and the
+            # body of an answer would wait some 40 ms for the other side to acknowledge its head.
+            sock = transport.get_extra_info("socket")
+            if sock is not None and sock.family in {socket.AF_INET, socket.AF_INET6}:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._expect()
 
         def handle_events(self) -> None:
@@ -121,10 +127,15 @@ def make_server(app: FastAPI, settings: ApiSettings, **more: Any) -> uvicorn.Ser
 
 
 class _Server(uvicorn.Server):
-    """Ends event streams as soon as it is told to end: they would outlast any grace."""
+    """Ends event streams as soon as it is told to end: they would outlast any grace. Being told to end is no failure."""
 
-    def handle_exit(self, sig: int, frame: Any) -> None:  # noqa: ANN401 - as its base has it
+    def handle_exit(self, sig: int, frame: Any) -> None:  # noqa: ANN401 - as its base has it, but the signal is not raised again
+        del frame
+        self.force_exit = self.force_exit or (self.should_exit and sig == signal.SIGINT)
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         app = self.config.app
         if isinstance(app, FastAPI):
-            app.state.parts.hub.is_closing = True
-        super().handle_exit(sig, frame)
+            app.state.parts.hub.close()
+        await super().shutdown(sockets)

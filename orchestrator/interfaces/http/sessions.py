@@ -1,17 +1,20 @@
 """Routes of sessions: submit, list, read, follow."""
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from orchestrator.contracts.base import dump_json
 from orchestrator.contracts.phases import Phase
 from orchestrator.contracts.session import Entry
 from orchestrator.interfaces.http import bodies, models, shapes
-from orchestrator.interfaces.http.hub import Hub, Topic
+from orchestrator.interfaces.http.hub import Topic
 from orchestrator.interfaces.http.parts import CallerOf, Cursor, GuardedRoute, Limit, Parts, PartsOf, SessionId, needs
 from orchestrator.interfaces.http.problems import Refused
 from orchestrator.operations import Query as Wanted
@@ -20,6 +23,8 @@ router = APIRouter(prefix="/v1/sessions", tags=["sessions"], route_class=Guarded
 
 #: A stream that is silent is told that it lives, before anything between us closes it.
 SILENT_SECONDS: Final = 15.0
+#: How long a stream goes on before its credentials are looked at again.
+BELIEVED_SECONDS: Final = 30.0
 #: Entries of one read of a stream or a page.
 ENTRIES: Final = 200
 
@@ -163,24 +168,34 @@ async def follow_session(
     record = await parts.client.show(session_id)
     if record.phase == "ended" and begin >= record.seq:
         return Response(status_code=204)
-    opened = parts.hub.watch(session_id)
-    topic = await opened.__aenter__()
-
-    async def events() -> AsyncIterator[str]:
-        try:
-            async for text in _stream(parts, parts.hub, topic, session_id, begin):
-                yield text
-        finally:
-            await opened.__aexit__(None, None, None)
-
-    del request
-    return StreamingResponse(events(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+    watching = contextlib.AsyncExitStack()
+    topic = await watching.enter_async_context(parts.hub.watch(session_id))
+    return _Events(_stream(parts, request, topic, session_id, begin), watching)
 
 
-async def _stream(parts: Parts, hub: Hub, topic: Topic, session_id: str, begin: int) -> AsyncIterator[str]:
+class _Events(StreamingResponse):
+    """A stream that gives its place back however it ends, also where it never began."""
+
+    def __init__(self, events: AsyncIterator[str], watching: contextlib.AsyncExitStack) -> None:
+        super().__init__(events, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+        self._watching = watching
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._watching:
+            await super().__call__(scope, receive, send)
+
+
+async def _stream(parts: Parts, request: Request, topic: Topic, session_id: str, begin: int) -> AsyncIterator[str]:
     yield "retry: 2000\n\n"
-    seq = begin
-    while not hub.is_closing:
+    seq, clock = begin, asyncio.get_running_loop()
+    known_until = clock.time() + BELIEVED_SECONDS
+    while not parts.hub.is_closing:
+        if clock.time() >= known_until:
+            try:
+                await parts.doorkeeper.identify(request)
+            except Refused:  # revoked, or run out: the next connection is told so
+                return
+            known_until = clock.time() + BELIEVED_SECONDS
         entries = await _read(parts, session_id, seq, ENTRIES)
         for entry in entries:
             seq = entry.seq
@@ -190,7 +205,7 @@ async def _stream(parts: Parts, hub: Hub, topic: Topic, session_id: str, begin: 
             if record.phase in {"ended", "dead"} and record.seq <= seq:
                 yield f"event: end\ndata: {dump_json(shapes.line_shape(record))}\n\n"
                 return
-        if not await hub.wait_beyond(topic, seq, SILENT_SECONDS):
+        if not await parts.hub.wait_beyond(topic, seq, SILENT_SECONDS):
             yield ": still here\n\n"
 
 

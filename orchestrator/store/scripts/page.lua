@@ -18,8 +18,14 @@ for _ = 1, 1000 do
   if its_bucket == bucket or (kind and kind == bucket) or (bucket == '' and kind ~= 'asks') then
     local upper = since == '' and '(' .. group .. ';' or '(' .. group .. ':' .. since .. ':' .. sid
     local page = redis.call('ZREVRANGEBYLEX', K.by, upper, '[' .. group .. ':' .. least, 'LIMIT', 0, most)
-    for _, member in ipairs(page) do found[#found + 1] = member end
+    for _, member in ipairs(page) do
+      local at, id = string.match(member, '^[^:]*:[^:]*:[^:]*:(%d+):(.*)$')
+      found[#found + 1] = {tonumber(at), id, member}
+    end
   end
   low = '[' .. group .. ';'
 end
-return {'page', found}
+table.sort(found, function(a, b) if a[1] ~= b[1] then return a[1] > b[1] end return a[2] > b[2] end)
+local newest = {}
+for place = 1, math.min(#found, most) do newest[place] = found[place][3] end
+return {'page', newest}

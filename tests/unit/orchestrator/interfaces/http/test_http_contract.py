@@ -1,6 +1,7 @@
 """The API keeps what its description says, for requests that nobody thought of."""
 
 import json
+from collections.abc import Iterator
 
 import pytest
 import schemathesis
@@ -9,6 +10,7 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.checks import ignored_auth, positive_data_acceptance
 
+from orchestrator.embedded import RunningServer
 from tests.api_stage import SECRETS, Served, served
 from tests.architecture.source_tree import ROOT
 
@@ -20,7 +22,7 @@ NOT_CHECKED = [positive_data_acceptance, ignored_auth]
 
 
 @pytest.fixture(scope="module")
-def api(temporary_server):  # type: ignore[no-untyped-def]
+def api(temporary_server: RunningServer) -> Iterator[Served]:
     """The API on a port, with sessions in it."""
     with served(temporary_server.url) as made:
         stage = made.stage

@@ -62,10 +62,10 @@ def ask_all(store_url: str, role: Role | None) -> dict[tuple[str, str], int]:
         async with api_stage(store_url) as api:
             found = {}
             for method, path, _ in GUARDED:
-                if path.endswith("/events") and role is not None:
-                    path = path.removesuffix("/events")  # the stream itself does not end
-                answer = await api.call(method, fill(path), role, content=b"{not json")
-                found[method, path] = answer.status_code
+                # With a role, a stream does not end: its session is asked for instead.
+                asked = path if role is None else path.removesuffix("/events")
+                answer = await api.call(method, fill(asked), role, content=b"{not json")
+                found[method, asked] = answer.status_code
             return found
 
     return asyncio.run(run())

@@ -111,7 +111,7 @@ def test_a_person_answers_over_http_and_the_session_goes_on(store_url: str) -> N
             ).status_code,
         ]
         entries = (await api.call("GET", f"{path}/journal", "viewer")).json()["entries"]
-        return inbox, statuses, [one["actor"] for one in entries if one["kind"] == "posted"][0]
+        return inbox, statuses, next(one["actor"] for one in entries if one["kind"] == "posted")
 
     inbox, statuses, actor = play(store_url, act)
 
@@ -165,7 +165,7 @@ def test_a_stream_tells_everything_once_and_goes_on_where_it_broke(store_url: st
         session_id = await api.on.submit()
         path = f"/v1/sessions/{session_id}/events"
         whole = asyncio.create_task(api.call("GET", path, "viewer"))
-        while not api.app.state.parts.hub.streams:
+        while not api.app.state.parts.hub.streams:  # noqa: ASYNC110 - the loop only lets the stream begin
             await asyncio.sleep(0)
         record = await api.on.run(api.on.worker(), session_id)
         async with asyncio.timeout(20):

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from orchestrator.embedded import RunningServer
 from tests.api_stage import SECRETS, Served, api_settings, served
 
 
 @pytest.fixture(scope="module")
-def api(temporary_server) -> Iterator[Served]:  # type: ignore[no-untyped-def]
+def api(temporary_server: RunningServer) -> Iterator[Served]:
     """The API on a port, impatient and with small bodies."""
     with served(temporary_server.url, api_settings(body_bytes=4096, body_seconds=0.5, header_seconds=0.5)) as made:
         yield made
@@ -97,28 +98,36 @@ def test_a_header_cannot_be_smuggled_into_an_answer(api: Served) -> None:
     assert b"server:" not in head
 
 
-def test_a_hundred_streams_cost_one_look(api: Served) -> None:
-    """All of them are told of the same entry, and the store is asked once a look, however many watch."""
-    stage, app = api.stage, api.app
-    assert stage is not None and app is not None
-    session_id = api.run(stage.submit())
+def test_a_hundred_streams_are_told_of_the_same_entry(temporary_server: RunningServer) -> None:
+    """One look at the store serves all who watch; a stream that ends gives its place back."""
 
-    async def follow() -> bytes:
-        reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+    async def begin(port: int, session_id: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(f"GET /v1/sessions/{session_id}/events HTTP/1.1\r\nHost: localhost\r\n".encode() + AUTH + b"\r\n")
-        found = await reader.readuntil(b"event: end")
-        writer.close()
-        return found
+        await reader.readuntil(b"retry: 2000\n\n")
+        return reader, writer
 
-    async def play() -> list[bytes]:
-        followers = [asyncio.create_task(follow()) for _ in range(100)]
-        while app.state.parts.hub.streams < 100:
-            await asyncio.sleep(0)
-        api.run(stage.run(stage.worker(), session_id))
+    async def follow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        try:
+            return await reader.readuntil(b"event: end")
+        finally:
+            writer.close()
+            await writer.wait_closed()
+
+    async def play(api: Served) -> tuple[list[bytes], int]:
+        assert api.stage is not None and api.app is not None
+        session_id = api.run(api.stage.submit())
         async with asyncio.timeout(30):
-            return await asyncio.gather(*followers)
+            streams = await asyncio.gather(*(begin(api.port, session_id) for _ in range(100)))
+            held = api.app.state.parts.hub.streams
+            following = [asyncio.create_task(follow(*stream)) for stream in streams]
+            await asyncio.to_thread(api.run, api.stage.run(api.stage.worker(), session_id))
+            return await asyncio.gather(*following), held
 
-    told = asyncio.run(play())
+    with served(temporary_server.url) as api:
+        told, held = asyncio.run(play(api))
 
+    assert held == 100
     assert len(told) == 100
     assert all(b"id: 1\n" in one for one in told)
+    assert api.app is not None and api.app.state.parts.hub.streams == 0
