@@ -48,7 +48,7 @@ def presented(request: Request, credential: str) -> Request:
     kept = [(name, value) for name, value in request.scope["headers"] if name != b"authorization"]
     if credential:
         kept.append((b"authorization", f"Bearer {credential}".encode("ascii")))
-    return Request({**request.scope, "headers": kept})
+    return Request({**request.scope, "headers": kept}, request.receive)
 
 
 async def admit(request: Request, role: Role) -> Caller:

@@ -9,11 +9,13 @@ from fastapi.responses import StreamingResponse
 
 from orchestrator.contracts.phases import PHASES
 from orchestrator.history import LINES
+from orchestrator.interfaces.console import access
 from orchestrator.interfaces.console.charts import latency_chart, line_chart, shares
 from orchestrator.interfaces.console.pages import PageRoute, PartsOf, render
 from orchestrator.interfaces.console.pulse import Pulse
 from orchestrator.interfaces.console.shown import number, span
 from orchestrator.interfaces.http.parts import needs
+from orchestrator.interfaces.http.problems import Refused
 
 router = APIRouter(prefix="/console", route_class=PageRoute, include_in_schema=False)
 
@@ -86,7 +88,10 @@ async def follow(request: Request) -> Response:
         try:
             yield first
             async for event in events:
+                await access.recognise(request, access.credential_of(request))
                 yield event
+        except Refused:  # a token that was revoked, or has run out, shows nothing more
+            return
         finally:
             await events.aclose()
 

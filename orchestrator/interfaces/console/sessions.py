@@ -11,7 +11,7 @@ from orchestrator.contracts.ids import is_session_id
 from orchestrator.contracts.phases import PHASES
 from orchestrator.contracts.session import Entry, Record
 from orchestrator.interfaces.cli.wording import describe_where, list_commands
-from orchestrator.interfaces.console import story
+from orchestrator.interfaces.console import access, story
 from orchestrator.interfaces.console.graph import draw_family
 from orchestrator.interfaces.console.pages import CallerOf, FormOf, PageRoute, PartsOf, Text, go, render
 from orchestrator.interfaces.console.shown import link
@@ -174,7 +174,8 @@ async def follow(request: Request, session_id: SessionId, parts: PartsOf) -> Res
     known = request.query_params.get("after", "")
     after = int(known) if known.isascii() and known.isdigit() and len(known) < 13 else 0
     told = last if last.isascii() and last.isdigit() and len(last) < 13 else None
-    return await follow_session(request, session_id, parts, after, told)
+    asking = access.presented(request, access.credential_of(request))  # it is asked for again while the stream lasts
+    return await follow_session(asking, session_id, parts, after, told)
 
 
 # --- what can be done to it
