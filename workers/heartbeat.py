@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 
+from orchestrator import __version__
 from orchestrator.contracts.errors import LeaseLost, StoreError
 from orchestrator.store.fleet import WorkerInfo
 from orchestrator.telemetry import about
@@ -97,4 +98,6 @@ class Heartbeat:
             steps=self._executor.steps,
             plugin_slots=0 if plugins is None or self._lanes.draining else plugins.slots,
             plugins_running=0 if plugins is None else plugins.sessions,
+            version=__version__,
+            tier="" if plugins is None else plugins.tier,
         )

@@ -71,6 +71,11 @@ class PluginHost:
                 level = logging.WARNING if name in named else logging.INFO
                 log.log(level, "app %s: plugin %s was not accepted: %s", app, name, reason)
 
+    @property
+    def tier(self) -> str:
+        """The isolation that the sandbox has at this moment."""
+        return self._sandbox.tier
+
     async def start(self) -> None:
         """Warm the sandbox, off the loop. What it cannot give, each run is told."""
         await asyncio.to_thread(self._sandbox.start)

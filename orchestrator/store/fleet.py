@@ -24,6 +24,7 @@ class WorkerInfo(Frozen):
     """What a worker process (or a scheduler) says of itself at every beat.
 
     `clock_ahead_ms` is how far its own clock is before the server's, less than 0 behind it. Nothing rests on it.
+    `version` is Baton's own; `tier` is the isolation that its sandbox has, "" where it runs no plugins.
     """
 
     name: str
@@ -43,6 +44,8 @@ class WorkerInfo(Frozen):
     plugin_slots: int = 0
     plugins_running: int = 0
     clock_ahead_ms: int = 0
+    version: str = ""
+    tier: str = ""
 
 
 class Fleet:

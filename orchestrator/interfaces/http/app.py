@@ -20,6 +20,7 @@ from orchestrator.client import Client
 from orchestrator.contracts.access import Token
 from orchestrator.contracts.errors import BatonError
 from orchestrator.contracts.webhooks import Endpoint
+from orchestrator.interfaces.console.mount import mount_console
 from orchestrator.interfaces.http import answers, health, incoming, operate, problems, sessions, shapes
 from orchestrator.interfaces.http.auth import Doorkeeper
 from orchestrator.interfaces.http.hub import Hub
@@ -92,6 +93,7 @@ def build_app(
     app.add_exception_handler(HTTPException, problems.on_http_exception)
     app.add_exception_handler(RequestValidationError, problems.on_invalid)
     app.add_exception_handler(Exception, problems.on_unexpected)
+    mount_console(app)
     app.add_middleware(BodyLimits, most_bytes=api.body_bytes, seconds=api.body_seconds)
     app.add_middleware(SafeHeaders)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]  # FastAPI's own way to give another
