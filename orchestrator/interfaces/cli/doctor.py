@@ -139,6 +139,7 @@ def _check_apps() -> list[Finding]:
 
 def _check_server() -> list[Finding]:
     from orchestrator.interfaces.cli.connect import find_store, load_specs, with_client
+    from orchestrator.interfaces.cli.doctor_server import list_worries
     from orchestrator.settings import mask_url
     from orchestrator.wiring import check_server
 
@@ -152,6 +153,7 @@ def _check_server() -> list[Finding]:
         warnings = await check_server(client)
         findings = [Finding(check="store", verdict="ok", says=where)]
         findings += [Finding(check="store", verdict="warning", says=line) for line in warnings]
+        findings += [Finding(check=check, verdict="warning", says=says) for check, says in await list_worries(client)]
         findings += await _check_fleet(client, {name: spec.digest() for name, spec in specs.items()})
         letters = len(await client.dead_letters(limit=1000))
         if letters:

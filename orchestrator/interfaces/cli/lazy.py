@@ -48,6 +48,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "drain": ("fleet", "Let workers finish what runs and take nothing new."),
         "metrics": ("metrics", "Print the metrics that Prometheus reads."),
         "archive": ("archive", "Move ended sessions out of the store, and look at the archive."),
+        "runbook": ("runbook", "List, show and run the pages for what alerts tell."),
         "doctor": ("doctor", "Check this installation: settings, server, apps, workers."),
     },
     "Apps and settings": {
