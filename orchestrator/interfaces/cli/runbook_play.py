@@ -75,13 +75,14 @@ class Person(Protocol):
 
 @dataclass
 class Walker:
-    """One walk through one page."""
+    """One walk through one page; `hurries` looks once where the page would wait."""
 
     page: Page
     person: Person
     execute: Callable[[Sequence[str]], Printed]
     values: dict[str, str] = field(default_factory=dict)
     dry_run: bool = False
+    hurries: bool = False
     ran: list[Ran] = field(default_factory=list)
     refused: bool = False
 
@@ -152,7 +153,7 @@ class Walker:
     def _check(self, block: Block, title: Title) -> bool:
         if block.kind != "check":
             raise InputError(f"runbook {self.page.name}: {title} holds a {block.kind}; only Act and Undo may")
-        deadline = time.monotonic() + block.within_seconds
+        deadline = time.monotonic() + (0.0 if self.hurries else block.within_seconds)
         return all(self._look(command, title, deadline) for command in block.commands)
 
     def _look(self, command: Command, title: Title, deadline: float) -> bool:
