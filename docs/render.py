@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias
 from pydantic import BaseModel
 
 from docs.render_cli import render_commands
+from orchestrator.exporter import METRICS
 from orchestrator.settings_model import Settings, TransportOptions
 from orchestrator.store.scripts import FOLDER, load_scripts
 
@@ -40,7 +41,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "Signals and confidence": ("signals", "confidence_threshold", "harvest_terminal_tools", "patch_tools"),
     "Tools": ("mcp_servers", "injected_args", "tools"),
     "What waits for a person": ("environments", "gateway", "gate_policy"),
-    "The model": ("model",),
+    "The model": ("model", "context"),
     "Retries and limits": ("retry_policy", "max_running", "max_turns", "max_steps"),
 }
 #: The kinds of skills, by the name of their definition.
@@ -259,6 +260,12 @@ def _read(name: str) -> Schema:
     return found
 
 
+def render_metrics() -> str:
+    """Return every metric: its kind, its labels, what it means."""
+    rows = [(f"`{name}`", kind, meaning) for name, (kind, meaning) in METRICS.items()]
+    return _table(("metric", "kind", "meaning"), rows)
+
+
 #: Page → block → what it holds.
 PAGES: Final = {
     "app_yaml.md": {"app": render_app},
@@ -266,6 +273,7 @@ PAGES: Final = {
     "settings.md": {"settings": render_settings},
     "store.md": {"scripts": render_scripts},
     "commands.md": {"commands": render_commands},
+    "metrics.md": {"metrics": render_metrics},
 }
 
 

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 
 from orchestrator.app_check import Check
 from orchestrator.contracts.app import McpServer, TerminalRule
+from orchestrator.contracts.context import MANAGERS, SIMPLE, SUMMARISING
 from orchestrator.contracts.errors import ConfigError, suggest
 from orchestrator.contracts.skill import Monitor, Responsive, ToolStep
 from orchestrator.kernel.inject import check_path
@@ -32,6 +33,7 @@ def check_words(check: Check) -> None:
     check_tools(check)
     check_gates(check)
     check_state(check)
+    check_context(check)
 
 
 def check_statuses(check: Check) -> None:
@@ -207,6 +209,24 @@ def check_state(check: Check) -> None:
     elif not _REFERENCE.fullmatch(reference):
         message = f"state_schema={reference!r} is not a valid dotted path; write file.py:Class or package.module:Class"
         check.say(("state_schema",), message)
+
+
+def check_context(check: Check) -> None:
+    """The context's budget leaves room for what stays, and a summary has a model to make it."""
+    context = check.spec.context
+    if context is None:
+        return
+    if context.keep_tokens is not None and context.keep_tokens > context.max_tokens:
+        message = (
+            f"{context.keep_tokens} is over max_tokens {context.max_tokens}; lower it, or nothing would be left out"
+        )
+        check.say(("context", "keep_tokens"), message)
+    if context.manager == SUMMARISING and check.spec.model.provider == "rules":
+        message = f"provider rules has no model that could summarise; write {SIMPLE!r}, or name another provider"
+        check.say(("context", "manager"), message)
+    elif context.manager not in MANAGERS and not _REFERENCE.fullmatch(context.manager):
+        message = f"unknown manager {context.manager!r}; {suggest(context.manager, MANAGERS)} or file.py:function"
+        check.say(("context", "manager"), message)
 
 
 def check_lookup(check: Check, path: Where, lookup: str) -> None:

@@ -8,6 +8,7 @@ what is not trusted is a plugin.
 from orchestrator.app_check import Check
 from orchestrator.app_code import accepts, load_function, load_module
 from orchestrator.app_state import load_state_class
+from orchestrator.contracts.context import MANAGERS
 from orchestrator.contracts.errors import AppCodeInvalid
 from orchestrator.contracts.skill import ComputeStep
 from orchestrator.yaml_document import Where
@@ -36,6 +37,13 @@ def check_functions(check: Check) -> None:
                     check.say(at, f"{skill.call!r} does not take one argument; it is called with the state")
             except AppCodeInvalid as error:
                 check.say(at, str(error))
+    context = check.spec.context
+    if context is not None and context.manager not in MANAGERS and ":" in context.manager:
+        try:
+            if not accepts(load_function(check.spec, context.manager), "left_out"):
+                check.say(("context", "manager"), f"{context.manager!r} does not take one argument: what is left out")
+        except AppCodeInvalid as error:
+            check.say(("context", "manager"), str(error))
     for index, server in enumerate(check.spec.mcp_servers):
         if server.module and server.enabled:
             check_server_module(check, ("mcp_servers", index, "module"), server.module)

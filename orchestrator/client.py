@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from pydantic import JsonValue
 
+from orchestrator import tracing
 from orchestrator.app_loader import validate_state
 from orchestrator.archive import Archive
 from orchestrator.archive_views import ArchivedIntake, ArchivedViews
@@ -31,8 +32,10 @@ from orchestrator.contracts.phases import PHASES
 from orchestrator.contracts.session import Cursor, Entry, PendingCall, Post, Priority, Record, Wait
 from orchestrator.kernel.answers import Refused, plan_answer
 from orchestrator.kernel.approval import ALLOW, DENY, is_on_roster
+from orchestrator.kernel.compaction import shown
 from orchestrator.kernel.plugin_pass import queue_of
 from orchestrator.kernel.prompts import read_answer, read_texts
+from orchestrator.kernel.transcript import repair
 from orchestrator.search import Listed, search_sessions
 from orchestrator.store.fleet import Fleet, WorkerInfo
 from orchestrator.store.gauges import Gauges, archived_at, measure, server_info
@@ -115,7 +118,22 @@ class Client:
         draft = draft.model_copy(update={"queue": queue_of(spec, draft)})
         messages = (Message(role="user", content=text),) if text else ()
         prefix = spec.session_id_prefix
-        return await self._intake.submit(draft, prefix, key=key, key_seconds=key_seconds, messages=messages)
+        with tracing.span("submit", is_root=True) as traced:
+            draft = draft.model_copy(update={"trace": traced.traceparent})
+            done = await self._intake.submit(draft, prefix, key=key, key_seconds=key_seconds, messages=messages)
+            traced.note(session_id=done.session_id, app=app, created=done.created)
+        return done
+
+    async def _post(self, session_id: str, post: Post, *, answers: str | None = None) -> bool:
+        with tracing.span(f"post {post.kind}") as traced:
+            traced.note(session_id=session_id, wait_id=post.wait_id or "")
+            if traced.traceparent:
+                post = post.model_copy(update={"trace": traced.traceparent})
+            return await self._intake.post(session_id, post, answers=answers)
+
+    async def find_by_key(self, app: str, key: str) -> str | None:
+        """Return the session that a submission with this idempotency key made, while the key is known."""
+        return await self._intake.find(app, key)
 
     # --- answering
 
@@ -146,7 +164,7 @@ class Client:
             digest=wait.digest,
             text=reason,
         )
-        await self._intake.post(session_id, post, answers=wait.wait_id)
+        await self._post(session_id, post, answers=wait.wait_id)
 
     async def answer(
         self,
@@ -206,7 +224,7 @@ class Client:
                 raise InputError(f"session {session_id}: answer its fields, or say stop")
         elif not text.strip() and value is None:
             raise InputError(f"session {session_id}: the answer is blank; say something")
-        await self._intake.post(session_id, post, answers=wait.wait_id)
+        await self._post(session_id, post, answers=wait.wait_id)
 
     async def signal(
         self, session_id: str, name: str, *, actor: str, value: JsonValue = None, post_id: str | None = None
@@ -214,23 +232,29 @@ class Client:
         """Send a named signal; False where the same post id was taken before."""
         check_session_id(session_id)
         post = Post(post_id=post_id or f"signal:{uuid4().hex}", kind="signal", actor=actor, name=name, value=value)
-        return await self._intake.post(session_id, post)
+        return await self._post(session_id, post)
 
-    async def cancel(self, session_id: str, *, actor: str, reason: str = "") -> None:
-        """Ask a session to stop; a settled one refuses."""
+    async def cancel(
+        self, session_id: str, *, actor: str, reason: str = "", immediate: bool = False, post_id: str | None = None
+    ) -> bool:
+        """Ask a session to stop, its running tool calls done or, with `immediate`, at once; a settled one refuses.
+
+        False where the same post id was taken before.
+        """
         check_session_id(session_id)
         text = reason or f"cancelled by {actor}"
-        post = Post(post_id=f"cancel:{uuid4().hex}", kind="cancel", actor=actor, text=text)
-        await self._intake.post(session_id, post)
+        name = post_id or f"cancel:{uuid4().hex}"
+        post = Post(post_id=name, kind="cancel", actor=actor, text=text, immediate=immediate)
+        return await self._post(session_id, post)
 
     async def deliver(self, session_id: str, post: Post, *, answers: str | None = None) -> bool:
         """Put a ready-made post into the mailbox; whether it counts is decided where it is taken."""
-        return await self._intake.post(check_session_id(session_id), post, answers=answers)
+        return await self._post(check_session_id(session_id), post, answers=answers)
 
     async def post_child_ended(self, parent: str, child: str, end: JsonObject) -> None:
         """Tell a parent how its child ended; saying it again changes nothing."""
         post = Post(post_id=f"child:{child}", kind="child_ended", actor=f"session:{child}", name=child, value=end)
-        await self._intake.post(parent, post)
+        await self._post(parent, post)
 
     # --- reading
 
@@ -275,6 +299,11 @@ class Client:
         """Return the messages that a session's models see, from index `start` on."""
         await self.show(session_id)
         return await self.views.context(session_id, start=start)
+
+    async def seen(self, session_id: str) -> tuple[Message, ...]:
+        """Return what a session's next model call would be shown: compacted and mended, where the context is whole and as it came."""
+        record = await self.show(session_id)
+        return repair(shown(await self.views.context(session_id), record.compacted)).messages
 
     async def intents(self, session_id: str) -> dict[str, PendingCall]:
         """Return the tool calls that were announced and have no outcome yet, by call id."""

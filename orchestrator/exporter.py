@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from orchestrator import __version__
-from orchestrator.contracts.counters import BUCKET_NAMES, ERRORS, OTHER, RATE_LIMITED
+from orchestrator.contracts.counters import BUCKET_NAMES, ERRORS, OTHER
 from orchestrator.contracts.errors import StoreUnreachable
 from orchestrator.exporter_text import CONTENT_TYPE, Family, Kind, write
 
@@ -107,7 +107,7 @@ _PLUGIN_ENDS: Final = ("failed", "policy_violation", "sandbox_unavailable", "suc
 _FROM_ZERO: Final = (
     *("replayed", "orphaned", "released", "posted", "archived"),
     *(f"buried:{reason}" for reason in _DEATHS),
-    *(f"failed:{error}" for error in sorted({*ERRORS, RATE_LIMITED, OTHER})),
+    *(f"failed:{error}" for error in sorted({*ERRORS, OTHER})),
     *(f"plugin:{status}" for status in _PLUGIN_ENDS),
 )
 

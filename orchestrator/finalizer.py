@@ -8,8 +8,10 @@ read revision, and nothing leaves `ended`.
 
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.base import JsonObject
+from orchestrator.contracts.event_names import CANCEL_COMPLETED
 from orchestrator.contracts.session import SUCCESSFUL, Record
 from orchestrator.kernel.change import Change
+from orchestrator.kernel.lifecycle import cancelled_payload
 from orchestrator.kernel.terminal import Settlement, add_mirrors, settle, settle_escalated, settle_stopped
 
 #: Why a session ended by its default: no call met a rule.
@@ -56,6 +58,10 @@ def settle_session(spec: AppSpec, record: Record, *, open_intents: tuple[str, ..
     if cursor.stop is not None:
         reason = cursor.stop
         data["stop_reason"] = cursor.stop_reason
+    if (
+        record.cancel is not None and cursor.stop != "cancelled"
+    ):  # it came to its end by itself before it could be stopped
+        data |= {"event": CANCEL_COMPLETED, **cancelled_payload(None, was_immediate=record.cancel_immediate)}
     if open_intents:  # announced, and nobody can say whether they acted: a person must be able to see it
         data["open_intents"] = list(open_intents)
     return Change(

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote
 
 from pydantic import BaseModel, JsonValue
 
@@ -28,6 +29,7 @@ __all__ = [
     "explain_settings",
     "find_app_paths",
     "find_config_dir",
+    "find_secrets",
     "load_settings",
     "mask_url",
 ]
@@ -42,6 +44,8 @@ ALIASES: Final[Mapping[str, Where]] = {
 }
 
 _PASSWORD = re.compile(r"(://[^/@\s]*?:)[^@\s]*(@)|([?&](?:password|secret|token)=)[^&\s]*", re.IGNORECASE)
+
+_PASSWORD_VALUE = re.compile(r"://[^/@\s]*?:([^@\s]+)@|[?&](?:password|secret|token)=([^&\s]+)", re.IGNORECASE)
 
 
 class SettingOrigin(Frozen):
@@ -108,6 +112,20 @@ def mask_url(text: str) -> str:
     ('redis://user:***@host:6379/0', 'unix:///s?password=***&db=0')
     """
     return _PASSWORD.sub(lambda match: f"{match[1]}***{match[2]}" if match[1] else f"{match[3]}***", text)
+
+
+def find_secrets(settings: Settings) -> list[str]:
+    """Return the passwords in the settings' URLs: what no log line may show, wherever it turns up.
+
+    >>> find_secrets(Settings.model_validate({"store": {"url": "redis://me:sw%40rdfish@host?db=1"}}))
+    ['sw%40rdfish', 'sw@rdfish']
+    """
+    found = []
+    for url in (settings.store.url, settings.queues.broker_url, settings.archive.url, settings.tracing.endpoint):
+        for password in _PASSWORD_VALUE.findall(url):
+            text = "".join(password)
+            found += [text, *([unquote(text)] if unquote(text) != text else [])]
+    return found
 
 
 def _layers(config_dir: Path | None, env: Mapping[str, str], overrides: Mapping[str, object]) -> Document:

@@ -254,11 +254,32 @@ class LoggingSettings(Section):
     """What is logged, and how."""
 
     level: Level = Field(default="INFO", description="The least that is logged.")
-    format: Literal["text", "json"] = Field(default="text", description="Lines for people, or one JSON object a line.")
+    format: Literal["auto", "text", "json"] = Field(
+        default="auto",
+        description="Lines for people, one JSON object a line, or the first on a terminal and else the second.",
+    )
     loggers: dict[str, Level] = Field(
         default={"celery": "WARNING", "kombu": "WARNING", "amqp": "WARNING", "fastmcp": "ERROR", "mcp": "WARNING"},
         description="Levels of single loggers.",
     )
+
+
+class TracingSettings(Section):
+    """Spans for a collector; needs the extra `otel`."""
+
+    enabled: bool = Field(default=False, description="Whether spans are made.")
+    exporter: Literal["otlp", "console"] = Field(
+        default="otlp", description="A collector by OTLP over HTTP, or standard error."
+    )
+    endpoint: Url = Field(default="", description="The collector by URL; empty: OTEL_EXPORTER_OTLP_ENDPOINT.")
+    service: Annotated[str, Field(min_length=1, max_length=100)] = Field(
+        default="baton", description="The name that the collector shows."
+    )
+    sample_ratio: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=1.0, description="Share of sessions with a trace."
+    )
+
+    _url = field_validator("endpoint")(_check_url)
 
 
 class Settings(Section):
@@ -276,3 +297,4 @@ class Settings(Section):
     queues: QueuesSettings = QueuesSettings()
     apps: AppsSettings = AppsSettings()
     logging: LoggingSettings = LoggingSettings()
+    tracing: TracingSettings = TracingSettings()

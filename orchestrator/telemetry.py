@@ -29,7 +29,7 @@ SHORTEST_SECRET: Final = 6
 MESSAGE_CHARS: Final = 8_192
 
 _LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-_NAMED: Final = ("session_id", "step", "app", "worker")
+_NAMED: Final = ("session_id", "step", "app", "worker", "trace_id")
 _STANDARD: Final = frozenset(logging.LogRecord("", 0, "", 0, "", None, None).__dict__) | {
     "message",
     "asctime",
@@ -99,6 +99,14 @@ def about(*, session_id: str = "", step: str = "", app: str = "") -> Iterator[No
         yield
     finally:
         _fields.reset(token)
+
+
+def note(*, step: str = "", app: str = "", trace_id: str = "") -> None:
+    """Add to what the lines are about, until the `about` block around this ends; without one, nothing is added."""
+    fields = _fields.get()
+    if fields:
+        given = {"step": step, "app": app, "trace_id": trace_id}
+        _fields.set({**fields, **{name: value for name, value in given.items() if value}})
 
 
 def name_process(worker: str) -> None:

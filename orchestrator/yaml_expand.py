@@ -7,7 +7,7 @@
     $$                one dollar
 
 Defaults and paths may hold variables again. A value is never expanded again, and never read as
-YAML. Any other `${` is a problem, so that a typing error is not taken for text.
+YAML. What comes from a file, or from a variable whose name says so (SECRETS), no log line shows from then on. Any other `${` is a problem, so that a typing error is not taken for text.
 """
 
 import re
@@ -16,7 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from orchestrator.telemetry import hide
+
 MAX_FILE_BYTES: Final = 1024 * 1024
+
+#: Parts of the names of variables that hold secrets.
+SECRETS: Final = re.compile(r"(?:^|_)(?:API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(?:_|$)", re.IGNORECASE)
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -69,6 +74,8 @@ class Expander:
             # Python lends such bytes a form that no JSON can hold.
             self.problems.append(f"environment variable {name}: not UTF-8 text; set it anew")
             return ""
+        if value and SECRETS.search(name):
+            hide(value)
         if name and not rest:
             if value is None:
                 self._missing(f"environment variable {name} is not set; set it, or write ${{{name}:-default}}")
@@ -94,13 +101,16 @@ class Expander:
             if len(data) > MAX_FILE_BYTES:
                 self._missing(f"file {name}: over {MAX_FILE_BYTES} bytes")
                 return ""
-            return data.decode().removesuffix("\n").removesuffix("\r")
+            text = data.decode().removesuffix("\n").removesuffix("\r")
         except UnicodeDecodeError:
             self._missing(f"file {name}: not UTF-8 text")
         except OSError as error:
             self._missing(f"file {name}: {error.strerror or 'cannot be read'}")
         except ValueError:  # a path with a null character
             self._missing(f"file {name!r}: not a path")
+        else:
+            hide(text)
+            return text
         return ""
 
     def _missing(self, problem: str) -> None:

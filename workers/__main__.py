@@ -20,8 +20,9 @@ from pathlib import Path
 
 from orchestrator.contracts.errors import BatonError, ConfigError, StoreUnreachable
 from orchestrator.embedded import broker_beside
-from orchestrator.settings import Settings, load_settings
+from orchestrator.settings import Settings, find_secrets, load_settings
 from orchestrator.telemetry import configure_logging
+from orchestrator.tracing_setup import configure_tracing
 
 FAILED, UNREACHABLE = 1, 5
 #: Beyond the grace of a drain, where nobody is left who could kill us.
@@ -39,7 +40,8 @@ def main(args: Sequence[str] | None = None) -> int:
         if options.lifeline:
             _watch_lifeline(settings.worker.grace_seconds + LATE_SECONDS)
         log = settings.logging
-        configure_logging(level=log.level, style=log.format, loggers=log.loggers)
+        configure_logging(level=log.level, style=log.format, loggers=log.loggers, secrets=find_secrets(settings))
+        configure_tracing(settings.tracing, process=options.process)
         return _scheduler(settings) if options.process == "scheduler" else _worker(settings, options)
     except StoreUnreachable as error:
         return _refuse(error, UNREACHABLE)

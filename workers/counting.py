@@ -1,10 +1,9 @@
 """What a slice counts of its steps, for the store's own counters (contracts/counters.py). Pure but for the given dict."""
 
-from orchestrator.contracts.counters import ERRORS, OTHER, RATE_LIMITED, duration_bucket
+from orchestrator.contracts.base import JsonObject
+from orchestrator.contracts.counters import ERRORS, OTHER, duration_bucket
 from orchestrator.kernel.change import Change
 from orchestrator.store.leases import Claimed
-
-TOO_MANY_REQUESTS = 429
 
 
 def count(counters: dict[str, int], name: str, number: int = 1) -> None:
@@ -29,10 +28,15 @@ def count_step(counters: dict[str, int], change: Change, seconds: float) -> None
         count(counters, f"call:{call.outcome}")
     if not change.data:
         return
-    error = change.data.get("error")
-    if isinstance(error, str) and "decision" in change.data:
-        known = error if error in ERRORS else OTHER
-        count(counters, f"failed:{RATE_LIMITED if change.data.get('status_code') == TOO_MANY_REQUESTS else known}")
+    if "decision" in change.data:
+        count(counters, f"failed:{_known_error(change.data)}")
     plugin = change.data.get("plugin")
     if isinstance(plugin, dict):
         count(counters, f"plugin:{plugin.get('status', OTHER)}")
+
+
+def _known_error(failure: JsonObject) -> str:
+    """Return the nearest class of an error that has a name of its own among the counters."""
+    lineage = failure.get("lineage")
+    names = (failure.get("error"), *(lineage if isinstance(lineage, list) else ()))
+    return next((name for name in names if isinstance(name, str) and name in ERRORS), OTHER)

@@ -25,25 +25,27 @@ import logging
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.errors import LeaseLost, PayloadTooLarge, StoreError, StoreUnreachable
 from orchestrator.contracts.plugins import Queue
-from orchestrator.contracts.session import Cursor, Record
+from orchestrator.contracts.session import Record
+from orchestrator.kernel.cancelling import end_stopped, may_stop, stopped, stops_for
 from orchestrator.kernel.change import Change, finish, forget_failure
-from orchestrator.kernel.delivery import Delivery, deliver, stopped
+from orchestrator.kernel.delivery import Delivery, deliver
 from orchestrator.kernel.plugin_pass import queue_of
-from orchestrator.store.leases import Claimed, ClaimedUnreadable, ClaimRefused
+from orchestrator.store.leases import Cancel, Claimed, ClaimedUnreadable, ClaimRefused
 from orchestrator.store.unreadable import bury_unreadable
 from orchestrator.store.wire import ServerRefused
+from orchestrator.telemetry import about, note
 from workers.counting import count_claim, count_step
 from workers.failures import bury, settle_failure
 from workers.host import Host
 from workers.recording import encode
-from workers.steps import agent_turn, dispatch, escalate, finalize, monitor, plain, plugin_pass, tool_calls
-from workers.steps.watch import Watch
+from workers.slices import Slice, Turn
+from workers.step_span import StepSpan
+from workers.steps import agent_turn, dispatch, escalate, finalize, monitor, plain, plugin_pass, stop, tool_calls
 from workers.steps.world import AppRuntime, World
 
 log = logging.getLogger(__name__)
@@ -52,51 +54,6 @@ log = logging.getLogger(__name__)
 COUNT_SECONDS = 1.0
 
 SliceEnd: TypeAlias = Literal["refused", "committed", "lost", "released"]
-
-
-@dataclass(slots=True)
-class Turn:
-    """The right to run a suspect, which one slice of a process has at a time, until its session commits."""
-
-    lock: asyncio.Lock
-    held: bool = True
-
-    def end(self) -> None:
-        """Let the next one in; may be called twice."""
-        if self.held:
-            self.held = False
-            self.lock.release()
-
-
-@dataclass(slots=True)
-class Slice:
-    """One session in one lane: what the heartbeat and the drain need to know of it."""
-
-    session_id: str
-    fence: int
-    task: "asyncio.Task[object]"
-    lost: bool = False
-    cancel: str | None = None
-    performing: bool = False
-    may_interrupt: bool = True
-    interrupted: bool = False
-    began: float = field(default_factory=time.monotonic)
-    steps: int = 0
-    turn: Turn | None = None
-    watch: Watch | None = None
-    counters: dict[str, int] = field(default_factory=dict)
-    told_at: float = field(default_factory=time.perf_counter)
-
-    def interrupt(self) -> None:
-        """Stop the step that is being performed, unless it acts on the outside world."""
-        if self.may_interrupt:
-            self.stop_step()
-
-    def stop_step(self) -> None:
-        """Stop the step that is being performed, whatever it does; the slice decides what that means."""
-        if self.performing and not self.interrupted:
-            self.interrupted = True
-            self.task.cancel()
 
 
 class Executor:
@@ -118,22 +75,32 @@ class Executor:
         self._is_draining = is_draining
         self._suspects = asyncio.Lock()
         self.slices: dict[str, Slice] = {}
+        self._claiming: dict[str, bool] = {}
         self.steps = 0
+
+    def call_out(self, session_id: str) -> None:
+        """Note that a session was asked to stop, should it be one that we are just claiming."""
+        if session_id in self._claiming:
+            self._claiming[session_id] = True
 
     async def run_slice(self, session_id: str) -> SliceEnd:
         """Claim a session and drain it. Raises only what no step can be blamed for."""
         try:
-            return await self._run_slice(session_id)
+            with about(session_id=session_id):
+                return await self._run_slice(session_id)
         except ServerRefused as error:
             # An act failed: on what is stored of this very session, or because the server itself is in trouble.
             if await bury_unreadable(self._host.store, session_id, str(error)):
                 return "committed"
             raise
+        finally:
+            self._claiming.pop(session_id, None)
 
     async def _run_slice(self, session_id: str, turn: Turn | None = None) -> SliceEnd:
         host, alone = self._host, turn is not None
         holder = host.new_holder()
         known = host.contexts.length(session_id)
+        self._claiming[session_id] = False
         claimed = await host.leases.claim(session_id, holder, host.digests, known=known, alone=alone)
         if isinstance(claimed, ClaimRefused) and claimed.answer == "foreign" and await self._may_adopt(claimed):
             claimed = await host.leases.claim(session_id, holder, host.digests, known=known, adopt=True, alone=alone)
@@ -151,9 +118,11 @@ class Executor:
         task = asyncio.current_task()
         if task is None:
             raise StoreError("executor: a slice runs inside a task; this is a defect, report it")
-        mine = Slice(session_id, claimed.record.fence, task, turn=turn)
+        mine = Slice(session_id, claimed.record.fence, task, StepSpan(host.name), turn=turn)
         self.slices[session_id] = mine
         try:
+            if self._claiming.pop(session_id, False):  # called out between the claim and now
+                mine.cancel = await host.leases.renew(session_id, mine.fence)
             return await self._drain(mine, claimed)
         except LeaseLost as error:
             log.warning("%s", error)
@@ -171,6 +140,7 @@ class Executor:
             return "lost"
         finally:
             self.slices.pop(session_id, None)
+            mine.span.drop()
             if mine.watch is not None:
                 mine.watch.close()
 
@@ -195,6 +165,7 @@ class Executor:
         host = self._host
         record = claimed.record
         app = host.apps[record.app]
+        note(app=record.app)
         if record.cursor.skill not in app.spec.skills:
             detail = f"{record.app} has no skill {record.cursor.skill!r} any more; give it back, then replay"
             await bury(host, record.session_id, record.fence, record.rev, "unknown_skill", detail)
@@ -208,13 +179,16 @@ class Executor:
         count_claim(mine.counters, claimed)
         committed_record = claimed.record
         while True:
+            mine.span.begin(record, posts, attempt)
             delivery = deliver(app.spec, record, posts, world.now())
             change = self._guard(app.spec, mine, delivery, world)
             started = time.perf_counter()
             if change is None:
                 world.delivered = delivery.messages
                 change = await self._perform(mine, app, world, delivery.record)
-            change = forget_failure(_with_delivery(change, delivery))
+            if change.outcome == "cancelled":
+                change = await stop.tell_of_cancel(world, record, change)
+            change = mine.span.mark(forget_failure(_with_delivery(change, delivery)))
             directive = change.directive
             queue = queue_of(app.spec, change.record)
             if queue != change.record.queue:
@@ -244,6 +218,7 @@ class Executor:
                 return "committed"
             self.steps += 1
             mine.steps += 1
+            mine.span.end(change, directive)
             if tells:
                 mine.counters, mine.told_at = {}, now
             if mine.turn is not None:
@@ -287,11 +262,11 @@ class Executor:
         cursor = record.cursor
         if record.phase == "finalizing":
             return None
-        if cursor.stop is None and (mine.cancel or record.cancel):
-            record = stopped(record, "cancelled", mine.cancel or record.cancel or "cancelled")
-            return finish(record, "wait", outcome="cancelled")
-        if cursor.stage == "end":
-            return finish(record, "wait", outcome="cancelled" if cursor.stop == "cancelled" else "succeeded")
+        cancel = mine.cancel or (Cancel(record.cancel, record.cancel_immediate) if record.cancel else None)
+        if cancel is not None and may_stop(record, immediate=cancel.immediate):
+            record = stopped(record, "cancelled", cancel.reason, immediate=cancel.immediate)
+        if record.cursor.stage == "end":
+            return end_stopped(record, world.intents, world.announced, world.begun)
         wait = record.wait
         if wait is not None and not (
             wait.kind == "child" and wait.deadline_at is not None and wait.deadline_at <= world.now()
@@ -316,7 +291,7 @@ class Executor:
 
     async def _perform(self, mine: Slice, app: AppRuntime, world: World, record: Record) -> Change:
         """Perform one step. `stop_step` stops it without stopping the slice, and without a task of its own a step."""
-        mine.may_interrupt = not _acts(record.cursor, world)
+        mine.stops_for = stops_for(app.spec, record)
         mine.performing = True
         try:
             return await perform_step(world, record)
@@ -325,8 +300,8 @@ class Executor:
                 raise
             if mine.lost or mine.cancel is None:
                 raise LeaseLost(mine.session_id, mine.fence) from None
-            ended = finish(stopped(record, "cancelled", mine.cancel), "wait", outcome="cancelled")
-            return ended._replace(data=world.last_words)
+            record = stopped(record, "cancelled", mine.cancel.reason, immediate=mine.cancel.immediate)
+            return end_stopped(record, world.intents, world.announced, world.begun, world.last_words)
         except (LeaseLost, StoreUnreachable):
             raise
         except Exception as error:  # the edge of the app's own code: recorded in the journal, retried or buried
@@ -347,11 +322,6 @@ class Executor:
         record = await self._host.client.show(session_id)
         if record.parent is not None:
             await finalize.tell_parent(self._host.client, record.parent, record, status="", phase="dead")
-
-
-def _acts(cursor: Cursor, world: World) -> bool:
-    """Say whether the next step makes a call that acts: it must come to its end, cancelled or not."""
-    return cursor.stage == "tools" and bool(cursor.calls) and cursor.calls[0].call_id in world.announced
 
 
 def _with_delivery(change: Change, delivery: Delivery) -> Change:

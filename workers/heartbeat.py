@@ -1,8 +1,8 @@
 """The heartbeat of a worker process: renew every lease, bring back cancels, say that we live.
 
 A lease that is lost stops its step at once - what it would write is refused anyway. A cancel
-stops the step too, unless the step acts on the outside world just now. Renewing all sessions of
-a process is one round trip.
+stops the step too, where it may (kernel/cancelling.py). Renewing all sessions of a process is one round trip. That a
+cancel is heard sooner than with the next renewal is the work of workers/cancelling.py.
 """
 
 import asyncio
@@ -11,9 +11,11 @@ import time
 
 from orchestrator.contracts.errors import LeaseLost, StoreError
 from orchestrator.store.fleet import WorkerInfo
-from workers.executor import Executor, Slice
+from orchestrator.telemetry import about
+from workers.executor import Executor
 from workers.host import Host
 from workers.lanes import Lanes
+from workers.slices import Slice
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +36,18 @@ class Heartbeat:
         seconds = self._host.settings.lease.renew_seconds
         while True:
             await asyncio.sleep(seconds)
-            await asyncio.gather(*(self._renew(mine) for mine in tuple(self._executor.slices.values())))
+            await self.renew_all()
 
-    async def _renew(self, mine: Slice) -> None:
+    async def renew_all(self) -> None:
+        """Renew every lease now."""
+        await asyncio.gather(*(self.renew(mine) for mine in tuple(self._executor.slices.values())))
+
+    async def renew(self, mine: Slice) -> None:
+        """Renew one lease now, and let its slice hear of a cancel."""
+        with about(session_id=mine.session_id):
+            await self._renew_lease(mine)
+
+    async def _renew_lease(self, mine: Slice) -> None:
         try:
             cancel = await self._host.leases.renew(mine.session_id, mine.fence)
         except LeaseLost as error:
@@ -48,9 +59,8 @@ class Heartbeat:
         except StoreError as error:
             log.warning("session %s: lease not renewed: %s", mine.session_id, error)
         else:
-            if cancel is not None and mine.cancel is None:
-                mine.cancel = cancel
-                mine.interrupt()
+            if cancel is not None:
+                mine.hear(cancel)
 
     async def beat_forever(self) -> None:
         """Tell the fleet of us, and read orders."""

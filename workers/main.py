@@ -14,6 +14,7 @@ from orchestrator.archiver import Archiver
 from orchestrator.client import Client
 from orchestrator.installed import load_installed_apps
 from orchestrator.settings import Settings
+from orchestrator.telemetry import name_process
 from workers.celery_app import make_celery
 from workers.composition import Urls, build_scheduler
 from workers.process import process_name
@@ -57,6 +58,7 @@ def run_worker(
 async def run_scheduler(settings: Settings, urls: Urls, *, make_wakeups: MakeWakeups = CeleryWakeups) -> None:
     """Run a scheduler until SIGTERM or SIGINT."""
     name = process_name()
+    name_process(name)
     scheduler = await build_scheduler(settings, name, urls, make_wakeups=make_wakeups)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

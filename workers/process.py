@@ -18,6 +18,8 @@ from uuid import uuid4
 
 from orchestrator.contracts.errors import StoreUnreachable
 from orchestrator.settings import Settings
+from orchestrator.telemetry import name_process
+from workers.cancelling import CancelPush
 from workers.composition import Urls, build_host
 from workers.executor import Executor
 from workers.heartbeat import Heartbeat
@@ -55,6 +57,7 @@ class WorkerProcess:
         end: Callable[[], None] | None = None,
     ) -> None:
         self.name = process_name()
+        name_process(self.name)
         self._settings = settings
         self._urls = urls
         self._sender = sender
@@ -148,8 +151,10 @@ class WorkerProcess:
         spare_the_collector()  # takes a while: a beat written before it might be over when the next is due
         await host.client.fleet.beat(heartbeat.describe())
         self._ready.set()
+        push = CancelPush(host.store.url, self._executor, heartbeat)
         tasks = [
             asyncio.create_task(heartbeat.renew_forever()),
+            asyncio.create_task(push.listen_forever()),
             asyncio.create_task(heartbeat.beat_forever()),
             asyncio.create_task(self._obey(heartbeat)),
         ]

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field, JsonValue, PositiveFloat, field_validator
 
 from orchestrator.contracts.base import Frozen
+from orchestrator.contracts.context import ContextSpec
 from orchestrator.contracts.ids import PREFIX_PATTERN, is_prefix
 from orchestrator.contracts.skill import Skill
 
@@ -310,6 +311,9 @@ class AppSpec(Frozen):
         default={}, description="What the runtime must know of tools, by full or bare name."
     )
     model: ModelSpec = Field(default=ModelSpec(), description="Who speaks for the app's skills.")
+    context: ContextSpec | None = Field(
+        default=None, description="How what its models see is kept within a budget; without it, they see everything."
+    )
     gateway: RiskPolicy | None = Field(
         default=None, description="Which tools wait for a person; without it, none does."
     )

@@ -15,6 +15,8 @@ A name holds no session's id, and of every part there are few: an error that is 
 from bisect import bisect_left
 from typing import Final
 
+from orchestrator.contracts.provider_errors import ERROR_CLASSES
+
 #: Upper bounds of the histograms' buckets, in milliseconds; above the last it is `inf`.
 BUCKETS_MS: Final = (1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 120_000)
 BUCKET_NAMES: Final = (*(str(bound) for bound in BUCKETS_MS), "inf")
@@ -26,18 +28,15 @@ ERRORS: Final = frozenset(
         "AppCodeInvalid",
         "InvalidOverrides",
         "PayloadTooLarge",
-        "ProviderRefused",
-        "ProviderTransient",
         "StateInvalid",
         "StateUpdateRefused",
         "ToolError",
         "ToolNeedsInput",
         "ToolTimeout",
         "ToolUnavailable",
+        *ERROR_CLASSES,
     }
 )
-#: A model service that asks to be left alone is down for another reason than one that does not answer.
-RATE_LIMITED: Final = "RateLimited"
 OTHER: Final = "other"
 
 

@@ -11,15 +11,18 @@ from pydantic import JsonValue
 
 from orchestrator.contracts.app import Effect, Risk
 from orchestrator.contracts.base import Frozen, JsonObject, dump_json
+from orchestrator.contracts.context import Compacted
 from orchestrator.contracts.failures import FailureRecord
 from orchestrator.contracts.phases import Phase
 from orchestrator.contracts.plugins import PassPlace, PromptField, Queue
 
 Outcome: TypeAlias = Literal["succeeded", "failed", "suspended", "snoozed", "cancelled", "orphaned"]
 StepKind: TypeAlias = Literal[
-    "agent_turn", "tool_calls", "route", "dispatch", "compute", "plugin_pass", "wait", "finalize"
+    "agent_turn", "compact", "tool_calls", "route", "dispatch", "compute", "plugin_pass", "wait", "finalize"
 ]
-ToolOutcome: TypeAlias = Literal["executed", "executed_with_notify", "approved", "failed", "rejected", "timeout"]
+ToolOutcome: TypeAlias = Literal[
+    "executed", "executed_with_notify", "approved", "failed", "rejected", "timeout", "cancelled"
+]
 WaitKind: TypeAlias = Literal["approval", "input", "timer", "signal", "uncertain", "child", "retry"]
 PostKind: TypeAlias = Literal["decision", "input", "cancel", "signal", "escalate", "child_ended"]
 Priority: TypeAlias = Literal["high", "normal", "low"]
@@ -75,7 +78,7 @@ class Wait(Frozen):
 
     `deadline_at` is when the wait ends by itself. For an approval or an uncertain call, `call` is
     the call in question and `digest` what the answer is bound to. For children, `children` maps
-    each child's id to how it ended, None while it runs. For a plugin's question, `prompt_id` names it and `fields`
+    each child's id to how it ended, None while it runs. `trace` is the traceparent of the step that asks. For a plugin's question, `prompt_id` names it and `fields`
     say what may be answered.
     """
 
@@ -98,6 +101,7 @@ class Wait(Frozen):
     reason: str = ""
     prompt_id: str = ""
     fields: tuple[PromptField, ...] = ()
+    trace: str = ""
 
 
 class Cursor(Frozen):
@@ -130,7 +134,9 @@ class Record(Frozen):
     """The session record: one Redis hash. Fields with defaults are stored only once they differ.
 
     `queue` says which workers can take its next step. `failure` is how the last try of the current step
-    failed; it goes once the step is done, and stays with a dead letter until that is sent again.
+    failed; it goes once the step is done, and stays with a dead letter until that is sent again. `cancel` is why it was
+    asked to stop, `cancel_immediate` whether without waiting for what runs. `trace` is the traceparent that its steps
+    are below.
     """
 
     session_id: str
@@ -156,19 +162,23 @@ class Record(Frozen):
     wait: Wait | None = None
     answered: bool = False
     cancel: str | None = None
+    cancel_immediate: bool = False
     terminal_call: ToolCall | None = None
     fields: JsonObject = {}
     reason: str = ""
     catalogue: str = ""
     failure: FailureRecord | None = None
+    compacted: Compacted | None = None
     replays: int = 0
+    trace: str = ""
 
 
 class Post(Frozen):
     """A message to a session. `post_id` makes a repeated post harmless.
 
     decision: `wait_id`, `verdict` and `digest` · input: `wait_id`, `text` or `value` · signal:
-    `name`, `value` · escalate: `team` · child_ended: `name` is the child, `value` how it ended.
+    `name`, `value` · escalate: `team` · cancel: `text` is why, `immediate` that nothing is waited for · child_ended:
+    `name` is the child, `value` how it ended.
     """
 
     post_id: str
@@ -182,6 +192,8 @@ class Post(Frozen):
     name: str = ""
     team: str | None = None
     value: JsonValue = None
+    trace: str = ""
+    immediate: bool = False
 
 
 class Entry(Frozen):
@@ -214,7 +226,7 @@ class Entry(Frozen):
 class InLine(Frozen):
     """A session in line for a wake-up; rank 0 is the highest priority, `bucket` ready, plugins or finalizing.
 
-    In the bucket `plugins` is what is ready and needs a worker with a sandbox.
+    Rank -1 is what was asked to stop. In the bucket `plugins` is what is ready and needs a worker with a sandbox.
     """
 
     session_id: str

@@ -48,6 +48,11 @@ def children_wait(skill: Supervisor, record: Record, children: list[str], now: i
     )
 
 
+def open_children(record: Record) -> list[str]:
+    """Return the children that a session waits for and that have not told their end."""
+    return [] if record.wait is None else [child for child, end in record.wait.children.items() if end is None]
+
+
 def fold_child(record: Record, wait: Wait, child: str, end: JsonValue) -> Record:
     """Note how a child ended; resolve the wait when enough have."""
     if wait.kind != "child" or child not in wait.children:

@@ -17,6 +17,7 @@ from orchestrator.contracts.session import PendingCall, Post, Record, Wait
 from orchestrator.kernel.advance import enter
 from orchestrator.kernel.answers import EscalateTo, Refused, Resume, Stop, plan_answer
 from orchestrator.kernel.approval import Denied, Granted, check_binding, check_decision
+from orchestrator.kernel.cancelling import may_stop, stopped
 from orchestrator.kernel.children import fold_child
 from orchestrator.kernel.plugin_pass import place_of
 from orchestrator.kernel.prompts import read_answer
@@ -55,10 +56,14 @@ def deliver(spec: AppSpec, record: Record, posts: Sequence[Post], now: int) -> D
 
 def _fold(spec: AppSpec, delivery: Delivery, post: Post) -> Delivery:
     record = delivery.record
+    if post.kind == "cancel" and may_stop(record, immediate=post.immediate):
+        after = stopped(record, "cancelled", post.text or "cancelled", immediate=post.immediate)
+        return delivery._replace(record=after).note(post, "cancelled")
+    if post.kind == "cancel" and record.cursor.stop == "cancelled":
+        after = record.model_copy(update={"cancel_immediate": record.cancel_immediate or post.immediate})
+        return delivery._replace(record=after).note(post, "cancelled already")
     if record.cursor.stage == "end" or record.cursor.stop is not None:
         return delivery.note(post, "ignored: the session's work is done")
-    if post.kind == "cancel":
-        return delivery._replace(record=stopped(record, "cancelled", post.text or "cancelled")).note(post, "cancelled")
     wait = record.wait
     if post.kind == "signal":
         return _fold_signal(delivery, post, wait)
@@ -77,12 +82,6 @@ def _fold(spec: AppSpec, delivery: Delivery, post: Post) -> Delivery:
     if wait.kind == "input" and post.kind == "input":
         return _fold_input(delivery, post, wait)
     return delivery.note(post, f"ignored: the session waits for {wait.kind}")
-
-
-def stopped(record: Record, how: str, reason: str) -> Record:
-    """Return the record of a session that goes to its end now."""
-    cursor = record.cursor.model_copy(update={"stage": "end", "calls": (), "stop": how, "stop_reason": reason})
-    return record.model_copy(update={"cursor": cursor, "wait": None})
 
 
 def _resolved(record: Record, **cursor: object) -> Record:

@@ -32,7 +32,7 @@ def plan_dispatch(
     """Return at most `room` sessions in the order in which to wake them.
 
     `busy` counts each app's running sessions and wake-ups under way; `limits` is its max_running.
-    Finalising is never limited: it frees what others wait for. The line for plugins is planned apart, for it has room of its
+    Finalising is never limited, and neither is what was asked to stop: it frees what others wait for. The line for plugins is planned apart, for it has room of its
     own.
 
     >>> line = [
@@ -57,7 +57,7 @@ def plan_dispatch(
             able = [
                 (turn.busy, turn.line[turn.taken].since_at, app)
                 for app, turn in turns.items()
-                if turn.taken < len(turn.line) and turn.busy < limits.get(app, turn.busy + 1)
+                if turn.taken < len(turn.line) and (rank < 0 or turn.busy < limits.get(app, turn.busy + 1))
             ]
             if not able:
                 break

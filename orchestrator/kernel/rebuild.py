@@ -12,13 +12,22 @@ Pure: reading the journal is the caller's work, and so is what to do about a dif
 from collections.abc import Iterable, Sequence
 
 from orchestrator.contracts.base import JsonObject, load_json
+from orchestrator.contracts.context import Compacted
 from orchestrator.contracts.errors import Unreadable
 from orchestrator.contracts.failures import FailureRecord
 from orchestrator.contracts.phases import SETTLED
 from orchestrator.contracts.session import Cursor, Entry, Record, ToolCall, Wait
 
 #: Fields of the hash whose text is JSON, and what it is empty.
-_JSON: JsonObject = {"state": {}, "fields": {}, "cursor": None, "wait": None, "terminal": None, "failure": None}
+_JSON: JsonObject = {
+    "state": {},
+    "fields": {},
+    "cursor": None,
+    "wait": None,
+    "terminal": None,
+    "failure": None,
+    "compacted": None,
+}
 #: Fields of the hash that the rebuilt session has as they are.
 _TEXT = ("app", "spec", "text", "actor", "parent", "reason", "catalogue")
 
@@ -40,7 +49,8 @@ def fold(entries: Iterable[Entry]) -> JsonObject:
                 f"journal: entry {expected} is missing, found {entry.seq} ({entry.kind}); restore a backup"
             )
         if entry.kind == "submitted":
-            session = {"status": None, "rev": 0, "answered": False, "cancel": None, "replays": 0, "phase": "ready"}
+            session = {"status": None, "rev": 0, "answered": False, "replays": 0, "phase": "ready"}
+            session |= {"cancel": None, "cancel_immediate": False}
             session |= dict.fromkeys(_TEXT, "") | dict(_JSON)
         if entry.kind == "posted":
             posts += 1
@@ -71,6 +81,7 @@ def _fold_one(session: JsonObject, entry: Entry) -> None:
                 session["answered"] = True
             if given.get("kind") == "cancel":
                 session["cancel"] = given.get("text") or "cancelled"
+                session["cancel_immediate"] = bool(session["cancel_immediate"] or given.get("immediate"))
         case "buried":
             session |= {"phase": "dead", "reason": entry.data.get("reason", "")}
         case "replayed":
@@ -114,6 +125,7 @@ def find_differences(record: Record, messages: Sequence[str], posts: int, rebuil
         "seq": record.seq,
         "answered": record.answered,
         "cancel": record.cancel,
+        "cancel_immediate": record.cancel_immediate,
         "replays": record.replays,
         "state": record.state,
         "fields": record.fields,
@@ -132,6 +144,7 @@ def find_differences(record: Record, messages: Sequence[str], posts: int, rebuil
         ("wait", Wait, record.wait),
         ("terminal", ToolCall, record.terminal_call),
         ("failure", FailureRecord, record.failure),
+        ("compacted", Compacted, record.compacted),
     )
     for name, shape, value in shapes:
         body = rebuilt.get(name)

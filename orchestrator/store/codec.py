@@ -10,6 +10,7 @@ from typing import Final
 from pydantic import TypeAdapter, ValidationError
 
 from orchestrator.contracts.base import JsonObject, dump_json
+from orchestrator.contracts.context import Compacted
 from orchestrator.contracts.errors import Unreadable
 from orchestrator.contracts.failures import FailureRecord
 from orchestrator.contracts.phases import Phase
@@ -20,6 +21,8 @@ _PRIORITIES: Final[dict[str, Priority]] = {rank: priority for priority, rank in 
 
 #: Before the rank of what needs a worker with a sandbox: in the index it has a line of its own, behind the others.
 PLUGINS_MARK: Final = "p"
+#: Before the rank of what was asked to stop: it stands before all others, whoever was to take its next step (lib/front.lua).
+CANCEL_MARK: Final = "!"
 _OBJECT: Final[TypeAdapter[JsonObject]] = TypeAdapter(JsonObject)
 _PHASE: Final[TypeAdapter[Phase]] = TypeAdapter(Phase)
 
@@ -53,7 +56,7 @@ def decode_record(session_id: str, stored: Mapping[str, str]) -> Record:
             holder=get("holder", ""),
             attempts=int(stored["attempts"]),
             seq=int(stored["seq"]),
-            priority=_PRIORITIES[stored["rank"].removeprefix(PLUGINS_MARK)],
+            priority=_PRIORITIES[stored["rank"].lstrip(PLUGINS_MARK + CANCEL_MARK)],
             queue="plugins" if stored["rank"].startswith(PLUGINS_MARK) else "steps",
             created_at=int(stored["created"]),
             since_at=int(stored["since"]),
@@ -66,12 +69,15 @@ def decode_record(session_id: str, stored: Mapping[str, str]) -> Record:
             wait=Wait.model_validate_json(stored["wait"]) if get("wait") else None,
             answered=get("answered") == "1",
             cancel=get("cancel") or None,
+            cancel_immediate=get("immediate") == "1",
             terminal_call=ToolCall.model_validate_json(stored["terminal"]) if get("terminal") else None,
             fields=_OBJECT.validate_json(stored["fields"]) if get("fields") else {},
             reason=get("reason", ""),
             catalogue=get("catalogue", ""),
             failure=FailureRecord.from_json(stored["failure"]) if get("failure") else None,
+            compacted=Compacted.from_json(stored["compacted"]) if get("compacted") else None,
             replays=int(get("replays", "0")),
+            trace=get("trace", ""),
         )
     except KeyError as error:
         raise Unreadable(f"session {session_id}: its record lacks {error}; replay or remove it") from error
@@ -92,6 +98,8 @@ def encode_submission(record: Record) -> dict[str, str]:
     }
     if record.parent is not None:
         fields["parent"] = record.parent
+    if record.trace:
+        fields["trace"] = record.trace
     return fields
 
 
@@ -123,4 +131,6 @@ def encode_changes(before: Record, after: Record) -> dict[str, str]:
         changed["catalogue"] = after.catalogue
     if after.failure is not before.failure:
         changed["failure"] = after.failure.to_json() if after.failure is not None else ""
+    if after.compacted is not before.compacted:
+        changed["compacted"] = after.compacted.to_json() if after.compacted is not None else ""
     return changed

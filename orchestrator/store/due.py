@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.contracts.session import InLine
-from orchestrator.store.codec import PLUGINS_MARK
+from orchestrator.store.codec import CANCEL_MARK, PLUGINS_MARK
 from orchestrator.store.store import Store
 
 
@@ -35,11 +35,13 @@ def read_in_line(member: str) -> InLine:
     1
     >>> read_in_line("a:ready:p1:1700000000000:SES-20260101-001").bucket
     'plugins'
+    >>> read_in_line("a:ready:!1:1700000000000:SES-20260101-001").rank
+    -1
     """
     app, bucket, rank, since, session_id = member.split(":", 4)
     if bucket == "ready" and rank.startswith(PLUGINS_MARK):
         bucket = "plugins"
-    number = int(rank.removeprefix(PLUGINS_MARK))
+    number = -1 if rank.startswith(CANCEL_MARK) else int(rank.removeprefix(PLUGINS_MARK))
     return InLine(session_id=session_id, app=app, bucket=bucket, rank=number, since_at=int(since))
 
 

@@ -13,7 +13,7 @@ from hashlib import sha256
 
 from pydantic import ValidationError
 
-from orchestrator.contracts.base import dump_json
+from orchestrator.contracts.base import JsonObject, dump_json
 from orchestrator.contracts.errors import (
     InputError,
     KeyConflict,
@@ -24,11 +24,12 @@ from orchestrator.contracts.errors import (
     StoreError,
     Unreadable,
 )
+from orchestrator.contracts.event_names import CANCEL_REQUESTED
 from orchestrator.contracts.ids import format_session_id
 from orchestrator.contracts.messages import Message
 from orchestrator.contracts.session import Cursor, Entry, Post, Record
 from orchestrator.store.codec import encode_submission
-from orchestrator.store.keys import APPS, BELL, counter_key, idempotency_key
+from orchestrator.store.keys import APPS, BELL, CANCELS, counter_key, idempotency_key
 from orchestrator.store.store import Store
 
 #: How long a day's counter of ids is kept: longer than any clock is wrong.
@@ -80,7 +81,7 @@ class Intake:
             if size > limit:
                 raise PayloadTooLarge(f"submission: {name}", size, limit)
         # The app's version is no part of the request: the same one, repeated after a deploy, means the same session.
-        request = {name: value for name, value in sorted(fields.items()) if name != "spec"}
+        request = {name: value for name, value in sorted(fields.items()) if name not in {"spec", "trace"}}
         digest = sha256(dump_json(request).encode()).hexdigest()[:24]
         session_id = await self.mint(prefix)
         seconds = key_seconds or self._key_ttl_seconds
@@ -115,6 +116,11 @@ class Intake:
             raise KeyConflict(key, reserved)
         return reserved
 
+    async def find(self, app: str, key: str) -> str | None:
+        """Return the session id that is reserved for an idempotency key; a session need not be behind it yet."""
+        found = await self._store.command("GET", idempotency_key(app, key))
+        return str(found).partition(" ")[0] if found else None
+
     async def post(self, session_id: str, post: Post, *, answers: str | None = None) -> bool:
         """Put a post into the mailbox; return False where the same post was taken before.
 
@@ -124,9 +130,10 @@ class Intake:
         limits = self._store.limits
         if len(body.encode()) > limits.text_bytes:
             raise PayloadTooLarge(f"session {session_id}: post", len(body.encode()), limits.text_bytes)
-        entry = Entry(
-            kind="posted", actor=post.actor, data={"post": post.model_dump(mode="json", exclude_defaults=True)}
-        )
+        data: JsonObject = {"post": post.model_dump(mode="json", exclude_defaults=True)}
+        if post.kind == "cancel":
+            data["event"] = CANCEL_REQUESTED
+        entry = Entry(kind="posted", actor=post.actor, data=data)
         reply = await self._store.act(
             "post",
             session_id,
@@ -137,6 +144,8 @@ class Intake:
             limits.mailbox_posts + (16 if post.kind == "cancel" else 0),  # a full mailbox must not prevent a cancel
             (post.text or "cancelled") if post.kind == "cancel" else "",
             BELL,
+            CANCELS,
+            int(post.immediate),
         )
         answer = reply[0]
         if answer == "malformed":

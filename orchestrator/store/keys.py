@@ -9,13 +9,15 @@
     baton:{p07}:g:<sid>   string  an archived session's submission digest, while its idempotency key is known
 
 Outside partitions: `baton:meta` (hash: partitions, archive), `baton:apps` (set), `baton:ids:…`, `baton:idem:…`,
-`baton:workers` (zset + hash), `baton:leader:…`, and the channel `baton:bell`.
+`baton:workers` (zset + hash), `baton:leader:…`, and the channels `baton:bell` and
+`baton:cancels`.
 """
 
 from orchestrator.contracts.ids import partition_of
 
 PREFIX = "baton"
 BELL = f"{PREFIX}:bell"
+CANCELS = f"{PREFIX}:cancels"
 META = f"{PREFIX}:meta"
 APPS = f"{PREFIX}:apps"
 

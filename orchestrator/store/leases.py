@@ -84,6 +84,13 @@ class Commit(NamedTuple):
         )
 
 
+class Cancel(NamedTuple):
+    """That a session was asked to stop: why, and whether without waiting for what runs."""
+
+    reason: str
+    immediate: bool = False
+
+
 class Committed(NamedTuple):
     """The answer: the phase it came to, a cancel reason that arrived, posts still in the mailbox."""
 
@@ -191,12 +198,12 @@ class Leases:
             args.extend(counter)
         return args
 
-    async def renew(self, session_id: str, fence: int) -> str | None:
-        """Extend the lease; return the cancel reason, or None where there is none. Raise LeaseLost."""
+    async def renew(self, session_id: str, fence: int) -> Cancel | None:
+        """Extend the lease; return the cancel, or None where there is none. Raise LeaseLost."""
         reply = await self._store.act("renew", session_id, fence, self._lease_ms)
         if reply[0] != "renewed":
             raise LeaseLost(session_id, fence)
-        return reply[1] or None
+        return Cancel(reply[1], reply[2] == "1") if reply[1] else None
 
     async def release(self, session_id: str, fence: int) -> bool:
         """Hand the session back without a commit; say whether it was still ours."""

@@ -259,8 +259,9 @@ def test_a_cancel_stops_the_running_plugin_and_publishes_nothing_of_it(store_url
         began = asyncio.get_running_loop().time()
         await scene.on.client.cancel(session_id, actor="ada", reason="enough")
         mine = executor.slices[session_id]
-        mine.cancel = await host_renew(scene, mine.fence, session_id)
-        mine.interrupt()
+        cancel = await scene.on.hosts[0].leases.renew(session_id, mine.fence)  # as the heartbeat does
+        assert cancel is not None
+        mine.hear(cancel)
         await running
         record = await scene.on.run(executor, session_id)
 
@@ -270,11 +271,6 @@ def test_a_cancel_stops_the_running_plugin_and_publishes_nothing_of_it(store_url
         assert await scene.told(session_id) == [("append", "success"), ("wait", "cancelled")]
 
     play(store_url, tmp_path, act)
-
-
-async def host_renew(scene: Scene, fence: int, session_id: str) -> str | None:
-    """Renew a lease as the heartbeat does: it brings the cancel's reason back."""
-    return await scene.on.hosts[0].leases.renew(session_id, fence)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -14,6 +14,7 @@ def check_session(lab: Lab, session: Session) -> None:
     assert (int(record["fence"]), int(record["attempts"])) == (session.fence, session.attempts)
     assert (record.get("cancel", ""), record.get("reason", "")) == (session.cancel, session.reason)
     assert (record.get("answered") == "1") is session.answered
+    assert (record.get("immediate") == "1") is session.immediate
 
     assert [Post.from_json(post).post_id for post in now.mailbox] == session.posts
     assert int(record["posts"]) == len(session.posts)
@@ -31,7 +32,7 @@ def check_session(lab: Lab, session: Session) -> None:
     assert not (now.lease is not None and now.due is not None)
     assert (now.dead is not None) is (session.phase == "dead") is (now.deadinfo is not None)
     bucket = f"ended/{session.status}" if session.phase == "ended" else session.phase
-    rank = "1" if session.phase in {"ready", "finalizing"} else "-"
+    rank = ("!1" if session.front else "1") if session.phase in {"ready", "finalizing"} else "-"
     members = [f"{APP}:{bucket}:{rank}:{record['since']}:{session.session_id}"]
     if session.phase == "waiting" and record.get("wait_id"):  # it asks a person, and stands in the list of those too
         members.insert(0, f"{APP}:asks/input:-:{record['since']}:{session.session_id}")

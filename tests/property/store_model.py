@@ -39,6 +39,8 @@ class Session:
     messages: int = 0
     reason: str = ""
     cancel: str = ""
+    immediate: bool = False
+    front: bool = False
     replays: int = 0
     settled_as: tuple[str, str] | None = None
 
@@ -128,6 +130,7 @@ class Session:
             return "committed"
         if directive == "waiting" and self.posts:
             target = "ready"
+        self.front = self.front or (target == "ready" and bool(self.cancel))
         self.phase = target
         if self.phase == "waiting":
             self.wait = "none" if due is None else "due" if due else "timed"
@@ -135,7 +138,7 @@ class Session:
             self.status = status
         return "committed"
 
-    def post(self, post_id: str, answers: str, cancel: str) -> str:
+    def post(self, post_id: str, answers: str, cancel: str, *, immediate: bool = False) -> str:
         """Return what a post is answered."""
         if post_id in self.seen:
             return "duplicate"
@@ -152,6 +155,8 @@ class Session:
         self.seen.add(post_id)
         self.answered = self.answered or bool(answers)
         self.cancel = cancel or self.cancel
+        self.immediate = self.immediate or immediate
+        self.front = self.front or (bool(cancel) and self.phase != "finalizing")
         if self.phase == "waiting":
             self.phase, self.wait = "ready", "none"
         return "posted"

@@ -48,6 +48,7 @@ def test_a_submission_is_a_session() -> None:
         "reason": "",
         "catalogue": "",
         "failure": None,
+        "compacted": None,
         "state": {"n": 1},
         "fields": {},
         "cursor": None,
@@ -59,6 +60,7 @@ def test_a_submission_is_a_session() -> None:
         "seq": 1,
         "answered": False,
         "cancel": None,
+        "cancel_immediate": False,
         "replays": 0,
         "messages": ['{"role":"user"}'],
         "posts": 0,
@@ -93,6 +95,14 @@ def test_a_cancel_is_remembered() -> None:
     """Its reason is what the person said, or only that it was cancelled."""
     assert fold(journal(posted(post_id="c", kind="cancel", text="enough")))["cancel"] == "enough"
     assert fold(journal(posted(post_id="c", kind="cancel")))["cancel"] == "cancelled"
+
+
+@pytest.mark.parametrize("order", [(False, True), (True, False), (False, False)])
+def test_a_cancel_that_waited_for_nothing_stays_one(order: tuple[bool, bool]) -> None:
+    """A milder word afterwards takes nothing back."""
+    told = [posted(post_id=f"c{number}", kind="cancel", immediate=how) for number, how in enumerate(order)]
+
+    assert fold(journal(*told))["cancel_immediate"] is any(order)
 
 
 def test_death_and_replay() -> None:

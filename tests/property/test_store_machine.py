@@ -118,7 +118,7 @@ class StoreMachine(RuleBasedStateMachine):
         if key:
             self.keys[key] = session_id, text
 
-    @rule(number=NUMBERS, kind=st.sampled_from(["signal", "right", "right", "wrong", "cancel", "again"]))
+    @rule(number=NUMBERS, kind=st.sampled_from(["signal", "right", "right", "wrong", "cancel", "at once", "again"]))
     @precondition(lambda self: self.sessions)
     def post(self, number: int, kind: str) -> None:
         self.post_to(self.session(number), kind, number)
@@ -135,16 +135,17 @@ class StoreMachine(RuleBasedStateMachine):
         if kind == "again" and session.seen:
             post_id = sorted(session.seen)[number % len(session.seen)]
         answers = {"right": session.wait_id, "wrong": "another-wait"}.get(kind, "")
-        cancel = "enough" if kind == "cancel" else ""
+        cancel = "enough" if kind in {"cancel", "at once"} else ""
         post = Post(
             post_id=post_id,
             kind="cancel" if cancel else "input" if answers else "signal",
             actor="al",
             wait_id=answers or None,
             text=cancel,
+            immediate=kind == "at once",
         )
 
-        expected = session.post(post_id, answers, cancel)
+        expected = session.post(post_id, answers, cancel, immediate=kind == "at once")
 
         act = self.lab.intake.post(session.session_id, post, answers=answers or None)
         refusals = {
@@ -303,9 +304,9 @@ class StoreMachine(RuleBasedStateMachine):
     def renew(self, number: int) -> None:
         handle = self.handle(number)
         if self.sessions[handle.session_id].renew(handle.fence) == "renewed":
-            assert self.lab.run(self.lab.leases.renew(handle.session_id, handle.fence)) == (
-                self.sessions[handle.session_id].cancel or None
-            )
+            session = self.sessions[handle.session_id]
+            told = (session.cancel, session.immediate) if session.cancel else None
+            assert self.lab.run(self.lab.leases.renew(handle.session_id, handle.fence)) == told
         else:
             with pytest.raises(LeaseLost):
                 self.lab.run(self.lab.leases.renew(handle.session_id, handle.fence))

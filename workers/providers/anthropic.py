@@ -16,7 +16,7 @@ from orchestrator.contracts.base import JsonObject, dump_json
 from orchestrator.contracts.messages import Message, ModelRequest, ModelResponse, ToolRequest, Usage
 from workers.providers.dialect import Dialect, HttpProvider, Wire, sampling
 from workers.providers.envelope import parse_envelope
-from workers.providers.handover import with_handovers
+from workers.providers.handover import opening_of, with_handovers
 from workers.providers.http import HttpChannel
 from workers.providers.names import WireNames, unique_call_ids, wire_call_id, wire_names
 from workers.providers.options import HttpOptions, read_base_url, read_headers, read_key, read_model, read_options
@@ -65,7 +65,7 @@ def build(spec: AppSpec, *, env: Mapping[str, str], client: httpx2.AsyncClient |
 def to_body(request: ModelRequest, *, model: str, options: HttpOptions) -> JsonObject:
     """Return the JSON of a request. System messages at the context's start join the system prompt."""
     names, has_tools = wire_names(request), bool(request.tools)
-    opening = _opening(request.messages)
+    opening = opening_of(request.messages)
     system = "\n\n".join(text for text in (request.system, *(m.content for m in opening)) if text.strip())
     turns = _to_turns(with_handovers(request.messages[len(opening) :], request.skill), names, has_tools=has_tools)
     body: JsonObject = {"model": model, "max_tokens": DEFAULT_MAX_TOKENS, "messages": turns}
@@ -81,15 +81,6 @@ def to_body(request: ModelRequest, *, model: str, options: HttpOptions) -> JsonO
             for tool in request.tools
         ]
     return {**body, **sampling(options), **options.extra_body}
-
-
-def _opening(messages: Iterable[Message]) -> list[Message]:
-    opening: list[Message] = []
-    for message in messages:
-        if message.role != "system":
-            break
-        opening.append(message)
-    return opening
 
 
 def _to_turns(messages: Iterable[Message], names: WireNames, *, has_tools: bool) -> list[JsonValue]:

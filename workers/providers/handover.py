@@ -4,10 +4,11 @@ In a session's context an agent's last word is followed by the next agent's firs
 expects the user to speak in between, and takes an assistant's message at the end as one to be
 continued; so a line of the runtime stands there. A declared step's tool call was asked for by no
 model, and a chat API refuses an answer to a call that nobody made; so its result is told as the
-user's words. Pure; the context itself is not changed.
+user's words. Neighbouring words of the user are one message, for services whose roles must take turns. Pure; the context
+itself is not changed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from orchestrator.contracts.messages import Message
 
@@ -35,6 +36,36 @@ def with_handovers(messages: Sequence[Message], skill: str) -> Iterator[Message]
         waits = message.role == "assistant" and not message.tool_calls
     if waits:
         yield _handover(skill)
+
+
+def opening_of(messages: Sequence[Message]) -> Sequence[Message]:
+    """Return the system messages at a context's start: they join the system prompt, of which most services take one.
+
+    >>> len(opening_of([Message(role="system"), Message(role="user"), Message(role="system")]))
+    1
+    """
+    end = next((place for place, message in enumerate(messages) if message.role != "system"), len(messages))
+    return messages[:end]
+
+
+def in_turns(messages: Iterable[Message]) -> Iterator[Message]:
+    """Yield the messages with neighbouring words of the user joined into one.
+
+    >>> said = [Message(role="user", content="a"), Message(role="user", content="b"), Message(role="assistant")]
+    >>> [(m.role, m.content) for m in in_turns(said)]
+    [('user', 'a\\n\\nb'), ('assistant', '')]
+    """
+    before: Message | None = None
+    for message in messages:
+        if before is not None and before.role == message.role == "user":
+            joined = "\n\n".join(text for text in (before.content, message.content) if text)
+            before = before.model_copy(update={"content": joined})
+            continue
+        if before is not None:
+            yield before
+        before = message
+    if before is not None:
+        yield before
 
 
 def _handover(skill: str) -> Message:

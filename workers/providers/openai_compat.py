@@ -17,7 +17,7 @@ from orchestrator.contracts.messages import Message, ModelRequest, ModelResponse
 from orchestrator.contracts.provider_errors import InvalidToolCallError
 from workers.providers.dialect import Dialect, HttpProvider, Wire, sampling
 from workers.providers.envelope import parse_envelope
-from workers.providers.handover import with_handovers
+from workers.providers.handover import in_turns, opening_of, with_handovers
 from workers.providers.http import HttpChannel
 from workers.providers.names import WireNames, unique_call_ids, wire_call_id, wire_names
 from workers.providers.options import HttpOptions, read_base_url, read_headers, read_key, read_model, read_options
@@ -76,10 +76,13 @@ def build(spec: AppSpec, *, env: Mapping[str, str], client: httpx2.AsyncClient |
 
 
 def to_body(request: ModelRequest, *, model: str, options: HttpOptions) -> JsonObject:
-    """Return the JSON of a request."""
+    """Return the JSON of a request. System messages at the context's start join the system prompt."""
     names = wire_names(request)
-    system: list[JsonValue] = [{"role": "system", "content": request.system}] if request.system else []
-    spoken = (_to_message(message, names) for message in with_handovers(request.messages, request.skill))
+    opening = opening_of(request.messages)
+    prompt = "\n\n".join(text for text in (request.system, *(one.content for one in opening)) if text.strip())
+    system: list[JsonValue] = [{"role": "system", "content": prompt}] if prompt else []
+    said = in_turns(with_handovers(request.messages[len(opening) :], request.skill))
+    spoken = (_to_message(message, names) for message in said)
     body: JsonObject = {"model": model, "messages": [*system, *spoken]}
     if request.tools:
         body["tools"] = [

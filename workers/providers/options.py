@@ -14,6 +14,7 @@ from pydantic import Field, JsonValue, SecretStr, ValidationError
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.base import Frozen, JsonObject
 from orchestrator.contracts.errors import ConfigError, suggest
+from orchestrator.telemetry import hide
 
 #: Where a key is looked for when the options name no variable.
 DEFAULT_KEY_ENV: Final[Mapping[str, str]] = {
@@ -104,6 +105,7 @@ def read_key(spec: AppSpec, options: HttpOptions, env: Mapping[str, str]) -> Sec
     text = key.get_secret_value().strip()  # keys read from files end in a newline
     if not text or not text.isascii() or not text.isprintable():
         raise ConfigError(f"app {spec.name!r}: {where}: not a key; it is empty or has characters no header may have")
+    hide(text)
     return SecretStr(text)
 
 

@@ -12,6 +12,7 @@ from orchestrator.kernel.change import Change, finish, move, suspend
 from orchestrator.kernel.children import child_items, child_key, children_wait, join
 from orchestrator.kernel.expressions import ExpressionError, compile_expression
 from workers.steps.agent_turn import ask_model
+from workers.steps.context import show_context
 from workers.steps.world import World
 
 
@@ -26,7 +27,15 @@ async def perform(world: World, record: Record) -> Change:
     if depth > skill.max_dispatch_depth:
         data: JsonObject = {"error": f"{skill.name}: dispatch depth {depth} is over {skill.max_dispatch_depth}"}
         return finish(record, "dispatch", data=data)
-    target = _by_rule(skill, record) if skill.dispatch_strategy == "rule" else await _by_model(world, skill, record)
+    if skill.dispatch_strategy == "rule":
+        return _send_on(record, _by_rule(skill, record), depth)
+    seen = await show_context(world, record, ask_model)
+    if isinstance(seen, Change):
+        return seen
+    return seen.settle(_send_on(record, await _by_model(world, skill, record, seen.messages), depth))
+
+
+def _send_on(record: Record, target: str, depth: int) -> Change:
     return Change(record=move(record, enter(record, target, depth=depth)), step="dispatch", data={"target": target})
 
 
@@ -47,14 +56,14 @@ def _by_rule(skill: Supervisor, record: Record) -> str:
     return skill.subordinates[0]
 
 
-async def _by_model(world: World, skill: Supervisor, record: Record) -> str:
+async def _by_model(world: World, skill: Supervisor, record: Record, messages: tuple[Message, ...]) -> str:
     """Return the first subordinate that the model's reply names, else the first of all."""
     request = ModelRequest(
         session_id=record.session_id,
         skill=skill.name,
         model=world.spec.model.model,
         system=f"{skill.dispatch_prompt}\n\nAnswer with one of: {', '.join(skill.subordinates)}",
-        messages=(*await world.messages(), Message(role="user", content="Who goes on?", skill=skill.name)),
+        messages=(*messages, Message(role="user", content="Who goes on?", skill=skill.name)),
         state=record.state,
         turn=record.cursor.turn,
         timeout_seconds=world.spec.model.request_timeout_seconds,

@@ -23,6 +23,7 @@ from orchestrator.kernel.advance import current_skill, leave
 from orchestrator.kernel.change import Change
 from orchestrator.kernel.expressions import ExpressionError, resolve
 from orchestrator.kernel.plugin_pass import JOURNAL_CHARS, CheckState, abort, cut_entry, place_of, settle_outcome
+from orchestrator.tracing import span
 from plugin_sandbox.model import Call, Outcome
 from plugin_sandbox.registry import choose_files
 from workers.file_sets import match_files
@@ -59,7 +60,9 @@ async def perform(world: World, record: Record) -> Change:
             every = await asyncio.to_thread(match_files, folder, _globs(skill, record))
             files = choose_files(plugin, every)
             call = _call(skill, record, Call(plugin=plugin, workspace=folder, files=files))
-            outcome = to_json_outcome(await _run(plugins, call, world))
+            with span(f"plugin {name}") as traced:
+                outcome = to_json_outcome(await _run(plugins, call, world))
+                traced.note(plugin_status=str((outcome.entry or {}).get("status", "asks")))
     return settle_outcome(world.spec, skill, record, outcome, world.now(), _checked(world, skill))
 
 

@@ -21,6 +21,7 @@ from orchestrator.kernel.calls import (
 )
 from orchestrator.kernel.change import Change
 from orchestrator.kernel.turns import tool_spec
+from orchestrator.tracing import span
 from workers.steps.world import World
 
 
@@ -59,8 +60,12 @@ async def _call(world: World, record: Record, call: PendingCall) -> ToolCall:
     declared = tool_spec(world.spec, call.tool)
     skill = world.spec.skills[record.cursor.skill]
     seconds = skill.tick_timeout_seconds if isinstance(skill, Monitor) else declared.timeout_seconds
+    world.begun.add(call.call_id)
     try:
-        result: JsonValue = await world.app.toolbox.call(call.tool, call.args, timeout_seconds=seconds)
+        with span(
+            f"execute_tool {call.tool}", attributes={"gen_ai.tool.name": call.tool, "gen_ai.tool.call.id": call.call_id}
+        ):
+            result: JsonValue = await world.app.toolbox.call(call.tool, call.args, timeout_seconds=seconds)
     except ToolUnavailable as error:
         if error.is_sent and call.effect == "effectful":
             world.announced.discard(call.call_id)

@@ -35,7 +35,7 @@ class World:
 
     `announced` are the intents that this very claim committed; `delivered` are messages of posts that
     the next commit will append to the context, and that a model must see already; `watch` ends steps that
-    take too long; `plugins` runs plugins, None where this worker has no sandbox; `last_words` is what a step that was stopped
+    take too long; `begun` are the calls that this claim has made or is making; `plugins` runs plugins, None where this worker has no sandbox; `last_words` is what a step that was stopped
     leaves for the journal.
     """
 
@@ -47,6 +47,7 @@ class World:
     load_catalogue: Callable[[Record], Awaitable[tuple[str, Mapping[str, ToolSchema]]]]
     intents: dict[str, PendingCall] = field(default_factory=dict)
     announced: set[str] = field(default_factory=set)
+    begun: set[str] = field(default_factory=set)
     delivered: tuple[Message, ...] = ()
     watch: Watch = field(default_factory=Watch)
     plugins: PluginHost | None = None

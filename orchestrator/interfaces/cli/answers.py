@@ -166,17 +166,17 @@ def signal_command(*, session_id: str, name: str, value: str | None, actor: str,
 @click.command("cancel")
 @session_argument
 @click.option("--reason", default="", help="Kept in the journal.")
+@click.option("--immediate", is_flag=True, help="Wait for nothing: calls that run are left, and count as cancelled.")
 @actor_option
 @output_option
-def cancel_command(*, session_id: str, reason: str, actor: str, form: Form) -> int:
-    """Ask a session to stop."""
+def cancel_command(*, session_id: str, reason: str, immediate: bool, actor: str, form: Form) -> int:
+    """Ask a session to stop once its running tool calls are done; its child sessions too."""
     from orchestrator.interfaces.cli.connect import with_client
 
-    with_client(lambda client: client.cancel(session_id, actor=actor, reason=reason))
-    body: JsonObject = {"session_id": session_id, "reason": reason, "actor": actor}
-    return _tell(
-        "cancel", body, f"{session_id}: asked to stop, as {actor}; `baton watch {session_id}` follows it", form
-    )
+    with_client(lambda client: client.cancel(session_id, actor=actor, reason=reason, immediate=immediate))
+    body: JsonObject = {"session_id": session_id, "reason": reason, "immediate": immediate, "actor": actor}
+    how = "asked to stop at once" if immediate else "asked to stop"
+    return _tell("cancel", body, f"{session_id}: {how}, as {actor}; `baton watch {session_id}` follows it", form)
 
 
 def _tell(key: str, body: JsonObject, line: str, form: Form) -> int:

@@ -19,6 +19,7 @@ from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.errors import StoreUnreachable
 from orchestrator.installed import load_installed_apps
 from orchestrator.settings import Settings, load_settings
+from orchestrator.tracing_setup import configure_tracing
 from orchestrator.wiring import build_client
 
 T = TypeVar("T")
@@ -101,6 +102,7 @@ def with_client(work: Callable[[Client], Awaitable[T]], *, needs_apps: bool = Fa
     """Run `work` with a client for the store; with `needs_apps`, one that knows the installed apps."""
     specs = load_specs() if needs_apps else {}
     url = find_store().url
+    configure_tracing(settings().tracing, process="cli")
 
     async def run() -> T:
         client = make_client(url, specs)

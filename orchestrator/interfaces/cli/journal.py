@@ -1,4 +1,4 @@
-"""`baton events` and `baton context`: the record of what a session did, and what its models saw."""
+"""`baton events` and `baton context`: the record of what a session did, and what was said in it."""
 
 import asyncio
 from typing import TYPE_CHECKING, Final
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orchestrator.client import Client
+    from orchestrator.contracts.messages import Message
     from orchestrator.contracts.session import Entry, Record
 
 #: How often a journal that is followed is looked at.
@@ -82,13 +83,17 @@ def entry_line(entry: "Entry") -> str:
 @click.command("context")
 @session_argument
 @click.option("--start", type=click.IntRange(min=0), default=0, show_default=True, help="From this message on.")
+@click.option("--seen", is_flag=True, help="What the next model call would be shown: compacted and mended.")
 @output_option
-def context_command(*, session_id: str, start: int, form: Form) -> int:
-    """Print the messages that a session's models see."""
+def context_command(*, session_id: str, start: int, seen: bool, form: Form) -> int:
+    """Print a session's messages, all of them or as its models see them."""
     from orchestrator.interfaces.cli.connect import with_client
     from orchestrator.interfaces.cli.wording import describe_call
 
-    messages = with_client(lambda client: client.context(session_id, start=start))
+    async def work(client: "Client") -> "tuple[Message, ...]":
+        return (await client.seen(session_id))[start:] if seen else await client.context(session_id, start=start)
+
+    messages = with_client(work)
     if form == "json":
         from orchestrator.interfaces.cli.shapes import message_shape
 

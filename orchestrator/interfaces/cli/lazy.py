@@ -31,7 +31,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "search": ("archive", "Find sessions that hold all these words, newest first."),
         "watch": ("watch", "Watch a session, or all of them, live."),
         "events": ("journal", "Print a session's journal."),
-        "context": ("journal", "Print the messages that a session's models see."),
+        "context": ("journal", "Print a session's messages, all of them or as its models see them."),
         "explain": ("explain", "Say what settled a session, or why it is not settled yet."),
     },
     "Answer": {

@@ -155,6 +155,10 @@ def _print_session(record: "Record", entries: list["Entry"]) -> None:
         row("parent", record.parent)
     if record.attempts > 1 or record.cursor.failures:
         row("attempts", f"{record.attempts} of this step, {record.cursor.failures} failed")
+    if record.compacted is not None:
+        row(
+            "context", f"messages 1 to {record.compacted.upto} are left out, after {record.compacted.count} compactions"
+        )
     if record.failure is not None:
         row("last failure", wording.describe_failure(record.failure))
     print_plainly(table)

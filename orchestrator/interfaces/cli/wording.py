@@ -247,6 +247,12 @@ def _describe_plugin(entry: Mapping[str, object], aborted: object) -> str:
     return one_line(f"{entry.get('plugin')} {entry.get('status')}{tail}", 200)
 
 
+def _describe_event(event: Mapping[str, object]) -> str:
+    """Return an event with what is counted in it."""
+    counts = [f"{value} {name.replace('_', ' ')}" for name, value in event.items() if type(value) is int]
+    return f"{event.get('event')} ({', '.join(counts)})" if counts else str(event.get("event"))
+
+
 def _describe_data(entry: Entry) -> Iterator[str]:
     """Yield what an entry says beside its step: each kind of it in its own words, the rest as it is."""
     left = {name: value for name, value in entry.data.items() if name not in _TOLD_ELSEWHERE}
@@ -265,6 +271,8 @@ def _describe_data(entry: Entry) -> Iterator[str]:
             yield _describe_plugin(run, left.get("aborted"))
         case {"asks": plugin, "wait": _}:
             yield f"{plugin} asks"
+        case {"events": list(events)}:
+            yield from (_describe_event(one) for one in events if isinstance(one, dict))
         case {"wait": wait}:
             yield f"waits for {wait}"
         case {"announced": call_id}:

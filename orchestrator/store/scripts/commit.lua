@@ -74,11 +74,15 @@ redis.call('HSET', K.record, 'rev', rev + 1, 'last', mark, 'seq', seq, 'attempts
 for i = at_counters, #ARGV, 2 do redis.call('HINCRBY', K.stats, ARGV[i], ARGV[i + 1]) end
 if directive == 'continue' then return {'committed', phase, cancel, posts, now} end
 
---! then uses: index record bury
+--! then uses: front index record bury
 local ASKS = {approval = 'approval', input = 'input', uncertain = 'uncertain'}
 local f = read_record()
 -- A post that came while the step ran must not wait for the deadline: the session stays ready.
 if phase == 'waiting' and posts > 0 then phase = 'ready' end
+if phase == 'ready' and cancel ~= '' then
+  f.rank = front(f.rank)
+  redis.call('HSET', K.record, 'rank', f.rank)
+end
 local status = phase == 'ended' and ARGV[7] or f.status
 redis.call('HSET', K.record, 'phase', phase, 'status', status, 'since', now)
 if not keep then redis.call('ZREM', K.leases, sid) end

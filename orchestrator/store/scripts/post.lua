@@ -1,15 +1,18 @@
---! keys: record journal mailbox seen due by stats
---! uses: clock index journal record whole
+--! keys: record journal mailbox seen due by sent stats
+--! uses: clock front index journal record whole
 -- post: put a message into a session's mailbox, and make a waiting session ready.
 --
 -- Answers: posted · duplicate (this post id was taken before) · missing · settled · full ·
 -- not_waiting (the answer names a wait that is not there) · answered (somebody was quicker).
--- An answer is accepted once: `answered` stays until the commit that takes it.
+-- An answer is accepted once: `answered` stays until the commit that takes it. A cancel puts a session that nobody
+-- holds at the front of its line, and is called out to whoever does hold it.
 --
 --   mailbox  list    post appended, bounded      seen  zset  post id -> time, the newest 1,024
 --   journal  stream  a `posted` entry            due, by     a waiting session becomes ready
+--   sent     zset    a cancel's sid removed: it is sent again, now
 --
--- ARGV: sid, post id, post, entry, wait id that the answer is for or '', most posts, cancel reason or '', bell
+-- ARGV: sid, post id, post, entry, wait id that the answer is for or '', most posts, cancel reason or '', bell,
+--       channel of cancels, 1 for a cancel that waits for nothing
 local sid, post_id, expected, cancel = ARGV[1], ARGV[2], ARGV[5], ARGV[7]
 if post_id == '' or not whole(ARGV[6]) then return {'malformed'} end
 local f = read_record()
@@ -33,20 +36,30 @@ if expected ~= '' then
   patch[#patch + 1] = 'answered'
   patch[#patch + 1] = '1'
 end
-if cancel ~= '' then
-  patch[#patch + 1] = 'cancel'
-  patch[#patch + 1] = cancel
+local function set(name, value)
+  patch[#patch + 1] = name
+  patch[#patch + 1] = value
 end
-if f.phase == 'waiting' then
-  patch[#patch + 1] = 'phase'
-  patch[#patch + 1] = 'ready'
-  patch[#patch + 1] = 'since'
-  patch[#patch + 1] = now
+local moves, rank = f.phase == 'waiting', f.rank
+if cancel ~= '' then
+  set('cancel', cancel)
+  if ARGV[10] == '1' then set('immediate', '1') end
+  if f.phase ~= 'finalizing' then
+    rank = front(f.rank)
+    if rank ~= f.rank then set('rank', rank) end
+    moves = moves or (f.phase == 'ready' and rank ~= f.rank)
+    redis.call('ZREM', K.sent, sid)  -- a wake-up may be under way to where nobody is
+  end
+end
+if moves then
+  set('phase', 'ready')
+  set('since', now)
   redis.call('ZREM', K.due, sid)
   reindex(K.by, sid, f.app, f.rank, {phase = f.phase, status = f.status, since = tonumber(f.since)},
-    {phase = 'ready', status = f.status}, now)
+    {phase = 'ready', status = f.status, rank = rank}, now)
 end
 redis.call('HSET', K.record, unpack(patch))
 redis.call('HINCRBY', K.stats, 'posted', 1)
 redis.call('PUBLISH', ARGV[8], sid)
+if cancel ~= '' then redis.call('PUBLISH', ARGV[9], sid) end
 return {'posted', f.phase, now}

@@ -29,3 +29,10 @@ def leaf(state: Mapping[str, object]) -> dict[str, object]:
     if state["item"] == "bad":
         raise ZeroDivisionError("a bad item")
     return {"total": 1, "signal": "two"}
+
+
+def shorten(left_out: Mapping[str, object]) -> str:
+    """Say how much was left out, after what was said before."""
+    messages = left_out["messages"]
+    assert isinstance(messages, list)
+    return f"shortened {len(messages)} messages {left_out['words']}"

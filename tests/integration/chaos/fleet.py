@@ -98,8 +98,10 @@ class Fleet:
     members: list[Member] = field(default_factory=list)
     started: int = 0
 
-    def start(self, role: str, *, pool: str = "threads", concurrency: int = 2, **env: str) -> Member:
-        """Start a process."""
+    def start(
+        self, role: str, *, pool: str = "threads", concurrency: int = 2, plugins: bool = False, **env: str
+    ) -> Member:
+        """Start a process; a worker with `plugins` has a sandbox and takes their line, too."""
         self.started += 1
         order = {
             "role": role,
@@ -108,6 +110,7 @@ class Fleet:
             "settings": self.settings.model_dump(mode="json"),
             "pool": pool,
             "concurrency": concurrency,
+            "plugins": plugins,
             "seed": self.seed,
             "dropped": self.dropped,
             "doubled": self.doubled,

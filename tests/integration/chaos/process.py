@@ -35,6 +35,7 @@ class Order(Frozen):
     settings: JsonObject
     pool: str = "threads"
     concurrency: int = 2
+    plugins: bool = False
     seed: int = 0
     dropped: float = 0.0
     doubled: float = 0.0
@@ -82,7 +83,11 @@ def main(order: Order) -> int:
     return run_worker(
         settings,
         urls,
-        queues=[settings.queues.steps, settings.queues.finalize],
+        queues=[
+            settings.queues.steps,
+            settings.queues.finalize,
+            *([settings.queues.plugins] if order.plugins else []),
+        ],
         pool=order.pool,  # type: ignore[arg-type]
         concurrency=order.concurrency,
         make_wakeups=make_wakeups,

@@ -9,9 +9,9 @@ from orchestrator.app_loader import load_app
 
 def test_the_app_loads() -> None:
     """A bench must not be the first to find out."""
-    spec = load_app(ROOT / "bench" / "apps" / "bench_loop")
+    loop, long = (load_app(ROOT / "bench" / place) for place in ("apps/bench_loop", "apps_long/bench_long"))
 
-    assert (spec.name, spec.entry_skill) == ("bench_loop", "start")
+    assert [(spec.name, spec.entry_skill) for spec in (loop, long)] == [("bench_loop", "start"), ("bench_long", "call")]
 
 
 def test_a_session_takes_as_many_steps_as_it_was_asked_for() -> None:

@@ -13,6 +13,11 @@ WANTED = {
         "emit_us": {"none_0_ours_us", "none_1_ours_us", "none_10_ours_us", "answer_10_ours_us", "none_10_floor_us"},
         "ratios": {"none_1_ours_to_floor", "none_10_ours_to_floor", "answer_10_ours_to_floor"},
     },
+    "long": {
+        "steps": {"steps_young_cpu_ms", "steps_old_bytes"},
+        "calls": {"calls_young_cpu_ms", "calls_old_bytes"},
+        "ratios": {"steps_old_to_young_cpu", "calls_old_to_young_bytes"},
+    },
     "steps": {
         "rates": {"ours_steps_per_s", "floor_steps_per_s", "celery_chain_steps_per_s", "waiting_ours_steps_per_s"},
         "ratios": {"ours_to_chain", "ours_to_floor", "waiting_ours_to_gevent", "old_step_to_young_bytes"},

@@ -75,7 +75,7 @@ class Scene:
 
     async def renew(self) -> None:
         """Beat once: renew every lease, bring back cancels."""
-        await asyncio.gather(*(self.heartbeat._renew(mine) for mine in tuple(self.executor.slices.values())))
+        await self.heartbeat.renew_all()
 
 
 @asynccontextmanager

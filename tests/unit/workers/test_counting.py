@@ -69,8 +69,8 @@ def test_calls_and_plugins_are_counted_by_what_came_of_them() -> None:
 
 def test_failures_have_few_names() -> None:
     """An app's own error classes must not become labels without end."""
-    assert failed(error="ProviderTransient") == {"failed:ProviderTransient": 1}
-    assert failed(error="ProviderTransient", status_code=429) == {"failed:RateLimited": 1}
+    assert failed(error="NetworkError") == {"failed:NetworkError": 1}
+    assert failed(error="ErrorOfAProvider", lineage=["RateLimitError", "LLMError"]) == {"failed:RateLimitError": 1}
     assert failed(error="SomethingOfAnApp") == {"failed:other": 1}
 
 

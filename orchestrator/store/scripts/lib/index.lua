@@ -21,5 +21,5 @@ local function reindex(by, sid, app, rank, from, to, now)
       asks_member(app, 'uncertain', from.since, sid))
   end
   if to.asks then redis.call('ZADD', by, 0, asks_member(app, to.asks, now, sid)) end
-  redis.call('ZADD', by, 0, index_member(app, to.phase, to.status, rank, now, sid))
+  redis.call('ZADD', by, 0, index_member(app, to.phase, to.status, to.rank or rank, now, sid))
 end

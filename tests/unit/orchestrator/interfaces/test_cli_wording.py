@@ -260,7 +260,7 @@ def test_shapes_are_json_and_keep_their_keys() -> None:
 
     assert json.loads(json.dumps(shape)) == shape
     assert sorted(shape) == [
-        "actor", "app", "attempts", "cancel", "created_at", "cursor", "entries", "failure", "fence", "fields", "holder", "parent",
+        "actor", "app", "attempts", "cancel", "compacted", "created_at", "cursor", "entries", "failure", "fence", "fields", "holder", "parent",
         "phase", "priority", "queue", "reason", "replays", "rev", "session_id", "since_at", "skill", "spec", "state", "status",
         "text", "updated_at", "wait", "waits_for",
     ]  # fmt: skip
