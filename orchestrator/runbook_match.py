@@ -4,7 +4,8 @@
     ...               any text
     {steps|finalize}  one of these words
     {> 60}            a number over 60; also <, >=, <=, =, !=. In place of the number a value's name may stand
-    <session>         one word: the value of that name where it is known, else any, and it is known from then on
+    <app>             one word: the value of that name where it is known, else any, and it is known from then on;
+                      <session> takes the id of a session and nothing else
     ! text            no line may be so
     exit 5            the command's exit code; expected to be 0 where no line says otherwise
 
@@ -24,6 +25,8 @@ _PART = re.compile(
 )
 _NAME = re.compile(r"<([a-z][a-z_]*)>")
 _NUMBER = r"([+-]?(?:\d+\.?\d*(?:[eE][+-]?\d+)?|Inf|NaN))"
+_WORD = r"\S+"
+_ID = r"[A-Z][A-Z0-9-]*-\d{8}-\d{3,}"
 _SIGNS: Final[Mapping[str, Callable[[float, float], bool]]] = {
     ">": operator.gt,
     "<": operator.lt,
@@ -56,8 +59,8 @@ def squeeze(line: str) -> str:
 def match_output(expected: Sequence[str], printed: str, code: int, values: Mapping[str, str]) -> Match:
     """Compare what a command printed; raise InputError for a bound that is no number.
 
-    >>> match_output(["depth {> most}", "<one> dead"], "depth 7\\nA-1   dead", 0, {"most": "5"}).values["one"]
-    'A-1'
+    >>> match_output(["depth {> most}", "<who> died"], "depth 7\\nada   died", 0, {"most": "5"}).values["who"]
+    'ada'
     >>> match_output(["! depth {> 5}"], "depth 7", 0, {}).missing
     ('! depth {> 5}',)
     """
@@ -115,7 +118,7 @@ def _take(pattern: str, line: str, known: dict[str, str]) -> bool:
             expression += re.escape(known[part["name"]])
         else:
             fresh.append(part["name"])
-            expression += rf"(?P<w{len(fresh)}>\S+)"
+            expression += rf"(?P<w{len(fresh)}>{_ID if part['name'] == 'session' else _WORD})"
     found = re.fullmatch(expression + re.escape(pattern[at:]), line)
     if found is None or not all(
         test(float(found[f"n{number}"]), bound) for number, (test, bound) in enumerate(tests, start=1)

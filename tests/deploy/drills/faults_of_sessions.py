@@ -132,7 +132,7 @@ class ProviderDown(Drill):
     """The model service is away until all retries are spent."""
 
     page = "provider_down"
-    error = "ProviderTransient"
+    error = "NetworkError"
 
     def values(self, lab: Lab) -> Values:
         return {"failures": lab.metric(f'baton_step_failures_total{{error="{self.error}"}}')}
@@ -154,7 +154,7 @@ class RateLimited(ProviderDown):
     """The model service turns every call away."""
 
     page = "provider_rate_limited"
-    error = "RateLimited"
+    error = "RateLimitError"
 
     def inject(self, lab: Lab) -> Values:
         lab.model.status = 429

@@ -87,6 +87,7 @@ def test_a_page_repairs_its_fault(name: str, site: Lab) -> None:
     wait_until(lambda: walker_of(drill, site, page, values, hurries=True).confirm(), "Confirm matches under the fault")
     walker = walker_of(drill, site, page, values)
     walk = walker.walk()
+    assert walk.verdict == "verified", "\n".join(walker.person.told)  # type: ignore[attr-defined]
     drill.after(site)
     site.settle()
     if TIMES:
@@ -94,4 +95,3 @@ def test_a_page_repairs_its_fault(name: str, site: Lab) -> None:
             file.write(json.dumps({"page": page.name, "drill": name, "seconds": walk.seconds}) + "\n")
 
     assert is_quiet, "Confirm matches without the fault"
-    assert walk.verdict == "verified", "\n".join(walker.person.told)  # type: ignore[attr-defined]
