@@ -37,6 +37,8 @@ def make_celery(settings: Settings, broker_url: str) -> Celery:
         worker_disable_rate_limits=True,
         worker_send_task_events=False,
         broker_connection_retry_on_startup=True,
+        # A failover answers what waits with an error of the protocol (UNBLOCKED, READONLY), which would end the worker.
+        broker_channel_error_retry=is_redis,
         # They are a Redis transport's own words; another broker would refuse them.
         broker_transport_options=queues.transport_options.model_dump(mode="json") if is_redis else {},
         task_routes={
