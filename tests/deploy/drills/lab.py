@@ -83,8 +83,15 @@ class Server:
     def start(self) -> None:
         """Start it on what it has on disk."""
         settings = {
-            **{"port": "0", "unixsocket": str(self.socket), "dir": str(self.folder), "save": "", "logfile": "server.log"},
-            **{"appendonly": "yes", "appendfsync": "everysec", "maxmemory-policy": "noeviction", "loglevel": "warning"},
+            "port": "0",
+            "unixsocket": str(self.socket),
+            "dir": str(self.folder),
+            "save": "",
+            "logfile": "server.log",
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "maxmemory-policy": "noeviction",
+            "loglevel": "warning",
         }
         words = [word for name, value in settings.items() for word in (f"--{name}", value)]
         # Python ignores SIGXFSZ; the server keeps that, so that a limit on its files is an error it gets to see.
