@@ -28,6 +28,8 @@ def make_celery(settings: Settings, broker_url: str) -> Celery:
         task_publish_retry=False,
         task_default_queue=queues.steps,
         task_create_missing_queues=True,
+        task_create_missing_queue_type="quorum" if queues.quorum and not is_redis else "classic",
+        task_default_queue_type="quorum" if queues.quorum and not is_redis else "classic",
         worker_prefetch_multiplier=1,
         worker_disable_prefetch=is_redis,
         worker_enable_remote_control=False,
