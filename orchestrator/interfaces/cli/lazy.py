@@ -46,6 +46,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "retry": ("dead", "Send a dead session again."),
         "workers": ("fleet", "List who is at work."),
         "drain": ("fleet", "Let workers finish what runs and take nothing new."),
+        "scale": ("scale", "Say how many workers are needed, and try a load without one."),
         "metrics": ("metrics", "Print the metrics that Prometheus reads."),
         "archive": ("archive", "Move ended sessions out of the store, and look at the archive."),
         "runbook": ("runbook", "List, show and run the pages for what alerts tell."),
