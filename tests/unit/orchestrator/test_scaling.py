@@ -54,7 +54,7 @@ def test_a_fleet_that_is_large_enough_has_no_line() -> None:
 
 def test_a_fleet_that_is_too_small_falls_behind_by_what_is_missing() -> None:
     """Thirty lanes' work on fifteen lanes takes twice the time, and the last one stands in line for half of that."""
-    played = play(CALM.model_copy(update={"lanes": 15}))
+    played = play(CALM.model_copy(update={"lanes": 15, "slice_seconds": 60.0}))
 
     assert played.seconds == pytest.approx(2 * CALM.sessions / CALM.rate, rel=0.05)
     assert played.line_max_seconds == pytest.approx(CALM.sessions / CALM.rate, rel=0.1)
