@@ -28,7 +28,7 @@ class Poison(Drill):
 
         def is_dead() -> bool:  # whatever supervises the workers starts them again
             if lab.processes["worker"].poll() is not None:
-                lab.start_worker()
+                lab.start("worker", *lab.worker_command())
             return lab.phase(session_id) == "dead"
 
         wait_until(is_dead, "it is put aside")
@@ -37,7 +37,8 @@ class Poison(Drill):
     def by_hand(self, lab: Lab) -> None:
         lab.switch("poison", on=False)
         if lab.processes["worker"].poll() is not None:
-            lab.start_worker()
+            lab.start("worker", *lab.worker_command())
+        lab.wait_alive("worker")
 
 
 class DeadLetters(Drill):

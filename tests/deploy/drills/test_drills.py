@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.runbook_page import find_runbooks, load_pages
+from tests.architecture.source_tree import ROOT
 from tests.deploy.drills import faults_of_processes as processes
 from tests.deploy.drills import faults_of_sessions as sessions
 from tests.deploy.drills import faults_of_the_store as store
@@ -95,3 +96,10 @@ def test_a_page_repairs_its_fault(name: str, site: Lab) -> None:
             file.write(json.dumps({"page": page.name, "drill": name, "seconds": walk.seconds}) + "\n")
 
     assert is_quiet, "Confirm matches without the fault"
+
+
+def test_the_page_of_drills_lists_each() -> None:
+    """Whoever asks how long a repair takes finds a figure for every fault."""
+    text = (ROOT / "docs" / "explanation" / "drills.md").read_text(encoding="utf-8")
+
+    assert [name for name, make in DRILLS.items() if f"| `{name}` | " not in text or make().page not in text] == []
