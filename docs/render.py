@@ -2,7 +2,8 @@
 
 A page holds its own prose, and between `<!-- begin NAME -->` and `<!-- end NAME -->` a table that this module
 makes: fields of app.yaml and of skills from the committed JSON Schemas, settings from their models and from the
-comments of config/, acts of the store from its scripts, commands from the command line. tests/docs keeps the pages equal to what is rendered here.
+comments of config/, acts of the store from its scripts, commands from the command line, operations of the HTTP API from its routes. The whole
+description of that API goes to openapi.json. tests/docs keeps the pages equal to what is rendered here.
 """
 
 import json
@@ -14,6 +15,7 @@ from typing import Any, Final, TypeAlias
 from pydantic import BaseModel
 
 from docs.render_cli import render_commands
+from docs.render_http import render_openapi, render_operations
 from orchestrator.exporter import METRICS
 from orchestrator.settings_model import Settings, TransportOptions
 from orchestrator.store.scripts import FOLDER, load_scripts
@@ -23,7 +25,7 @@ Schema: TypeAlias = Mapping[str, Any]  # JSON Schema, as it stands in config/sch
 ROOT: Final = Path(__file__).resolve().parent.parent
 REFERENCE: Final = ROOT / "docs" / "reference"
 SCHEMAS: Final = ROOT / "config" / "schemas"
-CONFIG_FILES: Final = ("runtime.yaml", "queues.yaml", "logging.yaml")
+CONFIG_FILES: Final = ("runtime.yaml", "queues.yaml", "logging.yaml", "api.yaml")
 
 #: Every field of app.yaml stands in one group, in the order in which a reader meets it.
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -41,8 +43,10 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "Signals and confidence": ("signals", "confidence_threshold", "harvest_terminal_tools", "patch_tools"),
     "Tools": ("mcp_servers", "injected_args", "tools"),
     "What waits for a person": ("environments", "gateway", "gate_policy"),
+    "Hooks": ("hooks", "hook_limits"),
     "The model": ("model", "context"),
-    "Retries and limits": ("retry_policy", "max_running", "max_turns", "max_steps"),
+    "What starts sessions": ("triggers",),
+    "Retries and limits": ("retry_policy", "budget", "max_running", "max_turns", "max_steps"),
 }
 #: The kinds of skills, by the name of their definition.
 KINDS: Final[Mapping[str, str]] = {
@@ -274,6 +278,7 @@ PAGES: Final = {
     "store.md": {"scripts": render_scripts},
     "commands.md": {"commands": render_commands},
     "metrics.md": {"metrics": render_metrics},
+    "http.md": {"operations": render_operations},
 }
 
 
@@ -293,6 +298,7 @@ def main() -> None:
     for name in PAGES:
         page = REFERENCE / name
         page.write_text(render_page(name, page.read_text(encoding="utf-8")), encoding="utf-8")
+    (REFERENCE / "openapi.json").write_text(render_openapi(), encoding="utf-8")
 
 
 if __name__ == "__main__":

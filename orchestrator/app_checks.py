@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 
 from orchestrator.app_check import Check
 from orchestrator.contracts.app import McpServer, TerminalRule
+from orchestrator.contracts.budgets import SessionBudget
 from orchestrator.contracts.context import MANAGERS, SIMPLE, SUMMARISING
 from orchestrator.contracts.errors import ConfigError, suggest
 from orchestrator.contracts.skill import Monitor, Responsive, ToolStep
@@ -32,6 +33,7 @@ def check_words(check: Check) -> None:
     check_servers(check)
     check_tools(check)
     check_gates(check)
+    check_budget(check)
     check_state(check)
     check_context(check)
 
@@ -65,6 +67,26 @@ def check_statuses(check: Check) -> None:
             which = "default" if field.startswith("default") else "cancelled status"
             reason = f"references a non-terminal status (terminal=False); the {which} must be terminal"
             check.say((field,), f"{field}={word!r} {reason}")
+
+
+def check_budget(check: Check) -> None:
+    """The status of a session whose budget is spent is declared and ends it; a day's budget holds a session's."""
+    budget = check.spec.budget
+    if budget is None:
+        return
+    status, statuses = budget.status, check.spec.statuses
+    if status is not None and check.knows("statuses"):
+        if status not in statuses:
+            check.say(("budget", "status"), f"status={status!r} is not a declared status; {suggest(status, statuses)}")
+        elif not statuses[status].terminal:
+            check.say(("budget", "status"), f"status={status!r} does not end a session; name a terminal one")
+    session, app = budget.session, budget.app
+    if session == SessionBudget() and app is None:
+        check.say(("budget",), "it limits nothing; set session or app", key=True)
+    for name in ("turns", "tool_calls", "tokens", "cost"):
+        one, all_of_them = getattr(session, name), getattr(app, name, None)
+        if one is not None and all_of_them is not None and one > all_of_them:
+            check.say(("budget", "session", name), f"{one} is over budget.app.{name} ({all_of_them}); lower it")
 
 
 def check_rules(check: Check) -> None:

@@ -2,7 +2,8 @@
 
     gather      app.yaml, skills and prompts become one document         app_source
     validate    every value by its contract                              yaml_source
-    check       words against words, skills, expressions, code           app_checks, skill_checks, app_code_checks
+    check       words against words, skills, expressions, code           app_checks, skill_checks, app_code_checks,
+                                                                                 app_hook_checks
 
 An app that does not validate does not boot. Each problem is `file:line:col: path: message`; they come
 together, in one AppInvalid. What only running servers can tell is for `app_tools`.
@@ -16,10 +17,12 @@ from orchestrator import app_code_checks, app_source
 from orchestrator.app_check import Check, salvage
 from orchestrator.app_checks import check_words
 from orchestrator.app_code import load_function, load_module, load_object
+from orchestrator.app_hook_checks import check_hook_functions, check_hook_words
 from orchestrator.app_state import check_state, validate_state
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.errors import AppInvalid, ConfigError
 from orchestrator.skill_checks import check_skills
+from orchestrator.trigger_checks import check_trigger_code, check_triggers
 from orchestrator.yaml_document import Document
 from orchestrator.yaml_source import check, lines
 
@@ -56,12 +59,13 @@ def load_apps(
 ) -> dict[str, AppSpec]:
     """Return every app below the paths by name, or raise one AppInvalid for all that are wrong.
 
-    Two apps may share neither a name nor a session_id_prefix.
+    Two apps may share neither a name nor a session_id_prefix nor the name of a trigger.
     """
     variables = os.environ if env is None else env
     specs: dict[str, AppSpec] = {}
     prefixes: dict[str, Path] = {}
     folders: dict[str, Path] = {}
+    triggers: dict[str, Path] = {}
     broken: list[str] = []
     problems: list[str] = []
     for folder in find_apps(paths):
@@ -73,6 +77,10 @@ def load_apps(
                 other = prefixes[spec.session_id_prefix]
                 message = f"session_id_prefix={spec.session_id_prefix!r} is also that of {other}; choose another"
                 document.problem(("session_id_prefix",), message)
+            for index, trigger in enumerate(spec.triggers):
+                if triggers.setdefault(trigger.name, folder) != folder:
+                    other = triggers[trigger.name]
+                    document.problem(("triggers", index, "name"), f"{trigger.name!r} is also in {other}; rename one")
             folders.setdefault(spec.name, folder)
             prefixes.setdefault(spec.session_id_prefix, folder)
         if spec is None or document.problems:
@@ -127,8 +135,12 @@ def run_checks(check: Check, *, import_code: bool) -> None:
     app_code_checks.check_state_class(check)
     check_words(check)
     check_skills(check)
+    check_hook_words(check)
+    check_triggers(check)
     if import_code:
         app_code_checks.check_functions(check)
+        check_hook_functions(check)
+        check_trigger_code(check)
 
 
 def _name_of(folder: Path, document: Document) -> str:

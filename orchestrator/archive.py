@@ -76,6 +76,12 @@ class Archive:
         """Return an app's newest rows, of one status where given."""
         return await self._ask(lambda database: database.rows(app, status, limit))
 
+    async def page(
+        self, app: str, status: str | None, before: tuple[int, str] | None, since_at: int | None, limit: int
+    ) -> "list[ArchivedRow]":
+        """Return the newest rows before a place (time, id), none older than `since_at`; without an app, of all."""
+        return await self._ask(lambda database: database.page(app, status, before, since_at, limit))
+
     async def count(self, app: str, status: str | None) -> int:
         """Count an app's sessions, of one status where given."""
         return await self._ask(lambda database: database.count(app, status))

@@ -185,6 +185,21 @@ class ArchiveDatabase:
         """Return an app's newest rows, of one status where given."""
         return self._rows(self._where(app, status), limit)
 
+    def page(
+        self, app: str, status: str | None, before: tuple[int, str] | None, since_at: int | None, limit: int
+    ) -> list[ArchivedRow]:
+        """Return the newest rows before a place (time, id), none older than `since_at`; without an app, of all."""
+        at = _SESSIONS.c
+        terms = [at.app == app] if app else []
+        if status is not None:
+            terms.append(at.status == status)
+        if before is not None:
+            ended_at, session_id = before
+            terms.append(sql.or_(at.ended_at < ended_at, sql.and_(at.ended_at == ended_at, at.session_id < session_id)))
+        if since_at is not None:
+            terms.append(at.ended_at >= since_at)
+        return self._rows(terms, limit)
+
     def search(self, words: Sequence[str], app: str | None, limit: int) -> list[ArchivedRow]:
         """Return the newest rows that hold all these words, whatever their case."""
         terms = [_SESSIONS.c.words.contains(word.casefold(), autoescape=True) for word in words]

@@ -1,8 +1,9 @@
 """What a caller may do: submit, answer, cancel, read, wait, replay.
 
 Every face of Baton (command line, HTTP, MCP) and every step that starts child sessions goes
-through here and nothing deeper. With an archive, sessions are read wherever they lie. A refused request has changed nothing. Every change names its
-actor. `specs` are the apps that this caller knows; reading needs none.
+through here and nothing deeper. With an archive, sessions are read wherever they lie. A refused
+request has changed nothing. Every change names its actor. `specs` are the apps that this caller
+knows; reading needs none. Answers to what sessions ask are in answering.py.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from uuid import uuid4
 from pydantic import JsonValue
 
 from orchestrator import tracing
+from orchestrator.answering import Answering
 from orchestrator.app_loader import validate_state
 from orchestrator.archive import Archive
 from orchestrator.archive_views import ArchivedIntake, ArchivedViews
@@ -19,8 +21,6 @@ from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.errors import (
     InputError,
-    NotPermitted,
-    NotWaiting,
     SessionNotFound,
     UnknownApp,
     Unreadable,
@@ -28,26 +28,26 @@ from orchestrator.contracts.errors import (
 )
 from orchestrator.contracts.ids import check_session_id
 from orchestrator.contracts.messages import Message
-from orchestrator.contracts.phases import PHASES
-from orchestrator.contracts.session import Cursor, Entry, PendingCall, Post, Priority, Record, Wait
-from orchestrator.kernel.answers import Refused, plan_answer
-from orchestrator.kernel.approval import ALLOW, DENY, is_on_roster
+from orchestrator.contracts.phases import PHASES, SETTLED
+from orchestrator.contracts.session import Cursor, Entry, PendingCall, Post, Priority, Record
+from orchestrator.contracts.streaming import FIRST_OFFSET, StreamPiece
 from orchestrator.kernel.compaction import shown
 from orchestrator.kernel.plugin_pass import queue_of
-from orchestrator.kernel.prompts import read_answer, read_texts
 from orchestrator.kernel.transcript import repair
 from orchestrator.search import Listed, search_sessions
 from orchestrator.store.fleet import Fleet, WorkerInfo
 from orchestrator.store.gauges import Gauges, archived_at, measure, server_info
 from orchestrator.store.intake import Intake, Submitted
+from orchestrator.store.spending import Spending
 from orchestrator.store.store import Store
+from orchestrator.store.token_stream import TokenStream
 from orchestrator.store.views import Row, Views
 
 #: How often a waiting caller looks.
 LOOK_SECONDS = 0.1
 
 
-class Client:
+class Client(Answering):
     """A caller's view of one store."""
 
     def __init__(
@@ -57,11 +57,14 @@ class Client:
         *,
         key_ttl_seconds: int = 86_400,
         beat_seconds: float = 2.0,
+        four_eyes: bool = False,
         archive: Archive | None = None,
     ) -> None:
         self.store = store
         self.specs = specs
+        self.four_eyes = four_eyes
         self.archive = archive
+        self.spending = Spending(store)
         self.fleet = Fleet(store, beat_seconds=beat_seconds)
         if archive is None:
             self.views = Views(store)
@@ -135,96 +138,7 @@ class Client:
         """Return the session that a submission with this idempotency key made, while the key is known."""
         return await self._intake.find(app, key)
 
-    # --- answering
-
-    async def _waiting(self, session_id: str, actor: str) -> tuple[Record, Wait]:
-        record = await self.show(session_id)
-        wait = record.wait
-        if wait is None or record.phase in {"ended", "dead"}:
-            raise NotWaiting(
-                f"session {session_id}: it waits for nobody ({record.phase}); see `baton show {session_id}`"
-            )
-        if not is_on_roster(actor, wait.roster):
-            raise NotPermitted(f"session {session_id}: {actor!r} may not answer; ask one of {', '.join(wait.roster)}")
-        return record, wait
-
-    async def decide(
-        self, session_id: str, *, allow: bool, actor: str, reason: str = "", wait_id: str | None = None
-    ) -> None:
-        """Approve or deny the call that a session asks about, exactly as it is shown now."""
-        _, wait = await self._waiting(session_id, actor)
-        if wait.kind != "approval" or (wait_id is not None and wait.wait_id != wait_id):
-            raise NotWaiting(f"session {session_id}: it waits for {wait.wait_id} ({wait.kind}), not for this approval")
-        post = Post(
-            post_id=f"answer:{wait.wait_id}:{uuid4().hex[:12]}",
-            kind="decision",
-            actor=actor,
-            wait_id=wait.wait_id,
-            verdict=ALLOW if allow else DENY,
-            digest=wait.digest,
-            text=reason,
-        )
-        await self._post(session_id, post, answers=wait.wait_id)
-
-    async def answer(
-        self,
-        session_id: str,
-        *,
-        actor: str,
-        text: str = "",
-        value: JsonValue = None,
-        verdict: str | None = None,
-        team: str | None = None,
-        fields: Mapping[str, str] | None = None,
-    ) -> None:
-        """Answer a question, a gate (text, or verdict stop/escalate) or an uncertain call (a verdict).
-
-        A plugin's question is answered by a `value` of its fields, by `fields` as a person types them, by a text where it has
-        one field, or by the verdict stop.
-        """
-        record, wait = await self._waiting(session_id, actor)
-        if fields:
-            value = _read_fields(session_id, wait, fields)
-        kind = "input"
-        if verdict == "escalate":
-            kind = "escalate"
-        elif verdict is not None and verdict != "resume_with_input":
-            kind = "decision"
-        post = Post(
-            post_id=f"answer:{wait.wait_id}:{uuid4().hex[:12]}",
-            kind=kind,  # type: ignore[arg-type]
-            actor=actor,
-            wait_id=wait.wait_id,
-            verdict=verdict,
-            digest=wait.digest,
-            text=text,
-            value=value,
-            team=team,
-        )
-        if wait.kind == "approval":
-            raise NotWaiting(f"session {session_id}: it waits for an approval; use `baton approve` or `baton deny`")
-        if wait.kind == "uncertain":
-            if verdict not in wait.options:
-                raise InputError(
-                    f"session {session_id}: say one of {', '.join(wait.options)}; {suggest(verdict or '', wait.options)}"
-                )
-        elif wait.kind != "input":
-            raise NotWaiting(
-                f"session {session_id}: it waits for {wait.kind}, not for an answer; see `baton show {session_id}`"
-            )
-        elif wait.gate:
-            plan = plan_answer(self.spec(record.app), wait, post)
-            if isinstance(plan, Refused):
-                raise InputError(f"session {session_id}: {plan.reason}")
-        elif wait.prompt_id:
-            told = read_answer(wait, post) if kind == "input" else None
-            if isinstance(told, Refused):
-                raise InputError(f"session {session_id}: {told.reason}")
-            if told is None and verdict != "stop":
-                raise InputError(f"session {session_id}: answer its fields, or say stop")
-        elif not text.strip() and value is None:
-            raise InputError(f"session {session_id}: the answer is blank; say something")
-        await self._post(session_id, post, answers=wait.wait_id)
+    # --- posting
 
     async def signal(
         self, session_id: str, name: str, *, actor: str, value: JsonValue = None, post_id: str | None = None
@@ -305,6 +219,26 @@ class Client:
         record = await self.show(session_id)
         return repair(shown(await self.views.context(session_id), record.compacted)).messages
 
+    async def stream(
+        self, session_id: str, *, after: str = FIRST_OFFSET, follow: bool = True
+    ) -> AsyncIterator[StreamPiece]:
+        """Yield what a session's models write, from behind an offset on, until the session is settled.
+
+        A piece of kind `gap` stands where some are no longer kept. Without `follow`, what there is now. The whole answers
+        are in the journal. Raise SessionNotFound, or InputError for what is no offset.
+        """
+        tokens = TokenStream(self.store)
+        while True:
+            record = await self.show(session_id)
+            pieces = await tokens.read(session_id, after)
+            for piece in pieces:
+                yield piece
+                after = piece.offset
+            if not pieces:
+                if not follow or record.phase in SETTLED:
+                    return
+                await asyncio.sleep(LOOK_SECONDS)
+
     async def intents(self, session_id: str) -> dict[str, PendingCall]:
         """Return the tool calls that were announced and have no outcome yet, by call id."""
         return await self.views.intents(check_session_id(session_id))
@@ -383,13 +317,3 @@ class Client:
         if self.archive is not None:
             await self.archive.aclose()
         await self.store.aclose()
-
-
-def _read_fields(session_id: str, wait: Wait, fields: Mapping[str, str]) -> JsonObject:
-    """Return the answer that the fields give, each read by its type; raise InputError."""
-    if not wait.prompt_id:
-        raise InputError(f"session {session_id}: no plugin asks for fields; see `baton show {session_id}`")
-    told = read_texts(wait.fields, fields)
-    if isinstance(told, Refused):
-        raise InputError(f"session {session_id}: {told.reason}")
-    return told

@@ -12,7 +12,14 @@ from orchestrator.contracts.event_names import CANCEL_COMPLETED
 from orchestrator.contracts.session import SUCCESSFUL, Record
 from orchestrator.kernel.change import Change
 from orchestrator.kernel.lifecycle import cancelled_payload
-from orchestrator.kernel.terminal import Settlement, add_mirrors, settle, settle_escalated, settle_stopped
+from orchestrator.kernel.terminal import (
+    Settlement,
+    add_mirrors,
+    settle,
+    settle_escalated,
+    settle_over_budget,
+    settle_stopped,
+)
 
 #: Why a session ended by its default: no call met a rule.
 NO_RULE_MET = "no call met a terminal rule"
@@ -25,6 +32,8 @@ def choose_settlement(spec: AppSpec, record: Record) -> Settlement | None:
         return None  # it watched for a day: none of the app's words is about that
     if cursor.stop in {"cancelled", "stopped"}:
         return settle_stopped(spec)
+    if cursor.stop == "over_budget":
+        return settle_over_budget(spec)
     if cursor.stop == "escalated":
         told = record.fields.get("escalated")
         team = told.get("team") if isinstance(told, dict) else None

@@ -25,12 +25,14 @@ from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.errors import StoreError, StoreUnreachable
 from orchestrator.contracts.ports import Wakeups
 from orchestrator.contracts.session import InLine
-from orchestrator.kernel.dispatching import plan_dispatch
+from orchestrator.kernel.dispatching import is_paused, plan_dispatch
 from orchestrator.kernel.monitoring import watch_key
+from orchestrator.schedules import Schedules
 from orchestrator.settings import Settings
 from orchestrator.store.due import Due, Tick
 from orchestrator.store.fleet import WorkerInfo
 from orchestrator.store.keys import BELL
+from orchestrator.store.pauses import Pauses
 from orchestrator.store.store import Store
 from orchestrator.store.unreadable import bury_unreadable
 from orchestrator.store.wire import ServerRefused, Wire
@@ -97,6 +99,9 @@ class Scheduler:
             if skill.kind == "monitor"
         ]
         self._watched: set[str] = set()
+        self._schedules = Schedules(store, client, specs)
+        self._pauses = Pauses(store)
+        self._paused: frozenset[str] = frozenset()
 
     @property
     def client(self) -> Client:
@@ -168,7 +173,7 @@ class Scheduler:
             if expired:
                 log.warning("scheduler: rescued %d orphans of %d expired leases", done.rescued, len(expired))
             ticks = await self._tick_all(apps)
-        in_line = [one for tick in ticks for one in tick.in_line]
+        in_line = [one for tick in ticks for one in tick.in_line if not is_paused(self._paused, one.app, one.bucket)]
         done.in_line = len(in_line)
         if in_line:
             done.sent = await self._dispatch(in_line, ticks)
@@ -262,8 +267,10 @@ class Scheduler:
         await fleet.yield_lead(self._name, [app for app in self._led_apps if app not in apps])
         self._led = await fleet.lead(self._name, wanted, self._settings.scheduler.leader_seconds)
         self._led_apps = await fleet.lead(self._name, apps, self._settings.scheduler.leader_seconds)
+        self._paused = await self._pauses.targets()
         if self._monitors:
             await self._watch()
+        await self._schedules.look()
 
     async def _watch(self) -> None:
         """See to it that every monitor has its session of today; whichever scheduler submits it, there is one."""

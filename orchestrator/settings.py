@@ -1,6 +1,6 @@
 """Settings: how this installation runs, and of each value where it came from.
 
-    built-in defaults  <  config/runtime.yaml, queues.yaml, logging.yaml  <  config/runtime.d/*.yaml
+    built-in defaults  <  config/runtime.yaml, queues.yaml, logging.yaml, api.yaml  <  config/runtime.d/*.yaml
                        <  environment BATON_<SECTION>_<FIELD>  <  overrides
 
 What comes later wins, value by value; BATON_REDIS_URL and BATON_BROKER_URL are short names. A variable
@@ -35,7 +35,7 @@ __all__ = [
     "mask_url",
 ]
 
-FILES: Final = ("runtime.yaml", "queues.yaml", "logging.yaml")
+FILES: Final = ("runtime.yaml", "queues.yaml", "logging.yaml", "api.yaml")
 DROP_INS: Final = "runtime.d"
 
 #: Short names for what every installation sets.

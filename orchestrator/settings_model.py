@@ -7,35 +7,13 @@ bytes; everything else is a count. A rule between two fields is checked at the l
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
-from orchestrator.contracts.base import Frozen
+from orchestrator.contracts.rates import Price, RateLimit
+from orchestrator.settings_api import ApiSettings, WebhookSettings
+from orchestrator.settings_section import KIB, MIB, Level, Seconds, Section, Url, at_least, check_url
 
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
-Url = Annotated[str, Field(max_length=2_000, repr=False)]
-Level = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
-
-KIB = 1024
-MIB = 1024 * KIB
-
-
-class Section(Frozen):
-    """One section; its defaults are checked like what is written, so that sections hold together."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-
-
-def _check_url(url: str) -> str:
-    if url and "://" not in url:
-        raise ValueError("not a URL; write e.g. redis://host:6379/0, or leave it empty")
-    return url
-
-
-def _at_least(value: float, info: ValidationInfo, other: str, section: str) -> float:
-    least = info.data.get(other, 0)
-    if value < least:
-        raise ValueError(f"{value:g} is less than {section}.{other} ({least:g}); raise it, or lower that")
-    return value
+ServiceName = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class StoreSettings(Section):
@@ -47,7 +25,7 @@ class StoreSettings(Section):
     )
     patience_seconds: Seconds = Field(default=20.0, description="How long a command waits for a server that is away.")
 
-    _url = field_validator("url")(_check_url)
+    _url = field_validator("url")(check_url)
 
 
 class LimitsSettings(Section):
@@ -65,6 +43,12 @@ class LimitsSettings(Section):
         default=20_000, description="Messages in a session's context."
     )
     result_bytes: Annotated[int, Field(ge=KIB, le=16 * MIB)] = Field(default=262_144, description="A tool's result.")
+    stream_pieces: Annotated[int, Field(ge=10, le=1_000_000)] = Field(
+        default=2_000, description="Pieces of streamed answers that are kept of a session; the oldest go."
+    )
+    stream_seconds: Annotated[int, Field(ge=10, le=2_592_000)] = Field(
+        default=3_600, description="How long they are kept after the last one."
+    )
 
     @field_validator("entry_bytes")
     @classmethod
@@ -121,12 +105,12 @@ class SchedulerSettings(Section):
     @field_validator("idle_tick_seconds")
     @classmethod
     def _idle_is_slower(cls, value: float, info: ValidationInfo) -> float:
-        return _at_least(value, info, "tick_seconds", "scheduler")
+        return at_least(value, info, "tick_seconds", "scheduler")
 
     @field_validator("resend_seconds")
     @classmethod
     def _resends_after_a_tick(cls, value: float, info: ValidationInfo) -> float:
-        return _at_least(value, info, "idle_tick_seconds", "scheduler")
+        return at_least(value, info, "idle_tick_seconds", "scheduler")
 
     @field_validator("leader_seconds")
     @classmethod
@@ -153,7 +137,24 @@ class RetrySettings(Section):
     @field_validator("max_seconds")
     @classmethod
     def _max_over_base(cls, value: float, info: ValidationInfo) -> float:
-        return _at_least(value, info, "base_seconds", "retry")
+        return at_least(value, info, "base_seconds", "retry")
+
+
+class ModelsSettings(Section):
+    """Model services: their rates and prices, and when one that fails is left alone."""
+
+    limits: dict[ServiceName, RateLimit] = Field(
+        default={}, description="Rates by `PROVIDER` or `PROVIDER/MODEL`, kept by all workers together."
+    )
+    prices: dict[ServiceName, Price] = Field(
+        default={}, description="Prices by `PROVIDER/MODEL`; `PROVIDER` counts for its models without one."
+    )
+    breaker_failures: Annotated[int, Field(ge=0, le=1_000)] = Field(
+        default=5, description="Same failures in a row after which a service is left alone; 0: never."
+    )
+    breaker_seconds: Annotated[float, Field(ge=0.1, le=86_400)] = Field(
+        default=30.0, description="How long; then one call at a time tries it."
+    )
 
 
 class WorkerSettings(Section):
@@ -193,7 +194,7 @@ class ArchiveSettings(Section):
     every_seconds: Annotated[float, Field(ge=1, le=86_400)] = Field(default=60.0, description="Between two looks.")
     batch: Annotated[int, Field(ge=1, le=10_000)] = Field(default=500, description="Sessions moved at one look.")
 
-    _url = field_validator("url")(_check_url)
+    _url = field_validator("url")(check_url)
 
 
 class TransportOptions(Section):
@@ -232,7 +233,7 @@ class QueuesSettings(Section):
     )
     transport_options: TransportOptions = Field(default=TransportOptions(), description="For a Redis broker.")
 
-    _url = field_validator("broker_url")(_check_url)
+    _url = field_validator("broker_url")(check_url)
 
     @field_validator("plugins")
     @classmethod
@@ -282,7 +283,7 @@ class TracingSettings(Section):
         default=1.0, description="Share of sessions with a trace."
     )
 
-    _url = field_validator("endpoint")(_check_url)
+    _url = field_validator("endpoint")(check_url)
 
 
 class Settings(Section):
@@ -294,6 +295,7 @@ class Settings(Section):
     lanes: LanesSettings = LanesSettings()
     scheduler: SchedulerSettings = SchedulerSettings()
     retry: RetrySettings = RetrySettings()
+    models: ModelsSettings = ModelsSettings()
     worker: WorkerSettings = WorkerSettings()
     submit: SubmitSettings = SubmitSettings()
     archive: ArchiveSettings = ArchiveSettings()
@@ -301,3 +303,5 @@ class Settings(Section):
     apps: AppsSettings = AppsSettings()
     logging: LoggingSettings = LoggingSettings()
     tracing: TracingSettings = TracingSettings()
+    api: ApiSettings = ApiSettings()
+    webhooks: WebhookSettings = WebhookSettings()

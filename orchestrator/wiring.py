@@ -28,6 +28,8 @@ def build_store(settings: Settings, url: str) -> Store:
             mailbox_posts=limits.mailbox_posts,
             journal_entries=limits.journal_entries,
             context_messages=limits.context_messages,
+            stream_pieces=limits.stream_pieces,
+            stream_seconds=limits.stream_seconds,
         ),
     )
 
@@ -40,6 +42,7 @@ def build_client(settings: Settings, url: str, specs: Mapping[str, AppSpec]) -> 
         specs,
         key_ttl_seconds=settings.submit.key_ttl_seconds,
         beat_seconds=settings.worker.heartbeat_seconds,
+        four_eyes=settings.api.four_eyes,
         archive=Archive(store, settings.archive.url),
     )
 

@@ -94,7 +94,7 @@ class Stage:
         """Close everything that the workers opened."""
         for host in self.hosts:
             for app in host.apps.values():
-                await app.provider.aclose()
+                await app.models.aclose()
                 await app.toolbox.aclose()
         await self.store.aclose()
 

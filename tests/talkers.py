@@ -1,12 +1,14 @@
 """Providers for tests: a model whose every answer the test decides, and that keeps what it was asked."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.messages import ModelRequest, ModelResponse, ToolRequest
 from orchestrator.kernel.transcript import is_whole
 from tests.stage import Stage
 from workers.executor import Executor
+from workers.models import Models
 
 
 class Talker:
@@ -38,12 +40,13 @@ def says(text: str, **more: object) -> ModelResponse:
 
 def worker_that_talks(on: Stage, talker: Talker, **changes: object) -> Executor:
     """Return a worker of the stage's app, with these changes of its spec, that asks this talker."""
-    import dataclasses
-
     specs: dict[str, AppSpec] = {name: spec.model_copy(update=changes) for name, spec in on.specs.items()}
     on.specs = specs
     on.client.specs = specs
     executor = on.worker(specs=specs)
     host = on.hosts[-1]
-    host.apps = {name: dataclasses.replace(app, provider=talker) for name, app in host.apps.items()}
+    host.apps = {
+        name: replace(app, models=Models([replace(app.models.routes[0], provider=talker)], on.settings.models))
+        for name, app in host.apps.items()
+    }
     return executor

@@ -17,9 +17,11 @@ from orchestrator.scheduler import Scheduler
 from orchestrator.settings import Settings, find_config_dir
 from orchestrator.wiring import build_client, build_store, check_server
 from workers.celery_app import make_celery
+from workers.hooks import build_book
 from workers.host import Host
+from workers.models import Models, check_models
 from workers.plugins import PluginHost, load_sandbox_settings, needs_sandbox
-from workers.providers import build_provider
+from workers.providers import build_routes
 from workers.steps.world import AppRuntime
 from workers.tools.toolbox import build_toolbox
 from workers.wakeups import CeleryWakeups, MakeWakeups
@@ -49,18 +51,22 @@ def build_app(spec: AppSpec, settings: Settings) -> AppRuntime:
     def accept(_: JsonObject) -> None:
         """Without a schema, any JSON object is a state."""
 
+    load = cache(partial(load_function, spec))
+    routes = build_routes(spec, env=os.environ)
+    check_models(spec, settings.models, routes)
     return AppRuntime(
         spec=spec,
         digest=spec.digest(),
-        provider=build_provider(spec, env=os.environ),
+        models=Models(routes, settings.models, jitter=settings.retry.jitter),
         toolbox=build_toolbox(
             spec,
             load_module=load_module,
             result_bytes=settings.limits.result_bytes,
             blocking_threads=settings.lanes.blocking_threads,
         ),
-        load_function=cache(partial(load_function, spec)),
+        load_function=load,
         check_state=accept if spec.state_schema is None else check,
+        hooks=build_book(spec, load),
     )
 
 

@@ -26,6 +26,8 @@ def count_step(counters: dict[str, int], change: Change, seconds: float) -> None
     count(counters, f"spent:{change.step}:{change.outcome}", round(seconds * 1_000_000))
     for call in change.calls:
         count(counters, f"call:{call.outcome}")
+    for name, number in change.counters.items():
+        count(counters, name, number)
     if not change.data:
         return
     if "decision" in change.data:

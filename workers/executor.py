@@ -31,6 +31,7 @@ from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.errors import LeaseLost, PayloadTooLarge, StoreError, StoreUnreachable
 from orchestrator.contracts.plugins import Queue
 from orchestrator.contracts.session import Record
+from orchestrator.kernel.budgets import ends_at, time_is_over
 from orchestrator.kernel.cancelling import end_stopped, may_stop, stopped, stops_for
 from orchestrator.kernel.change import Change, finish, forget_failure
 from orchestrator.kernel.delivery import Delivery, deliver
@@ -45,7 +46,20 @@ from workers.host import Host
 from workers.recording import encode
 from workers.slices import Slice, Turn
 from workers.step_span import StepSpan
-from workers.steps import agent_turn, dispatch, escalate, finalize, monitor, plain, plugin_pass, stop, tool_calls
+from workers.steps import (
+    agent_turn,
+    bounds,
+    dispatch,
+    escalate,
+    finalize,
+    monitor,
+    plain,
+    plugin_pass,
+    stop,
+    tool_calls,
+)
+from workers.steps.hook_events import tell_after, tell_before
+from workers.steps.hook_run import begin_hooks
 from workers.steps.world import AppRuntime, World
 
 log = logging.getLogger(__name__)
@@ -183,22 +197,26 @@ class Executor:
             delivery = deliver(app.spec, record, posts, world.now())
             change = self._guard(app.spec, mine, delivery, world)
             started = time.perf_counter()
+            world.hooks = begin_hooks(app.hooks, app.spec, record, delivery.record, world.now)
             if change is None:
                 world.delivered = delivery.messages
                 change = await self._perform(mine, app, world, delivery.record)
             if change.outcome == "cancelled":
                 change = await stop.tell_of_cancel(world, record, change)
+            if world.hooks is not None:
+                change = await tell_after(world.hooks, change)
             change = mine.span.mark(forget_failure(_with_delivery(change, delivery)))
             directive = change.directive
             queue = queue_of(app.spec, change.record)
             if queue != change.record.queue:
                 change = change._replace(record=change.record.model_copy(update={"queue": queue}))
-            if directive == "continue" and (self._slice_is_over(mine) or not self._takes(queue)):
+            held = host.is_paused(record.app, queue)
+            if directive == "continue" and (held or self._slice_is_over(mine) or not self._takes(queue)):
                 directive = "ready"  # type: ignore[assignment]
             keep = directive == "finalizing" and self._finalizes and not self._slice_is_over(mine)
             now = time.perf_counter()
             count_step(mine.counters, change, now - started)
-            tells = directive != "continue" or now - mine.told_at > COUNT_SECONDS
+            tells = directive != "continue" or bool(change.counters) or now - mine.told_at > COUNT_SECONDS
             commit = encode(
                 committed_record,
                 change,
@@ -210,6 +228,7 @@ class Executor:
                 sent_ms=host.resend_ms,
                 counters=mine.counters if tells else None,
                 keep=keep,
+                ends_at=ends_at(app.spec, change.record),
             )
             try:
                 done = await host.leases.commit(record.session_id, record.fence, rev, commit)
@@ -231,7 +250,7 @@ class Executor:
                 world.announced.discard(call_id)
             host.contexts.append(record.session_id, commit.messages)
             if not keep and (done.phase != "running" or directive != "continue"):
-                if done.phase in {"ready", "finalizing"}:
+                if done.phase in {"ready", "finalizing"} and not held:
                     host.wake_later(record.session_id, "plugins" if queue == "plugins" else done.phase)
                 elif done.phase == "dead":
                     await self._tell_parent_of_dead(record.session_id)
@@ -269,7 +288,8 @@ class Executor:
             return end_stopped(record, world.intents, world.announced, world.begun)
         wait = record.wait
         if wait is not None and not (
-            wait.kind == "child" and wait.deadline_at is not None and wait.deadline_at <= world.now()
+            (wait.kind == "child" and wait.deadline_at is not None and wait.deadline_at <= world.now())
+            or time_is_over(spec, record, world.now())
         ):
             return Change(record=record, step="wait", directive="waiting", outcome="suspended")
         if cursor.serial >= spec.max_steps:
@@ -294,7 +314,7 @@ class Executor:
         mine.stops_for = stops_for(app.spec, record)
         mine.performing = True
         try:
-            return await perform_step(world, record)
+            return await bounds.perform(world, record, perform_step)
         except asyncio.CancelledError:
             if not mine.interrupted or mine.task.cancelling() > 1:  # the slice itself is stopped: no more time
                 raise
@@ -312,6 +332,8 @@ class Executor:
             )
             if record.phase == "finalizing" and change.directive == "waiting":
                 raise  # nothing but an end follows finalizing: its lease runs out, and its attempts count
+            if world.hooks is not None:
+                world.hooks.failure = error
             return change
         finally:
             if mine.interrupted:
@@ -333,6 +355,8 @@ def _with_delivery(change: Change, delivery: Delivery) -> Change:
 
 async def perform_step(world: World, record: Record) -> Change:
     """Perform the step that a session's phase, wait and cursor call for."""
+    if world.hooks is not None:
+        await tell_before(world.hooks, record)
     if record.phase == "finalizing":
         return await finalize.perform(world, record)
     cursor = record.cursor

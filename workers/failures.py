@@ -74,7 +74,7 @@ def settle_failure(spec: AppSpec, record: Record, error: Exception, now: int, ho
         reason=failure.error,
     )
     after = record.model_copy(
-        update={"cursor": cursor.model_copy(update={"failures": cursor.failures + 1}), "wait": wait}
+        update={"cursor": cursor.model_copy(update={"failures": cursor.failures + 1, "admitted": None}), "wait": wait}
     )
     return Change(record=after, step="wait", directive="waiting", outcome="snoozed", data=told)
 

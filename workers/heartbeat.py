@@ -67,6 +67,7 @@ class Heartbeat:
         while True:
             try:
                 order = await self._host.client.fleet.beat(self.describe())
+                self._host.paused = await self._host.pauses.targets()
             except StoreError as error:
                 log.warning("worker %s: not heard by the store: %s", self._host.name, error)
             else:

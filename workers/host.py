@@ -11,6 +11,7 @@ from orchestrator.contracts.session import Post, Record
 from orchestrator.settings import Settings
 from orchestrator.store.catalogues import Catalogues
 from orchestrator.store.leases import Claimed, Leases
+from orchestrator.store.pauses import Pauses
 from orchestrator.store.store import Store
 from workers.contexts import ContextCache
 from workers.plugins import PluginHost
@@ -44,8 +45,14 @@ class Host:
         self.leases = Leases(store, lease_seconds=settings.lease.seconds, max_attempts=settings.lease.max_attempts)
         self.contexts = ContextCache()
         self.catalogues = Catalogues(store)
+        self.pauses = Pauses(store)
+        self.paused: frozenset[str] = frozenset()
         self.digests = tuple(app.digest for app in apps.values())
         self.resend_ms = int(settings.scheduler.resend_seconds * 1000)
+
+    def is_paused(self, app: str, queue: str) -> bool:
+        """Say whether an operator has paused an app or a queue, as the last heartbeat read it."""
+        return bool(self.paused) and (f"app:{app}" in self.paused or f"queue:{queue}" in self.paused)
 
     def new_holder(self) -> str:
         """Return a holder text that no other claim ever had."""

@@ -200,6 +200,6 @@ async def close_host(host: Host) -> None:
     if host.plugins is not None:
         await host.plugins.aclose()
     for app in host.apps.values():
-        await app.provider.aclose()
+        await app.models.aclose()
         await app.toolbox.aclose()
     await host.client.aclose()

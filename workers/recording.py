@@ -34,8 +34,12 @@ def encode(
     sent_ms: int = 0,
     counters: dict[str, int] | None = None,
     keep: bool = False,
+    ends_at: int | None = None,
 ) -> Commit:
-    """Return the commit of one step. `before` is the session as the store holds it."""
+    """Return the commit of one step. `before` is the session as the store holds it.
+
+    A session that waits is woken at `ends_at` at the latest: then its time is spent.
+    """
     after = change.record
     fields = encode_changes(before, after)
     changed, dropped = state_changes(before.state, after.state)
@@ -71,6 +75,9 @@ def encode(
     if data:
         entry["data"] = data
     wait = after.wait
+    due_at = wait.deadline_at if directive == "waiting" and wait is not None else None
+    if directive == "waiting" and ends_at is not None:
+        due_at = ends_at if due_at is None else min(due_at, ends_at)
     return Commit(
         directive=directive,
         fields=fields,
@@ -79,7 +86,7 @@ def encode(
         taken=delivery.taken,
         intents={call.call_id: call.to_json() for call in change.intents} if change.intents else None,
         cleared=change.cleared,
-        due_at=wait.deadline_at if directive == "waiting" and wait is not None else None,
+        due_at=due_at,
         sent_ms=sent_ms,
         status=change.status if directive == "ended" else change.detail,
         reason=change.reason,

@@ -1,7 +1,7 @@
 """A model server for demos and tests: no model, the same answer to the same request, faults by name.
 
     POST /v1/chat/completions   OpenAI's dialect, with tools and with `stream: true`
-    POST /v1/messages           Anthropic's dialect, with tools, without streaming
+    POST /v1/messages           Anthropic's dialect, with tools and with `stream: true`
     GET  /v1/models             the names below
     GET  /healthz               {"status": "ok"}
 
@@ -45,7 +45,7 @@ from starlette.types import Receive, Scope, Send
 from orchestrator.contracts.base import JsonObject, dump_json, load_json
 from orchestrator.contracts.errors import ConfigError
 from workers.stub_replies import Answer, BadRequest, Conversation, StubReply, choose_answer
-from workers.stub_wire import anthropic_body, openai_body, openai_stream, read_anthropic, read_openai
+from workers.stub_wire import anthropic_body, anthropic_stream, openai_body, openai_stream, read_anthropic, read_openai
 
 Dialect: TypeAlias = Literal["openai", "anthropic"]
 
@@ -135,8 +135,6 @@ class StubModel:
         try:
             body = await _body(request)
             conversation = read(body)
-            if body.get("stream") and dialect == "anthropic":
-                raise BadRequest("stream: this stub streams chat completions only")
             answer = choose_answer(conversation, self.replies)
         except BadRequest as error:
             return _error(dialect, 400, str(error), "invalid_request")
@@ -149,7 +147,11 @@ class StubModel:
         if fault.body == "bad-json":
             return Response('{"choices": [', media_type="application/json")
         if body.get("stream"):
-            events = openai_stream(answer, conversation.model, with_usage=_wants_usage(body), cut=fault.body == "cut")
+            cut = fault.body == "cut"
+            if dialect == "openai":
+                events = openai_stream(answer, conversation.model, with_usage=_wants_usage(body), cut=cut)
+            else:
+                events = anthropic_stream(answer, conversation.model, cut=cut)
             headers = {"cache-control": "no-cache"}
             return (_Cut if fault.body == "cut" else StreamingResponse)(
                 events, media_type="text/event-stream", headers=headers

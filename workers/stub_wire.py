@@ -208,3 +208,31 @@ def anthropic_body(answer: Answer, model: str) -> JsonObject:
         "stop_sequence": None,
         "usage": {"input_tokens": answer.prompt_words, "output_tokens": answer.words},
     }
+
+
+async def anthropic_stream(answer: Answer, model: str, *, cut: bool) -> AsyncIterator[bytes]:
+    """Yield an answer as server-sent events: the message's head, its blocks in parts, the end with its usage."""
+    whole = anthropic_body(answer, model)
+    content, usage = whole["content"], whole["usage"]
+    head: JsonObject = {**whole, "content": [], "stop_reason": None, "usage": {"input_tokens": answer.prompt_words}}
+    yield _named({"type": "message_start", "message": head})
+    for index, block in enumerate(content if isinstance(content, list) else ()):
+        given = block if isinstance(block, dict) else {}
+        is_text = given.get("type") == "text"
+        empty: JsonObject = {**given, "text": ""} if is_text else {**given, "input": {}}
+        yield _named({"type": "content_block_start", "index": index, "content_block": empty})
+        text = str(given["text"]) if is_text else dump_json(given.get("input"))
+        for part in re.findall(r"\S+\s*|\s+", text):
+            delta: JsonObject = (
+                {"type": "text_delta", "text": part} if is_text else {"type": "input_json_delta", "partial_json": part}
+            )
+            yield _named({"type": "content_block_delta", "index": index, "delta": delta})
+            if cut:
+                return
+        yield _named({"type": "content_block_stop", "index": index})
+    yield _named({"type": "message_delta", "delta": {"stop_reason": whole["stop_reason"]}, "usage": usage})
+    yield _named({"type": "message_stop"})
+
+
+def _named(data: JsonObject) -> bytes:
+    return f"event: {data['type']}\n".encode() + _event(data)

@@ -11,9 +11,12 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field, JsonValue, PositiveFloat, field_validator
 
 from orchestrator.contracts.base import Frozen
+from orchestrator.contracts.budgets import BudgetSpec
 from orchestrator.contracts.context import ContextSpec
+from orchestrator.contracts.hooks import HookLimits, HookSpec
 from orchestrator.contracts.ids import PREFIX_PATTERN, is_prefix
 from orchestrator.contracts.skill import Skill
+from orchestrator.contracts.triggers import Trigger
 
 StatusKind: TypeAlias = Literal["success", "failure", "escalation", "needs_review", "pending"]
 Risk: TypeAlias = Literal["low", "medium", "high"]
@@ -149,6 +152,23 @@ class ModelSpec(Frozen):
     rules: dict[str, tuple["PolicyRule", ...]] = Field(
         default={}, description="The policy of the `rules` provider, by skill: the first rule that holds decides."
     )
+    stream: bool = Field(
+        default=False, description="Whether answers can be watched while they are written, where the provider streams."
+    )
+    fallback: tuple["FallbackModel", ...] = Field(
+        default=(), description="Who is asked, in this order, while the service fails or may not be called."
+    )
+
+
+class FallbackModel(Frozen):
+    """Another service for the same requests; its `options` are its own, the policy's rules are the app's."""
+
+    provider: Name = Field(description="The adapter.", examples=["anthropic"])
+    model: str = Field(default="", description="The model's name at that service, whatever model a skill names.")
+    request_timeout_seconds: Annotated[float, Field(gt=0, le=600)] | None = Field(
+        default=None, description="How long one call may take; as the first service if left out."
+    )
+    options: dict[str, JsonValue] = Field(default={}, description="What the provider gets as it is.")
 
 
 class PolicyCall(Frozen):
@@ -319,6 +339,15 @@ class AppSpec(Frozen):
     )
     gate_policy: GatePolicy = Field(default=GatePolicy(), description="What else stops a call for a person.")
     retry_policy: RetryPolicy = Field(default=RetryPolicy(), description="When a failing step is tried again.")
+    hooks: tuple[HookSpec, ...] = Field(
+        default=(),
+        description="Functions of the app that are told of events, and may stop, change, add or ask.",
+        examples=[[{"call": "policy.py:guard", "event": "tool:pre", "critical": True}]],
+    )
+    hook_limits: HookLimits = Field(default=HookLimits(), description="What the texts of hooks may come to.")
+    budget: BudgetSpec | None = Field(
+        default=None, description="What its sessions may use, each and together; without it, nothing is counted."
+    )
     max_running: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="How many of its sessions may run at once; none: as many as there is room for."
     )
@@ -330,6 +359,9 @@ class AppSpec(Frozen):
     )
     skills: dict[str, Skill] = Field(
         description="Skills declared here; those of `skills/NAME/config.yaml` come in addition."
+    )
+    triggers: tuple[Trigger, ...] = Field(
+        default=(), description="What starts its sessions without a person: webhooks and schedules."
     )
     #: Digest of the app's Python files and prompts, set by the loader.
     sources: str = ""
@@ -348,11 +380,11 @@ class AppSpec(Frozen):
     def digest(self) -> str:
         """Return 16 hex digits that name this version of the app.
 
-        Where the folder lies does not count, nor do the headers and variables of its servers: a
-        credential that is changed must not turn every waiting session's app into another one.
+        Where the folder lies does not count, nor do its triggers, nor the headers and variables of its servers: a
+        credential or a start that is changed must not turn every waiting session's app into another one.
         """
         secrets = {"mcp_servers": {"__all__": {"headers", "env"}}}
-        body = self.model_dump_json(exclude={"root": True, **secrets}, exclude_defaults=True)
+        body = self.model_dump_json(exclude={"root": True, "triggers": True, **secrets}, exclude_defaults=True)
         return sha256(body.encode()).hexdigest()[:16]
 
 

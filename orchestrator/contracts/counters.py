@@ -7,6 +7,7 @@
     orphaned                  leases whose holder died     call:OUTCOME              tool calls that came to an end
     released                  sessions handed back         plugin:STATUS             plugins' runs
     posted                    posts                        failed:ERROR              steps that failed, by the error's class
+    used:APP:PERIOD:WHAT      what an app with a budget of its own has used (store/spending.py); not a metric
 
 Each is a whole number in the hash `stats` of a partition, and only ever grows: what the store has counted outlives every process.
 A name holds no session's id, and of every part there are few: an error that is none of ours counts as `other`.

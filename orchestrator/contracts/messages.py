@@ -21,7 +21,8 @@ class Message(Frozen):
     """One entry of a session's context, written once and never changed.
 
     An assistant's message may carry `tool_calls`; each is answered by one tool message with its
-    `call_id`. `skill` says which agent the message belongs to.
+    `call_id`. `skill` says which agent the message belongs to; `source` who added it, where that was a hook:
+    `hook:NAME@EVENT`.
     """
 
     role: Role
@@ -29,6 +30,7 @@ class Message(Frozen):
     tool_calls: tuple[ToolRequest, ...] = ()
     call_id: str | None = None
     skill: str = ""
+    source: str = ""
 
 
 class ToolSchema(Frozen):

@@ -4,8 +4,8 @@ What hooks, and the processing of their answers, ask of it is at the end. A meth
 once or be awaited where its type says so: both kinds of modules exist, and both are called the same way.
 """
 
-from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from pydantic import JsonValue
 
@@ -24,6 +24,22 @@ class Provider(Protocol):
 
     async def aclose(self) -> None:
         """Release connections."""
+        ...
+
+
+class Piece(NamedTuple):
+    """A part of an answer as it is written: text, thinking, or the name of a tool that will be called."""
+
+    kind: Literal["text", "thinking", "tool"]
+    text: str
+
+
+@runtime_checkable
+class StreamingProvider(Provider, Protocol):
+    """A provider that can also tell its answer while it is written."""
+
+    async def stream(self, request: ModelRequest, on_piece: Callable[[Piece], None]) -> ModelResponse:
+        """Make one call and return the whole answer; tell `on_piece` its parts before. It must not block."""
         ...
 
 

@@ -11,8 +11,11 @@ from pydantic import JsonValue
 
 from orchestrator.contracts.app import Effect, Risk
 from orchestrator.contracts.base import Frozen, JsonObject, dump_json
+from orchestrator.contracts.budgets import Spent
 from orchestrator.contracts.context import Compacted
 from orchestrator.contracts.failures import FailureRecord
+from orchestrator.contracts.hook_result import ApprovalDefault
+from orchestrator.contracts.hooks import HookMemory
 from orchestrator.contracts.phases import Phase
 from orchestrator.contracts.plugins import PassPlace, PromptField, Queue
 
@@ -23,7 +26,7 @@ StepKind: TypeAlias = Literal[
 ToolOutcome: TypeAlias = Literal[
     "executed", "executed_with_notify", "approved", "failed", "rejected", "timeout", "cancelled"
 ]
-WaitKind: TypeAlias = Literal["approval", "input", "timer", "signal", "uncertain", "child", "retry"]
+WaitKind: TypeAlias = Literal["approval", "input", "timer", "signal", "uncertain", "child", "retry", "limit"]
 PostKind: TypeAlias = Literal["decision", "input", "cancel", "signal", "escalate", "child_ended"]
 Priority: TypeAlias = Literal["high", "normal", "low"]
 
@@ -57,7 +60,8 @@ class PendingCall(Frozen):
     """A tool call on its way: asked for, perhaps approved, not yet done.
 
     `key` is the idempotency key: the same for every attempt of this very call. `verdict` is what an
-    approver said, `resolution` what a person said of a call whose outcome was unknown.
+    approver said, `resolution` what a person said of a call whose outcome was unknown. `hooked`: the hooks
+    before it were called; `done` is how it ended, while what hooks say to that is not known yet.
     """
 
     call_id: str
@@ -71,6 +75,8 @@ class PendingCall(Frozen):
     resolution: Literal["retry", "happened", "failed"] | None = None
     approver: str | None = None
     rationale: str | None = None
+    hooked: bool = False
+    done: ToolCall | None = None
 
 
 class Wait(Frozen):
@@ -78,8 +84,10 @@ class Wait(Frozen):
 
     `deadline_at` is when the wait ends by itself. For an approval or an uncertain call, `call` is
     the call in question and `digest` what the answer is bound to. For children, `children` maps
-    each child's id to how it ended, None while it runs. `trace` is the traceparent of the step that asks. For a plugin's question, `prompt_id` names it and `fields`
-    say what may be answered.
+    each child's id to how it ended, None while it runs. For a plugin's question, `prompt_id` names it and `fields`
+    say what may be answered. For a hook's question, `hook` is who asks and `default` what silence means. A `limit` is a
+    model call that may not go yet; `target` is the service where it has its place. `trace` is the traceparent of the
+    step that asks.
     """
 
     wait_id: str
@@ -102,6 +110,8 @@ class Wait(Frozen):
     prompt_id: str = ""
     fields: tuple[PromptField, ...] = ()
     trace: str = ""
+    hook: str = ""
+    default: ApprovalDefault = "deny"
 
 
 class Cursor(Frozen):
@@ -110,7 +120,8 @@ class Cursor(Frozen):
     `stage` says what the next step is: enter a skill, call its model, do the tool calls that it
     asked for, leave by a route, or come to the end. `serial` counts steps and makes call ids;
     `failures` counts tries of the current step; `signals` came before anybody waited for them;
-    `place` is where a plugin pass is, None outside of one.
+    `place` is where a plugin pass is, None outside of one. `admitted` names the model service whose rate has a place
+    for the next call.
     """
 
     skill: str
@@ -125,9 +136,10 @@ class Cursor(Frozen):
     locked: bool = False
     failures: int = 0
     signals: tuple[str, ...] = ()
-    stop: Literal["cancelled", "stopped", "escalated"] | None = None
+    stop: Literal["cancelled", "stopped", "escalated", "over_budget"] | None = None
     stop_reason: str = ""
     place: PassPlace | None = None
+    admitted: str | None = None
 
 
 class Record(Frozen):
@@ -135,8 +147,9 @@ class Record(Frozen):
 
     `queue` says which workers can take its next step. `failure` is how the last try of the current step
     failed; it goes once the step is done, and stays with a dead letter until that is sent again. `cancel` is why it was
-    asked to stop, `cancel_immediate` whether without waiting for what runs. `trace` is the traceparent that its steps
-    are below.
+    asked to stop, `cancel_immediate` whether without waiting for what runs. `hooks` is what is kept for hooks, None
+    for a session that needs nothing of it; `spent` is what it has used, where its app has a budget. `trace` is the
+    traceparent that its steps are below.
     """
 
     session_id: str
@@ -169,6 +182,8 @@ class Record(Frozen):
     catalogue: str = ""
     failure: FailureRecord | None = None
     compacted: Compacted | None = None
+    hooks: HookMemory | None = None
+    spent: Spent | None = None
     replays: int = 0
     trace: str = ""
 

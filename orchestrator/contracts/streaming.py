@@ -1,14 +1,15 @@
 """Pieces of an answer as they stream in: plain values, each with `to_dict` for an event's payload.
 
-`raw` is what the service sent; it never leaves the process.
+`raw` is what the service sent; it never leaves the process. A StreamPiece is what a session's watchers are given.
 """
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final, Literal, TypeAlias
 
 from pydantic import JsonValue
 
-from orchestrator.contracts.base import JsonObject
+from orchestrator.contracts.base import Frozen, JsonObject
 
 
 class ContentBlockType(StrEnum):
@@ -75,3 +76,26 @@ class ToolResultContent:
         """Return `type`, `tool_call_id`, `output`, and `error` where there is one."""
         found: JsonObject = {"type": self.type.value, "tool_call_id": self.tool_call_id, "output": self.output}
         return {**found, "error": self.error} if self.error else found
+
+
+#: Before the first piece of all.
+FIRST_OFFSET: Final = "0-0"
+
+#: begin: an answer begins, what came of an earlier try counts no more; end: it is whole, and on its way to the journal;
+#: failed: the try ended without an answer; gap: pieces before this one are no longer kept.
+PieceKind: TypeAlias = Literal["begin", "text", "thinking", "tool", "end", "failed", "gap"]
+
+
+class StreamPiece(Frozen):
+    """One piece of what a session's model is writing. `offset` is where a client goes on that has seen it.
+
+    `skill`, `turn` and `attempt` (from 1) say on `begin` whose answer it is; `text` is the piece's own: a tool's name
+    for `tool`.
+    """
+
+    kind: PieceKind
+    offset: str = ""
+    text: str = ""
+    skill: str = ""
+    turn: int = 0
+    attempt: int = 0

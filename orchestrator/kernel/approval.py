@@ -75,10 +75,13 @@ def check_binding(wait: Wait, post: Post) -> StrayReason | None:
 def has_same_arguments(wait: Wait, digest: str) -> bool:
     """Say whether `digest` names the call in question, as it was shown and as it would be made.
 
-    The wait's own digest is checked against its call, so that neither can be changed alone.
+    The wait's own digest is checked against its call, so that neither can be changed alone. A hook's question about
+    something that is no call is bound to its own words.
     """
     if not wait.digest or digest != wait.digest:
         return False
+    if wait.call is None and wait.hook:
+        return True
     return wait.call is not None and args_digest(wait.call.tool, wait.call.args) == wait.digest
 
 

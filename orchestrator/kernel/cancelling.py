@@ -24,6 +24,8 @@ from orchestrator.kernel.turns import answer
 
 #: The mildest cancel that may stop a step in its middle; `never` is for steps that are short and must be whole.
 StopsFor: TypeAlias = Literal["graceful", "immediate", "never"]
+#: Why a session's work ends before it has come to its end.
+Halted: TypeAlias = Literal["cancelled", "stopped", "over_budget"]
 
 
 def stops_for(spec: AppSpec, record: Record) -> StopsFor:
@@ -51,7 +53,7 @@ def may_stop(record: Record, *, immediate: bool) -> bool:
     return cursor.stop is None and cursor.stage != "end" and record.phase != "finalizing"
 
 
-def stopped(record: Record, how: Literal["cancelled", "stopped"], reason: str, *, immediate: bool = False) -> Record:
+def stopped(record: Record, how: Halted, reason: str, *, immediate: bool = False) -> Record:
     """Return the record of a session that goes to its end now; its open calls are still to be closed."""
     cursor = record.cursor.model_copy(update={"stage": "end", "stop": how, "stop_reason": reason})
     update = {"cursor": cursor, "wait": None, "cancel_immediate": record.cancel_immediate or immediate}

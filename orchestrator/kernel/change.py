@@ -3,6 +3,7 @@
 Steps return a Change; the executor writes it. Nothing here says how it is stored.
 """
 
+from collections.abc import Mapping
 from typing import Literal, NamedTuple, TypeAlias
 
 from orchestrator.contracts.base import JsonObject
@@ -16,7 +17,8 @@ class Change(NamedTuple):
     """One step's decision. A tuple, because every step makes one and a frozen dataclass takes five times as long.
 
     `record` carries the new cursor, state, wait and terminal call. `intents` are announced before
-    they act, `cleared` have an outcome now. `status`, `reason` and `detail` go with an end.
+    they act, `cleared` have an outcome now. `status`, `reason` and `detail` go with an end. `counters` are added to the
+    store's own, in the same commit.
     """
 
     record: Record
@@ -31,6 +33,7 @@ class Change(NamedTuple):
     reason: str = ""
     detail: str = ""
     data: JsonObject = {}
+    counters: Mapping[str, int] = {}
 
 
 def forget_failure(change: Change) -> Change:

@@ -1,11 +1,13 @@
-"""Schedules: cron with five fields, in UTC.
+"""Schedules: cron with five fields, in UTC or in a time zone that the caller gives.
 
 `*`, `N`, `N-M`, each with `/STEP`, and lists of these. Where both days are restricted, either one counts, as cron has it;
-Sunday is 0 and 7. Pure: the time comes from the caller.
+Sunday is 0 and 7. Where clocks are put forward, a time that is skipped comes when the gap is over; where they are put back, a
+time that comes twice counts once, unless every hour counts. Pure: the time comes from the caller.
 """
 
 import re
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Final
 
 #: Of each cron field: its name, its least and its greatest value.
@@ -38,7 +40,7 @@ def cron_problem(text: str) -> str | None:
     return None
 
 
-def next_time(schedule: str, after_ms: int) -> int | None:
+def next_time(schedule: str, after_ms: int, zone: tzinfo = UTC) -> int | None:
     """Return the first minute after a time (both in milliseconds) that a valid schedule names; None where it names none.
 
     >>> from datetime import UTC, datetime
@@ -47,23 +49,52 @@ def next_time(schedule: str, after_ms: int) -> int | None:
     >>> name("*/5 * * * *"), name("30 9 * * 1-5"), name("0 0 29 2 *"), next_time("0 0 31 2 *", begin)
     ('2026-02-28 00:00', '2026-03-02 09:30', '2028-02-29 00:00', None)
     """
-    minutes, hours, days, months, weekdays = (
-        _values(field, least, greatest) for field, (_, least, greatest) in zip(schedule.split(), _CRON, strict=True)
-    )
-    any_day, any_weekday = (schedule.split()[place].startswith("*") for place in (2, 4))
-    now = datetime.fromtimestamp(after_ms / 1000, UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
     for ahead in range(_FARTHEST_DAYS):
-        day = (now + timedelta(days=ahead)).date()
-        on_day, on_weekday = day.day in days, day.isoweekday() % 7 in {number % 7 for number in weekdays}
-        fits = (on_day and on_weekday) if any_day or any_weekday else (on_day or on_weekday)
-        if day.month not in months or not fits:
-            continue
-        for hour in sorted(hours):
-            for minute in sorted(minutes):
-                found = datetime(day.year, day.month, day.day, hour, minute, tzinfo=UTC)
-                if found >= now:
-                    return int(found.timestamp() * 1000)
+        times = _times(schedule, _day(after_ms, zone) + timedelta(days=ahead), zone)
+        found = min((at for at in times if at > after_ms), default=None)
+        if found is not None:
+            return found
     return None
+
+
+def last_time(schedule: str, until_ms: int, zone: tzinfo = UTC, *, days: int = 8) -> int | None:
+    """Return the last time that a valid schedule names up to a moment; None where the days before it hold none.
+
+    >>> from datetime import UTC, datetime
+    >>> moment = int(datetime(2026, 2, 27, 6, 0, 30, tzinfo=UTC).timestamp() * 1000)
+    >>> f"{datetime.fromtimestamp(last_time('0 6,18 * * *', moment) / 1000, UTC):%F %R}", last_time("0 0 1 1 *", moment)
+    ('2026-02-27 06:00', None)
+    """
+    for back in range(days + 1):
+        times = _times(schedule, _day(until_ms, zone) - timedelta(days=back), zone)
+        found = max((at for at in times if at <= until_ms), default=None)
+        if found is not None:
+            return found
+    return None
+
+
+def _day(at: int, zone: tzinfo) -> date:
+    return datetime.fromtimestamp(at / 1000, zone).date()
+
+
+def _times(schedule: str, day: date, zone: tzinfo) -> Iterator[int]:
+    """Yield a day's times, not in order: around a change of clocks a later reading may be an earlier moment."""
+    fields = schedule.split()
+    minutes, hours, days, months, weekdays = (
+        _values(field, least, greatest) for field, (_, least, greatest) in zip(fields, _CRON, strict=True)
+    )
+    on_day, on_weekday = day.day in days, day.isoweekday() % 7 in {number % 7 for number in weekdays}
+    any_day = fields[2].startswith("*") or fields[4].startswith("*")
+    if day.month not in months or not ((on_day and on_weekday) if any_day else (on_day or on_weekday)):
+        return
+    # Where clocks are put back, an hour comes twice. Who counts every hour counts both.
+    folds = (0, 1) if fields[1].startswith("*") else (0,)
+    for hour in hours:
+        for minute in minutes:
+            for fold in folds:
+                yield (
+                    int(datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone, fold=fold).timestamp()) * 1000
+                )
 
 
 def _values(field: str, least: int, greatest: int) -> frozenset[int]:

@@ -6,12 +6,13 @@ Pure: `now` is the store's time, and taking the posts off the mailbox is the com
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from pydantic import JsonValue
 
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.base import JsonObject, dump_json
+from orchestrator.contracts.hooks import QuestionVerdict
 from orchestrator.contracts.messages import Message
 from orchestrator.contracts.session import PendingCall, Post, Record, Wait
 from orchestrator.kernel.advance import enter
@@ -19,6 +20,8 @@ from orchestrator.kernel.answers import EscalateTo, Refused, Resume, Stop, plan_
 from orchestrator.kernel.approval import Denied, Granted, check_binding, check_decision
 from orchestrator.kernel.cancelling import may_stop, stopped
 from orchestrator.kernel.children import fold_child
+from orchestrator.kernel.grants import is_always, remember
+from orchestrator.kernel.hook_questions import answer_question, silence_of
 from orchestrator.kernel.plugin_pass import place_of
 from orchestrator.kernel.prompts import read_answer
 
@@ -47,14 +50,14 @@ def deliver(spec: AppSpec, record: Record, posts: Sequence[Post], now: int) -> D
     """Fold the posts into the session, then the deadline of what it still waits for."""
     delivery = Delivery(record)
     for post in posts:
-        delivery = _fold(spec, delivery, post)._replace(taken=delivery.taken + 1)
+        delivery = _fold(spec, delivery, post, now)._replace(taken=delivery.taken + 1)
     wait = delivery.record.wait
     if wait is not None and wait.deadline_at is not None and wait.deadline_at <= now:
         delivery = _fold_deadline(delivery, wait)
     return delivery
 
 
-def _fold(spec: AppSpec, delivery: Delivery, post: Post) -> Delivery:
+def _fold(spec: AppSpec, delivery: Delivery, post: Post, now: int) -> Delivery:
     record = delivery.record
     if post.kind == "cancel" and may_stop(record, immediate=post.immediate):
         after = stopped(record, "cancelled", post.text or "cancelled", immediate=post.immediate)
@@ -74,7 +77,7 @@ def _fold(spec: AppSpec, delivery: Delivery, post: Post) -> Delivery:
     if wait.gate:
         return _fold_gate(spec, delivery, post, wait)
     if wait.kind == "approval":
-        return _fold_approval(delivery, post, wait)
+        return _fold_approval(delivery, post, wait, now)
     if wait.kind == "uncertain":
         return _fold_uncertain(delivery, post, wait)
     if wait.prompt_id:
@@ -133,14 +136,18 @@ def _again(delivery: Delivery, wait: Wait) -> Delivery:
     return delivery._replace(record=delivery.record.model_copy(update={"wait": wait.model_copy()}))
 
 
-def _fold_approval(delivery: Delivery, post: Post, wait: Wait) -> Delivery:
+def _fold_approval(delivery: Delivery, post: Post, wait: Wait, now: int) -> Delivery:
     record = delivery.record
     if post.kind != "decision":
         return delivery.note(post, "ignored: the session waits for an approval")
     decision = check_decision(wait, post)
     if isinstance(decision, Granted):
+        more: dict[str, JsonValue] = {}
+        if is_always(post.verdict):
+            hooks, remembered = remember(record.hooks, wait, decision.actor, now)
+            record, more = record.model_copy(update={"hooks": hooks}), {"remembered": remembered}
         after = _judge(record, wait, verdict="approved", approver=decision.actor, rationale=decision.rationale)
-        return delivery._replace(record=after).note(post, "approved")
+        return delivery._replace(record=after).note(post, "approved", **more)
     if isinstance(decision, Denied):
         rationale = decision.rationale or decision.reason
         after = _judge(record, wait, verdict="rejected", approver=decision.actor, rationale=rationale)
@@ -148,10 +155,18 @@ def _fold_approval(delivery: Delivery, post: Post, wait: Wait) -> Delivery:
     return _again(delivery, wait).note(post, f"refused: {decision.reason}")
 
 
-def _judge(record: Record, wait: Wait, **verdict: str | None) -> Record:
-    """Write a verdict on the call in question, and on no other."""
+def _judge(
+    record: Record, wait: Wait, *, verdict: Literal["approved", "rejected", "timeout"], approver: str, rationale: str
+) -> Record:
+    """Write a verdict on the call in question, and on no other; on a hook's question for the step that asked it."""
+    if wait.hook:
+        said: QuestionVerdict = "allowed" if verdict == "approved" else "denied"
+        if verdict == "timeout":
+            said = silence_of(wait)
+        return answer_question(record, said, actor=approver, rationale=rationale)
     asked = wait.call.call_id if wait.call is not None else ""
-    calls = tuple(call.model_copy(update=verdict) if call.call_id == asked else call for call in record.cursor.calls)
+    judged: dict[str, str] = {"verdict": verdict, "approver": approver, "rationale": rationale}
+    calls = tuple(call.model_copy(update=judged) if call.call_id == asked else call for call in record.cursor.calls)
     return _resolved(record, calls=calls)
 
 
@@ -210,6 +225,8 @@ def _fold_deadline(delivery: Delivery, wait: Wait) -> Delivery:
         after = _judge(record, wait, verdict="timeout", approver="system", rationale="approval window expired")
     elif wait.kind == "retry":
         after = _resolved(record)
+    elif wait.kind == "limit":
+        after = _resolved(record, admitted=wait.target)
     elif wait.kind == "timer" or (wait.kind == "child" and not wait.children):
         after = _resolved(record, stage="route")
     elif wait.kind == "child":

@@ -5,7 +5,7 @@ turns, the one with fewer sessions running first; within an app the oldest. An a
 counts what runs and what is under way. Pure.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -67,6 +67,16 @@ def plan_dispatch(
             turn.busy += 1
         counts.update({app: turn.busy for app, turn in turns.items()})
     return chosen
+
+
+def is_paused(paused: Collection[str], app: str, bucket: str) -> bool:
+    """Say whether an operator has paused an app, or the queue that a bucket's sessions go to.
+
+    >>> is_paused({"app:a"}, "a", "ready"), is_paused({"queue:plugins"}, "a", "ready"), is_paused({"queue:steps"}, "a", "ready")
+    (True, False, True)
+    """
+    queue = {"ready": "steps", "finalizing": "finalize"}.get(bucket, bucket)
+    return bool(paused) and (f"app:{app}" in paused or f"queue:{queue}" in paused)
 
 
 def _age(one: InLine) -> tuple[int, str]:

@@ -12,9 +12,11 @@ Pure: reading the journal is the caller's work, and so is what to do about a dif
 from collections.abc import Iterable, Sequence
 
 from orchestrator.contracts.base import JsonObject, load_json
+from orchestrator.contracts.budgets import Spent
 from orchestrator.contracts.context import Compacted
 from orchestrator.contracts.errors import Unreadable
 from orchestrator.contracts.failures import FailureRecord
+from orchestrator.contracts.hooks import HookMemory
 from orchestrator.contracts.phases import SETTLED
 from orchestrator.contracts.session import Cursor, Entry, Record, ToolCall, Wait
 
@@ -22,11 +24,7 @@ from orchestrator.contracts.session import Cursor, Entry, Record, ToolCall, Wait
 _JSON: JsonObject = {
     "state": {},
     "fields": {},
-    "cursor": None,
-    "wait": None,
-    "terminal": None,
-    "failure": None,
-    "compacted": None,
+    **dict.fromkeys(("cursor", "wait", "terminal", "failure", "compacted", "hooks", "spent")),
 }
 #: Fields of the hash that the rebuilt session has as they are.
 _TEXT = ("app", "spec", "text", "actor", "parent", "reason", "catalogue")
@@ -145,6 +143,8 @@ def find_differences(record: Record, messages: Sequence[str], posts: int, rebuil
         ("terminal", ToolCall, record.terminal_call),
         ("failure", FailureRecord, record.failure),
         ("compacted", Compacted, record.compacted),
+        ("hooks", HookMemory, record.hooks),
+        ("spent", Spent, record.spent),
     )
     for name, shape, value in shapes:
         body = rebuilt.get(name)

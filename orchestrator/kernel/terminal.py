@@ -27,7 +27,7 @@ class Settlement(Frozen):
     status: str
     fields: JsonObject = {}
     rule: int | None = None
-    reason: Literal["rule", "default", "escalation", "stop"]
+    reason: Literal["rule", "default", "escalation", "stop", "budget"]
     call_id: str | None = None
 
 
@@ -148,3 +148,14 @@ def settle_stopped(spec: AppSpec, settled_as: str | None = None) -> Settlement |
     if settled_as is not None or status is None:
         return None
     return Settlement(status=status, reason="stop")
+
+
+def settle_over_budget(spec: AppSpec, settled_as: str | None = None) -> Settlement | None:
+    """Return how a session ends whose budget is spent, or None where nothing may change.
+
+    The app's word for it is its budget's `status`, else its default.
+    """
+    status = (spec.budget.status if spec.budget else None) or spec.default_terminal_status
+    if settled_as is not None or status is None:
+        return None
+    return Settlement(status=status, reason="budget")

@@ -10,9 +10,11 @@ from typing import Final
 from pydantic import TypeAdapter, ValidationError
 
 from orchestrator.contracts.base import JsonObject, dump_json
+from orchestrator.contracts.budgets import Spent
 from orchestrator.contracts.context import Compacted
 from orchestrator.contracts.errors import Unreadable
 from orchestrator.contracts.failures import FailureRecord
+from orchestrator.contracts.hooks import HookMemory
 from orchestrator.contracts.phases import Phase
 from orchestrator.contracts.session import Cursor, Priority, Record, ToolCall, Wait
 
@@ -76,6 +78,8 @@ def decode_record(session_id: str, stored: Mapping[str, str]) -> Record:
             catalogue=get("catalogue", ""),
             failure=FailureRecord.from_json(stored["failure"]) if get("failure") else None,
             compacted=Compacted.from_json(stored["compacted"]) if get("compacted") else None,
+            hooks=HookMemory.from_json(stored["hooks"]) if get("hooks") else None,
+            spent=Spent.from_json(stored["spent"]) if get("spent") else None,
             replays=int(get("replays", "0")),
             trace=get("trace", ""),
         )
@@ -133,4 +137,8 @@ def encode_changes(before: Record, after: Record) -> dict[str, str]:
         changed["failure"] = after.failure.to_json() if after.failure is not None else ""
     if after.compacted is not before.compacted:
         changed["compacted"] = after.compacted.to_json() if after.compacted is not None else ""
+    if after.hooks is not before.hooks:
+        changed["hooks"] = after.hooks.to_json() if after.hooks is not None else ""
+    if after.spent is not before.spent:
+        changed["spent"] = after.spent.to_json() if after.spent is not None else ""
     return changed

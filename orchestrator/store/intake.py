@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
+from typing import Final
 
 from pydantic import ValidationError
 
@@ -34,6 +35,8 @@ from orchestrator.store.store import Store
 
 #: How long a day's counter of ids is kept: longer than any clock is wrong.
 COUNTER_SECONDS = 3 * 86_400
+#: Refused answers that one session's journal keeps.
+MOST_REFUSALS: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,14 @@ class Intake:
         # Without a key nobody else can mean this id: "existing" is then our own act, repeated.
         return Submitted(session_id, created=key is None or reply[0] == "created")
 
+    async def find(self, app: str, key: str) -> str | None:
+        """Return the session that an idempotency key stands for, None while there is none."""
+        found = await self._store.command("GET", idempotency_key(app, key))
+        session_id = str(found).partition(" ")[0] if found else ""
+        # A key that is reserved for a session that nobody created means nothing yet.
+        there = session_id and await self._store.command("EXISTS", self._store.keys.of_session("record", session_id))
+        return session_id if there else None
+
     async def _reserve(self, app: str, key: str, session_id: str, digest: str, seconds: int) -> str:
         value = f"{session_id} {digest}"
         name = idempotency_key(app, key)
@@ -115,11 +126,6 @@ class Intake:
         if reserved_digest != digest:
             raise KeyConflict(key, reserved)
         return reserved
-
-    async def find(self, app: str, key: str) -> str | None:
-        """Return the session id that is reserved for an idempotency key; a session need not be behind it yet."""
-        found = await self._store.command("GET", idempotency_key(app, key))
-        return str(found).partition(" ")[0] if found else None
 
     async def post(self, session_id: str, post: Post, *, answers: str | None = None) -> bool:
         """Put a post into the mailbox; return False where the same post was taken before.
@@ -161,6 +167,12 @@ class Intake:
         if answer == "answered":
             raise NotWaiting(f"session {session_id}: {answers} was answered already; see `baton events {session_id}`")
         return bool(answer == "posted")
+
+    async def note_refusal(self, session_id: str, actor: str, data: JsonObject) -> None:
+        """Leave a line in the journal about an answer that was refused; a session keeps so many and no more."""
+        entry = Entry(kind="refused", actor=actor, data=data)
+        limits = self._store.limits
+        await self._store.act("refuse", session_id, entry.to_json(), MOST_REFUSALS, limits.journal_entries)
 
     async def replay(self, session_id: str, actor: str, note: str = "") -> None:
         """Send a dead letter again, its failures forgotten; raise SessionNotFound or PhaseRefused."""

@@ -6,11 +6,15 @@
     baton:{p07}:m:<sid>   list    mailbox                  baton:{p07}:sent     zset  wake-ups under way
     baton:{p07}:i:<sid>   hash    intents                  baton:{p07}:dead(i)  zset + hash  dead letters
     baton:{p07}:d:<sid>   zset    post ids seen            baton:{p07}:stats    hash  counters
+    baton:{p07}:limits    zset    rate limits              baton:{p07}:outbox   stream  what webhooks will be told
+    baton:{p07}:deliveries, deliveryinfo, undelivered      zset + hash + hash   webhooks on their way, and given up
     baton:{p07}:g:<sid>   string  an archived session's submission digest, while its idempotency key is known
+    baton:{p07}:t:<sid>   stream  what a model says now
 
 Outside partitions: `baton:meta` (hash: partitions, archive), `baton:apps` (set), `baton:ids:…`, `baton:idem:…`,
-`baton:workers` (zset + hash), `baton:leader:…`, and the channels `baton:bell` and
-`baton:cancels`.
+`baton:model:<provider>` (hash: rates and circuits), `baton:workers` (zset + hash), `baton:leader:…`, `baton:tokens`,
+`baton:paused`, `baton:schedules`, `baton:webhooks` (hashes), `baton:audit` (stream), and the channels `baton:bell`
+and `baton:cancels`.
 """
 
 from orchestrator.contracts.ids import partition_of
@@ -26,8 +30,22 @@ ARCHIVE_ID, ARCHIVED_AT = "archive", "archived_at"
 
 WORKERS = f"{PREFIX}:workers"
 WORKER_INFO = f"{PREFIX}:workers:info"
+TOKENS = f"{PREFIX}:tokens"
+PAUSED = f"{PREFIX}:paused"
+SCHEDULES = f"{PREFIX}:schedules"
+ENDPOINTS = f"{PREFIX}:webhooks"
+AUDIT = f"{PREFIX}:audit"
 
-_OF_SESSION = {"record": "s", "journal": "j", "context": "c", "mailbox": "m", "intents": "i", "seen": "d", "gone": "g"}
+_OF_SESSION = {
+    "record": "s",
+    "journal": "j",
+    "context": "c",
+    "mailbox": "m",
+    "intents": "i",
+    "seen": "d",
+    "gone": "g",
+    "tokens": "t",
+}
 _OF_PARTITION = {
     "due": "due",
     "leases": "leases",
@@ -36,8 +54,15 @@ _OF_PARTITION = {
     "dead": "dead",
     "deadinfo": "deadinfo",
     "stats": "stats",
+    "limits": "limits",
+    "outbox": "outbox",
+    "deliveries": "deliveries",
+    "deliveryinfo": "deliveryinfo",
+    "undelivered": "undelivered",
 }
-KEY_NAMES = frozenset(_OF_SESSION) | frozenset(_OF_PARTITION)
+#: Keys that belong to no session: whoever calls an act on one names it (`Store.act_on_key`).
+OF_NO_SESSION = frozenset({"model"})
+KEY_NAMES = frozenset(_OF_SESSION) | frozenset(_OF_PARTITION) | OF_NO_SESSION
 
 
 class Keys:
@@ -82,3 +107,8 @@ def counter_key(prefix: str, day: str) -> str:
 def leader_key(part: int | str) -> str:
     """Return the lease by which one scheduler leads a partition, or an app by its name."""
     return f"{PREFIX}:leader:{part}"
+
+
+def model_key(provider: str) -> str:
+    """Return the hash in which a provider's rates and circuits are."""
+    return f"{PREFIX}:model:{provider}"

@@ -31,6 +31,8 @@ class Limits:
     mailbox_posts: int = 256
     journal_entries: int = 200_000
     context_messages: int = 20_000
+    stream_pieces: int = 2_000
+    stream_seconds: int = 3_600
 
 
 class Store:
@@ -67,6 +69,12 @@ class Store:
         script = self._scripts[name]
         keys = [self.keys.of_partition(key, partition) for key in script.keys]
         reply: list[Reply] = await self._repeat(("EVALSHA", script.sha, len(keys), *keys, *args), script.source)
+        return reply
+
+    async def act_on_key(self, name: str, key: str, *args: Argument) -> list[Reply]:
+        """Do one act on one key that belongs to no session."""
+        script = self._scripts[name]
+        reply: list[Reply] = await self._repeat(("EVALSHA", script.sha, 1, key, *args), script.source)
         return reply
 
     async def command(self, *args: Argument) -> Reply:

@@ -7,7 +7,10 @@ import pytest
 
 from tests.architecture.source_tree import ROOT
 
-HEAVY = ("celery", "kombu", "fastmcp", "mcp", "starlette", "uvicorn", "sqlalchemy", "opentelemetry", "workers")
+HEAVY = (
+    *("celery", "kombu", "fastmcp", "mcp", "starlette", "fastapi", "joserfc", "uvicorn"),
+    *("sqlalchemy", "opentelemetry", "workers"),
+)
 #: Prints what is loaded once the help is written, whichever way the command ends.
 REPORT = """
 import runpy, sys

@@ -22,7 +22,7 @@ UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 OVERLAYS = sorted(path for path in (DEPLOY / "kubernetes" / "overlays").iterdir())
 COMPOSE = DEPLOY / "compose" / "compose.yaml"
 #: Commands of the image that another part of Baton brings; without it they cannot be judged here.
-LATER = {"api"}
+LATER: set[str] = set()
 
 
 def tool(name: str, where: str) -> str:

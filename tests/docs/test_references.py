@@ -14,11 +14,13 @@ import pytest
 import yaml
 
 from docs.render import PAGES, REFERENCE, render_page
+from docs.render_http import render_openapi
 from orchestrator.app_loader import load_app
 from orchestrator.app_scaffold import create_app
 from orchestrator.app_tools import check_tools
 from orchestrator.contracts.session import Entry, Outcome, PostKind, StepKind, ToolOutcome, WaitKind
 from orchestrator.interfaces.cli.main import cli
+from orchestrator.interfaces.http.problems import NAMES
 from orchestrator.kernel.expression_functions import FUNCTIONS
 from orchestrator.settings import IN_FILE, Settings
 from orchestrator.store.store import Store
@@ -34,6 +36,10 @@ GUIDES = [path for path in DOCS if "adr" not in path.parts] + sorted((ROOT / "ap
 GUIDE_IDS = [relative(path) for path in GUIDES]
 MODEL_PAGE = ROOT / "docs" / "how-to" / "run_with_a_model.md"
 TOOLS_PAGE = ROOT / "docs" / "how-to" / "write_tools.md"
+PARTITION_KEYS = (
+    *("due", "leases", "by", "sent", "dead", "deadinfo", "stats", "limits"),
+    *("outbox", "deliveries", "deliveryinfo", "undelivered"),
+)
 SHELL = frozenset({"console", "sh"})
 INLINE = re.compile(r"`([^`\n]+)`")
 
@@ -49,6 +55,16 @@ def test_a_rendered_table_is_current(name: str) -> None:
     text = (REFERENCE / name).read_text(encoding="utf-8")
 
     assert render_page(name, text) == text
+
+
+def test_the_description_of_the_http_api_is_current() -> None:
+    """Clients are generated from the committed file; `python -m docs.render` brings it up to date."""
+    assert (REFERENCE / "openapi.json").read_text(encoding="utf-8") == render_openapi()
+
+
+def test_the_page_of_the_http_api_knows_every_problem() -> None:
+    """A program that switches on `type` must find each of them, with its meaning."""
+    assert sorted(rows_below(text_of("reference", "http.md"), "problem")) == sorted(NAMES)
 
 
 @pytest.mark.parametrize("path", DOCS, ids=PAGE_IDS)
@@ -230,7 +246,7 @@ def test_the_store_page_names_every_key_of_the_code() -> None:
     text = text_of("reference", "store.md")
     keys = Store("redis://nowhere").keys
     built = [*keys.for_script(("record", "journal", "context", "mailbox", "intents", "seen"), "SES-20261120-001")]
-    built += [keys.of_partition(name, 0) for name in ("due", "leases", "by", "sent", "dead", "deadinfo", "stats")]
+    built += [keys.of_partition(name, 0) for name in PARTITION_KEYS]
     rows = rows_below(text, "key")
 
     for key in built:
@@ -271,10 +287,16 @@ def app_folder(tmp_path: Path) -> Path:
     return tmp_path / "stock_count"
 
 
-def model_blocks() -> list[Block]:
-    """Return the page's examples of a `model`."""
+def yaml_blocks(*, of_settings: bool) -> list[Block]:
+    """Return the page's examples of settings, or of an app."""
     blocks = [b for b in read_blocks(MODEL_PAGE.read_text(encoding="utf-8")) if b.language == "yaml" and not b.name]
-    assert len(blocks) >= 3
+    return [block for block in blocks if ("models" in yaml.safe_load(block.body)) is of_settings]
+
+
+def model_blocks() -> list[Block]:
+    """Return the page's examples of a `model`, and of what else an app says of it."""
+    blocks = yaml_blocks(of_settings=False)
+    assert len(blocks) >= 5
     return blocks
 
 
@@ -285,7 +307,9 @@ def write_example(folder: Path, block: Block) -> None:
             (folder / one.name).parent.mkdir(exist_ok=True)
             (folder / one.name).write_text(one.body, encoding="utf-8")
     document = yaml.safe_load((folder / "app.yaml").read_text(encoding="utf-8"))
-    document["model"] = yaml.safe_load(block.body)["model"]
+    example = yaml.safe_load(block.body)
+    statuses = {**document["statuses"], **example.pop("statuses", {})}
+    document |= {**example, "statuses": statuses}
     (folder / "app.yaml").write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
 
 
@@ -297,6 +321,16 @@ def test_an_example_of_a_model_loads(app_folder: Path, block: Block, monkeypatch
     write_example(app_folder, block)
 
     build_app(load_app(app_folder), Settings())
+
+
+@pytest.mark.parametrize(
+    "block", yaml_blocks(of_settings=True), ids=lambda block: next(iter(yaml.safe_load(block.body)["models"]))
+)
+def test_an_example_of_settings_for_models_is_valid(block: Block) -> None:
+    """What an operator copies from the page is what the settings take."""
+    settings = Settings.model_validate(yaml.safe_load(block.body))
+
+    assert settings.models.limits or settings.models.prices
 
 
 def test_the_transcript_of_the_page_runs_to_its_end(app_folder: Path, store_url: str) -> None:

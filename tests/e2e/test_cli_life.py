@@ -65,7 +65,25 @@ def test_a_session_that_asks_is_approved_and_ends(stack: Baton) -> None:
         "tool_calls": [],
         "call_id": None,
         "skill": "",
+        "source": "",
     }
+
+
+def test_what_is_allowed_always_is_shown(stack: Baton) -> None:
+    """A person sees what a session does not ask again, who said so, and of exactly which call."""
+    session_id = stack.submit("--set", "plan=danger", code=4)["session_id"]
+    refused = stack.refuse("deny", session_id, "--always", code=2)
+    said = stack("approve", session_id, "--always").out
+    stack("watch", session_id)
+    shown = stack("show", session_id, "-o", "json").json("session")
+    table = stack("show", session_id).out
+
+    assert "--always" in refused
+    assert said == f'{session_id}: approved hands:danger(target="x"), as ada, and every call like it\n'
+    (grant,) = shown["always_allowed"]
+    assert (grant["tool"], grant["asked_by"], grant["actor"]) == ("hands:danger", "gateway", "ada")
+    assert grant["shown"] == '{"target":"x"}'
+    assert 'hands:danger {"target":"x"}, asked by gateway, allowed by ada' in " ".join(table.split())
 
 
 def test_people_read_the_same(stack: Baton) -> None:

@@ -491,7 +491,7 @@ def test_an_answer_reaches_the_very_next_model_call(store_url: str, ledger: Path
         session_id = await on.submit(plan="gate")
         await on.run(on.worker(), session_id)
         executor = on.worker()
-        provider, seen = on.hosts[-1].apps["everything"].provider, []
+        provider, seen = on.hosts[-1].apps["everything"].models.routes[0].provider, []
         complete = provider.complete
 
         async def watched(request: ModelRequest) -> ModelResponse:

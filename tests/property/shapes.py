@@ -4,6 +4,7 @@ A field's strategy follows from its annotation and its bounds. What a validator 
 """
 
 from collections.abc import Mapping
+from decimal import Decimal
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -60,7 +61,8 @@ def _strategy(annotation: Any, bounds: list[Any]) -> st.SearchStrategy[Any]:
     if origin in {Union, UnionType}:
         return st.one_of([_strategy(one, bounds) for one in args])
     if origin is tuple:
-        return st.lists(_strategy(args[0], []), max_size=2).map(tuple)
+        least = next((one.min_length for one in bounds if isinstance(one, MinLen)), 0)
+        return st.lists(_strategy(args[0], []), min_size=least, max_size=max(least, 2)).map(tuple)
     if origin in {dict, Mapping}:
         keys = TEXT if args[0] is Any else _strategy(args[0], [])  # in JSON a key is text
         return st.dictionaries(keys, _strategy(args[1], []), max_size=2)
@@ -86,6 +88,8 @@ def _plain(annotation: Any, bounds: list[Any]) -> st.SearchStrategy[Any]:
     if annotation is float:
         is_open = any(isinstance(one, Gt) for one in bounds)
         return st.floats(low, high, allow_nan=False, allow_infinity=False, exclude_min=is_open)  # type: ignore[arg-type]
+    if annotation is Decimal:
+        return st.decimals(low, high, allow_nan=False, allow_infinity=False, places=9)
     if annotation is str:
         least = next((one.min_length for one in bounds if isinstance(one, MinLen)), 0)
         most = next((one.max_length for one in bounds if isinstance(one, MaxLen)), 12)

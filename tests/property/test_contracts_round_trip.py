@@ -25,12 +25,18 @@ def every_contract() -> list[type[Frozen]]:
     return sorted(found - {Frozen}, key=lambda one: one.__name__)
 
 
+#: Read from a file and never written: what they hold back, a secret, would not come again.
+ONLY_READ = {"Endpoint", "WebhooksFile"}
+
 quick = settings(settings.get_profile("ci"), max_examples=25)
 
 
 @pytest.mark.parametrize("shape", every_contract(), ids=lambda one: one.__name__)
 def test_a_value_is_read_as_it_was_written(shape: type[Frozen]) -> None:
     """Defaults are left out when a value is written; that must not change what is read."""
+    # No skill is only a SkillBase: its kinds are tested one by one.
+    if shape.__name__ in {"SkillBase", *ONLY_READ}:
+        return
 
     @quick
     @given(values_of(shape))
@@ -40,8 +46,7 @@ def test_a_value_is_read_as_it_was_written(shape: type[Frozen]) -> None:
         assert again == value
         assert again.to_json() == value.to_json()
 
-    if shape.__name__ != "SkillBase":  # no skill is only that: its kinds are tested one by one
-        check()
+    check()
 
 
 @pytest.mark.parametrize("shape", every_contract(), ids=lambda one: one.__name__)

@@ -3,6 +3,8 @@
 import pytest
 
 from orchestrator.contracts.errors import Unreadable
+from orchestrator.contracts.hooks import Asked, Ephemeral, Grant, HookMemory
+from orchestrator.contracts.messages import Message
 from orchestrator.contracts.session import Cursor, Entry, Record, Wait
 from orchestrator.kernel.rebuild import find_differences, fold
 
@@ -49,6 +51,8 @@ def test_a_submission_is_a_session() -> None:
         "catalogue": "",
         "failure": None,
         "compacted": None,
+        "hooks": None,
+        "spent": None,
         "state": {"n": 1},
         "fields": {},
         "cursor": None,
@@ -154,3 +158,37 @@ def test_a_difference_is_named() -> None:
     found = find_differences(record, ['{"role":"user"}'], 1, fold(journal()))
 
     assert [line.split(":", 1)[0] for line in found] == ["state", "posts", "phase", "wait"]
+
+
+def test_what_hooks_keep_is_rebuilt() -> None:
+    """A question that is open, and what was allowed for good, are as much of a session as its cursor."""
+    memory = HookMemory(
+        started=True,
+        passed=("prompt:submit",),
+        kept={"response": {"content": "x"}},
+        asked=Asked(point="tool:pre/call-1-0", event="tool:pre", hook="guard", is_changed=True, value={"n": 1}),
+        pending=(Message(role="system", content="later"),),
+        ephemeral=(Ephemeral(content="now"),),
+        grants=(Grant(asked_by="gateway", tool="t", digest="d", actor="ada"),),
+    )
+    record = Record(
+        session_id="S-20260101-001",
+        app="a",
+        spec="d",
+        phase="running",
+        text="hi",
+        actor="ada",
+        rev=2,
+        seq=4,
+        cursor=Cursor(skill="work"),
+        state={"n": 1},
+        hooks=memory,
+    )
+    refused = Entry(kind="refused", actor="mallory", data={"refused": "decision", "why": "NotPermitted"})
+    entries = journal(
+        step(set={"hooks": HookMemory(started=True).to_json()}), refused, step(set={"hooks": memory.to_json()})
+    )
+
+    assert find_differences(record, ['{"role":"user"}'], 0, fold(entries)) == []
+    gone = fold(journal(*entries[1:], step(set={"hooks": ""})))
+    assert gone["hooks"] is None

@@ -14,13 +14,15 @@ back-off, deadlines and cancellation belong to the runtime alone.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final, Protocol
 
-from orchestrator.contracts.app import AppSpec
+from orchestrator.contracts.app import AppSpec, ModelSpec
 from orchestrator.contracts.errors import ConfigError, suggest
 from orchestrator.contracts.ports import Provider
-from workers.providers.options import secrets_of
+from workers.models import Route
+from workers.providers.options import secrets_of, where_is
 from workers.providers.recording import RecordingProvider, transcript_path
 
 GROUP: Final = "baton.providers"
@@ -58,6 +60,28 @@ def build_provider(spec: AppSpec, *, env: Mapping[str, str]) -> Provider:
         return provider
     path = transcript_path(spec, record, option="record")
     return RecordingProvider(provider, path, secrets=secrets_of(spec.model.options, env))
+
+
+def build_routes(spec: AppSpec, *, env: Mapping[str, str]) -> tuple[Route, ...]:
+    """Build the app's own service and those that it falls back to, in that order; raise ConfigError.
+
+    What the others are is told like the first one's `model`, so each is built as if it were an app's only one.
+    """
+    routes = [_route(build_provider(spec, env=env), spec, env)]
+    for number, other in enumerate(spec.model.fallback):
+        own = other.model_dump(exclude={"request_timeout_seconds"})
+        model = ModelSpec.model_validate({**own, "rules": spec.model.rules})
+        try:
+            alike = spec.model_copy(update={"model": model})
+            route = _route(build_provider(alike, env=env), alike, env)
+        except ConfigError as error:
+            raise ConfigError(f"model.fallback[{number}]: {error}") from error
+        routes.append(replace(route, timeout_seconds=other.request_timeout_seconds))
+    return tuple(routes)
+
+
+def _route(provider: Provider, spec: AppSpec, env: Mapping[str, str]) -> Route:
+    return Route(provider, spec.model.provider, spec.model.model, where_is(spec, env))
 
 
 def _builder(spec: AppSpec) -> Builder:

@@ -1,7 +1,6 @@
 """Speak Anthropic's messages: POST {base_url}/v1/messages.
 
-This module translates a request and its answer, both pure, and sends through HttpChannel. It does
-not stream and does not retry. Answers of tools travel in the user's turn, before its text, and
+This module translates a request and its answer, both pure, and sends through HttpChannel. It does not retry. Answers of tools travel in the user's turn, before its text, and
 turns of the same role are joined: the service refuses anything else.
 """
 
@@ -14,6 +13,7 @@ from pydantic import JsonValue
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.base import JsonObject, dump_json
 from orchestrator.contracts.messages import Message, ModelRequest, ModelResponse, ToolRequest, Usage
+from workers.providers.assembling import AnthropicAssembly
 from workers.providers.dialect import Dialect, HttpProvider, Wire, sampling
 from workers.providers.envelope import parse_envelope
 from workers.providers.handover import opening_of, with_handovers
@@ -59,7 +59,7 @@ def build(spec: AppSpec, *, env: Mapping[str, str], client: httpx2.AsyncClient |
     channel = HttpChannel(
         "anthropic", url, headers=headers, key=key, key_header="x-api-key", key_prefix="", client=client
     )
-    return HttpProvider(Dialect(PATH, to_body, from_answer), channel, model=model, options=options)
+    return HttpProvider(DIALECT, channel, model=model, options=options)
 
 
 def to_body(request: ModelRequest, *, model: str, options: HttpOptions) -> JsonObject:
@@ -142,3 +142,6 @@ def from_answer(answer: JsonObject, request: ModelRequest) -> ModelResponse:
         usage=Usage(input_tokens=(usage.input_tokens or 0) + cached, output_tokens=usage.output_tokens or 0),
         model=found.model or "",
     )
+
+
+DIALECT: Final = Dialect(PATH, to_body, from_answer, AnthropicAssembly, {"stream": True})

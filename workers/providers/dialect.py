@@ -1,6 +1,6 @@
 """A provider that speaks HTTP: one class for every service, told apart by their dialects.
 
-A dialect is a path and two pure functions: from a request to a body, from an answer to a response.
+A dialect is a path and pure functions: from a request to a body, from events to an answer, from an answer to a response.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.messages import ModelRequest, ModelResponse
+from orchestrator.contracts.ports import Piece
 from orchestrator.contracts.provider_errors import LLMError
+from workers.providers.assembling import Assembly
 from workers.providers.http import HttpChannel
 from workers.providers.options import HttpOptions
 
@@ -32,11 +34,16 @@ class Write(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How one kind of service is spoken to. `read` raises ValueError for what it cannot read."""
+    """How one kind of service is spoken to. `read` raises ValueError for what it cannot read.
+
+    `streamed` is what a request says more where its answer shall be streamed, `assemble` begins such an answer.
+    """
 
     path: str
     write: Write
     read: Callable[[JsonObject, ModelRequest], ModelResponse]
+    assemble: Callable[[], Assembly]
+    streamed: JsonObject
 
 
 class HttpProvider:
@@ -47,18 +54,41 @@ class HttpProvider:
 
     async def complete(self, request: ModelRequest) -> ModelResponse:
         """Make one call; raise an LLMError."""
+        return await self._ask(request, None)
+
+    async def stream(self, request: ModelRequest, on_piece: Callable[[Piece], None]) -> ModelResponse:
+        """Make one call, and tell its answer while it is written; raise an LLMError."""
+        return await self._ask(request, on_piece)
+
+    async def _ask(self, request: ModelRequest, on_piece: Callable[[Piece], None] | None) -> ModelResponse:
         dialect = self._dialect
         model = request.model or self._model
         body = dialect.write(request, model=model, options=self._options)
         try:
-            answer = await self._channel.post(dialect.path, body, timeout_seconds=request.timeout_seconds)
             try:
+                if on_piece is None:
+                    answer = await self._channel.post(dialect.path, body, timeout_seconds=request.timeout_seconds)
+                else:
+                    answer = await self._stream({**body, **dialect.streamed}, request, on_piece)
                 return dialect.read(answer, request)
             except ValueError as error:  # pydantic's ValidationError is one
                 raise self._channel.malformed(reason_of(error), path=dialect.path) from error
         except LLMError as error:
             error.provider, error.model = error.provider or self._channel.provider, error.model or model
             raise
+
+    async def _stream(self, body: JsonObject, request: ModelRequest, on_piece: Callable[[Piece], None]) -> JsonObject:
+        """Return a streamed answer as it would be unstreamed; raise an LLMError, or ValueError where it breaks off."""
+        assembly = self._dialect.assemble()
+
+        def on_event(event: JsonObject) -> None:
+            for piece in assembly.add(event):
+                on_piece(piece)
+
+        whole = await self._channel.post_streamed(
+            self._dialect.path, body, on_event, timeout_seconds=request.timeout_seconds
+        )
+        return assembly.answer() if whole is None else whole
 
     async def aclose(self) -> None:
         """Release connections."""

@@ -19,7 +19,7 @@ in the headers of a request and nowhere else; it is cut out of what a service's 
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -41,8 +41,11 @@ from orchestrator.contracts.provider_errors import (
     StreamError,
 )
 from orchestrator.kernel.classification import classify_error_category, classify_error_message
+from workers.providers.sse import iter_data
 
 MAX_RESPONSE_BYTES: Final = 4 * 1024 * 1024
+#: Events are many times what they carry.
+MAX_STREAM_BYTES: Final = 64 * 1024 * 1024
 MAX_ERROR_BYTES: Final = 64 * 1024
 MAX_DETAIL: Final = 300
 #: The longest a service is obeyed: past it a person should look.
@@ -50,6 +53,9 @@ MAX_RETRY_AFTER_SECONDS: Final = 86_400.0
 CONNECT_SECONDS: Final = 10.0
 #: More than a worker has lanes, so that the pool is never what a session waits for.
 MAX_CONNECTIONS: Final = 2_000
+
+#: What ends a stream of one dialect; the other says it with an event.
+DONE: Final = "[DONE]"
 
 _PASSING: Final = frozenset({408, 409, 425, 429})
 #: What services write as `code` or `type` of an error: words of their APIs, compared whole.
@@ -131,6 +137,54 @@ class HttpChannel:
 
     async def post(self, path: str, body: JsonObject, *, timeout_seconds: float) -> JsonObject:
         """Post `body`, and return the JSON object of a 2xx response; raise an LLMError."""
+        content = await self._exchange(path, body, timeout_seconds, self._read)
+        try:
+            found = load_json(content)
+        except ValueError as error:
+            raise self.malformed(f"the body is not JSON: {error}", path=path) from error
+        if not isinstance(found, dict):
+            raise self.malformed("the body is not a JSON object", path=path)
+        return found
+
+    async def post_streamed(
+        self, path: str, body: JsonObject, on_event: Callable[[JsonObject], None], *, timeout_seconds: float
+    ) -> JsonObject | None:
+        """Post `body`, and tell `on_event` each event of a 2xx response; raise an LLMError.
+
+        A service that does not stream answers as it would to `post`: that answer is returned. What `on_event` raises
+        as ValueError makes the answer malformed.
+        """
+
+        async def read(response: httpx2.Response, where: str) -> bytes:
+            if not response.is_success or "event-stream" not in response.headers.get("content-type", ""):
+                return await self._read(response, where)
+            events = iter_data(response.aiter_bytes(), most_bytes=MAX_STREAM_BYTES, most_event_bytes=MAX_RESPONSE_BYTES)
+            async for data in events:
+                if data.strip() == DONE:
+                    break
+                event = load_json(data)
+                if not isinstance(event, dict):
+                    raise ValueError("an event is not a JSON object")
+                on_event(event)
+            return b""
+
+        try:
+            content = await self._exchange(path, body, timeout_seconds, read)
+            found = load_json(content) if content else None
+        except ValueError as error:
+            raise self.malformed(str(error), path=path) from error
+        if found is not None and not isinstance(found, dict):
+            raise self.malformed("the body is not a JSON object", path=path)
+        return found
+
+    async def _exchange(
+        self,
+        path: str,
+        body: JsonObject,
+        timeout_seconds: float,
+        read: Callable[[httpx2.Response, str], Awaitable[bytes]],
+    ) -> bytes:
+        """Post `body`, and return what `read` makes of a 2xx response; raise an LLMError."""
         where = f"{self.provider} {self.base_url}{path}"
         limit = httpx2.Timeout(timeout_seconds, connect=min(CONNECT_SECONDS, timeout_seconds))
         request = self._open_client().build_request(
@@ -141,7 +195,7 @@ class HttpChannel:
             async with asyncio.timeout(timeout_seconds):
                 response = await self._open_client().send(request, stream=True)
                 try:
-                    content = await self._read(response, where)
+                    content = await read(response, where)
                 finally:
                     await response.aclose()
         except (TimeoutError, httpx2.TimeoutException) as error:
@@ -156,13 +210,7 @@ class HttpChannel:
             raise failure(self._redact(message), provider=self.provider) from error
         if not response.is_success:
             raise self._error_of(response, content, where)
-        try:
-            found = load_json(content)
-        except ValueError as error:
-            raise self.malformed(f"the body is not JSON: {error}", path=path) from error
-        if not isinstance(found, dict):
-            raise self.malformed("the body is not a JSON object", path=path)
-        return found
+        return content
 
     async def aclose(self) -> None:
         """Close the client, if it is this channel's own."""

@@ -1,7 +1,6 @@
 """Speak OpenAI's chat completions, as many services do: POST {base_url}/chat/completions.
 
-This module translates a request and its answer, both pure, and sends through HttpChannel. It does
-not stream and does not retry. A tool call whose arguments are not a JSON object is a malformed
+This module translates a request and its answer, both pure, and sends through HttpChannel. It does not retry. A tool call whose arguments are not a JSON object is a malformed
 answer and so transient: asked again, a model usually does better.
 """
 
@@ -15,6 +14,7 @@ from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.base import JsonObject, dump_json, load_json
 from orchestrator.contracts.messages import Message, ModelRequest, ModelResponse, ToolRequest, Usage
 from orchestrator.contracts.provider_errors import InvalidToolCallError
+from workers.providers.assembling import OpenAiAssembly
 from workers.providers.dialect import Dialect, HttpProvider, Wire, sampling
 from workers.providers.envelope import parse_envelope
 from workers.providers.handover import in_turns, opening_of, with_handovers
@@ -72,7 +72,7 @@ def build(spec: AppSpec, *, env: Mapping[str, str], client: httpx2.AsyncClient |
     key = read_key(spec, options, env)
     url = read_base_url(spec, options, DEFAULT_URL, key, env)
     channel = HttpChannel("openai_compat", url, headers=read_headers(spec, options), key=key, client=client)
-    return HttpProvider(Dialect(PATH, to_body, from_answer), channel, model=model, options=options)
+    return HttpProvider(DIALECT, channel, model=model, options=options)
 
 
 def to_body(request: ModelRequest, *, model: str, options: HttpOptions) -> JsonObject:
@@ -175,3 +175,9 @@ def _unreadable(function: _Function, what: str) -> InvalidToolCallError:
     raw = given if isinstance(given, str) else dump_json(given)
     message = f"openai_compat: the arguments of {function.name[:80]!r} {what[:200]}; it is tried again"
     return InvalidToolCallError(message, tool_name=function.name, raw_arguments=raw, retryable=True)
+
+
+#: Without the last part, a streamed answer does not say how many tokens it took.
+DIALECT: Final = Dialect(
+    PATH, to_body, from_answer, OpenAiAssembly, {"stream": True, "stream_options": {"include_usage": True}}
+)

@@ -135,6 +135,12 @@ def read_base_url(
     return url
 
 
+def where_is(spec: AppSpec, env: Mapping[str, str]) -> str:
+    """Return host and port of a service that is not at its usual place, "" for one that is: what tells two apart."""
+    given = spec.model.options.get("base_url") or env.get(DEFAULT_URL_ENV.get(spec.model.provider, ""), "")
+    return urlsplit(given).netloc if isinstance(given, str) else ""
+
+
 def secrets_of(options: Mapping[str, JsonValue], env: Mapping[str, str]) -> tuple[str, ...]:
     """Return every secret text that the options hold or name, for redaction."""
     values = [options.get("api_key"), env.get(str(options.get("api_key_env") or ""))]

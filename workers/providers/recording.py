@@ -8,7 +8,7 @@ Replaying is the work of `scripted`.
 
 import asyncio
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +18,7 @@ from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.base import Frozen, JsonObject
 from orchestrator.contracts.errors import ConfigError
 from orchestrator.contracts.messages import ModelRequest, ModelResponse, Usage
-from orchestrator.contracts.ports import Provider
+from orchestrator.contracts.ports import Piece, Provider, StreamingProvider
 from orchestrator.kernel.lookup import normalise_tool
 
 REDACTED: Final = "[redacted]"
@@ -63,7 +63,15 @@ class RecordingProvider:
 
     async def complete(self, request: ModelRequest) -> ModelResponse:
         """Make one call; a call that fails leaves no turn."""
-        response = await self._inner.complete(request)
+        return await self._record(request, await self._inner.complete(request))
+
+    async def stream(self, request: ModelRequest, on_piece: Callable[[Piece], None]) -> ModelResponse:
+        """Make one call, streamed where the recorded provider streams; the turn is written once it is whole."""
+        if isinstance(self._inner, StreamingProvider):
+            return await self._record(request, await self._inner.stream(request, on_piece))
+        return await self.complete(request)
+
+    async def _record(self, request: ModelRequest, response: ModelResponse) -> ModelResponse:
         turn = redact(turn_of(request, response).model_dump(mode="json", exclude_defaults=True), self._secrets)
         line = ScriptedTurn.model_validate(turn).to_json() + "\n"
         await asyncio.to_thread(_append, self._path, line.encode())

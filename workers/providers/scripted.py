@@ -5,8 +5,9 @@ is never answered with something near. The transcript lies below the app's folde
 `options.transcript`; its shape is in `recording`.
 """
 
+import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.base import load_json
 from orchestrator.contracts.errors import ConfigError
 from orchestrator.contracts.messages import ModelRequest, ModelResponse, ToolRequest
+from orchestrator.contracts.ports import Piece
 from orchestrator.contracts.provider_errors import InvalidRequestError
 from workers.providers.names import make_call_id, resolve_tool
 from workers.providers.options import ProviderOptions, read_options
@@ -70,6 +72,15 @@ class ScriptedProvider:
             usage=turn.usage,
             model=PROVIDER,
         )
+
+    async def stream(self, request: ModelRequest, on_piece: Callable[[Piece], None]) -> ModelResponse:
+        """Return the recorded turn, told word by word before."""
+        response = await self.complete(request)
+        for word in re.findall(r"\S+\s*|\s+", response.content):
+            on_piece(Piece("text", word))
+        for call in response.tool_calls:
+            on_piece(Piece("tool", call.tool))
+        return response
 
     async def aclose(self) -> None:
         """Do nothing: there is no connection."""

@@ -4,13 +4,15 @@
 
 Compacting is a step: its words may cost a model call, and what has been paid for is committed before the turn that needs it.
 What is decided here is in kernel/compaction.py and kernel/transcript.py; what happened goes into the entry's `events`,
-as the hooks of the session are told it.
+and the hooks of the session are told it.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from inspect import iscoroutinefunction
 from typing import Final, NamedTuple, TypeAlias, cast
+
+from pydantic import JsonValue
 
 from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.context import SIMPLE, SUMMARISING, ContextSpec
@@ -38,7 +40,7 @@ from orchestrator.kernel.transcript import repair, repaired_event
 from workers.steps.world import World
 
 #: How a step asks its model: `agent_turn.ask_model`, handed in because that step shows the context first.
-Ask: TypeAlias = Callable[[World, ModelRequest], Awaitable[ModelResponse]]
+Ask: TypeAlias = Callable[[World, Record, ModelRequest], Awaitable[ModelResponse]]
 
 #: The name under which a summary is asked for: no skill can have it. `turn` counts a session's compactions.
 SUMMARY_SKILL: Final = "context:summary"
@@ -61,9 +63,8 @@ class Shown(NamedTuple):
         return change._replace(messages=(*self.added, *change.messages), data=told)
 
 
-async def show_context(world: World, record: Record, ask: Ask) -> Shown | Change:
-    """Return what the model is to see, or the step that has to come before: a compaction."""
-    messages = await world.messages()
+async def show_context(world: World, record: Record, messages: tuple[Message, ...], ask: Ask) -> Shown | Change:
+    """Return what the model is to see of the whole context, or the step that has to come before: a compaction."""
     declared = world.spec.context
     if declared is not None:
         limits = declared.max_tokens, min(declared.kept_tokens, declared.max_tokens)
@@ -74,15 +75,22 @@ async def show_context(world: World, record: Record, ask: Ask) -> Shown | Change
     if not mended.notes:
         return Shown(mended.messages, mended.added)
     event = repaired_event(mended.notes, world.spec.model.provider)
-    return Shown(mended.messages, mended.added, ({"event": PROVIDER_TOOL_SEQUENCE_REPAIRED, **event},))
+    told = await _tell(world, PROVIDER_TOOL_SEQUENCE_REPAIRED, event)
+    return Shown(mended.messages, mended.added, (told,))
 
 
-async def compact_refused(world: World, record: Record, ask: Ask) -> Change | None:
+async def _tell(world: World, event: str, data: JsonObject) -> JsonObject:
+    """Tell the session's hooks; return the event as the journal keeps it."""
+    if world.hooks is not None:
+        await world.hooks.tell(event, data)
+    return {"event": event, **data}
+
+
+async def compact_refused(world: World, record: Record, messages: tuple[Message, ...], ask: Ask) -> Change | None:
     """Return the step that compacts what the service found too long, to half of it; None where that cannot be done."""
     declared = world.spec.context
     if declared is None:
         return None
-    messages = await world.messages()
     half = count_tokens(shown(messages, record.compacted)) // 2
     kept = min(declared.kept_tokens, half)
     cut = plan_cut(messages, record.compacted, max_tokens=half, keep_tokens=kept)
@@ -103,6 +111,9 @@ async def _compact(
 ) -> Change:
     before = record.compacted
     data: JsonObject = {"manager": declared.manager, "why": why}
+    seen = len(shown(messages, before))
+    event = compacted_event(declared.manager, tokens=cut.tokens, messages=seen, token_budget=declared.max_tokens)
+    events: list[JsonValue] = [await _tell(world, CONTEXT_PRE_COMPACT, event)]
     match declared.manager:
         case name if name == SIMPLE:
             words = simple_words(cut)
@@ -111,28 +122,11 @@ async def _compact(
         case reference:
             words = await _ask_app(world, declared, record, cut, reference)
     after = apply_cut(before, cut, words, most_tokens=declared.summary_tokens)
-    now_shown = shown(messages, after)
-    data["events"] = [
-        {
-            "event": CONTEXT_PRE_COMPACT,
-            **compacted_event(
-                declared.manager,
-                tokens=cut.tokens,
-                messages=len(shown(messages, before)),
-                token_budget=declared.max_tokens,
-            ),
-        },
-        {
-            "event": CONTEXT_POST_COMPACT,
-            **compacted_event(
-                declared.manager,
-                tokens=count_tokens(now_shown),
-                messages=len(now_shown),
-                left_out=len(cut.left_out),
-                upto=cut.upto,
-            ),
-        },
-    ]
+    left = shown(messages, after)
+    event = compacted_event(
+        declared.manager, tokens=count_tokens(left), messages=len(left), left_out=len(cut.left_out), upto=cut.upto
+    )
+    data["events"] = [*events, await _tell(world, CONTEXT_POST_COMPACT, event)]
     cursor = record.cursor.model_copy(update={"failures": 0})
     moved = move(record, cursor).model_copy(update={"compacted": after})
     return Change(record=moved, step="compact", data=data)
@@ -151,7 +145,7 @@ async def _summarise(world: World, declared: ContextSpec, record: Record, cut: C
         turn=before.count if before else 0,
         timeout_seconds=world.spec.model.request_timeout_seconds,
     )
-    response = await ask(world, request)
+    response = await ask(world, record, request)
     usage = response.usage
     data |= {"model": response.model, "input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
     return summary_words(cut, response.content) if response.content.strip() else simple_words(cut)

@@ -13,6 +13,7 @@ from orchestrator.kernel.children import child_items, child_key, children_wait, 
 from orchestrator.kernel.expressions import ExpressionError, compile_expression
 from workers.steps.agent_turn import ask_model
 from workers.steps.context import show_context
+from workers.steps.hooked_turn import read_context
 from workers.steps.world import World
 
 
@@ -29,7 +30,7 @@ async def perform(world: World, record: Record) -> Change:
         return finish(record, "dispatch", data=data)
     if skill.dispatch_strategy == "rule":
         return _send_on(record, _by_rule(skill, record), depth)
-    seen = await show_context(world, record, ask_model)
+    seen = await show_context(world, record, await read_context(world), ask_model)
     if isinstance(seen, Change):
         return seen
     return seen.settle(_send_on(record, await _by_model(world, skill, record, seen.messages), depth))
@@ -68,7 +69,7 @@ async def _by_model(world: World, skill: Supervisor, record: Record, messages: t
         turn=record.cursor.turn,
         timeout_seconds=world.spec.model.request_timeout_seconds,
     )
-    reply = (await ask_model(world, request)).content
+    reply = (await ask_model(world, record, request)).content
     named = [(reply.find(name), name) for name in skill.subordinates if name in reply]
     return min(named)[1] if named else skill.subordinates[0]
 

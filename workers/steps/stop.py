@@ -3,8 +3,8 @@
 Before, and under a post id made of the parent's: a crash in between repeats the word and changes nothing, while the other
 order could lose it. Children stop each by their own rules, and tell their own.
 
-Whoever is to hear of a cancel beside the children - the app's hooks, with the payloads of the entry's `data` - is told
-here too: every cancelled session passes through `tell_of_cancel` once a commit, whoever stopped it and wherever it was.
+The app's hooks hear of a cancel after that (hook_events.py): every cancelled session passes through both once a commit,
+whoever stopped it and wherever it was.
 """
 
 import logging

@@ -7,6 +7,7 @@ from pydantic import JsonValue
 from orchestrator.contracts.errors import ToolError, ToolTimeout, ToolUnavailable
 from orchestrator.contracts.session import SUCCESSFUL, PendingCall, Record, ToolCall
 from orchestrator.contracts.skill import Monitor
+from orchestrator.kernel.budgets import calls_left
 from orchestrator.kernel.calls import (
     Announce,
     Ask,
@@ -20,27 +21,47 @@ from orchestrator.kernel.calls import (
     success_outcome,
 )
 from orchestrator.kernel.change import Change
+from orchestrator.kernel.grants import apply_grants
 from orchestrator.kernel.turns import tool_spec
 from orchestrator.tracing import span
+from workers.steps.hooked_calls import before_approval, before_calls, ended_before, settle_hooked
 from workers.steps.world import World
 
 
 async def perform(world: World, record: Record) -> Change:
     """Do what comes next about the calls in line."""
+    hooks = world.hooks
+    if hooks is not None:
+        ended_already = ended_before(record)
+        if ended_already:
+            return await settle_hooked(world, hooks, record, ended_already)
+        looked_at = await before_calls(hooks, record)
+        if isinstance(looked_at, Change):
+            return looked_at
+        record = looked_at
+    record = apply_grants(record)
     plan = plan_calls(world.spec, record, world.intents, world.announced, world.now())
     match plan:
         case Ask(wait=wait):
+            denied = await before_approval(hooks, record, wait) if hooks is not None else None
+            if denied is not None:
+                unmade = plan_calls(world.spec, denied, world.intents, world.announced, world.now())
+                closed = unmade.ended if isinstance(unmade, End) else ()
+                return settle_calls(world.spec, denied, closed, world.app.check_state, world.now())
             return ask(record, wait)
         case Announce(call=call):
             return announce(record, call)
         case End(ended=calls):
             return settle_calls(world.spec, record, calls, world.app.check_state, world.now())
         case Run(calls=calls):
+            calls = calls[: calls_left(world.spec, record)]
             # All come to their end before one's failure counts: none is left running behind the step.
             made = await asyncio.gather(*(_call(world, record, call) for call in calls), return_exceptions=True)
             done = [_raised(one) for one in made]
             if record.cursor.stop == "escalated" and done[0].outcome not in SUCCESSFUL:
                 raise ToolError(f"{done[0].tool}: the escalation failed ({done[0].result}); replay when it works again")
+            if hooks is not None:
+                return await settle_hooked(world, hooks, record, done)
             return settle_calls(world.spec, record, done, world.app.check_state, world.now())
 
 

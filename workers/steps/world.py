@@ -11,22 +11,30 @@ from orchestrator.client import Client
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.messages import Message, ToolSchema
-from orchestrator.contracts.ports import Provider, Toolbox
+from orchestrator.contracts.ports import Toolbox
 from orchestrator.contracts.session import PendingCall, Record
+from workers.hooks import HookBook
+from workers.models import Models, Use
 from workers.plugins import PluginHost
+from workers.steps.hook_run import HookRun
 from workers.steps.watch import Watch
+from workers.streaming import TokenSink
 
 
 @dataclass(frozen=True, slots=True)
 class AppRuntime:
-    """One app in one process. `check_state` raises ToolError where a state does not fit its schema."""
+    """One app in one process. `check_state` raises ToolError where a state does not fit its schema.
+
+    `hooks` is None for an app that declares none.
+    """
 
     spec: AppSpec
     digest: str
-    provider: Provider
+    models: Models
     toolbox: Toolbox
     load_function: Callable[[str], Callable[..., object]]
     check_state: Callable[[JsonObject], None]
+    hooks: HookBook | None = None
 
 
 @dataclass(slots=True)
@@ -35,8 +43,9 @@ class World:
 
     `announced` are the intents that this very claim committed; `delivered` are messages of posts that
     the next commit will append to the context, and that a model must see already; `watch` ends steps that
-    take too long; `begun` are the calls that this claim has made or is making; `plugins` runs plugins, None where this worker has no sandbox; `last_words` is what a step that was stopped
-    leaves for the journal.
+    take too long; `begun` are the calls that this claim has made or is making; `plugins` runs plugins, None where this
+    worker has no sandbox; `last_words` is what a step that was stopped leaves for the journal; `hooks` are the step's,
+    None where its app has none; `uses` are the model calls of the step that runs, `sink` takes what they stream.
     """
 
     app: AppRuntime
@@ -52,6 +61,9 @@ class World:
     watch: Watch = field(default_factory=Watch)
     plugins: PluginHost | None = None
     last_words: JsonObject = field(default_factory=dict)
+    hooks: HookRun | None = None
+    uses: list[Use] = field(default_factory=list)
+    sink: TokenSink | None = None
 
     @property
     def spec(self) -> AppSpec:

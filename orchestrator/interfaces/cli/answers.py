@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 @session_argument
 @click.option("--reason", default="", help="Kept in the journal.")
 @click.option("--wait-id", help="Only if it still asks this: the wait_id that `show -o json` tells.")
+@click.option(
+    "--always", is_flag=True, help="For this session also the same call again: the same tool with the same arguments."
+)
 @actor_option
 @output_option
-def approve_command(*, session_id: str, reason: str, wait_id: str | None, actor: str, form: Form) -> int:
-    """Allow the tool call that a session asks about."""
-    return _decide(session_id, allow=True, reason=reason, wait_id=wait_id, actor=actor, form=form)
+def approve_command(*, session_id: str, reason: str, wait_id: str | None, always: bool, actor: str, form: Form) -> int:
+    """Allow the tool call that a session asks about, or what its hook asks."""
+    return _decide(session_id, allow=True, always=always, reason=reason, wait_id=wait_id, actor=actor, form=form)
 
 
 @click.command("deny")
@@ -36,12 +39,22 @@ def approve_command(*, session_id: str, reason: str, wait_id: str | None, actor:
 @actor_option
 @output_option
 def deny_command(*, session_id: str, reason: str, wait_id: str | None, actor: str, form: Form) -> int:
-    """Refuse the tool call that a session asks about."""
+    """Refuse the tool call that a session asks about, or what its hook asks."""
     return _decide(session_id, allow=False, reason=reason, wait_id=wait_id, actor=actor, form=form)
 
 
-def _decide(session_id: str, *, allow: bool, reason: str, wait_id: str | None, actor: str, form: Form) -> int:
+def _decide(
+    session_id: str,
+    *,
+    allow: bool,
+    reason: str,
+    wait_id: str | None,
+    actor: str,
+    form: Form,
+    always: bool = False,
+) -> int:
     from orchestrator.interfaces.cli.connect import with_client
+    from orchestrator.interfaces.cli.output import one_line
     from orchestrator.interfaces.cli.wording import describe_call
 
     async def work(client: "Client") -> JsonObject:
@@ -49,20 +62,23 @@ def _decide(session_id: str, *, allow: bool, reason: str, wait_id: str | None, a
         asked = record.wait
         # The answer is for what was read here: if the session asks something else by then, it is refused.
         shown = wait_id or (asked.wait_id if asked is not None else None)
-        await client.decide(session_id, allow=allow, actor=actor, reason=reason, wait_id=shown)
+        await client.decide(session_id, allow=allow, actor=actor, reason=reason, wait_id=shown, always=always)
         call = asked.call if asked is not None else None
         return {
             "session_id": session_id,
             "wait_id": shown,
-            "verdict": "allow" if allow else "deny",
+            "verdict": ("allow always" if always else "allow") if allow else "deny",
             "call": describe_call(call.tool, call.args, 300) if call else None,
+            "prompt": asked.prompt if asked is not None else None,
             "actor": actor,
             "reason": reason,
         }
 
     said = with_client(work)
     word = "approved" if allow else "denied"
-    return _tell("decision", said, f"{session_id}: {word} {said['call']}, as {actor}", form)
+    about = said["call"] or one_line(str(said["prompt"] or ""), 160)
+    tail = ", and every call like it" if always else ""
+    return _tell("decision", said, f"{session_id}: {word} {about}, as {actor}{tail}", form)
 
 
 @click.command("answer")

@@ -159,6 +159,10 @@ def _print_session(record: "Record", entries: list["Entry"]) -> None:
         row(
             "context", f"messages 1 to {record.compacted.upto} are left out, after {record.compacted.count} compactions"
         )
+    for grant in record.hooks.grants if record.hooks is not None else ():
+        row("always allowed", wording.describe_grant(grant))
+    if record.spent is not None:
+        row("used", wording.describe_spent(record.spent))
     if record.failure is not None:
         row("last failure", wording.describe_failure(record.failure))
     print_plainly(table)

@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.base import JsonObject, load_json
 from orchestrator.contracts.failures import FailureRecord
+from orchestrator.contracts.hooks import Grant
 from orchestrator.contracts.messages import Message
 from orchestrator.contracts.session import Entry, Record, Wait
+from orchestrator.contracts.streaming import StreamPiece
 from orchestrator.interfaces.cli.wording import list_commands
 
 
@@ -72,6 +74,7 @@ def session_shape(record: Record) -> JsonObject:
         },
         "wait": wait_shape(record) if record.wait else None,
         "compacted": record.compacted.model_dump(mode="json") if record.compacted else None,
+        "always_allowed": [grant_shape(grant) for grant in record.hooks.grants] if record.hooks else [],
         "cancel": record.cancel,
         "cancel_immediate": record.cancel_immediate,
         "state": record.state,
@@ -82,7 +85,13 @@ def session_shape(record: Record) -> JsonObject:
         "attempts": record.attempts,
         "entries": record.seq,
         "replays": record.replays,
+        "spent": spent_shape(record),
     }
+
+
+def grant_shape(grant: Grant) -> JsonObject:
+    """Return a call that a session need not ask about again."""
+    return {**grant.model_dump(mode="json"), "at": iso(grant.at)}
 
 
 def wait_shape(record: Record) -> JsonObject | None:
@@ -105,6 +114,8 @@ def wait_shape(record: Record) -> JsonObject | None:
         "children": dict(wait.children),
         "reason": wait.reason,
         "prompt_id": wait.prompt_id or None,
+        "hook": wait.hook or None,
+        "default": wait.default if wait.hook else None,
         "fields": [field.model_dump(mode="json") for field in wait.fields],
         "answered": record.answered,
         "answer_with": list(list_commands(record)),
@@ -131,6 +142,26 @@ def entry_shape(entry: Entry) -> JsonObject:
         "dropped": list(entry.dropped),
         "messages": [load_json(message) for message in entry.messages],
         "data": entry.data,
+    }
+
+
+def piece_shape(piece: StreamPiece) -> JsonObject:
+    """Return a piece of what a model is writing as `watch` prints it; `offset` is where one goes on behind it."""
+    return piece.model_dump(mode="json")
+
+
+def spent_shape(record: Record) -> JsonObject | None:
+    """Return what a session has used, None where its app has no budget; money as text, for it is exact."""
+    spent = record.spent
+    if spent is None:
+        return None
+    return {
+        "turns": spent.turns,
+        "tool_calls": spent.tool_calls,
+        "input_tokens": spent.input_tokens,
+        "output_tokens": spent.output_tokens,
+        "cost": str(spent.cost),
+        "warned": list(spent.warned),
     }
 
 

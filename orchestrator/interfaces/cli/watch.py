@@ -42,7 +42,7 @@ def watch_command(*, session_id: str | None, app: str | None, form: Form) -> int
 
 
 async def _watch_one(client: "Client", session_id: str, form: Form) -> int:
-    """Tell each step and each wait; exit as the session did."""
+    """Tell each step, each wait and what models write; exit as the session did."""
     from orchestrator.interfaces.cli.following import exit_code_for
     from orchestrator.interfaces.cli.journal import entry_line, follow_journal
     from orchestrator.interfaces.cli.shapes import entry_shape, session_shape
@@ -68,14 +68,18 @@ async def _watch_one(client: "Client", session_id: str, form: Form) -> int:
                     click.echo(f"         {command}")
             await asyncio.sleep(WATCH_SECONDS)
 
-    waits = asyncio.create_task(tell_waits()) if form == "table" else None
+    from orchestrator.interfaces.cli.streamed import follow_stream
+
+    others = [asyncio.create_task(follow_stream(client, session_id, form))]
+    if form == "table":
+        others.append(asyncio.create_task(tell_waits()))
     try:
         # The last entries tell where it is; all of them are in `baton events`.
         record = await follow_journal(client, session_id, after=max(shown.seq - ROWS, 0), say=say)
     finally:
-        if waits is not None:
-            waits.cancel()
-            await asyncio.gather(waits, return_exceptions=True)
+        for other in others:
+            other.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
     if form == "json":
         print_json("session", session_shape(record), as_line=True)
     else:

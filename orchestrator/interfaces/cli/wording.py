@@ -9,7 +9,9 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from orchestrator.contracts.budgets import Spent
 from orchestrator.contracts.failures import FailureRecord
+from orchestrator.contracts.hooks import Grant
 from orchestrator.contracts.messages import Message
 from orchestrator.contracts.plugins import PromptField
 from orchestrator.contracts.session import Entry, Record, ToolCall, Wait
@@ -19,7 +21,7 @@ from orchestrator.interfaces.cli.output import clean, compact, one_line
 FOR_PEOPLE: Final = frozenset({"approval", "input", "uncertain"})
 
 #: Parts of an entry's data that another part of its line tells.
-_TOLD_ELSEWHERE: Final = frozenset({"posts", "model", "input_tokens", "output_tokens"})
+_TOLD_ELSEWHERE: Final = frozenset({"posts", "model", "input_tokens", "output_tokens", "hooks"})
 
 #: Colours by phase, and by the kind of an app's status.
 PHASE_STYLES: Final[Mapping[str, str]] = {
@@ -96,6 +98,9 @@ def describe_wait(record: Record, now: int | None = None) -> str:
     until = f", {_until(wait, now)}" if wait.deadline_at else ""
     asked = describe_call(wait.call.tool, wait.call.args) if wait.call else ""
     match wait.kind:
+        case "approval" if wait.hook:
+            about = f" ({asked})" if asked else ""
+            return f"an answer to hook {wait.hook}: {one_line(wait.prompt, 160)}{about}{until}"
         case "approval":
             return f"an approval of {asked}{until}"
         case "uncertain":
@@ -109,8 +114,22 @@ def describe_wait(record: Record, now: int | None = None) -> str:
         case "child":
             left = sum(1 for end in wait.children.values() if end is None)
             return f"{left} of {len(wait.children)} child sessions{until}" if wait.children else f"its schedule{until}"
+        case "limit":
+            return f"its turn to call a model{until}" + (f": {one_line(wait.reason, 120)}" if wait.reason else "")
         case "retry":
             return f"another try{until}" + (f": {one_line(wait.reason, 120)}" if wait.reason else "")
+
+
+def describe_spent(spent: Spent) -> str:
+    """Return what a session has used, in one line.
+
+    >>> describe_spent(Spent(turns=2, tool_calls=1, input_tokens=900, output_tokens=100))
+    '2 turns, 1 tool calls, 900 + 100 tokens'
+    """
+    cost = f", cost {spent.cost.normalize():f}" if spent.cost else ""
+    return (
+        f"{spent.turns} turns, {spent.tool_calls} tool calls, {spent.input_tokens} + {spent.output_tokens} tokens{cost}"
+    )
 
 
 def describe_failure(failure: FailureRecord) -> str:
@@ -253,6 +272,36 @@ def _describe_event(event: Mapping[str, object]) -> str:
     return f"{event.get('event')} ({', '.join(counts)})" if counts else str(event.get("event"))
 
 
+def _describe_hook(note: Mapping[str, object]) -> str:
+    """Return what a hook did, in one line.
+
+    >>> _describe_hook({"event": "tool:pre", "hook": "guard", "action": "deny", "reason": "not that"})
+    'hook guard at tool:pre: deny (not that)'
+    """
+    why = next(
+        (
+            note[name]
+            for name in ("reason", "error", "refused", "text", "prompt", "allowed", "answered")
+            if note.get(name)
+        ),
+        "",
+    )
+    if note.get("ignored"):
+        why = "no effect here"
+    return one_line(
+        f"hook {note.get('hook')} at {note.get('event')}: {note.get('action')}" + (f" ({why})" if why else ""), 200
+    )
+
+
+def describe_grant(grant: Grant) -> str:
+    """Return what a session need not ask again, in one line.
+
+    >>> describe_grant(Grant(asked_by="gateway", tool="srv:close", digest="d", shown='{"n":1}', actor="ada"))
+    'srv:close {"n":1}, asked by gateway, allowed by ada'
+    """
+    return one_line(f"{grant.tool} {grant.shown}, asked by {grant.asked_by}, allowed by {grant.actor}", 300)
+
+
 def _describe_data(entry: Entry) -> Iterator[str]:
     """Yield what an entry says beside its step: each kind of it in its own words, the rest as it is."""
     left = {name: value for name, value in entry.data.items() if name not in _TOLD_ELSEWHERE}
@@ -269,16 +318,28 @@ def _describe_data(entry: Entry) -> Iterator[str]:
             yield one_line(f"{reason}: {next(iter(detail.splitlines()), '')}", 200)
         case {"plugin": dict(run)}:
             yield _describe_plugin(run, left.get("aborted"))
+        case {"budget": {"spent": str(spent)}}:
+            yield f"stopped, budget spent: {spent}"
+        case {"wait": "limit", "why": why}:
+            yield f"waits for its turn to call a model ({why})"
         case {"asks": plugin, "wait": _}:
             yield f"{plugin} asks"
         case {"events": list(events)}:
             yield from (_describe_event(one) for one in events if isinstance(one, dict))
         case {"wait": wait}:
             yield f"waits for {wait}"
+        case {"refused": what, "why": why}:
+            yield one_line(f"{what} {left.get('verdict', '')} of {entry.actor}: {why}", 160)
+        case {"denied": event, "hook": hook, "reason": reason}:
+            yield one_line(f"hook {hook or '-'} denies {event}: {reason}", 200)
         case {"announced": call_id}:
             yield f"announces {call_id}"
         case _ if left:
             yield compact(left, 200)
+    told = entry.data.get("hooks")
+    for note in told if isinstance(told, list) else ():
+        if isinstance(note, dict):
+            yield _describe_hook(note)
     notes = entry.data.get("posts")
     for note in notes if isinstance(notes, list) else ():
         if isinstance(note, dict):

@@ -1,5 +1,5 @@
---! keys: record journal context mailbox intents seen due leases by sent dead deadinfo stats
---! uses: clock index whole
+--! keys: record journal context mailbox intents seen due leases by sent dead deadinfo stats outbox
+--! uses: clock index outbox whole
 -- bury: look whether a session can be worked on at all; where it cannot, make it a dead letter.
 -- For a session on which another act failed: that act would fail again at every wake-up.
 --
@@ -71,4 +71,5 @@ end
 redis.call('ZADD', K.dead, now, sid)
 redis.call('HSET', K.deadinfo, sid, '{' .. told .. ',"at":' .. now .. '}')
 redis.call('HINCRBY', K.stats, 'buried:unreadable', 1)
+tell_outbox(sid, app, 'dead', seq, now)
 return {'buried', wrong}

@@ -1,4 +1,4 @@
---! keys: record journal context mailbox intents due leases by sent dead deadinfo stats
+--! keys: record journal context mailbox intents due leases by sent dead deadinfo stats outbox
 --! uses: clock index journal record bury whole
 -- claim: take the lease and read what the next step needs, in one act.
 --
@@ -53,6 +53,8 @@ if not again then
   end
   if attempts >= most then
     bury(sid, f, now, 'attempts', 'claimed ' .. attempts .. ' times without a commit')
+--! then uses: outbox
+    tell_outbox(sid, f.app, 'dead', tonumber(f.seq) + 1, now)
     return {'buried', 'attempts'}
   end
   f.fence = math.max(tonumber(f.fence) + 1, now)

@@ -1,4 +1,4 @@
---! keys: record journal context mailbox intents due leases by sent dead deadinfo stats
+--! keys: record journal context mailbox intents due leases by sent dead deadinfo stats outbox
 --! uses: clock journal whole
 -- commit: the one atomic write that ends a step, or goes on with the next under the same lease.
 --
@@ -74,7 +74,7 @@ redis.call('HSET', K.record, 'rev', rev + 1, 'last', mark, 'seq', seq, 'attempts
 for i = at_counters, #ARGV, 2 do redis.call('HINCRBY', K.stats, ARGV[i], ARGV[i + 1]) end
 if directive == 'continue' then return {'committed', phase, cancel, posts, now} end
 
---! then uses: front index record bury
+--! then uses: front index record bury outbox
 local ASKS = {approval = 'approval', input = 'input', uncertain = 'uncertain'}
 local f = read_record()
 -- A post that came while the step ran must not wait for the deadline: the session stays ready.
@@ -89,10 +89,12 @@ if not keep then redis.call('ZREM', K.leases, sid) end
 if phase == 'dead' then
   f.seq, f.attempts = seq, math.max(tonumber(v[8]), 1)  -- the attempt that failed counts, too
   bury(sid, f, now, ARGV[8], ARGV[7])
+  tell_outbox(sid, f.app, phase, seq + 1, now)
   return {'committed', phase, '', posts, now}
 end
 reindex(K.by, sid, f.app, f.rank, {phase = f.phase, status = f.status, since = tonumber(f.since)},
   {phase = phase, status = status, asks = phase == 'waiting' and ASKS[ARGV[8]] or nil}, now)
+if phase == 'waiting' or phase == 'ended' then tell_outbox(sid, f.app, phase, seq, now) end
 if phase == 'waiting' then
   if ARGV[5] ~= '-1' then redis.call('ZADD', K.due, ARGV[5], sid) end
 elseif phase == 'ended' then

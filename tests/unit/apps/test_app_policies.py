@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -36,12 +37,15 @@ from plugin_sandbox.settings import SandboxSettings
 from tests.unit.apps.conftest import GitRepo
 from workers.composition import build_app
 from workers.executor import perform_step
+from workers.models import Models
 from workers.plugins import PluginHost, needs_sandbox
 from workers.steps import agent_turn
 from workers.steps.world import World
 
 APPS = Path(__file__).parents[3] / "apps"
 NOW = 1_800_000_000_000
+#: A model by rules passes no gate, so there is no store behind it.
+NO_STORE = cast("Any", SimpleNamespace(store=None))
 
 
 @dataclass
@@ -96,7 +100,7 @@ def _play(spec: AppSpec, played: Played, post: Callable[[Wait], Post] | None, st
         catalogue = await app.toolbox.catalogue()
         world = World(
             app=app,
-            client=cast("Any", None),
+            client=NO_STORE,
             claimed_at=NOW,
             started=time.monotonic(),
             load_context=lambda: _value(tuple(played.messages)),
@@ -235,7 +239,7 @@ def test_a_model_is_shown_no_argument_that_chooses_the_repository(review: AppSpe
     class Spy:
         async def complete(self, request: Any) -> Any:
             seen.extend(set(tool.parameters.get("properties", {})) for tool in request.tools)
-            return await app.provider.complete(request)
+            return await app.models.routes[0].provider.complete(request)
 
         async def aclose(self) -> None: ...
 
@@ -253,7 +257,8 @@ async def _one_turn(app: Any, provider: Provider, played: Played) -> None:
     async def listed(_: Record) -> Any:
         return "catalogue", catalogue
 
-    world = World(replace(app, provider=provider), cast("Any", None), NOW, time.monotonic(), context, listed)
+    models = Models([replace(app.models.routes[0], provider=provider)], Settings().models)
+    world = World(replace(app, models=models), NO_STORE, NOW, time.monotonic(), context, listed)
     await agent_turn.perform(world, played.record)
 
 

@@ -9,6 +9,11 @@ import pytest
 from bench._harness import ROOT
 
 WANTED = {
+    "api": {
+        "rates": {"submit_per_s", "get_per_s"},
+        "streams": {"stream_client_bytes", "streams_held_cpu_seconds_per_minute", "all_told_after_last_seconds"},
+        "ratios": {"listing_growth"},
+    },
     "hooks": {
         "emit_us": {"none_0_ours_us", "none_1_ours_us", "none_10_ours_us", "answer_10_ours_us", "none_10_floor_us"},
         "ratios": {"none_1_ours_to_floor", "none_10_ours_to_floor", "answer_10_ours_to_floor"},

@@ -107,6 +107,19 @@ CASES = {
     ),
     "cancelled status": ("cancelled_status: busy", "cancelled_status='busy' references a non-terminal status"),
     "unknown cancelled status": ("cancelled_status: dnoe", "cancelled_status='dnoe' is not a declared status"),
+    "budget's status": (
+        "budget: {status: dnoe, session: {turns: 1}}",
+        "budget.status: status='dnoe' is not a declared status; did you mean 'done'?",
+    ),
+    "budget's status that ends nothing": (
+        "budget: {status: busy, session: {turns: 1}}",
+        "budget.status: status='busy' does not end a session; name a terminal one",
+    ),
+    "budget of nothing": ("budget: {warn_at: 0.5}", "budget: it limits nothing; set session or app"),
+    "budget over the app's": (
+        "budget: {session: {tokens: 11}, app: {tokens: 10}}",
+        "budget.session.tokens: 11 is over budget.app.tokens (10); lower it",
+    ),
     "mirror of itself": (
         "statuses: {done: {kind: success, mirrors: {team: team}}, lost: {kind: failure}}",
         "statuses.done.mirrors.team: copies one field under another name",

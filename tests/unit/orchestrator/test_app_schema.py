@@ -33,7 +33,7 @@ def test_what_loads_is_valid_for_editors() -> None:
     assert errors(skill_schema(), FILES["skills/look/config.yaml"]) == []
 
 
-@pytest.mark.parametrize("name", ["runtime.yaml", "queues.yaml", "logging.yaml"])
+@pytest.mark.parametrize("name", ["runtime.yaml", "queues.yaml", "logging.yaml", "api.yaml"])
 def test_the_files_of_settings_are_valid_for_editors(name: str) -> None:
     """They name the schema in their first line."""
     text = (CONFIG / name).read_text(encoding="utf-8")

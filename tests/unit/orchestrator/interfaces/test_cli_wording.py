@@ -61,6 +61,16 @@ def waiting(**wait: object) -> Record:
             [f"baton approve {ID} --as 'ada o'", f"baton deny {ID} --as 'ada o' --reason TEXT"],
         ),
         (
+            {"kind": "approval", "hook": "guard", "prompt": "May\nit?", "call": CALL, "deadline_at": 61_000},
+            'an answer to hook guard: May it? (srv:act(on="x")), 1m left',
+            [f"baton approve {ID}", f"baton deny {ID} --reason TEXT"],
+        ),
+        (
+            {"kind": "approval", "hook": "guard", "prompt": "Begin?"},
+            "an answer to hook guard: Begin?",
+            [f"baton approve {ID}", f"baton deny {ID} --reason TEXT"],
+        ),
+        (
             {"kind": "uncertain", "call": CALL, "options": ["retry", "happened"]},
             'a person\'s word on srv:act(on="x"): nobody knows whether it acted',
             [f"baton answer {ID} --verdict retry", f"baton answer {ID} --verdict happened"],
@@ -167,6 +177,23 @@ def test_every_phase_is_told(more: dict[str, object], words: str) -> None:
             {"kind": "posted", "data": {"post": {"kind": "input", "text": "yes\x1b[2J"}}},
             "posted: input yes\ufffd[2J by ada",
         ),
+        (
+            {"kind": "refused", "data": {"refused": "decision", "why": "NotPermitted", "verdict": "allow"}},
+            "refused: decision allow of ada: NotPermitted",
+        ),
+        (
+            {
+                "kind": "step",
+                "step": "agent_turn",
+                "data": {
+                    "denied": "prompt:submit",
+                    "hook": "guard",
+                    "reason": "not this",
+                    "hooks": [{"event": "prompt:submit", "hook": "guard", "action": "deny", "reason": "not this"}],
+                },
+            },
+            "agent_turn: hook guard denies prompt:submit: not this; hook guard at prompt:submit: deny (not this)",
+        ),
         ({"kind": "replayed", "data": {"note": "again"}}, 'replayed: {"note": "again"}'),
     ],
     ids=lambda value: str(value.get("step") or value["kind"]) if isinstance(value, dict) else None,
@@ -260,12 +287,13 @@ def test_shapes_are_json_and_keep_their_keys() -> None:
 
     assert json.loads(json.dumps(shape)) == shape
     assert sorted(shape) == [
-        "actor", "app", "attempts", "cancel", "compacted", "created_at", "cursor", "entries", "failure", "fence", "fields", "holder", "parent",
-        "phase", "priority", "queue", "reason", "replays", "rev", "session_id", "since_at", "skill", "spec", "state", "status",
+        "actor", "always_allowed", "app", "attempts", "cancel", "cancel_immediate", "compacted", "created_at", "cursor", "entries",
+        "failure", "fence", "fields", "holder", "parent",
+        "phase", "priority", "queue", "reason", "replays", "rev", "session_id", "since_at", "skill", "spec", "spent", "state", "status",
         "text", "updated_at", "wait", "waits_for",
     ]  # fmt: skip
     assert sorted(wait or {}) == [
-        "answer_with", "answered", "call", "children", "deadline_at", "digest", "fields", "kind", "options", "prompt",
+        "answer_with", "answered", "call", "children", "deadline_at", "default", "digest", "fields", "hook", "kind", "options", "prompt",
         "prompt_id", "reason", "roster", "signal", "since_at", "teams", "wait_id",
     ]  # fmt: skip
 

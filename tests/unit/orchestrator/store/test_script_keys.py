@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.embedded import RunningServer
-from orchestrator.store.keys import KEY_NAMES
+from orchestrator.store.keys import KEY_NAMES, OF_NO_SESSION
 from orchestrator.store.leases import Claimed, Commit
 from orchestrator.store.scripts import FOLDER, Script, load_scripts
 from tests.property.store_lab import APP, DIGEST, Lab, entry
@@ -55,7 +55,8 @@ def test_every_call_names_its_key_through_the_declared_table(path: Path) -> None
 def test_acts_need_no_key_beyond_those_of_their_session(lab: Lab, empty_server: RunningServer) -> None:
     """The server itself says so: a user who may touch exactly these keys can do a session's whole life."""
     session_id = lab.submit(text="hello", key="once")
-    keys = {f"~{key}" for script in SCRIPTS for key in lab.store.keys.for_script(script.keys, session_id)}
+    of_sessions = [script for script in SCRIPTS if not OF_NO_SESSION & set(script.keys)]
+    keys = {f"~{key}" for script in of_sessions for key in lab.store.keys.for_script(script.keys, session_id)}
     lab.run(
         lab.store.command(
             "ACL", "SETUSER", "narrow", "reset", "on", ">secret", *keys, "&*", "+@all", "-keys", "-flushall"

@@ -1,0 +1,110 @@
+"""Routes by which people and programs speak to a session: decide, answer, resume, signal, cancel, retry; the inbox."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+from fastapi.responses import JSONResponse
+
+from orchestrator.contracts.errors import NotWaiting
+from orchestrator.interfaces.http import bodies, models, shapes
+from orchestrator.interfaces.http.parts import CallerOf, Cursor, GuardedRoute, Limit, Parts, PartsOf, SessionId, needs
+from orchestrator.operations import ASKS
+from orchestrator.operations import Query as Wanted
+
+router = APIRouter(prefix="/v1", tags=["answers"], route_class=GuardedRoute)
+
+_DONE = {"changed": True}
+
+
+@router.get("/approvals", response_model=models.Approvals, openapi_extra=needs("viewer"))
+async def list_approvals(
+    parts: PartsOf,
+    app: Annotated[str, Query(max_length=64, pattern=r"^[a-z0-9_]*$")] = "",
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Response:
+    """List what waits for people: approvals with the exact arguments, questions, uncertain calls."""
+    wanted = Wanted(app=app, bucket=ASKS)
+    page = await parts.operations.page(wanted, before=shapes.read_cursor(cursor), limit=limit)
+    found = [shapes.waiting_shape(record) for record in page.records]
+    return JSONResponse({"approvals": found, "next_cursor": shapes.pack_cursor(page.after)})
+
+
+@router.post(
+    "/sessions/{session_id}/decision", status_code=202, response_model=models.Done, openapi_extra=needs("approver")
+)
+async def decide(session_id: SessionId, body: bodies.DecisionBody, parts: PartsOf, caller: CallerOf) -> Response:
+    """Approve or deny the call that a session asks about."""
+    await parts.client.decide(
+        session_id,
+        allow=body.decision == "approve",
+        actor=caller.name,
+        reason=body.reason,
+        wait_id=body.wait_id,
+    )
+    return JSONResponse(_DONE, 202)
+
+
+@router.post(
+    "/sessions/{session_id}/answer", status_code=202, response_model=models.Done, openapi_extra=needs("approver")
+)
+async def answer(session_id: SessionId, body: bodies.AnswerBody, parts: PartsOf, caller: CallerOf) -> Response:
+    """Answer a question, a plugin's question, or an uncertain call."""
+    await _check_wait(parts, session_id, body.wait_id)
+    await parts.client.answer(
+        session_id,
+        actor=caller.name,
+        text=body.text,
+        value=body.value,
+        fields=body.fields,
+        verdict=body.verdict,
+    )
+    return JSONResponse(_DONE, 202)
+
+
+@router.post(
+    "/sessions/{session_id}/resume", status_code=202, response_model=models.Done, openapi_extra=needs("approver")
+)
+async def resume(session_id: SessionId, body: bodies.ResumeBody, parts: PartsOf, caller: CallerOf) -> Response:
+    """Go on with a session that a gate has stopped: with a text, by escalating it to a team, or not at all."""
+    await parts.client.answer(session_id, actor=caller.name, text=body.text, verdict=body.action, team=body.team)
+    return JSONResponse(_DONE, 202)
+
+
+async def _check_wait(parts: Parts, session_id: str, wait_id: str | None) -> None:
+    if wait_id is None:
+        return
+    wait = (await parts.client.show(session_id)).wait
+    if wait is None or wait.wait_id != wait_id:
+        raise NotWaiting(f"session {session_id}: it does not wait for {wait_id} any more; look again")
+
+
+@router.post(
+    "/sessions/{session_id}/signal", status_code=202, response_model=models.Done, openapi_extra=needs("submitter")
+)
+async def send_signal(session_id: SessionId, body: bodies.SignalBody, parts: PartsOf, caller: CallerOf) -> Response:
+    """Send a named signal."""
+    await parts.client.signal(session_id, body.name, actor=caller.name, value=body.value)
+    return JSONResponse(_DONE, 202)
+
+
+@router.post(
+    "/sessions/{session_id}/cancel", status_code=202, response_model=models.Done, openapi_extra=needs("submitter")
+)
+async def cancel(
+    session_id: SessionId, parts: PartsOf, caller: CallerOf, body: bodies.CancelBody | None = None
+) -> Response:
+    """Ask a session to stop."""
+    await parts.client.cancel(session_id, actor=caller.name, reason=body.reason if body is not None else "")
+    return JSONResponse(_DONE, 202)
+
+
+@router.post(
+    "/sessions/{session_id}/retry", status_code=202, response_model=models.Done, openapi_extra=needs("operator")
+)
+async def retry(
+    session_id: SessionId, parts: PartsOf, caller: CallerOf, body: bodies.NoteBody | None = None
+) -> Response:
+    """Send a dead session again, its failures forgotten."""
+    await parts.client.replay([session_id], actor=caller.name, note=body.note if body is not None else "")
+    return JSONResponse(_DONE, 202)

@@ -1,0 +1,40 @@
+"""What operators have paused: queues and apps of which nothing new is woken."""
+
+from orchestrator.contracts.base import Frozen
+from orchestrator.store.codec import pairs
+from orchestrator.store.keys import PAUSED
+from orchestrator.store.store import Store
+
+
+class Pause(Frozen):
+    """One pause: `target` is `queue:NAME` or `app:NAME`; `at` is the store's ms."""
+
+    target: str
+    at: int = 0
+    actor: str = ""
+    reason: str = ""
+
+
+class Pauses:
+    """The pauses of one store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def put(self, target: str, *, actor: str, reason: str = "") -> bool:
+        """Pause a target; return False where it was paused already."""
+        pause = Pause(target=target, at=await self._store.now_ms(), actor=actor, reason=reason)
+        return bool(await self._store.command("HSETNX", PAUSED, target, pause.to_json()))
+
+    async def remove(self, target: str) -> bool:
+        """Let a target go on; return False where it was not paused."""
+        return bool(await self._store.command("HDEL", PAUSED, target))
+
+    async def every(self) -> list[Pause]:
+        """Return all pauses."""
+        found = pairs(await self._store.command("HGETALL", PAUSED))
+        return [Pause.from_json(body) for _, body in sorted(found.items())]
+
+    async def targets(self) -> frozenset[str]:
+        """Return what is paused."""
+        return frozenset(await self._store.command("HKEYS", PAUSED))

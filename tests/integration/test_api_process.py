@@ -1,0 +1,138 @@
+"""`baton api` as it is run: a process of its own that says where it listens, refuses an open door, and ends when told."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.architecture.source_tree import ROOT
+from tests.stage import EVERYTHING, stage
+
+COMMAND = (sys.executable, "-P", "-m", "orchestrator.interfaces.cli.main")
+
+
+@pytest.fixture
+def env(store_url: str, broker_url: str, tmp_path: Path) -> Mapping[str, str]:
+    """The environment of a command that works with the test's store and apps."""
+    (tmp_path / "ledger").touch()
+    return {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "BATON_REDIS_URL": store_url,
+        "BATON_BROKER_URL": broker_url,
+        "BATON_STATE_DIR": str(tmp_path / "state"),
+        "BATON_APPS_PATH": str(EVERYTHING.parent),
+        "BATON_APPS_BUNDLED": "false",
+        "EVERYTHING_LEDGER": str(tmp_path / "ledger"),
+        **dict.fromkeys(("BEARER_SECRET", "OLD_SECRET", "NEW_SECRET"), "whsec_" + "c2VjcmV0" * 6),
+    }
+
+
+def baton(env: Mapping[str, str], *args: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run([*COMMAND, *args], env=env, capture_output=True, text=True, check=False, timeout=60)
+
+
+@contextmanager
+def api_process(env: Mapping[str, str], *args: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+    """Lend a running `baton api` and what it said."""
+    child = subprocess.Popen(
+        [*COMMAND, "api", "--port", "0", "-o", "json", *args], env=env, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert child.stdout is not None
+        yield child, json.loads(child.stdout.readline())
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def test_it_serves_this_machine_and_ends_with_its_streams(env: Mapping[str, str], store_url: str) -> None:
+    """Submitted over HTTP, worked on elsewhere, followed to the end; a stream that waits does not hold up the end."""
+
+    async def work(session_id: str) -> None:
+        async with stage(store_url) as on:
+            await on.run(on.worker(), session_id)
+
+    with api_process(env) as (child, said):
+        with httpx2.Client(base_url=said["api"]["url"], timeout=20) as http:
+            ready = http.get("/readyz")
+            made = http.post("/v1/sessions", json={"app": "everything", "text": "go on"})
+            with http.stream("GET", made.headers["location"] + "/events") as stream:
+                asyncio.run(work(made.json()["session_id"]))
+                told = "".join(stream.iter_text())
+            metrics = http.get("/metrics").text
+            waits = http.post("/v1/sessions", json={"app": "everything", "skill": "start"}).headers["location"]
+            with http.stream("GET", waits + "/events") as stream:
+                lines = stream.iter_lines()
+                next(lines)
+                child.send_signal(signal.SIGTERM)
+                rest = list(lines)
+        code = child.wait(15)
+
+    assert said["api"]["open"] is True
+    assert (ready.status_code, made.status_code) == (200, 202)
+    assert "event: end" in told
+    assert 'baton_sessions_submitted_total{app="everything"} 1' in metrics
+    assert "event: end" not in rest
+    assert code == 0
+
+
+def test_an_open_door_is_not_opened_to_others(env: Mapping[str, str]) -> None:
+    """Beyond loopback it starts once there is a token, and then nobody comes in without one."""
+    refused = baton(env, "api", "--host", "0.0.0.0", "--port", "0")
+    secret = baton(env, "tokens", "new", "ci", "--role", "submitter", "--as", "ada").stdout.strip()
+    with api_process(env, "--host", "0.0.0.0") as (_, said):
+        url = said["api"]["url"].replace("0.0.0.0", "127.0.0.1")
+        without = httpx2.get(f"{url}/v1/me")
+        with_token = httpx2.get(f"{url}/v1/me", headers={"Authorization": f"Bearer {secret}"})
+
+    assert refused.returncode != 0
+    assert "beyond loopback" in refused.stderr
+    assert said["api"]["open"] is False
+    assert without.status_code == 401
+    assert with_token.json() == {"name": "ci", "roles": ["submitter", "viewer"], "way": "token"}
+
+
+def test_tokens_are_listed_without_secrets_and_revoked(env: Mapping[str, str]) -> None:
+    """A name is taken once; what is not there is told with what is."""
+    made = json.loads(baton(env, "tokens", "new", "ci", "--role", "viewer", "--expires", "1h", "-o", "json").stdout)
+    twice = baton(env, "tokens", "new", "ci", "--role", "viewer")
+    listed = baton(env, "tokens", "list", "-o", "json").stdout
+    wrong = baton(env, "tokens", "revoke", "cj")
+    gone = baton(env, "tokens", "revoke", "ci")
+    left = json.loads(baton(env, "tokens", "list", "-o", "json").stdout)
+
+    assert made["token"]["secret"].startswith("baton_")
+    assert made["token"]["expires_at"] is not None
+    assert twice.returncode != 0 and "there is one of that name" in twice.stderr
+    assert made["token"]["secret"] not in listed and "ci" in listed
+    assert wrong.returncode != 0 and "ci" in wrong.stderr
+    assert gone.returncode == 0
+    assert left["tokens"] == []
+
+
+def test_a_queue_is_paused_from_the_command_line(env: Mapping[str, str]) -> None:
+    """A dry run changes nothing; who paused it, and why, is shown until it goes on."""
+    dry = baton(env, "pause", "steps", "--dry-run")
+    untouched = json.loads(baton(env, "queues", "-o", "json").stdout)
+    done = baton(env, "pause", "app:everything", "--reason", "wrong model", "--as", "ada")
+    shown = baton(env, "queues").stdout
+    wrong = baton(env, "pause", "stepps")
+    again = baton(env, "unpause", "app:everything", "--as", "ada")
+
+    assert "would be paused" in dry.stdout
+    assert untouched["queues"]["pauses"] == []
+    assert done.returncode == 0
+    assert "app:everything, by ada" in shown and "wrong model" in shown
+    assert wrong.returncode != 0 and "steps" in wrong.stderr
+    assert "goes on" in again.stdout

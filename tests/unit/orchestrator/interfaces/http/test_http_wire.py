@@ -1,0 +1,133 @@
+"""What only a socket shows: heads and bodies that are too large, too slow or malformed, and many streams at once."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from orchestrator.embedded import RunningServer
+from tests.api_stage import SECRETS, Served, api_settings, served
+
+
+@pytest.fixture(scope="module")
+def api(temporary_server: RunningServer) -> Iterator[Served]:
+    """The API on a port, impatient and with small bodies."""
+    with served(temporary_server.url, api_settings(body_bytes=4096, body_seconds=0.5, header_seconds=0.5)) as made:
+        yield made
+
+
+AUTH = f"Authorization: Bearer {SECRETS['operator']}\r\n".encode()
+HEAD = b"POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" + AUTH
+
+
+def talk(api: Served, *parts: bytes) -> bytes:
+    """Send bytes, and return all that comes back until the connection is closed or silent for long."""
+    with socket.create_connection(("127.0.0.1", api.port), timeout=5) as sock:
+        found = b""
+        try:
+            for part in parts:
+                sock.sendall(part)
+            while data := sock.recv(65_536):
+                found += data
+        except (ConnectionResetError, BrokenPipeError):
+            pass
+        return found
+
+
+def test_a_body_that_says_it_is_too_large_is_not_read(api: Served) -> None:
+    """It is refused by its own word, before a byte of it has come."""
+    answer = talk(api, HEAD + b"Content-Length: 999999999\r\n\r\n")
+
+    assert answer.startswith(b"HTTP/1.1 413")
+    assert b"application/problem+json" in answer
+
+
+def test_a_body_that_grows_too_large_is_cut_off(api: Served) -> None:
+    """A body without a length is counted while it comes."""
+    chunk = b"800\r\n" + b"x" * 0x800 + b"\r\n"
+
+    answer = talk(api, HEAD + b"Transfer-Encoding: chunked\r\n\r\n", chunk, chunk, chunk)
+
+    assert answer.startswith(b"HTTP/1.1 413")
+
+
+def test_a_body_that_never_comes_is_not_waited_for(api: Served) -> None:
+    """Who is slow holds a connection for a bounded time."""
+    answer = talk(api, HEAD + b"Content-Length: 100\r\n\r\n", b'{"app":')
+
+    assert answer.startswith(b"HTTP/1.1 408")
+
+
+@pytest.mark.parametrize(
+    "begun", [b"", b"GET /v1/sessions HTTP/1.1\r\nHost: x\r\nX-Slow: "], ids=["silent", "half a head"]
+)
+def test_a_head_that_never_ends_is_not_waited_for(api: Served, begun: bytes) -> None:
+    """A thousand connections that say nothing must not keep others out."""
+    assert talk(api, begun) == b""
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"X: " + b"a" * 600_000,
+        b"Idempotency-Key: a\x00b",
+        b"Bad Header: x",
+        b"Content-Length: 5\r\nContent-Length: 6",
+        b"Content-Length: -1",
+    ],
+    ids=["huge", "NUL", "space in a name", "two lengths", "negative length"],
+)
+def test_a_malformed_head_is_refused(api: Served, lines: bytes) -> None:
+    """Nothing that two readers could read differently gets through."""
+    answer = talk(api, HEAD + b"Connection: close\r\n" + lines + b"\r\n\r\n")
+
+    # A connection that is cut in the middle of a huge head may lose the answer on its way.
+    assert answer == b"" or answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 422"))
+
+
+def test_a_header_cannot_be_smuggled_into_an_answer(api: Served) -> None:
+    """What a caller writes comes back inside of JSON, never as a line of the head."""
+    path = b"/v1/nothing%0d%0aX-Injected:%20yes"
+
+    answer = talk(api, b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + AUTH + b"\r\n")
+    head = answer.partition(b"\r\n\r\n")[0].lower()
+
+    assert answer.startswith(b"HTTP/1.1 404")
+    assert b"x-injected" not in head
+    assert b"server:" not in head
+
+
+def test_a_hundred_streams_are_told_of_the_same_entry(temporary_server: RunningServer) -> None:
+    """One look at the store serves all who watch; a stream that ends gives its place back."""
+
+    async def begin(port: int, session_id: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"GET /v1/sessions/{session_id}/events HTTP/1.1\r\nHost: localhost\r\n".encode() + AUTH + b"\r\n")
+        await reader.readuntil(b"retry: 2000\n\n")
+        return reader, writer
+
+    async def follow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        try:
+            return await reader.readuntil(b"event: end")
+        finally:
+            writer.close()
+            await writer.wait_closed()
+
+    async def play(api: Served) -> tuple[list[bytes], int]:
+        assert api.stage is not None and api.app is not None
+        session_id = api.run(api.stage.submit())
+        async with asyncio.timeout(30):
+            streams = await asyncio.gather(*(begin(api.port, session_id) for _ in range(100)))
+            held = api.app.state.parts.hub.streams
+            following = [asyncio.create_task(follow(*stream)) for stream in streams]
+            await asyncio.to_thread(api.run, api.stage.run(api.stage.worker(), session_id))
+            return await asyncio.gather(*following), held
+
+    with served(temporary_server.url) as api:
+        told, held = asyncio.run(play(api))
+
+    assert held == 100
+    assert len(told) == 100
+    assert all(b"id: 1\n" in one for one in told)
+    assert api.app is not None and api.app.state.parts.hub.streams == 0

@@ -1,0 +1,161 @@
+"""What operators' views stand on: rates, pages, tallies, pauses."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from orchestrator.client import Client
+from orchestrator.contracts.errors import InputError
+from orchestrator.operations import Operations, Query
+from orchestrator.store.access import Rates
+from orchestrator.store.listing import Listing, Place
+from orchestrator.store.pauses import Pauses
+from tests.property.store_lab import Lab
+from tests.stage import Stage, stage
+
+
+def test_a_rate_gives_its_burst_then_its_pace(lab: Lab) -> None:
+    """Exactly the burst at once; then the wait that is told is the one that helps."""
+    rates = Rates(lab.store)
+
+    async def take() -> list[tuple[bool, float]]:
+        return [await rates.take("me", per_second=0.5, burst=4) for _ in range(6)]
+
+    found = lab.run(take())
+
+    assert [allowed for allowed, _ in found] == [True] * 4 + [False] * 2
+    assert all(1.0 < seconds <= 2.0 for allowed, seconds in found if not allowed)
+    assert lab.run(rates.take("another", per_second=0.5, burst=4))[0]
+
+
+def test_a_rate_that_is_not_used_is_forgotten(lab: Lab) -> None:
+    """A million callers of yesterday must not fill the store."""
+    rates = Rates(lab.store)
+    for number in range(20):
+        lab.run(rates.take(f"c{number}", per_second=100_000, burst=1))
+    partitions = range(lab.store.keys.partitions)
+    for number in partitions:
+        lab.run(lab.store.act_on_partition("limit", number, "late", 1, 1))
+
+    sizes = [
+        lab.run(lab.store.command("ZCARD", lab.store.keys.of_partition("limits", number))) for number in partitions
+    ]
+
+    assert sum(int(size) for size in sizes) <= 4
+
+
+def test_bad_arguments_are_refused(lab: Lab) -> None:
+    """Before anything is written."""
+    for args in (("n", "x", 1), ("n", 1, 0), ("n", -1, 1)):
+        assert lab.run(lab.store.act_on_partition("limit", 0, *args))[0] == "malformed"
+    assert lab.run(lab.store.act_on_partition("page", 0, "", "", "x", "", "", 1))[0] == "malformed"
+    assert lab.run(lab.store.act_on_partition("take_deliveries", 0, "x", 1))[0] == "malformed"
+
+
+def test_pages_go_through_apps_ranks_and_partitions_in_the_order_of_time(lab: Lab) -> None:
+    """Whatever the page's size, each session once; one that comes meanwhile does not push another out."""
+    listing = Listing(lab.store)
+    made = [lab.submit(app=f"app{number % 3}", priority=("high", "normal", "low")[number % 2]) for number in range(40)]
+
+    async def walk(limit: int, **query: Any) -> list[str]:
+        seen: list[str] = []
+        before: Place | None = None
+        while rows := await listing.page(before=before, limit=limit, **query):
+            seen += [row.session_id for row in rows]
+            before = Place(rows[-1].since_at, rows[-1].session_id)
+        return seen
+
+    walks = [lab.run(walk(limit)) for limit in (1, 7, 40, 100)]
+    late = lab.submit(app="app0")
+    one = lab.run(walk(5, app="app0", bucket="ready"))
+
+    assert all(sorted(walked) == sorted(made) and len(walked) == 40 for walked in walks)
+    assert walks[0] == walks[1] == walks[2] == walks[3]
+    assert late in one and set(one) - {late} == set(made[::3])
+    assert lab.run(walk(5, app="app", bucket="")) == []
+    assert lab.run(walk(5, bucket="ended")) == []
+
+
+def test_a_tally_counts_each_group_with_its_oldest(lab: Lab) -> None:
+    """One look at a partition says what stands where, however many sessions there are."""
+    for app in ("a", "a", "b"):
+        lab.submit(app=app)
+
+    groups = lab.run(Listing(lab.store).tally())
+
+    assert [(one.app, one.bucket, one.count, one.queue) for one in groups] == [
+        ("a", "ready", 2, "steps"),
+        ("b", "ready", 1, "steps"),
+    ]
+    assert all(one.oldest_at > 1_700_000_000_000 for one in groups)
+
+
+async def _paused(on: Stage) -> tuple[str, int, str]:
+    """Pause in the middle of a slice, and see where the session comes to rest."""
+    worker = on.worker()
+    session_id = await on.submit()
+    on.hosts[0].paused = frozenset({"app:everything"})
+    on.woken.clear()
+    await worker.run_slice(session_id)
+    record = await on.client.show(session_id)
+    return record.phase, record.cursor.serial, ",".join(on.woken)
+
+
+def test_a_paused_app_stops_after_its_step(store_url: str) -> None:
+    """What runs comes to the end of its step, stays in line, and nobody is woken for it."""
+
+    async def run() -> tuple[str, int, str]:
+        async with stage(store_url) as on:
+            return await _paused(on)
+
+    phase, serial, woken = asyncio.run(run())
+
+    assert (phase, serial, woken) == ("ready", 1, "")
+
+
+def test_pauses_are_kept_with_who_and_why(store_url: str) -> None:
+    """Once, until somebody lets it go on."""
+
+    async def run() -> None:
+        async with stage(store_url) as on:
+            operations = Operations(Client(on.store, on.specs))
+            assert await operations.pause("app:everything", actor="ada", reason="r")
+            assert not await operations.pause("app:everything", actor="bob")
+            [pause] = await operations.pauses()
+            assert (pause.actor, pause.reason) == ("ada", "r")
+            assert await Pauses(on.store).targets() == {"app:everything"}
+            assert await operations.unpause("app:everything", actor="bob")
+            assert not await operations.unpause("app:everything", actor="bob")
+            for wrong in ("app:unknown", "queue:unknown", "steps", ""):
+                with pytest.raises(InputError):
+                    await operations.pause(wrong, actor="ada")
+
+    asyncio.run(run())
+
+
+def test_a_filtered_page_looks_at_a_bounded_number_and_says_where_it_stopped(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A filter that finds nothing must not read a million sessions in one request."""
+    monkeypatch.setattr("orchestrator.operations.SCAN_ROWS", 6)
+    monkeypatch.setattr("orchestrator.operations.SCAN_STEP", 4)
+
+    async def run() -> tuple[list[int], int]:
+        async with stage(store_url) as on:
+            for number in range(15):
+                await on.client.submit("everything", actor="ada", text=f"t{number}")
+            operations = Operations(on.client)
+            sizes, found, before = [], 0, None
+            while True:
+                page = await operations.page(Query(text="t1"), before=before, limit=50)
+                sizes.append(len(page.records))
+                found += len(page.records)
+                before = page.after
+                if before is None:
+                    return sizes, found
+
+    sizes, found = asyncio.run(run())
+
+    assert found == 6
+    assert len(sizes) == 3
