@@ -221,6 +221,7 @@ class Lab:
     def json(self, *words: str) -> Any:
         """Run a command, and return what is below its one key."""
         done = self.execute([*words, "-o", "json"])
+        assert done.text.startswith("{"), f"{words}: {done.code}: {done.text}"
         found = json.loads(done.text)
         return next(iter(found.values()))
 
