@@ -29,6 +29,7 @@ lock:  ## Resolve pyproject.toml into uv.lock, and export requirements.lock for 
 	@uv lock
 	@{ echo '# The same as uv.lock, for pip. Made by `make lock`; not edited by hand.'; $(LOCK); } > requirements.lock.new
 	@mv requirements.lock.new requirements.lock
+	@{ echo '# What an image needs: requirements.lock without what only tests need. Made by `make lock`.'; $(LOCK) --no-dev; } > deploy/requirements.lock
 
 env:
 	@./baton test --version > /dev/null

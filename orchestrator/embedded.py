@@ -165,16 +165,21 @@ def broker_beside(url: str) -> str:
 
     >>> broker_beside("redis://:pw@host:6379/2"), broker_beside("unix:///run/s.sock?db=0")
     ('redis://:pw@host:6379/3', 'redis+socket:///run/s.sock?virtual_host=1')
+    >>> broker_beside("sentinel://a:26379,b:26379/main?db=0")
+    'sentinel://a:26379,b:26379/main?db=1'
     """
     parts = urlsplit(url)
     query = dict(parse_qsl(parts.query))
-    named = query.pop("db", None) or ("" if parts.scheme == "unix" else parts.path.strip("/")) or "0"
-    if parts.scheme not in {"redis", "rediss", "unix"} or not named.isdigit():
+    named = query.pop("db", None) or ("" if parts.scheme in {"unix", "sentinel"} else parts.path.strip("/")) or "0"
+    if parts.scheme not in {"redis", "rediss", "unix", "sentinel"} or not named.isdigit():
         raise ConfigError(f"store URL {parts.scheme}://…: its broker cannot be guessed; set BATON_BROKER_URL")
     database = str(int(named) + 1)
     if parts.scheme == "unix":
         query["virtual_host"] = database
         return f"redis+socket://{parts.netloc}{parts.path}?{urlencode(query)}"
+    if parts.scheme == "sentinel":
+        query["db"] = database
+        return urlunsplit((parts.scheme, parts.netloc, parts.path, urlencode(query), ""))
     return urlunsplit((parts.scheme, parts.netloc, f"/{database}", urlencode(query), ""))
 
 

@@ -3,7 +3,8 @@
     built-in defaults  <  config/runtime.yaml, queues.yaml, logging.yaml, api.yaml  <  config/runtime.d/*.yaml
                        <  environment BATON_<SECTION>_<FIELD>  <  overrides
 
-What comes later wins, value by value; BATON_REDIS_URL and BATON_BROKER_URL are short names. All that
+What comes later wins, value by value; BATON_REDIS_URL and BATON_BROKER_URL are short names. A variable
+with _FILE behind its name names a file that holds the value. All that
 is wrong in any layer is told at once. The fields and their defaults are in `settings_model`.
 """
 
@@ -42,6 +43,9 @@ ALIASES: Final[Mapping[str, Where]] = {
     "BATON_REDIS_URL": ("store", "url"),
     "BATON_BROKER_URL": ("queues", "broker_url"),
 }
+
+#: A variable of this ending names a file that holds the value: how secrets come in from systemd, compose and Kubernetes.
+IN_FILE: Final = "_FILE"
 
 _PASSWORD = re.compile(r"(://[^/@\s]*?:)[^@\s]*(@)|([?&](?:password|secret|token)=)[^&\s]*", re.IGNORECASE)
 
@@ -160,18 +164,27 @@ def _environment(env: Mapping[str, str]) -> Document:
     known = {**{_variable(path): path for path, _ in _leaves(Settings(), ())}, **ALIASES}
     sections = tuple(f"BATON_{name.upper()}_" for name in Settings.model_fields)
     from_variable: dict[Where, str] = {}
+    texts: dict[str, str] = {}
     for name in sorted(env):
         path, mark = known.get(name), Mark(f"environment {name}")
+        text = env[name]
+        if path is None and name.endswith(IN_FILE) and name.removesuffix(IN_FILE) in known:
+            path = known[name.removesuffix(IN_FILE)]
+            try:
+                text = Path(text).read_text(encoding="utf-8").strip()
+            except (OSError, ValueError) as error:
+                document.problems.append(Problem(mark, path, f"{text}: {error}; name a text file that can be read"))
+                continue
         if path is None:
             if name.startswith(sections):
                 near = [one for one in known if one.startswith(name.split("_")[0] + "_" + name.split("_")[1])]
                 document.problems.append(Problem(mark, (), f"no such setting; {suggest(name, near)}"))
             continue
         other = from_variable.get(path)
-        if other is not None and env[other] != env[name]:
+        if other is not None and texts[other] != text:
             document.problems.append(Problem(mark, path, f"{other} says otherwise; unset one of them"))
-        from_variable[path] = name
-        _put(document, path, _read_variable(path, env[name]), mark)
+        from_variable[path], texts[name] = name, text
+        _put(document, path, _read_variable(path, text), mark)
         document.expanded.add(path)  # its value may be a secret: messages do not repeat it
     return document
 

@@ -228,6 +228,9 @@ class QueuesSettings(Section):
         default="baton.plugins", description="Plugin passes."
     )
     broker_url: Url = Field(default="", description="The broker by URL; empty: the store's server.")
+    quorum: bool = Field(
+        default=False, description="Whether a RabbitMQ makes replicated (quorum) queues; a Redis broker has none."
+    )
     transport_options: TransportOptions = Field(default=TransportOptions(), description="For a Redis broker.")
 
     _url = field_validator("broker_url")(check_url)

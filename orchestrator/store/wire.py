@@ -20,6 +20,7 @@ import hiredis
 from redis.asyncio.connection import SSLConnection, UnixDomainSocketConnection, parse_url
 
 from orchestrator.contracts.errors import ConfigError, StoreError, StoreUnreachable
+from orchestrator.store.sentinel import SCHEME, Sentinels, find_primary, parse_sentinels
 
 Reply: TypeAlias = Any
 Argument: TypeAlias = str | bytes | int | float | memoryview
@@ -107,10 +108,11 @@ class Wire:
     """A connection that opens itself when first used and again after a loss."""
 
     def __init__(self, url: str, *, on_connect: Callable[["Wire"], Awaitable[None]] | None = None) -> None:
+        self._sentinels = parse_sentinels(url) if url.startswith(SCHEME) else None
         try:
-            self._options = parse_url(url)
+            self._options = _options_of(self._sentinels) if self._sentinels is not None else parse_url(url)
         except ValueError as error:
-            raise ConfigError(f"store URL: {error}; use redis://, rediss:// or unix://") from error
+            raise ConfigError(f"store URL: {error}; use redis://, rediss://, sentinel:// or unix://") from error
         self._on_connect = on_connect
         self._on_push: Callable[[Reply], None] | None = None
         self._protocol: _Protocol | None = None
@@ -126,7 +128,15 @@ class Wire:
         """
         if self._protocol is None or self._protocol.closed:
             await self._open()
-        return _checked(await self._send(args, head))
+        reply = await self._send(args, head)
+        if self._sentinels is not None and isinstance(reply, hiredis.ReplyError) and str(reply).startswith("READONLY"):
+            self._abort()  # it was the primary once: the next command asks the Sentinels who is
+        return _checked(reply)
+
+    def _abort(self) -> None:
+        if self._protocol is not None and self._protocol.transport is not None:
+            self._protocol.closed = True
+            self._protocol.transport.abort()
 
     def _send(self, args: tuple[Argument, ...], head: Head | None = None) -> asyncio.Future[Reply]:
         protocol, loop = self._protocol, self._loop
@@ -192,6 +202,8 @@ class Wire:
 
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
+                if self._sentinels is not None:
+                    options["host"], options["port"] = await find_primary(self._sentinels)
                 if kind is not None and issubclass(kind, UnixDomainSocketConnection):
                     _, protocol = await loop.create_unix_connection(make, str(options["path"]))
                 else:
@@ -243,6 +255,11 @@ class Wire:
         if protocol is not None and protocol.transport is not None:
             protocol.transport.close()
             await asyncio.sleep(0)
+
+
+def _options_of(sentinels: Sentinels) -> dict[str, Any]:
+    """Return a connection's options, as redis-py names them; host and port are found when it opens."""
+    return {"db": sentinels.db, "username": sentinels.username or None, "password": sentinels.password or None}
 
 
 def _checked(reply: Reply) -> Reply:

@@ -37,6 +37,19 @@ def test_requirements_lock_is_an_export_of_uv_lock() -> None:
     assert hashes == set(re.findall(r'hash = "(sha256:\w+)"', (ROOT / "uv.lock").read_text(encoding="utf-8")))
 
 
+def test_the_images_lock_is_a_part_of_the_other() -> None:
+    """The image holds the versions that the suite ran on, each with its hashes, and nothing that only tests need."""
+    blocks = [
+        set(re.findall(r"^[\w.-]+==.*(?:\n    --hash.*)*", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE))
+        for name in ("deploy/requirements.lock", "requirements.lock")
+    ]
+    names = {re.split(r"[=\s]", block)[0] for block in blocks[0]}
+
+    assert blocks[0] <= blocks[1]
+    assert {"celery", "fastmcp", "psycopg", "opentelemetry-sdk"} <= names
+    assert not {"pytest", "mypy", "playwright"} & names
+
+
 def test_uv_lock_was_made_from_this_pyproject() -> None:
     """A requirement that is added without `make lock` would be missing wherever the lock is installed."""
     project, baton = read_toml("pyproject.toml"), read_uv_lock()["baton"]

@@ -22,7 +22,7 @@ from orchestrator.contracts.session import Entry, Outcome, PostKind, StepKind, T
 from orchestrator.interfaces.cli.main import cli
 from orchestrator.interfaces.http.problems import NAMES
 from orchestrator.kernel.expression_functions import FUNCTIONS
-from orchestrator.settings import Settings
+from orchestrator.settings import IN_FILE, Settings
 from orchestrator.store.store import Store
 from tests.architecture.source_tree import ROOT, load_modules, relative
 from tests.docs.console import Block, read_blocks
@@ -164,7 +164,7 @@ def test_variables_that_a_page_names_are_read_somewhere(path: Path) -> None:
     settings = {f"BATON_{s}_{f}".upper() for s, section in Settings() for f in type(section).model_fields}
     named = set(re.findall(r"\b(?:BATON|OPENAI|ANTHROPIC)_[A-Z_]*[A-Z]\b", path.read_text(encoding="utf-8")))
 
-    assert sorted(name for name in named - settings if name not in read) == []
+    assert sorted(name for name in {one.removesuffix(IN_FILE) for one in named} - settings if name not in read) == []
 
 
 # --- the journal

@@ -12,7 +12,7 @@ import click
 
 from orchestrator import __version__
 from orchestrator.contracts.base import Frozen
-from orchestrator.contracts.errors import AppInvalid, BatonError, StoreUnreachable
+from orchestrator.contracts.errors import AppInvalid, BatonError, StoreError, StoreUnreachable
 from orchestrator.interfaces.cli.exits import FAILED, OK, UNREACHABLE
 from orchestrator.interfaces.cli.options import Form, output_option
 from orchestrator.interfaces.cli.output import clean, is_coloured, print_json
@@ -139,6 +139,7 @@ def _check_apps() -> list[Finding]:
 
 def _check_server() -> list[Finding]:
     from orchestrator.interfaces.cli.connect import find_store, load_specs, with_client
+    from orchestrator.interfaces.cli.doctor_server import list_worries
     from orchestrator.settings import mask_url
     from orchestrator.wiring import check_server
 
@@ -148,10 +149,14 @@ def _check_server() -> list[Finding]:
         where += f", the bundled server {address.server.version}, pid {address.server.pid}"
 
     async def work(client: "Client") -> list[Finding]:
-        # It answers at all before anything else is said of it.
-        warnings = await check_server(client)
+        worries = [Finding(check=check, verdict="warning", says=says) for check, says in await list_worries(client)]
+        try:
+            warnings = await check_server(client)
+        except StoreError as error:  # it answers and takes no writes; the worries say why
+            return [*worries, Finding(check="store", verdict="failed", says=str(error))]
         findings = [Finding(check="store", verdict="ok", says=where)]
         findings += [Finding(check="store", verdict="warning", says=line) for line in warnings]
+        findings += worries
         findings += await _check_fleet(client, {name: spec.digest() for name, spec in specs.items()})
         letters = len(await client.dead_letters(limit=1000))
         if letters:

@@ -52,23 +52,29 @@ def workers_command(*, form: Form) -> int:
 @click.command("drain")
 @click.argument("workers", metavar="[WORKER]...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every worker there is.")
+@click.option("--self", "own", is_flag=True, help="The workers of this machine, or of this pod.")
 @click.option("--wait", is_flag=True, help="Wait until nothing runs on them any more.")
 @click.option("--timeout", type=parse_duration, metavar="SECONDS", default=60.0, show_default=True, help="For --wait.")
 @output_option
-def drain_command(*, workers: tuple[str, ...], everything: bool, wait: bool, timeout: float, form: Form) -> int:
+def drain_command(
+    *, workers: tuple[str, ...], everything: bool, own: bool, wait: bool, timeout: float, form: Form
+) -> int:
     """Let workers finish what runs and take nothing new.
 
     WORKER is a name of `baton workers`, or the beginning of one. What does not come to the end of its step within
     worker.grace_seconds is handed back and goes on elsewhere.
     """
+    from socket import gethostname
+
     from orchestrator.interfaces.cli.connect import with_client
 
-    if bool(workers) == everything:
-        raise InputError("drain: name workers, or give --all; `baton workers` lists them")
+    if [bool(workers), everything, own].count(True) != 1:
+        raise InputError("drain: name workers, or give --all or --self; `baton workers` lists them")
 
     async def work(client: "Client") -> tuple[list[str], list[str]]:
-        alive = [info.name for info in await client.workers() if info.kind == "worker"]
-        chosen = alive if everything else [choose_worker(word, alive) for word in workers]
+        workers_alive = [info for info in await client.workers() if info.kind == "worker"]
+        alive = [info.name for info in workers_alive if not own or info.host == gethostname()]
+        chosen = alive if everything or own else [choose_worker(word, alive) for word in workers]
         for name in chosen:
             await client.drain_worker(name)
         left = await _wait_drained(client, chosen, timeout) if wait else []

@@ -52,9 +52,11 @@ COMMANDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "unpause": ("queues", "Let a paused queue or app go on."),
         "workers": ("fleet", "List who is at work."),
         "drain": ("fleet", "Let workers finish what runs and take nothing new."),
+        "scale": ("scale", "Say how many workers are needed, and try a load without one."),
         "tokens": ("tokens", "Make, list and revoke tokens of the HTTP API."),
         "metrics": ("metrics", "Print the metrics that Prometheus reads."),
         "archive": ("archive", "Move ended sessions out of the store, and look at the archive."),
+        "runbook": ("runbook", "List, show and run the pages for what alerts tell."),
         "doctor": ("doctor", "Check this installation: settings, server, apps, workers."),
     },
     "Apps and settings": {

@@ -236,3 +236,16 @@ def test_the_files_are_plain_yaml() -> None:
     """Other tools read them too: no reader of ours is needed."""
     for path in sorted(CONFIG.glob("*.yaml")):
         assert isinstance(yaml.safe_load(path.read_text(encoding="utf-8")), dict)
+
+
+def test_a_secret_comes_from_a_file(tmp_path: Path) -> None:
+    """systemd, compose and Kubernetes hand secrets over as files; a process's environment is seen by too many."""
+    (tmp_path / "url").write_text("redis://:pw@host:6379/0\n")
+
+    found = load_settings(env={"BATON_REDIS_URL_FILE": str(tmp_path / "url")})
+
+    assert found.store.url == "redis://:pw@host:6379/0"
+    with pytest.raises(SourceInvalid, match="name a text file that can be read"):
+        load_settings(env={"BATON_REDIS_URL_FILE": str(tmp_path / "none")})
+    with pytest.raises(SourceInvalid, match="says otherwise"):
+        load_settings(env={"BATON_REDIS_URL_FILE": str(tmp_path / "url"), "BATON_REDIS_URL": "redis://other:6379/0"})
