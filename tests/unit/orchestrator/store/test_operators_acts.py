@@ -34,15 +34,15 @@ def test_a_rate_that_is_not_used_is_forgotten(lab: Lab) -> None:
     rates = Rates(lab.store)
     for number in range(20):
         lab.run(rates.take(f"c{number}", per_second=100_000, burst=1))
-    partitions = range(lab.store.keys.partitions)
-    for number in partitions:
-        lab.run(lab.store.act_on_partition("limit", number, "late", 1, 1))
 
-    sizes = [
-        lab.run(lab.store.command("ZCARD", lab.store.keys.of_partition("limits", number))) for number in partitions
-    ]
-
-    assert sum(int(size) for size in sizes) <= 4
+    for number in range(lab.store.keys.partitions):
+        left = ["?"]
+        for _ in range(100):  # the store's clock has moved by a millisecond long before
+            lab.run(lab.store.act_on_partition("limit", number, "late", 1, 1))
+            left = lab.run(lab.store.command("ZRANGE", lab.store.keys.of_partition("limits", number), 0, -1))
+            if set(left) <= {"late"}:
+                break
+        assert set(left) <= {"late"}
 
 
 def test_bad_arguments_are_refused(lab: Lab) -> None:
