@@ -8,13 +8,14 @@ side. Who calls is found by whoever built the desk.
 import logging
 from collections.abc import Sequence
 
-from fastmcp.exceptions import FastMCPError, ResourceError, ToolError, ValidationError
+from fastmcp.exceptions import FastMCPError, ToolError, ValidationError
 from fastmcp.resources.base import ResourceResult
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 from fastmcp.tools.base import Tool, ToolResult
-from mcp_types import CallToolRequestParams, ListToolsRequest, ReadResourceRequestParams
+from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, CallToolRequestParams, ListToolsRequest, ReadResourceRequestParams
 from pydantic import ValidationError as Invalid
 
+from mcp import MCPError
 from orchestrator.contracts.errors import (
     AppCodeFailed,
     BatonError,
@@ -95,11 +96,13 @@ class Doors(Middleware):
         context: MiddlewareContext[ReadResourceRequestParams],
         call_next: CallNext[ReadResourceRequestParams, ResourceResult],
     ) -> ResourceResult:
-        """Read; whoever may look may read. Raise ResourceError with a message of ours."""
+        """Read; whoever may look may read. Raise MCPError with a message of ours."""
         try:
             return await call_next(context)
         except (FastMCPError, BatonError) as error:
-            raise ResourceError(explain(f"resource {str(context.message.uri)[:200]}", _cause(error))) from None
+            cause = _cause(error)
+            code = INVALID_PARAMS if isinstance(cause, InputError | SessionNotFound) else INTERNAL_ERROR
+            raise MCPError(code, explain(f"resource {str(context.message.uri)[:200]}", cause)) from None
 
 
 def _cause(error: FastMCPError | BatonError) -> BaseException:

@@ -11,6 +11,7 @@ from orchestrator.interfaces.mcp.doors import Doors
 from orchestrator.interfaces.mcp.operate import register_operations
 from orchestrator.interfaces.mcp.resources import register_resources
 from orchestrator.interfaces.mcp.sessions import register_sessions
+from orchestrator.interfaces.mcp.tasks import Tasks
 
 INSTRUCTIONS: Final = (
     "Baton runs durable sessions of apps. Submit one with submit_session and follow it with wait_for_session. A session whose "
@@ -33,4 +34,5 @@ def build_server(desk: Desk) -> FastMCP[Any]:
     register_answers(server, desk)
     register_operations(server, desk)
     register_resources(server, desk)
+    server.add_extension(Tasks(desk))
     return server
