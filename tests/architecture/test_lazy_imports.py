@@ -23,7 +23,9 @@ print("LOADED", *sorted(name for name in {heavy!r} if name in sys.modules))
 """
 
 
-@pytest.mark.parametrize("args", [["--help"], ["submit", "--help"], ["list", "--help"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "args", [["--help"], ["submit", "--help"], ["list", "--help"], ["mcp", "--help"]], ids=" ".join
+)
 def test_help_loads_no_heavy_library(args: list[str]) -> None:
     """A command line that takes a second to say what it can do is not used."""
     code = REPORT.format(args=args, heavy=HEAVY)
