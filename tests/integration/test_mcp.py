@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from mcp_types import TextResourceContents
 from orchestrator.interfaces.mcp.mount import mount_mcp
 from tests.api_stage import ROLES, Served, api_settings, bearer, served
 from tests.architecture.source_tree import ROOT
+from tests.integration.api_child import api_process
 from tests.integration.mcp_caller import TasksClient, ask, call, over_http, refusal, stdio
 from tests.stage import EVERYTHING, stage
 
@@ -250,6 +252,25 @@ def test_rates_count_for_mcp(store_url: str) -> None:
 
     assert codes[2] == 429
     assert 429 not in codes[:2]
+
+
+def test_baton_api_serves_mcp_and_ends_when_told(env: Mapping[str, str]) -> None:
+    """As it is run: without tokens for this machine alone, and no page of another site gets in by another name."""
+
+    async def run(base: str) -> set[str]:
+        async with over_http(base) as client:
+            return {tool.name for tool in (await client.list_tools()).tools}
+
+    with api_process(env) as (child, said):
+        base = said["api"]["url"]
+        names = asyncio.run(run(base))
+        foreign = httpx2.post(f"{base}/mcp", json={}, headers={"Host": "evil.example"}, trust_env=False)
+        child.send_signal(signal.SIGTERM)
+        code = child.wait(15)
+
+    assert names == MAY["operator"]
+    assert foreign.status_code == 403
+    assert code == 0
 
 
 # --- tasks
