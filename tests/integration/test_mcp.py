@@ -12,6 +12,7 @@ import pytest
 from mcp import Client, MCPError
 from mcp_types import TextResourceContents
 
+from orchestrator.contracts.access import Token, digest_token
 from orchestrator.interfaces.mcp.mount import mount_mcp
 from tests.api_stage import ROLES, Served, api_settings, bearer, served
 from tests.architecture.source_tree import ROOT
@@ -308,13 +309,16 @@ def test_only_the_word_approve_approves(
     env: Mapping[str, str], store_url: str, tmp_path: Path, response: dict[str, Any]
 ) -> None:
     """What is not understood denies."""
+    del env
+    token = Token(name="grace", sha256=digest_token("baton_grace"), roles=("operator",), source="file")
 
-    async def run() -> dict[str, Any]:
+    async def run(base: str) -> dict[str, Any]:
         knows = TasksClient(lambda _: response, work_on(store_url))
-        async with stdio(env, "--as", "grace", extensions=[knows]) as client:
+        async with over_http(base, {"Authorization": "Bearer baton_grace"}, extensions=[knows]) as client:
             return await call(client, "submit_session", app="everything", state={"plan": "danger"})
 
-    ended = asyncio.run(run())
+    with served(store_url, mount=mount_mcp, tokens=(token,)) as made:
+        ended = asyncio.run(run(made.base))
 
     assert ended["status"] == "fine"
     assert (tmp_path / "ledger").read_text() == ""
