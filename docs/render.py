@@ -2,7 +2,8 @@
 
 A page holds its own prose, and between `<!-- begin NAME -->` and `<!-- end NAME -->` a table that this module
 makes: fields of app.yaml and of skills from the committed JSON Schemas, settings from their models and from the
-comments of config/, acts of the store from its scripts, commands from the command line, operations of the HTTP API from its routes. The whole
+comments of config/, acts of the store from its scripts, commands from the command line, operations of the HTTP API from its routes,
+tools from the MCP server. The whole
 description of that API goes to openapi.json. tests/docs keeps the pages equal to what is rendered here.
 """
 
@@ -16,6 +17,7 @@ from pydantic import BaseModel
 
 from docs.render_cli import render_commands
 from docs.render_http import render_openapi, render_operations
+from docs.render_mcp import render_resources, render_tools
 from orchestrator.exporter import METRICS
 from orchestrator.settings_model import Settings, TransportOptions
 from orchestrator.store.scripts import FOLDER, load_scripts
@@ -279,6 +281,7 @@ PAGES: Final = {
     "commands.md": {"commands": render_commands},
     "metrics.md": {"metrics": render_metrics},
     "http.md": {"operations": render_operations},
+    "mcp.md": {"tools": render_tools, "resources": render_resources},
 }
 
 

@@ -22,6 +22,7 @@ class ApiSettings(Section):
     oidc_name_claim: str = Field(default="sub", description="The claim that names the actor.")
     oidc_roles_claim: str = Field(default="roles", description="The claim that holds the roles, nested by dots.")
     four_eyes: bool = Field(default=False, description="Whether who started a session may not allow its calls.")
+    mcp: bool = Field(default=True, description="Whether it serves MCP at /mcp.")
     requests_per_second: Annotated[float, Field(gt=0, le=100_000)] = Field(
         default=50.0, description="What one caller may ask for, on average."
     )

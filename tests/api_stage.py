@@ -5,7 +5,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -80,8 +80,11 @@ async def api_stage(
 class Served:
     """The application on a port, on a loop and thread of its own."""
 
-    def __init__(self, url: str, settings: Settings, **more: Any) -> None:
+    def __init__(
+        self, url: str, settings: Settings, *, mount: Callable[[FastAPI], None] | None = None, **more: Any
+    ) -> None:
         self._url, self._settings, self._more = url, settings, more
+        self._mount = mount
         self._ready = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -120,6 +123,8 @@ class Served:
             self.stage = on
             options = {"env": {}, "endpoints": (), "tokens": TOKENS, **self._more}
             self.app = build_app(on.client, self._settings, **options)
+            if self._mount is not None:
+                self._mount(self.app)
             listening = bind("127.0.0.1", 0)
             self.port = int(listening.getsockname()[1])
             self._server = _Quiet.of(self.app, self._settings, self._ready)

@@ -13,6 +13,7 @@ from orchestrator.contracts.approvals import ApprovalRequest, ApprovalResponse
 from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.hook_result import ApprovalDefault, MessageLevel
 from orchestrator.contracts.messages import ModelRequest, ModelResponse, ToolSchema
+from orchestrator.contracts.tool_questions import ToolAnswers
 
 
 class Provider(Protocol):
@@ -50,8 +51,10 @@ class Toolbox(Protocol):
         """Return every tool by full name `server:tool`; raise ToolUnavailable."""
         ...
 
-    async def call(self, tool: str, args: JsonObject, *, timeout_seconds: float) -> JsonValue:
-        """Call a tool by its full name; raise ToolError, ToolTimeout, ToolNeedsInput or ToolUnavailable."""
+    async def call(
+        self, tool: str, args: JsonObject, *, timeout_seconds: float, answers: ToolAnswers | None = None
+    ) -> JsonValue:
+        """Call a tool by its full name, with `answers` once more; raise ToolError, ToolTimeout, ToolNeedsInput or ToolUnavailable."""
         ...
 
     def accepts(self, tool: str, argument: str) -> bool:

@@ -18,6 +18,7 @@ from orchestrator.contracts.hook_result import ApprovalDefault
 from orchestrator.contracts.hooks import HookMemory
 from orchestrator.contracts.phases import Phase
 from orchestrator.contracts.plugins import PassPlace, PromptField, Queue
+from orchestrator.contracts.tool_questions import ToolQuestion
 
 Outcome: TypeAlias = Literal["succeeded", "failed", "suspended", "snoozed", "cancelled", "orphaned"]
 StepKind: TypeAlias = Literal[
@@ -61,7 +62,8 @@ class PendingCall(Frozen):
 
     `key` is the idempotency key: the same for every attempt of this very call. `verdict` is what an
     approver said, `resolution` what a person said of a call whose outcome was unknown. `hooked`: the hooks
-    before it were called; `done` is how it ended, while what hooks say to that is not known yet.
+    before it were called; `done` is how it ended, while what hooks say to that is not known yet. `asked` is what its tool
+    asked a person before it would act.
     """
 
     call_id: str
@@ -77,6 +79,7 @@ class PendingCall(Frozen):
     rationale: str | None = None
     hooked: bool = False
     done: ToolCall | None = None
+    asked: ToolQuestion | None = None
 
 
 class Wait(Frozen):
@@ -84,8 +87,8 @@ class Wait(Frozen):
 
     `deadline_at` is when the wait ends by itself. For an approval or an uncertain call, `call` is
     the call in question and `digest` what the answer is bound to. For children, `children` maps
-    each child's id to how it ended, None while it runs. For a plugin's question, `prompt_id` names it and `fields`
-    say what may be answered. For a hook's question, `hook` is who asks and `default` what silence means. A `limit` is a
+    each child's id to how it ended, None while it runs. For a plugin's question, or a tool's (which has a `call`), `prompt_id` names
+    it and `fields` say what may be answered. For a hook's question, `hook` is who asks and `default` what silence means. A `limit` is a
     model call that may not go yet; `target` is the service where it has its place. `trace` is the traceparent of the
     step that asks.
     """

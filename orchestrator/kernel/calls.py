@@ -20,6 +20,7 @@ from orchestrator.kernel.change import Change, finish, move, suspend
 from orchestrator.kernel.delivery import UNCERTAIN_OPTIONS
 from orchestrator.kernel.harvest import Harvest, harvest
 from orchestrator.kernel.terminal import keep_terminal_call
+from orchestrator.kernel.tool_questions import is_asking, question_wait
 from orchestrator.kernel.turns import answer, tool_spec
 from orchestrator.kernel.updates import apply_updates
 
@@ -73,10 +74,12 @@ def plan_calls(
     first = calls[0]
     if first.action == "approve" and first.verdict is None:
         return Ask(_approval_wait(spec, record, first, now))
+    if is_asking(first):
+        return Ask(question_wait(spec, record, first, now))
     if first.effect == "read_only":
         batch = []
         for call in calls:
-            if call.effect != "read_only" or (call.action == "approve" and call.verdict is None):
+            if call.effect != "read_only" or (call.action == "approve" and call.verdict is None) or is_asking(call):
                 break
             batch.append(call)
         return Run(tuple(batch))
@@ -177,6 +180,19 @@ def ask(record: Record, wait: Wait) -> Change:
     """Return the change that waits for a person."""
     asked = wait.call.call_id if wait.call is not None else ""
     return suspend(record, wait, "wait", data={"wait": wait.kind, "call": asked})
+
+
+def keep_asked(record: Record, asked: Sequence[PendingCall]) -> Record:
+    """Return the session with what these calls' tools asked in place of the calls as they were."""
+    now = {call.call_id: call for call in asked}
+    calls = tuple(now.get(call.call_id, call) for call in record.cursor.calls)
+    return record.model_copy(update={"cursor": record.cursor.model_copy(update={"calls": calls})})
+
+
+def note_asked(change: Change, asked: Sequence[PendingCall]) -> Change:
+    """Return the change with the intents of calls that have asked withdrawn: they have not acted, and are announced anew."""
+    ids = [call.call_id for call in asked]
+    return change._replace(cleared=(*change.cleared, *ids), data={**change.data, "asked": [*ids]})
 
 
 def settle_calls(spec: AppSpec, record: Record, ended_calls: Sequence[ToolCall], check: CheckState, now: int) -> Change:

@@ -24,6 +24,7 @@ from orchestrator.kernel.grants import is_always, remember
 from orchestrator.kernel.hook_questions import answer_question, silence_of
 from orchestrator.kernel.plugin_pass import place_of
 from orchestrator.kernel.prompts import read_answer
+from orchestrator.kernel.tool_questions import with_answers
 
 #: Signals kept that nobody waits for yet.
 KEPT_SIGNALS = 32
@@ -80,6 +81,8 @@ def _fold(spec: AppSpec, delivery: Delivery, post: Post, now: int) -> Delivery:
         return _fold_approval(delivery, post, wait, now)
     if wait.kind == "uncertain":
         return _fold_uncertain(delivery, post, wait)
+    if wait.prompt_id and wait.call is not None:
+        return _fold_tool_question(delivery, post, wait)
     if wait.prompt_id:
         return _fold_prompt(delivery, post, wait)
     if wait.kind == "input" and post.kind == "input":
@@ -215,6 +218,23 @@ def _fold_prompt(delivery: Delivery, post: Post, wait: Wait) -> Delivery:
     return delivery._replace(record=_resolved(record, place=place)).note(post, "answered", prompt=wait.prompt_id)
 
 
+def _fold_tool_question(delivery: Delivery, post: Post, wait: Wait) -> Delivery:
+    """An answer goes to the tool that asked, when its call is made again; with `stop` it is not made."""
+    if post.kind not in {"input", "decision"} or check_binding(wait, post) is not None:
+        return _again(delivery, wait).note(post, "refused: it does not answer this question")
+    if post.kind == "decision":
+        if post.verdict != "stop":
+            return _again(delivery, wait).note(post, "refused: answer the fields, or say stop")
+        rationale = post.text or "nobody answers what it asks"
+        after = _judge(delivery.record, wait, verdict="rejected", approver=post.actor, rationale=rationale)
+        return delivery._replace(record=after).note(post, "rejected")
+    answers = read_answer(wait, post)
+    if isinstance(answers, Refused):
+        return _again(delivery, wait).note(post, f"refused: {answers.reason}")
+    after = with_answers(delivery.record, wait, answers)
+    return delivery._replace(record=after).note(post, "answered", prompt=wait.prompt_id)
+
+
 def _aborted(record: Record, why: str) -> Record:
     return _resolved(record, place=place_of(record).model_copy(update={"aborted": why}))
 
@@ -233,6 +253,8 @@ def _fold_deadline(delivery: Delivery, wait: Wait) -> Delivery:
         return delivery  # the step looks at the children itself
     elif wait.kind == "uncertain":
         return delivery  # only a person knows
+    elif wait.prompt_id and wait.call is not None:
+        after = _judge(record, wait, verdict="timeout", approver="system", rationale="nobody answered in time")
     elif wait.prompt_id:
         after = _aborted(record, "nobody answered in time")
     else:

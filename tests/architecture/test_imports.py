@@ -26,7 +26,7 @@ LIBRARIES = {
     **dict.fromkeys(("celery", "kombu", "billiard", "amqp"), ("workers/",)),
     **dict.fromkeys(("fastmcp", "mcp"), ("workers/tools/", "apps/", "orchestrator/interfaces/mcp")),
 }
-APP_LIBRARIES = frozenset({"fastmcp", "pydantic", "psutil", "orchestrator", "apps"})
+APP_LIBRARIES = frozenset({"fastmcp", "mcp_types", "pydantic", "psutil", "orchestrator", "apps"})
 ROOTS = frozenset({*SHIPPED, "tests", "bench", "config", "deploy"})
 
 

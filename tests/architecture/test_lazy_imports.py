@@ -23,7 +23,9 @@ print("LOADED", *sorted(name for name in {heavy!r} if name in sys.modules))
 """
 
 
-@pytest.mark.parametrize("args", [["--help"], ["submit", "--help"], ["list", "--help"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "args", [["--help"], ["submit", "--help"], ["list", "--help"], ["mcp", "--help"]], ids=" ".join
+)
 def test_help_loads_no_heavy_library(args: list[str]) -> None:
     """A command line that takes a second to say what it can do is not used."""
     code = REPORT.format(args=args, heavy=HEAVY)
@@ -40,3 +42,14 @@ def test_help_loads_no_heavy_library(args: list[str]) -> None:
     assert done.returncode == 0, done.stderr
     assert "Usage" in done.stdout
     assert done.stdout.splitlines()[-1] == "LOADED"
+
+
+def test_a_scheduler_needs_no_protocol_for_agents() -> None:
+    """It decides for everybody, and starts where nothing else does."""
+    code = (
+        "import sys, orchestrator.scheduler, orchestrator.client; print(sorted({'fastmcp', 'mcp'} & set(sys.modules)))"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "[]"

@@ -5,19 +5,15 @@ import json
 import os
 import signal
 import subprocess
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import httpx2
 import pytest
 
 from tests.architecture.source_tree import ROOT
+from tests.integration.api_child import COMMAND, api_process
 from tests.stage import EVERYTHING, stage
-
-COMMAND = (sys.executable, "-P", "-m", "orchestrator.interfaces.cli.main")
 
 
 @pytest.fixture
@@ -40,20 +36,6 @@ def env(store_url: str, broker_url: str, tmp_path: Path) -> Mapping[str, str]:
 def baton(env: Mapping[str, str], *args: str) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
     return subprocess.run([*COMMAND, *args], env=env, capture_output=True, text=True, check=False, timeout=60)
-
-
-@contextmanager
-def api_process(env: Mapping[str, str], *args: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
-    """Lend a running `baton api` and what it said."""
-    child = subprocess.Popen(
-        [*COMMAND, "api", "--port", "0", "-o", "json", *args], env=env, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert child.stdout is not None
-        yield child, json.loads(child.stdout.readline())
-    finally:
-        child.kill()
-        child.communicate()
 
 
 def test_it_serves_this_machine_and_ends_with_its_streams(env: Mapping[str, str], store_url: str) -> None:

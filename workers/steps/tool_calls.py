@@ -4,7 +4,7 @@ import asyncio
 
 from pydantic import JsonValue
 
-from orchestrator.contracts.errors import ToolError, ToolTimeout, ToolUnavailable
+from orchestrator.contracts.errors import ToolError, ToolNeedsInput, ToolTimeout, ToolUnavailable
 from orchestrator.contracts.session import SUCCESSFUL, PendingCall, Record, ToolCall
 from orchestrator.contracts.skill import Monitor
 from orchestrator.kernel.budgets import calls_left
@@ -16,12 +16,15 @@ from orchestrator.kernel.calls import (
     announce,
     ask,
     ended,
+    keep_asked,
+    note_asked,
     plan_calls,
     settle_calls,
     success_outcome,
 )
 from orchestrator.kernel.change import Change
 from orchestrator.kernel.grants import apply_grants
+from orchestrator.kernel.tool_questions import answers_to, read_question
 from orchestrator.kernel.turns import tool_spec
 from orchestrator.tracing import span
 from workers.steps.hooked_calls import before_approval, before_calls, ended_before, settle_hooked
@@ -57,22 +60,30 @@ async def perform(world: World, record: Record) -> Change:
             calls = calls[: calls_left(world.spec, record)]
             # All come to their end before one's failure counts: none is left running behind the step.
             made = await asyncio.gather(*(_call(world, record, call) for call in calls), return_exceptions=True)
-            done = [_raised(one) for one in made]
+            results = [_raised(one) for one in made]
+            asked = [one for one in results if isinstance(one, PendingCall)]
+            done = [one for one in results if isinstance(one, ToolCall)]
+            if asked:
+                record = keep_asked(record, asked)
             if record.cursor.stop == "escalated" and done[0].outcome not in SUCCESSFUL:
                 raise ToolError(f"{done[0].tool}: the escalation failed ({done[0].result}); replay when it works again")
             if hooks is not None:
-                return await settle_hooked(world, hooks, record, done)
-            return settle_calls(world.spec, record, done, world.app.check_state, world.now())
+                change = await settle_hooked(world, hooks, record, done)
+            else:
+                change = settle_calls(world.spec, record, done, world.app.check_state, world.now())
+            return note_asked(change, asked) if asked else change
 
 
-def _raised(made: ToolCall | BaseException) -> ToolCall:
+def _raised(made: ToolCall | PendingCall | BaseException) -> ToolCall | PendingCall:
     if isinstance(made, BaseException):
         raise made
     return made
 
 
-async def _call(world: World, record: Record, call: PendingCall) -> ToolCall:
+async def _call(world: World, record: Record, call: PendingCall) -> ToolCall | PendingCall:
     """Make one call. What the model may hear of a failure becomes its result.
+
+    A tool that asks a person before it acts gives the call back with its question: nothing was done.
 
     A server that cannot be reached is the executor's to retry - unless the call may have acted, there
     or because its time ran out: an effectful one then stays announced without an outcome, and the
@@ -86,7 +97,9 @@ async def _call(world: World, record: Record, call: PendingCall) -> ToolCall:
         with span(
             f"execute_tool {call.tool}", attributes={"gen_ai.tool.name": call.tool, "gen_ai.tool.call.id": call.call_id}
         ):
-            result: JsonValue = await world.app.toolbox.call(call.tool, call.args, timeout_seconds=seconds)
+            result: JsonValue = await world.app.toolbox.call(
+                call.tool, call.args, timeout_seconds=seconds, answers=answers_to(call)
+            )
     except ToolUnavailable as error:
         if error.is_sent and call.effect == "effectful":
             world.announced.discard(call.call_id)
@@ -96,6 +109,19 @@ async def _call(world: World, record: Record, call: PendingCall) -> ToolCall:
             world.announced.discard(call.call_id)
             raise
         return ended(record, call, "timeout", {"error": str(error), "timeout": True})
+    except ToolNeedsInput as error:
+        return _take_question(record, call, error)
     except ToolError as error:
         return ended(record, call, "failed", {"error": str(error)})
     return ended(record, call, success_outcome(call), result)
+
+
+def _take_question(record: Record, call: PendingCall, error: ToolNeedsInput) -> ToolCall | PendingCall:
+    """Return the call with its tool's question, or failed where nobody can answer it."""
+    try:
+        if record.cursor.stop is not None:
+            raise ToolError(f"{call.tool}: it asks for input, and the session is at its end; nobody answers")
+        asked = read_question(call.tool, error.requests, error.request_state, before=call.asked)
+    except ToolError as refused:
+        return ended(record, call, "failed", {"error": str(refused)})
+    return call.model_copy(update={"asked": asked})

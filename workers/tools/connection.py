@@ -25,10 +25,12 @@ from mcp_types import (
     CallToolResult,
     InputRequiredResult,
 )
+from mcp_types import ElicitResult as McpElicitResult
 
 from orchestrator.contracts.app import McpServer
 from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.errors import ToolError, ToolNeedsInput, ToolTimeout, ToolUnavailable
+from orchestrator.contracts.tool_questions import ToolAnswers
 from workers.tools.stderr import ServerStderr
 
 log = logging.getLogger("baton.tools")
@@ -71,6 +73,22 @@ class _Client(Client[Any]):
         if isinstance(first, InputRequiredResult):
             raise InputAsked(first)
         return first
+
+    async def call_again(self, tool: str, args: JsonObject, answers: ToolAnswers) -> CallToolResult:
+        """Make a call whose tool has asked once more, with the answers; raise InputAsked where it asks again."""
+        responses = {key: McpElicitResult.model_validate(one) for key, one in answers.responses.items()}
+        made = await self._await_with_session_monitoring(
+            self.session.call_tool(
+                tool,
+                args,
+                input_responses={**responses} or None,
+                request_state=answers.request_state,
+                allow_input_required=True,
+            )
+        )
+        if isinstance(made, InputRequiredResult):
+            raise InputAsked(made)
+        return made
 
 
 async def decline(*_: object) -> ElicitResult[Any]:
@@ -134,7 +152,9 @@ class Connection:
             and not (self._stderr is not None and self._stderr.has_ended)
         )
 
-    async def call(self, tool: str, args: JsonObject, *, timeout_seconds: float) -> CallToolResult:
+    async def call(
+        self, tool: str, args: JsonObject, *, timeout_seconds: float, answers: ToolAnswers | None = None
+    ) -> CallToolResult:
         """Make one call; raise ToolTimeout, ToolNeedsInput, ToolUnavailable or ToolError."""
         where = f"{self.name}:{tool}"
         shared = self._in_flight > 0
@@ -143,6 +163,8 @@ class Connection:
         serial, errors_before = self._started, self._errors.count
         try:
             async with asyncio.timeout(timeout_seconds) as clock:
+                if answers is not None:
+                    return await self.client.call_again(tool, args, answers)
                 return await self.client.call_tool_mcp(tool, args)
         except InputAsked as error:
             requests = {k: v.model_dump(mode="json") for k, v in (error.asked.input_requests or {}).items()}

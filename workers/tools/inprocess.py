@@ -11,26 +11,33 @@ import inspect
 import logging
 import traceback
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from fastmcp import FastMCP
 from fastmcp.exceptions import DisabledError, FastMCPError, NotFoundError
 from fastmcp.exceptions import ValidationError as ArgumentsRefused
+from fastmcp.server.context import _current_context
 from fastmcp.tools.base import InputRequiredToolResult, Tool, ToolResult
 from fastmcp.tools.function_tool import FunctionTool
 from fastmcp.utilities.async_utils import is_coroutine_function
 from fastmcp.utilities.versions import VersionSpec
 from mcp import MCPError
+from mcp_types import ElicitResult
 from pydantic import JsonValue, ValidationError
 
 from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.errors import ToolError, ToolNeedsInput, ToolTimeout, suggest
 from orchestrator.contracts.messages import ToolSchema
+from orchestrator.contracts.tool_questions import ToolAnswers
 from workers.tools.results import bound, choose_value, describe_arguments, is_wrapped, text_of
 from workers.tools.threads import ThreadBudget
 
 log = logging.getLogger("baton.tools")
+
+#: What goes back to the tool of the call that is being made.
+_answers: ContextVar[ToolAnswers | None] = ContextVar("baton_tool_answers", default=None)
 
 #: What `server.call_tool` raises itself; all else that a tool raises it has masked as its ToolError.
 _REFUSALS = (FastMCPError, NotFoundError, DisabledError, MCPError, ValidationError)
@@ -47,6 +54,7 @@ class AppServer(FastMCP[Any]):
 
     async def get_tool(self, name: str, version: VersionSpec | None = None) -> Tool | None:
         """Return the tool of that name, blocking ones prepared to run in a counted thread."""
+        _hand_over_answers()
         if version is None and name in self.found:
             return self.found[name]
         tool = await super().get_tool(name, version)
@@ -58,6 +66,20 @@ class AppServer(FastMCP[Any]):
             self.blocking.add(name)
         self.found[name] = tool
         return tool
+
+
+def _hand_over_answers() -> None:
+    """Give the call that is being made the answers to what its tool asked.
+
+    A tool is looked up inside of its call's own Context. Without a request on a wire the library reads what a person has
+    answered from these two fields, as it does for calls in the background.
+    """
+    answers = _answers.get()
+    if answers is not None and (context := _current_context.get()) is not None:
+        context._task_input_responses = {  # noqa: SLF001 - there is no public way for a call without a request
+            key: ElicitResult.model_validate(one) for key, one in answers.responses.items()
+        }
+        context._task_request_state = answers.request_state  # noqa: SLF001 - as above
 
 
 def is_blocking(body: Callable[..., Any]) -> bool:
@@ -102,13 +124,16 @@ class InProcessServer:
             }
         return self._schemas
 
-    async def call(self, tool: str, args: JsonObject, *, timeout_seconds: float) -> JsonValue:
-        """Call one tool; raise ToolError, ToolTimeout or ToolNeedsInput."""
+    async def call(
+        self, tool: str, args: JsonObject, *, timeout_seconds: float, answers: ToolAnswers | None = None
+    ) -> JsonValue:
+        """Call one tool; raise ToolError, ToolTimeout or ToolNeedsInput. With `answers`, it finds them in its Context."""
         where = f"{self.name}:{tool}"
         if await self._app.get_tool(tool) is None:
             raise ToolError(f"{where}: no such tool; {suggest(tool, await self.tools())}")
         if tool in self._app.blocking:
             self._threads.check(where)
+        given = _answers.set(answers)
         try:
             async with asyncio.timeout(timeout_seconds) as clock:
                 result = await self._run(tool, args, where)
@@ -116,6 +141,8 @@ class InProcessServer:
             if not clock.expired():
                 raise
             raise ToolTimeout(f"{where}: no result in {timeout_seconds:g} s; whether it acted is unknown") from None
+        finally:
+            _answers.reset(given)
         if isinstance(result, InputRequiredToolResult):
             asked = result.input_required
             raise ToolNeedsInput(

@@ -14,6 +14,7 @@ from orchestrator.contracts.app import McpServer
 from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.errors import ConfigError, ToolError, ToolUnavailable, suggest
 from orchestrator.contracts.messages import ToolSchema
+from orchestrator.contracts.tool_questions import ToolAnswers
 from workers.tools.connection import BROKEN, Connection, open_connection, unavailable
 from workers.tools.results import bound, choose_value, is_wrapped, text_of
 
@@ -62,7 +63,9 @@ class RemoteServer:
         }
         return self._schemas
 
-    async def call(self, tool: str, args: JsonObject, *, timeout_seconds: float) -> JsonValue:
+    async def call(
+        self, tool: str, args: JsonObject, *, timeout_seconds: float, answers: ToolAnswers | None = None
+    ) -> JsonValue:
         """Call one tool; raise ToolError, ToolTimeout, ToolNeedsInput or ToolUnavailable."""
         where = f"{self.name}:{tool}"
         known = await self.tools()
@@ -70,7 +73,7 @@ class RemoteServer:
             raise ToolError(f"{where}: no such tool; {suggest(tool, known)}")
         connection = await self._connect()
         try:
-            result = await connection.call(tool, args, timeout_seconds=timeout_seconds)
+            result = await connection.call(tool, args, timeout_seconds=timeout_seconds, answers=answers)
         except ToolUnavailable as error:
             if connection.is_usable:  # an answer of a gateway, say: others' calls go on over it
                 raise
@@ -79,7 +82,7 @@ class RemoteServer:
                 raise
             # The connection was stale and nothing had left: this is still the first time that the tool is asked.
             connection = await self._connect()
-            result = await connection.call(tool, args, timeout_seconds=timeout_seconds)
+            result = await connection.call(tool, args, timeout_seconds=timeout_seconds, answers=answers)
         if result.is_error:
             raise ToolError(f"{where}: {text_of(result.content) or 'it reported an error without a text'}")
         wrapped = tool in self._wrapped or is_wrapped(result.meta, None)

@@ -18,6 +18,7 @@ from orchestrator.contracts.app import AppSpec, McpServer
 from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.errors import ConfigError, ToolError, ToolUnavailable, suggest
 from orchestrator.contracts.messages import ToolSchema
+from orchestrator.contracts.tool_questions import ToolAnswers
 from workers.tools.threads import ThreadBudget
 
 #: Gives the module that a server's `module` names; `orchestrator.app_loader` has one.
@@ -45,7 +46,9 @@ class Server(Protocol):
         """Return the tools by bare name; raise ToolUnavailable."""
         ...
 
-    async def call(self, tool: str, args: JsonObject, *, timeout_seconds: float) -> JsonValue:
+    async def call(
+        self, tool: str, args: JsonObject, *, timeout_seconds: float, answers: ToolAnswers | None = None
+    ) -> JsonValue:
         """Call a tool by its bare name."""
         ...
 
@@ -69,10 +72,15 @@ class AppToolbox:
                 raise answer
         return {schema.name: schema for server in self._servers.values() for schema in server.listed.values()}
 
-    async def call(self, tool: str, args: JsonObject, *, timeout_seconds: float) -> JsonValue:
-        """Call a tool by its full name; raise ToolError, ToolTimeout, ToolNeedsInput or ToolUnavailable."""
+    async def call(
+        self, tool: str, args: JsonObject, *, timeout_seconds: float, answers: ToolAnswers | None = None
+    ) -> JsonValue:
+        """Call a tool by its full name; raise ToolError, ToolTimeout, ToolNeedsInput or ToolUnavailable.
+
+        A call whose tool has asked for input is made again, the same, with the answers.
+        """
         server, name = self._find(tool)
-        return await server.call(name, args, timeout_seconds=timeout_seconds)
+        return await server.call(name, args, timeout_seconds=timeout_seconds, answers=answers)
 
     def accepts(self, tool: str, argument: str) -> bool:
         """Say whether a tool's schema names this argument; needs the catalogue, else raises ToolUnavailable."""

@@ -25,7 +25,7 @@ def api_command(*, host: str | None, port: int | None, form: Form) -> int:
     """Serve the HTTP API.
 
     Without a token in the store or in api.tokens_file, and without api.oidc_issuer, it serves this machine alone,
-    and whoever asks is you. It also delivers webhooks. `baton up` need not run here: any number of it may serve one store.
+    and whoever asks is you. It also delivers webhooks, and serves MCP at /mcp. `baton up` need not run here: any number of it may serve one store.
     """
     from orchestrator.interfaces.cli.connect import find_store, load_specs, make_client, settings
     from orchestrator.telemetry import configure_logging
@@ -55,6 +55,10 @@ async def _serve(client: "Client", settings: "Settings", host: str, port: int | 
     has_credentials = bool(api.tokens_file or api.oidc_issuer) or await Operations(client).tokens.any()
     check_binding(host, has_credentials=has_credentials)
     app = build_app(client, settings, open_actor=None if has_credentials else find_actor())
+    if api.mcp:
+        from orchestrator.interfaces.mcp.mount import mount_mcp
+
+        mount_mcp(app)
     listening = bind(host, api.port if port is None else port)
     try:
         _say(listening, form, is_open=not has_credentials)

@@ -23,6 +23,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "scheduler": ("processes", "Run one scheduler."),
         "stub-llm": ("processes", "Run a local model server with faults on demand."),
         "api": ("api", "Serve the HTTP API."),
+        "mcp": ("mcp", "Serve MCP on standard input and output."),
         "redis": ("redis_server", "Start, stop or look at the bundled server."),
     },
     "Submit and follow": {

@@ -71,7 +71,7 @@ def session_shape(record: Record) -> JsonObject:
             "rationale": cursor.rationale,
             "stop": cursor.stop,
             "stop_reason": cursor.stop_reason,
-            "calls": [call.model_dump(mode="json") for call in cursor.calls],
+            "calls": [call.model_dump(mode="json", exclude={"asked": {"request_state"}}) for call in cursor.calls],
             "place": cursor.place.model_dump(mode="json") if cursor.place else None,
         },
         "wait": wait_shape(record) if record.wait else None,

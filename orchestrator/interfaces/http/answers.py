@@ -5,9 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
 
-from orchestrator.contracts.errors import NotWaiting
 from orchestrator.interfaces.http import bodies, models, shapes
-from orchestrator.interfaces.http.parts import CallerOf, Cursor, GuardedRoute, Limit, Parts, PartsOf, SessionId, needs
+from orchestrator.interfaces.http.parts import CallerOf, Cursor, GuardedRoute, Limit, PartsOf, SessionId, needs
+from orchestrator.interfaces.lookups import check_wait
 from orchestrator.operations import ASKS
 from orchestrator.operations import Query as Wanted
 
@@ -50,7 +50,7 @@ async def decide(session_id: SessionId, body: bodies.DecisionBody, parts: PartsO
 )
 async def answer(session_id: SessionId, body: bodies.AnswerBody, parts: PartsOf, caller: CallerOf) -> Response:
     """Answer a question, a plugin's question, or an uncertain call."""
-    await _check_wait(parts, session_id, body.wait_id)
+    await check_wait(parts.client, session_id, body.wait_id)
     await parts.client.answer(
         session_id,
         actor=caller.name,
@@ -69,14 +69,6 @@ async def resume(session_id: SessionId, body: bodies.ResumeBody, parts: PartsOf,
     """Go on with a session that a gate has stopped: with a text, by escalating it to a team, or not at all."""
     await parts.client.answer(session_id, actor=caller.name, text=body.text, verdict=body.action, team=body.team)
     return JSONResponse(_DONE, 202)
-
-
-async def _check_wait(parts: Parts, session_id: str, wait_id: str | None) -> None:
-    if wait_id is None:
-        return
-    wait = (await parts.client.show(session_id)).wait
-    if wait is None or wait.wait_id != wait_id:
-        raise NotWaiting(f"session {session_id}: it does not wait for {wait_id} any more; look again")
 
 
 @router.post(

@@ -1,6 +1,5 @@
 """Routes of operators: dead letters, queues and pauses, workers, apps, scale, the log, who asks."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Literal
 
@@ -8,19 +7,17 @@ from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import JSONResponse
 
 from orchestrator.contracts.base import JsonObject
-from orchestrator.contracts.errors import PhaseRefused, SessionNotFound
+from orchestrator.contracts.errors import SessionNotFound
 from orchestrator.interfaces.cli.fleet import load_workers
-from orchestrator.interfaces.cli.shapes import app_shape
 from orchestrator.interfaces.http import bodies, models, shapes
 from orchestrator.interfaces.http.parts import CallerOf, Cursor, GuardedRoute, Limit, Parts, PartsOf, SessionId, needs
 from orchestrator.interfaces.http.problems import Refused
 from orchestrator.interfaces.http.scale import plan_scale
+from orchestrator.interfaces.lookups import read_apps
 from orchestrator.operations import Query as Wanted
+from orchestrator.replaying import choose_letters, send_letters
 
 router = APIRouter(prefix="/v1", tags=["operate"], route_class=GuardedRoute)
-
-#: What one bulk replay sends at most; the rest is another request.
-MOST_REPLAYED = 1_000
 
 QueueName = Literal["steps", "plugins", "finalize"]
 AppName = Annotated[str, Path(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
@@ -61,34 +58,11 @@ async def replay_dead_letters(body: bodies.ReplayBody, parts: PartsOf, caller: C
         raise Refused("invalid-request", 422, "give session_ids, or all: true; one of the two")
     if not body.everything and (body.reason or body.app):
         raise Refused("invalid-request", 422, "reason and app go with all: true")
-    chosen = body.session_ids or await _choose(parts, body)
+    operations = parts.operations
+    chosen = body.session_ids or await choose_letters(operations, app=body.app, reason=body.reason)
     if not body.dry_run:
-        for number, session_id in enumerate(chosen):
-            try:
-                await parts.client.replay([session_id], actor=caller.name, note=body.note)
-            except (PhaseRefused, SessionNotFound):
-                if not body.everything:
-                    raise
-                chosen = [*chosen[:number], *(one for one in chosen[number:] if one != session_id)]
+        chosen = await send_letters(operations, chosen, actor=caller.name, note=body.note, named=not body.everything)
     return JSONResponse({"session_ids": list(chosen), "dry_run": body.dry_run}, 202)
-
-
-async def _choose(parts: Parts, body: bodies.ReplayBody) -> list[str]:
-    """Return the dead letters that a bulk replay means, newest first."""
-    chosen: list[str] = []
-    before = None
-    while len(chosen) < MOST_REPLAYED:
-        page = await parts.operations.page(Wanted(app=body.app or "", bucket="dead"), before=before, limit=200)
-        infos = await parts.operations.letters(page.records)
-        chosen += [
-            record.session_id
-            for record, info in zip(page.records, infos, strict=True)
-            if body.reason is None or info.get("reason") == body.reason
-        ]
-        before = page.after
-        if before is None:
-            break
-    return chosen[:MOST_REPLAYED]
 
 
 # --- queues, pauses
@@ -169,7 +143,7 @@ async def drain_worker(name: WorkerName, parts: PartsOf, caller: CallerOf) -> Re
 @router.get("/apps", response_model=models.Apps, openapi_extra=needs("viewer"))
 async def list_apps(parts: PartsOf) -> Response:
     """List the apps that are loaded here, with their sessions by phase."""
-    return JSONResponse({"apps": await _apps(parts, list(parts.client.specs))})
+    return JSONResponse({"apps": await read_apps(parts.operations, list(parts.client.specs))})
 
 
 @router.get("/apps/{name}", response_model=models.App, openapi_extra=needs("viewer"))
@@ -177,17 +151,7 @@ async def get_app(name: AppName, parts: PartsOf) -> Response:
     """Return an app."""
     if name not in parts.client.specs:
         raise Refused("not-found", 404, f"app {name}: not loaded here; see /v1/apps")
-    return JSONResponse((await _apps(parts, [name]))[0])
-
-
-async def _apps(parts: Parts, names: Sequence[str]) -> list[JsonObject]:
-    counts, paused = await parts.client.counts(), {one.target for one in await parts.operations.pauses()}
-    found: list[JsonObject] = []
-    for name in names:
-        shape = app_shape(parts.client.specs[name])
-        del shape["folder"]  # where it lies on this machine is nobody's business
-        found.append({**shape, "paused": f"app:{name}" in paused, "sessions": {**counts.get(name, {})}})
-    return found
+    return JSONResponse((await read_apps(parts.operations, [name]))[0])
 
 
 @router.get("/scale/{pool}", response_model=models.Scale, openapi_extra=needs("viewer"))

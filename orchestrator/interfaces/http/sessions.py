@@ -12,11 +12,11 @@ from starlette.types import Receive, Scope, Send
 
 from orchestrator.contracts.base import dump_json
 from orchestrator.contracts.phases import Phase
-from orchestrator.contracts.session import Entry
 from orchestrator.interfaces.http import bodies, models, shapes
 from orchestrator.interfaces.http.hub import Topic
 from orchestrator.interfaces.http.parts import CallerOf, Cursor, GuardedRoute, Limit, Parts, PartsOf, SessionId, needs
 from orchestrator.interfaces.http.problems import Refused
+from orchestrator.interfaces.lookups import read_entries
 from orchestrator.operations import Query as Wanted
 
 router = APIRouter(prefix="/v1/sessions", tags=["sessions"], route_class=GuardedRoute)
@@ -132,19 +132,10 @@ async def get_journal(
 ) -> Response:
     """Return what happened in a session, oldest first."""
     await parts.client.show(session_id)
-    entries = await _read(parts, session_id, after, limit + 1)
+    entries = await read_entries(parts.client, session_id, after, limit + 1)
     more = len(entries) > limit
     shown = [shapes.entry_shape(entry) for entry in entries[:limit]]
     return JSONResponse({"entries": shown, "next_after": entries[limit - 1].seq if more else None})
-
-
-async def _read(parts: Parts, session_id: str, after: int, limit: int) -> list[Entry]:
-    found: list[Entry] = []
-    async for entry in parts.client.events(session_id, after=after):
-        found.append(entry)
-        if len(found) == limit:
-            break
-    return found
 
 
 @router.get(
@@ -196,7 +187,7 @@ async def _stream(parts: Parts, request: Request, topic: Topic, session_id: str,
             except Refused:  # revoked, or run out: the next connection is told so
                 return
             known_until = clock.time() + BELIEVED_SECONDS
-        entries = await _read(parts, session_id, seq, ENTRIES)
+        entries = await read_entries(parts.client, session_id, seq, ENTRIES)
         for entry in entries:
             seq = entry.seq
             yield f"id: {seq}\nevent: {_word(entry.kind)}\ndata: {dump_json(shapes.entry_shape(entry))}\n\n"

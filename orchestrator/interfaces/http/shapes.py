@@ -4,9 +4,9 @@ import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 from orchestrator.contracts.base import JsonObject, dump_json, load_json
+from orchestrator.contracts.errors import InputError
 from orchestrator.contracts.session import Record
 from orchestrator.interfaces.cli.shapes import entry_shape, iso, message_shape, session_shape, wait_shape
-from orchestrator.interfaces.http.problems import Refused
 from orchestrator.operations import Place
 
 __all__ = [
@@ -74,7 +74,7 @@ def pack_cursor(place: Place | None) -> str | None:
 
 
 def read_cursor(cursor: str | None) -> Place | None:
-    """Return the place of a cursor; raise Refused for what is none."""
+    """Return the place of a cursor; raise InputError for what is none."""
     if cursor is None:
         return None
     try:
@@ -84,4 +84,4 @@ def read_cursor(cursor: str | None) -> Place | None:
     match found:
         case [int(since), str(session_id)] if 0 <= since < 10**15 and session_id.isascii():
             return Place(since, session_id)
-    raise Refused("invalid-request", 422, "cursor: not one of ours; take `next_cursor` of the page before")
+    raise InputError("cursor: not one of ours; take `next_cursor` of the page before")

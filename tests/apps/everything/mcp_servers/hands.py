@@ -4,8 +4,9 @@ import asyncio
 import os
 from pathlib import Path
 
-from fastmcp import FastMCP
+from fastmcp import Context, FastMCP
 from fastmcp.exceptions import ToolError
+from mcp_types import ElicitRequest, ElicitRequestFormParams, ElicitResult, InputRequiredResult
 
 
 def _note(line: str) -> None:
@@ -68,6 +69,22 @@ def register(mcp_app: FastMCP, cfg: dict[str, object]) -> None:
     def danger(target: str) -> dict[str, str]:
         _note(f"danger {target}")
         return {"target": target}
+
+    @mcp_app.tool
+    async def ponder(what: str, ctx: Context) -> InputRequiredResult | dict[str, object]:
+        answer = (ctx.input_responses or {}).get("how")
+        if not isinstance(answer, ElicitResult) or answer.content is None:
+            fields = {
+                "count": {"type": "integer"},
+                "in what?": {"type": "string", "enum": ["mm", "in"], "default": "mm"},
+            }
+            form = ElicitRequestFormParams(
+                message=f"How many {what}?",
+                requested_schema={"type": "object", "properties": fields, "required": ["count"]},
+            )
+            return InputRequiredResult(input_requests={"how": ElicitRequest(params=form)}, request_state=f"of {what}")
+        _note(f"ponder {ctx.request_state} {answer.content}")
+        return {"counted": answer.content["count"]}
 
     @mcp_app.tool
     def page(session: str, team: str, message: str, idempotency_key: str) -> dict[str, str]:

@@ -49,8 +49,8 @@ def test_every_command_has_help(path: tuple[str, ...], capsys: pytest.CaptureFix
     assert out.startswith(f"Usage: baton {' '.join(path)} ")
 
 
-#: They become another process, go on printing, or print a schema: there is no one object to print.
-WITHOUT_JSON = {("worker",), ("scheduler",), ("stub-llm",), ("apps", "schema")}
+#: They become another process, go on printing, speak a protocol, or print a schema: there is no one object to print.
+WITHOUT_JSON = {("worker",), ("scheduler",), ("stub-llm",), ("mcp",), ("apps", "schema")}
 
 
 def test_every_command_that_prints_has_json() -> None:

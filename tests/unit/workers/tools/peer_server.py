@@ -13,9 +13,13 @@ os.environ["FASTMCP_LOG_ENABLED"] = "false"
 import uvicorn
 from fastmcp import Context, FastMCP
 from fastmcp.exceptions import ToolError
-from mcp_types import ElicitRequest, ElicitRequestFormParams, InputRequiredResult
+from mcp.server.request_state import RequestStateSecurity
+from mcp_types import ElicitRequest, ElicitRequestFormParams, ElicitResult, InputRequiredResult
 
-app = FastMCP("peer", mask_error_details=True)
+# Any process with the same key finishes what another one began.
+SEALED = RequestStateSecurity(keys=["k" * 32], ttl=86_400, audience="peer")
+
+app = FastMCP("peer", mask_error_details=True, request_state_security=SEALED)
 hanging = asyncio.Event()
 
 
@@ -76,6 +80,19 @@ def question() -> InputRequiredResult:
     """Ask instead of answering."""
     form = ElicitRequestFormParams(message="Which one?", requested_schema={"type": "object", "properties": {}})
     return InputRequiredResult(input_requests={"which": ElicitRequest(params=form)}, request_state="halfway")
+
+
+@app.tool
+async def paint(what: str, ctx: Context) -> InputRequiredResult | dict[str, object]:
+    """Ask for a colour, then paint."""
+    answer = (ctx.input_responses or {}).get("colour")
+    if not isinstance(answer, ElicitResult) or answer.content is None:
+        form = ElicitRequestFormParams(
+            message="Which colour?",
+            requested_schema={"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]},
+        )
+        return InputRequiredResult(input_requests={"colour": ElicitRequest(params=form)}, request_state=f"begun {what}")
+    return {"painted": what, "state": ctx.request_state, "colour": answer.content["name"]}
 
 
 @app.tool

@@ -15,6 +15,8 @@ from pydantic import JsonValue
 
 from orchestrator.contracts.app import McpServer
 from orchestrator.contracts.errors import ToolError, ToolNeedsInput, ToolTimeout, ToolUnavailable
+from orchestrator.contracts.session import PendingCall
+from orchestrator.kernel.tool_questions import answers_to, read_question
 from workers.tools.connection import decline
 from workers.tools.remote import RemoteServer
 
@@ -135,6 +137,33 @@ def test_a_remote_question_carries_what_was_asked(peer: Peer) -> None:
     asked = use(peer.server(), work)
     assert list(asked.requests) == ["which"]
     assert asked.request_state
+
+
+def test_another_process_finishes_what_a_question_interrupted(peer: Peer) -> None:
+    """The answers and the state come over a new connection; the tool goes on where it had asked."""
+
+    async def begin(server: RemoteServer) -> ToolNeedsInput:
+        with pytest.raises(ToolNeedsInput) as asked:
+            await server.call("paint", {"what": "wall"}, timeout_seconds=20)
+        return asked.value
+
+    asked = use(peer.server(), begin)
+    question = read_question("peer:paint", asked.requests, asked.request_state)
+    answered = question.model_copy(update={"answers": {"name": "red"}})
+    answers = answers_to(PendingCall(call_id="c", tool="peer:paint", asked=answered))
+
+    async def finish(server: RemoteServer) -> JsonValue:
+        return await server.call("paint", {"what": "wall"}, timeout_seconds=20, answers=answers)
+
+    async def cheat(server: RemoteServer) -> None:
+        with pytest.raises(ToolError, match="requestState"):
+            await server.call("paint", {"what": "door"}, timeout_seconds=20, answers=answers)
+
+    made = use(peer.server(), finish)
+    use(peer.server(), cheat)
+
+    assert [(one.id, one.type) for one in question.fields] == [("name", "string")]
+    assert made == {"painted": "wall", "state": "begun wall", "colour": "red"}
 
 
 def test_a_timeout_leaves_the_connection_usable(peer: Peer) -> None:

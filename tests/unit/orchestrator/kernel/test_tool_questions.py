@@ -1,0 +1,173 @@
+"""What a tool asks becomes fields, and the fields' answers become what the tool wants to read."""
+
+from typing import Any
+
+import pytest
+
+from orchestrator.contracts.app import AppSpec
+from orchestrator.contracts.errors import ToolError
+from orchestrator.contracts.session import Cursor, PendingCall, Post, Record, Wait
+from orchestrator.contracts.tool_questions import ToolQuestion
+from orchestrator.kernel.delivery import deliver
+from orchestrator.kernel.tool_questions import (
+    MOST_FIELDS,
+    MOST_ROUNDS,
+    MOST_STATE_CHARS,
+    answers_to,
+    is_asking,
+    read_question,
+)
+
+
+def form(properties: dict[str, Any], required: list[str] | None = None, message: str = "Which?") -> dict[str, Any]:
+    """Return a request for a form, as a tool server sends it."""
+    schema = {"type": "object", "properties": properties, "required": required or []}
+    return {
+        "method": "elicitation/create",
+        "params": {"mode": "form", "message": message, "requested_schema": schema},
+    }
+
+
+SPEC = AppSpec.model_validate(
+    {
+        "name": "sample",
+        "entry_skill": "one",
+        "skills": {
+            "one": {"kind": "timer", "name": "one", "seconds": 1, "routes": [{"when": "default", "next": "__end__"}]}
+        },
+    }
+)
+LINK = {
+    "method": "elicitation/create",
+    "params": {"mode": "url", "message": "Sign in.", "url": "https://example.org/in"},
+}
+
+
+def ask(requests: dict[str, Any], **more: Any) -> ToolQuestion:
+    """Return the question that requests make."""
+    return read_question("desk:book", requests, "state", **more)
+
+
+def answered(question: ToolQuestion, **answers: Any) -> Any:
+    """Return what goes back to the tool."""
+    call = PendingCall(call_id="c", tool="desk:book", asked=question.model_copy(update={"answers": answers}))
+    return answers_to(call)
+
+
+def test_every_kind_of_field_is_shown_and_goes_back_under_its_own_name() -> None:
+    """A person answers what the server asked, by names that the command line can write."""
+    properties = {
+        "text": {"type": "string", "title": "A text"},
+        "how many?": {"type": "integer", "default": 3},
+        "share": {"type": "number"},
+        "sure": {"type": "boolean", "description": "Really?"},
+        "unit": {"type": "string", "enum": ["mm", "in"]},
+        "size": {"type": "string", "oneOf": [{"const": "s", "title": "small"}, {"const": "l", "title": "large"}]},
+    }
+    question = ask({"form": form(properties, ["text"])})
+
+    shown = [(one.id, one.type, one.label, one.required, one.choices) for one in question.fields]
+    back = answered(question, text="x", how_many_=4, unit="in")
+
+    assert shown == [
+        ("text", "string", "A text", True, ()),
+        ("how_many_", "integer", "how many?", False, ()),
+        ("share", "number", "share", False, ()),
+        ("sure", "boolean", "Really?", False, ()),
+        ("unit", "choice", "unit", False, ("mm", "in")),
+        ("size", "choice", "size", False, ("s", "l")),
+    ]
+    assert back.responses == {"form": {"action": "accept", "content": {"text": "x", "how many?": 4, "unit": "in"}}}
+    assert back.request_state == "state"
+
+
+def test_several_requests_are_one_question() -> None:
+    """A person is asked once; each request gets its own answer, also where names are the same."""
+    question = ask({"a": form({"name": {"type": "string"}}), "b": form({"name": {"type": "string"}}), "c": LINK})
+
+    back = answered(question, name="x", name_2="y", done=True)
+
+    assert [one.id for one in question.fields] == ["name", "name_2", "done"]
+    assert question.prompt.splitlines()[-2:] == ["Sign in.", "Open https://example.org/in and say when it is done."]
+    assert back.responses == {
+        "a": {"action": "accept", "content": {"name": "x"}},
+        "b": {"action": "accept", "content": {"name": "y"}},
+        "c": {"action": "accept"},
+    }
+
+
+def test_a_link_that_was_not_followed_is_declined() -> None:
+    """Only a clear yes counts."""
+    assert answered(ask({"c": LINK}), done=False).responses == {"c": {"action": "decline"}}
+
+
+def test_a_form_without_fields_is_answered_by_agreeing() -> None:
+    """Some tools only want to hear that somebody has seen it."""
+    assert answered(ask({"a": form({})})).responses == {"a": {"action": "accept", "content": {}}}
+
+
+def test_a_tool_that_only_wants_to_be_called_again_asks_nobody() -> None:
+    """It gave a state and no request: the next step calls it again."""
+    question = ask({})
+
+    assert not is_asking(PendingCall(call_id="c", tool="t", asked=question))
+    assert answered(question).responses == {}
+
+
+@pytest.mark.parametrize(
+    ("requests", "said"),
+    [
+        ({"a": {"method": "sampling/createMessage", "params": {}}}, "something that nobody answers here"),
+        ({"a": {"method": "roots/list"}}, "something that nobody answers here"),
+        ({"url": [1]}, "something that nobody answers here"),
+        ({"a": form({"many": {"type": "array"}})}, "'many' has a type that no form here has"),
+        ({"a": form({"odd": "text"})}, "'odd' has a type that no form here has"),
+        ({"a": form({"odd": {"type": "string", "default": [1]}})}, "'odd' is no field of a form"),
+        ({"a": form({f"f{n}": {"type": "string"} for n in range(MOST_FIELDS + 1)})}, "more than 50 fields"),
+    ],
+)
+def test_what_nobody_can_answer_fails_the_call(requests: dict[str, Any], said: str) -> None:
+    """A session that waited for it would wait for ever."""
+    with pytest.raises(ToolError, match=said):
+        ask(requests)
+
+
+def test_a_tool_asks_ten_times_in_one_call_and_keeps_no_library_in_its_state() -> None:
+    """Every loop and every value has an end."""
+    question = ask({})
+    for _ in range(MOST_ROUNDS - 1):
+        question = ask({}, before=question)
+
+    with pytest.raises(ToolError, match="asked 10 times"):
+        ask({}, before=question)
+    with pytest.raises(ToolError, match="request state is over"):
+        read_question("t", {}, "x" * (MOST_STATE_CHARS + 1))
+    assert question.round == MOST_ROUNDS
+
+
+@pytest.mark.parametrize(
+    ("post", "noted"),
+    [
+        (Post(post_id="p", kind="decision", actor="ada", wait_id="w", digest="d", verdict="retry"), "say stop"),
+        (Post(post_id="p", kind="input", actor="ada", wait_id="v", digest="d", value={"n": 1}), "does not answer"),
+        (Post(post_id="p", kind="input", actor="ada", wait_id="w", digest="d", value={"n": "x"}), "does not fit"),
+    ],
+)
+def test_what_does_not_answer_leaves_the_question_open(post: Post, noted: str) -> None:
+    """Whether an answer counts is decided where it is taken, whoever let it through."""
+    question = ask({"a": form({"n": {"type": "integer"}}, ["n"])})
+    call = PendingCall(call_id="c", tool="desk:book", asked=question)
+    wait = Wait(wait_id="w", kind="input", prompt_id="c-1", call=call, digest="d", fields=question.fields)
+    record = Record(
+        session_id="SES-20261121-001",
+        app="a",
+        spec="s",
+        phase="waiting",
+        cursor=Cursor(skill="one", stage="tools", calls=(call,)),
+        wait=wait,
+    )
+
+    delivery = deliver(SPEC, record, [post], 1)
+
+    assert delivery.record.wait == wait
+    assert noted in str(delivery.notes[0]["what"])
