@@ -27,6 +27,7 @@ from orchestrator.contracts.base import JsonObject, dump_json, load_json
 from orchestrator.contracts.errors import BatonError, ConfigError, InputError, ToolError, ToolTimeout
 from orchestrator.contracts.messages import Message, ModelRequest, ModelResponse, ToolSchema
 from orchestrator.contracts.session import Entry, Record
+from orchestrator.contracts.tool_questions import ToolAnswers
 from orchestrator.kernel.change import Change
 from orchestrator.kernel.delivery import deliver
 from orchestrator.kernel.rehearsing import Tape, compare, describe_failure, is_recorded_whole
@@ -88,9 +89,11 @@ class RecordedTools:
         properties = found.parameters.get("properties") if found else None
         return isinstance(properties, dict) and argument in properties
 
-    async def call(self, tool: str, args: JsonObject, *, timeout_seconds: float) -> JsonValue:
+    async def call(
+        self, tool: str, args: JsonObject, *, timeout_seconds: float, answers: ToolAnswers | None = None
+    ) -> JsonValue:
         """Return the recorded result; raise as the call failed, or InputError where it was not made."""
-        del timeout_seconds
+        del timeout_seconds, answers
         made = next((one for one in self._left if one.tool == tool and dump_json(one.args) == dump_json(args)), None)
         made = made or next((one for one in self._left if one.tool == tool), None)
         if made is None:
