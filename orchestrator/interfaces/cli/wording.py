@@ -272,22 +272,31 @@ def _describe_event(event: Mapping[str, object]) -> str:
     return f"{event.get('event')} ({', '.join(counts)})" if counts else str(event.get("event"))
 
 
+def describe_hook_reason(note: Mapping[str, object]) -> str:
+    """Return why a hook did something, or what it changed or added; "" where its line says no more.
+
+    >>> describe_hook_reason({"action": "modify", "before": "a", "after": "b"})
+    '"a" became "b"'
+    """
+    if note.get("ignored"):
+        return "no effect here"
+    for name in ("reason", "error", "refused", "text", "prompt", "allowed", "answered"):
+        if note.get(name):
+            return one_line(str(note[name]), 200)
+    if "before" in note and "after" in note:
+        return f"{compact(note['before'], 80)} became {compact(note['after'], 80)}"
+    if note.get("chars"):
+        return f"{note['chars']} characters, as {note.get('role', 'system')}"
+    return ""
+
+
 def _describe_hook(note: Mapping[str, object]) -> str:
     """Return what a hook did, in one line.
 
     >>> _describe_hook({"event": "tool:pre", "hook": "guard", "action": "deny", "reason": "not that"})
     'hook guard at tool:pre: deny (not that)'
     """
-    why = next(
-        (
-            note[name]
-            for name in ("reason", "error", "refused", "text", "prompt", "allowed", "answered")
-            if note.get(name)
-        ),
-        "",
-    )
-    if note.get("ignored"):
-        why = "no effect here"
+    why = describe_hook_reason(note)
     return one_line(
         f"hook {note.get('hook')} at {note.get('event')}: {note.get('action')}" + (f" ({why})" if why else ""), 200
     )

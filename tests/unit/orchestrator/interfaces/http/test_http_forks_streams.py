@@ -7,6 +7,7 @@ from typing import Any
 from orchestrator.contracts.streaming import StreamPiece
 from orchestrator.pool_load import PoolWatch
 from orchestrator.store.fleet import WorkerInfo
+from orchestrator.store.leases import Claimed
 from orchestrator.store.token_stream import TokenStream
 from tests.api_stage import ApiStage, api_stage
 
@@ -35,9 +36,9 @@ async def write(api: ApiStage, session_id: str, fence: int, *pieces: tuple[str, 
 
 async def take(api: ApiStage, session_id: str) -> int:
     """Let a session be held, and return the fence under which it may be written."""
-    granted = await api.on.store.act("acquire", session_id, "worker:1", 30_000)
-    assert granted[0] == "granted", granted
-    return int(granted[1])
+    claimed = await api.on.worker()._host.leases.claim(session_id, "w:1", api.on.hosts[0].digests)
+    assert isinstance(claimed, Claimed)
+    return claimed.record.fence
 
 
 def test_a_session_is_forked_once_for_a_key_and_both_are_sound(store_url: str) -> None:
