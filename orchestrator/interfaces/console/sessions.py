@@ -19,7 +19,7 @@ from orchestrator.interfaces.console.pages import CallerOf, FormOf, PageRoute, P
 from orchestrator.interfaces.console.shown import link
 from orchestrator.interfaces.http.parts import Parts, SessionId, needs
 from orchestrator.interfaces.http.shapes import pack_cursor, read_cursor
-from orchestrator.interfaces.http.streams import follow_session
+from orchestrator.interfaces.http.streams import OFFSET, follow_models, follow_session
 from orchestrator.operations import Query as Wanted
 
 router = APIRouter(prefix="/console", route_class=PageRoute, include_in_schema=False)
