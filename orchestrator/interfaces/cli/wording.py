@@ -314,6 +314,14 @@ def describe_grant(grant: Grant) -> str:
 def _describe_data(entry: Entry) -> Iterator[str]:
     """Yield what an entry says beside its step: each kind of it in its own words, the rest as it is."""
     left = {name: value for name, value in entry.data.items() if name not in _TOLD_ELSEWHERE}
+    match left.get("budget"):
+        case {"warning": dict(near)}:
+            del left["budget"]
+            yield from (
+                f"nearly spent: {name.replace('_', ' ')}, {one.get('used')} of {one.get('limit')}"
+                for name, one in near.items()
+                if isinstance(one, dict)
+            )
     match left:
         case {"post": dict(post)}:
             said = [str(post[name]) for name in ("verdict", "name", "team", "text") if post.get(name)]
@@ -327,6 +335,8 @@ def _describe_data(entry: Entry) -> Iterator[str]:
             yield one_line(f"{reason}: {next(iter(detail.splitlines()), '')}", 200)
         case {"plugin": dict(run)}:
             yield _describe_plugin(run, left.get("aborted"))
+        case {"event": "session:fork", "parent": parent, "at": at}:
+            yield f"forked from {parent} after entry {at}" + (", with another state" if left.get("state") else "")
         case {"budget": {"spent": str(spent)}}:
             yield f"stopped, budget spent: {spent}"
         case {"wait": "limit", "why": why}:
