@@ -1,24 +1,69 @@
-"""What stands in a pool's line now, what runs, and the pace of the last moments: the figures that scaling.py judges."""
+"""What stands in a pool's line now, what runs, and the pace of the last moments: the figures that scaling.py judges.
+
+The command line and the API both ask a `PoolWatch`, so that they say the same.
+"""
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from orchestrator.scaling import Load, Pool
+from orchestrator.scaling import Advice, Load, Pool, advise
+from orchestrator.settings import Settings
 from orchestrator.store.codec import PLUGINS_MARK
+from orchestrator.store.pauses import Pauses
 
 if TYPE_CHECKING:
     from orchestrator.client import Client
     from orchestrator.store.gauges import Gauges
 
+#: An earlier look that is older than this says nothing of the pace now.
+STALE_SECONDS: Final = 60.0
 
-async def load_pool(client: "Client", pool: Pool, *, slots_each: int, over_seconds: float) -> Load:
-    """Return a pool's load; its pace is watched for so long. `slots_each` stands in where no worker lives that says its own."""
-    before = await client.measure()
-    await asyncio.sleep(over_seconds)
-    now, members = await client.measure(), await client.workers()
+
+class PoolWatch:
+    """Says how many workers a store's pools need. It remembers its last look: who asks regularly does not wait for the pace."""
+
+    def __init__(self, client: "Client", settings: Settings) -> None:
+        self._client = client
+        self._settings = settings
+        self._last: Gauges | None = None
+
+    async def advise(self, pool: Pool, *, over_seconds: float) -> tuple[Load, Advice]:
+        """Return a pool's load and what follows from it; its pace is that of at least so many seconds."""
+        settings = self._settings
+        before, now = self._last, await self._client.measure()
+        age = (now.now - before.now) / 1000 if before is not None else 0.0
+        if before is None or not over_seconds <= age <= STALE_SECONDS:
+            await asyncio.sleep(over_seconds)
+            before, now = now, await self._client.measure()
+        self._last = now
+        load = await load_pool(
+            self._client,
+            pool,
+            before,
+            now,
+            queue=settings.queues.plugins if pool == "plugins" else settings.queues.steps,
+            slots_each=settings.worker.plugin_slots if pool == "plugins" else settings.lanes.per_process,
+        )
+        return load, advise(load)
+
+
+async def load_pool(
+    client: "Client", pool: Pool, before: "Gauges", now: "Gauges", *, queue: str, slots_each: int
+) -> Load:
+    """Return a pool's load between two looks.
+
+    `queue` is its queue's name at the broker: workers that do not take from it do not count. `slots_each` stands in where
+    no worker lives that says its own.
+    """
+    members, paused = await asyncio.gather(client.workers(), Pauses(client.store).targets())
     is_plugins = pool == "plugins"
     alive = [
-        one for one in members if one.kind == "worker" and not one.draining and (one.plugin_slots or not is_plugins)
+        one
+        for one in members
+        if one.kind == "worker"
+        and not one.draining
+        and (not one.queues or queue in one.queues)
+        and (one.plugin_slots or not is_plugins)
     ]
     firsts = [
         one.first_in_line[line]
@@ -36,6 +81,7 @@ async def load_pool(client: "Client", pool: Pool, *, slots_each: int, over_secon
         oldest_seconds=max((now.seconds_since(at) for at in firsts), default=0.0),
         step_rate=steps / seconds,
         step_seconds=spent / 1_000_000 / steps if steps else 0.0,
+        paused=f"queue:{pool}" in paused,
     )
 
 

@@ -4,6 +4,7 @@
     late      a line that is older than LATE_SECONDS gets one worker more than there are: something holds it up
     lanes     steps a second x seconds a step (Little's law): what the pace of the last moments fills
     cores     steps a second x processor time of a step: where steps take no time, cores are the limit and not lanes
+    paused    nothing new begins: as many as there are, whatever stands in line
 
 What a step costs was measured (docs/explanation/performance.md, bench/steps.py).
 """
@@ -32,6 +33,7 @@ class Load(Frozen):
     oldest_seconds: float = 0.0
     step_rate: float = 0.0
     step_seconds: float = 0.0
+    paused: bool = False
 
 
 class Advice(Frozen):
@@ -66,6 +68,9 @@ def advise(load: Load) -> Advice:
         cores = ceil(load.step_rate * STEP_WORKER_SECONDS)
         reasons.append(f"cores: they take {load.step_rate * STEP_WORKER_SECONDS:.2f} of a core: {cores}")
         wanted = max(wanted, needed, cores)
+    if load.paused:
+        reasons.append(f"paused: nothing new begins, what there is stays: {load.workers}")
+        wanted = load.workers
     return Advice(
         pool=load.pool, workers=load.workers, desired_workers=wanted, load=round(share, 3), reasons=tuple(reasons)
     )

@@ -5,6 +5,7 @@ The values are made past every check, as if one had been forgotten.
 
 import types
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
@@ -12,6 +13,7 @@ from pydantic import BaseModel
 from orchestrator.client import Client
 from orchestrator.contracts.messages import Message
 from orchestrator.contracts.session import Entry, PendingCall, Record
+from orchestrator.contracts.streaming import StreamPiece
 from orchestrator.interfaces.console.shown import visible
 from orchestrator.operations import Operations, Page
 
@@ -37,7 +39,7 @@ def poison(kind: Any) -> Any:
         return poison(kind.__value__)
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return poison_model(kind)
-    return {str: EVIL, int: 3, float: 0.5, bool: False}.get(kind, DATA)
+    return {str: EVIL, int: 3, float: 0.5, bool: False, Decimal: Decimal("0.5")}.get(kind, DATA)
 
 
 def poison_model(model: type[BaseModel], /, **given: Any) -> Any:
@@ -48,7 +50,7 @@ def poison_model(model: type[BaseModel], /, **given: Any) -> Any:
 
 def poisoned_record(phase: str, wait_kind: str = "approval") -> Record:
     """Return a session of that phase that holds nothing but evil."""
-    record: Record = poison_model(Record, session_id=SESSION, phase=phase, parent="EVERY-20260101-002", seq=9)
+    record: Record = poison_model(Record, session_id=SESSION, phase=phase, parent="EVERY-20260101-002", seq=12)
     assert record.wait is not None
     children = {f"{SESSION}0": None, EVIL: {EVIL: EVIL}}
     wait = record.wait.model_copy(update={"kind": wait_kind, "children": children})
@@ -77,6 +79,9 @@ def poisoned_entries() -> list[Entry]:
         {"status": EVIL, "reason": EVIL, "rule": 0, "rule_text": {"tool_name": EVIL, "match_args": DATA}, "tool": EVIL},
         {"wait": "input", "asks": EVIL, "call": EVIL},
         {"reason": EVIL, "detail": EVIL},
+        {"hooks": [{"event": EVIL, "hook": EVIL, "action": EVIL, "before": EVIL, "after": EVIL}], "refused": EVIL},
+        {"budget": {"spent": EVIL, "warning": {EVIL: {"used": EVIL, "limit": EVIL}}}, "events": [{"event": EVIL}]},
+        {"wait": "limit", "why": EVIL, "manager": EVIL},
         {EVIL: EVIL},
     ]
     made = [
@@ -85,7 +90,7 @@ def poisoned_entries() -> list[Entry]:
     ]
     made[4] = made[4].model_copy(update={"step": "finalize"})
     made[5] = made[5].model_copy(update={"outcome": "suspended"})
-    return [*made, poison_model(Entry, seq=9, at=9_000, data={}, set={}, messages=(), step=None, kind=EVIL)]
+    return [*made, poison_model(Entry, seq=12, at=12_000, data={}, set={}, messages=(), step=None, kind=EVIL)]
 
 
 def poison_client(given: Client, given_operations: Operations, record: Record) -> None:
@@ -96,6 +101,10 @@ def poison_client(given: Client, given_operations: Operations, record: Record) -
     async def events(*_: Any, **__: Any) -> AsyncIterator[Entry]:
         for entry in poisoned_entries():
             yield entry
+
+    async def stream(*_: Any, **__: Any) -> AsyncIterator[StreamPiece]:
+        for kind in ("begin", "text", "thinking", "tool"):
+            yield poison_model(StreamPiece, kind=kind, offset="1-1")
 
     def answer(value: Any) -> Any:
         async def give(*_: Any, **__: Any) -> Any:
@@ -112,6 +121,7 @@ def poison_client(given: Client, given_operations: Operations, record: Record) -
         "context": answer(messages),
         "intents": answer({EVIL: poison_model(PendingCall)}),
         "events": events,
+        "stream": stream,
         "search": answer([types.SimpleNamespace(record=record)]),
     }
     for name, value in told.items():

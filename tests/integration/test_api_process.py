@@ -38,6 +38,22 @@ def baton(env: Mapping[str, str], *args: str) -> subprocess.CompletedProcess[str
     return subprocess.run([*COMMAND, *args], env=env, capture_output=True, text=True, check=False, timeout=60)
 
 
+def test_an_open_door_is_somebodys(env: Mapping[str, str]) -> None:
+    """Rosters know names: whoever tries an app at home says which one is theirs, by option or by environment."""
+    heard = []
+    for more, args in (
+        ({}, ("--as", "ada")),
+        ({"BATON_ACTOR": "grace"}, ()),
+        ({"BATON_ACTOR": "grace"}, ("--as", "ada")),
+    ):
+        with api_process({**env, **more}, *args) as (_, said), httpx2.Client(base_url=said["api"]["url"]) as http:
+            heard.append((said["api"]["actor"], http.get("/v1/me").json()["name"]))
+
+    assert heard == [("ada", "ada"), ("grace", "grace"), ("ada", "ada")]
+    refused = baton(env, "api", "--as", " ", "--port", "0")
+    assert refused.returncode == 2 and "actor: a name has 1 to 200" in refused.stderr
+
+
 def test_it_serves_this_machine_and_ends_with_its_streams(env: Mapping[str, str], store_url: str) -> None:
     """Submitted over HTTP, worked on elsewhere, followed to the end; a stream that waits does not hold up the end."""
 
@@ -80,7 +96,7 @@ def test_an_open_door_is_not_opened_to_others(env: Mapping[str, str]) -> None:
 
     assert refused.returncode != 0
     assert "beyond loopback" in refused.stderr
-    assert said["api"]["open"] is False
+    assert (said["api"]["open"], said["api"]["actor"]) == (False, None)
     assert without.status_code == 401
     assert with_token.json() == {"name": "ci", "roles": ["submitter", "viewer"], "way": "token"}
 

@@ -75,7 +75,7 @@ def actor_option(command: F) -> F:
         metavar="NAME",
         envvar="BATON_ACTOR",
         default=find_actor,
-        callback=_check_actor,
+        callback=check_actor,
         help="Who you are, for the journal.  [env: BATON_ACTOR; default: your user name]",
     )(command)
 
@@ -88,8 +88,11 @@ def find_actor() -> str:
         raise InputError("actor: this user has no name; give one with --as NAME or BATON_ACTOR") from error
 
 
-def _check_actor(ctx: click.Context, param: click.Parameter, value: str) -> str:
+def check_actor(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Return a name without the space around it, None where none was given; raise InputError for what is no name."""
     del ctx, param
+    if value is None:
+        return None
     name = value.strip()
     if not 1 <= len(name) <= 200 or not name.isprintable():
         raise InputError("actor: a name has 1 to 200 printable characters; mend --as or BATON_ACTOR")

@@ -30,12 +30,10 @@ def scale_command() -> None:
 def advise_command(*, pool: Literal["steps", "plugins"], over: float, form: Form) -> int:
     """Say how many workers a pool needs now, and why."""
     from orchestrator.interfaces.cli.connect import settings, with_client
-    from orchestrator.pool_load import load_pool
-    from orchestrator.scaling import advise
+    from orchestrator.pool_load import PoolWatch
 
     configured = settings()
-    slots = configured.worker.plugin_slots if pool == "plugins" else configured.lanes.per_process
-    advice = advise(with_client(lambda client: load_pool(client, pool, slots_each=slots, over_seconds=over)))
+    _, advice = with_client(lambda client: PoolWatch(client, configured).advise(pool, over_seconds=over))
     if form == "json":
         print_json("scale", advice.model_dump(mode="json"))
         return OK

@@ -272,22 +272,31 @@ def _describe_event(event: Mapping[str, object]) -> str:
     return f"{event.get('event')} ({', '.join(counts)})" if counts else str(event.get("event"))
 
 
+def describe_hook_reason(note: Mapping[str, object]) -> str:
+    """Return why a hook did something, or what it changed or added; "" where its line says no more.
+
+    >>> describe_hook_reason({"action": "modify", "before": "a", "after": "b"})
+    '"a" became "b"'
+    """
+    if note.get("ignored"):
+        return "no effect here"
+    for name in ("reason", "error", "refused", "text", "prompt", "allowed", "answered"):
+        if note.get(name):
+            return one_line(str(note[name]), 200)
+    if "before" in note and "after" in note:
+        return f"{compact(note['before'], 80)} became {compact(note['after'], 80)}"
+    if note.get("chars"):
+        return f"{note['chars']} characters, as {note.get('role', 'system')}"
+    return ""
+
+
 def _describe_hook(note: Mapping[str, object]) -> str:
     """Return what a hook did, in one line.
 
     >>> _describe_hook({"event": "tool:pre", "hook": "guard", "action": "deny", "reason": "not that"})
     'hook guard at tool:pre: deny (not that)'
     """
-    why = next(
-        (
-            note[name]
-            for name in ("reason", "error", "refused", "text", "prompt", "allowed", "answered")
-            if note.get(name)
-        ),
-        "",
-    )
-    if note.get("ignored"):
-        why = "no effect here"
+    why = describe_hook_reason(note)
     return one_line(
         f"hook {note.get('hook')} at {note.get('event')}: {note.get('action')}" + (f" ({why})" if why else ""), 200
     )
@@ -305,6 +314,14 @@ def describe_grant(grant: Grant) -> str:
 def _describe_data(entry: Entry) -> Iterator[str]:
     """Yield what an entry says beside its step: each kind of it in its own words, the rest as it is."""
     left = {name: value for name, value in entry.data.items() if name not in _TOLD_ELSEWHERE}
+    match left.get("budget"):
+        case {"warning": dict(near)}:
+            del left["budget"]
+            yield from (
+                f"nearly spent: {name.replace('_', ' ')}, {one.get('used')} of {one.get('limit')}"
+                for name, one in near.items()
+                if isinstance(one, dict)
+            )
     match left:
         case {"post": dict(post)}:
             said = [str(post[name]) for name in ("verdict", "name", "team", "text") if post.get(name)]
@@ -318,6 +335,8 @@ def _describe_data(entry: Entry) -> Iterator[str]:
             yield one_line(f"{reason}: {next(iter(detail.splitlines()), '')}", 200)
         case {"plugin": dict(run)}:
             yield _describe_plugin(run, left.get("aborted"))
+        case {"event": "session:fork", "parent": parent, "at": at}:
+            yield f"forked from {parent} after entry {at}" + (", with another state" if left.get("state") else "")
         case {"budget": {"spent": str(spent)}}:
             yield f"stopped, budget spent: {spent}"
         case {"wait": "limit", "why": why}:

@@ -99,7 +99,13 @@ def draw_family(record: Record, family: Sequence[Record], children: Mapping[str,
     laid = lay_out([edges[0][0]], edges)
     sheet = _Sheet(laid)
     parts = [sheet.head(f"Parent and children of {record.session_id}")]
-    parts += [sheet.edge(edge, "edge", "") for edge in edges]
+    fork = (record.parent, record.session_id) if record.forked_at else None
+    parts += [
+        sheet.edge(
+            edge, "edge dashed" if edge == fork else "edge", f"fork at {record.forked_at}" if edge == fork else ""
+        )
+        for edge in edges
+    ]
     for name, place in laid.places.items():
         one = known.get(str(name))
         word = (one.status or one.phase) if one is not None else "not here"

@@ -17,6 +17,7 @@ from orchestrator.operations import Query as Wanted
 router = APIRouter(prefix="/console", route_class=PageRoute, include_in_schema=False)
 
 PAGE: Final = 25
+_NOTES: Final = {"approve": "approved", "always": "approved-always", "deny": "denied"}
 
 
 @router.get("/inbox", openapi_extra=needs("viewer"))
@@ -43,16 +44,17 @@ async def list_asking(request: Request, parts: PartsOf, app: Text = "", cursor: 
 async def decide(session_id: SessionId, parts: PartsOf, caller: CallerOf, form: FormOf) -> Response:
     """Approve or deny the call that was shown, and no other."""
     word = form.one("decision")
-    if word not in {"approve", "deny"}:
-        raise Refused("invalid-request", 422, "decision: say approve or deny")
+    if word not in {"approve", "always", "deny"}:
+        raise Refused("invalid-request", 422, "decision: say approve, always or deny")
     await parts.client.decide(
         session_id,
-        allow=word == "approve",
+        allow=word != "deny",
+        always=word == "always",
         actor=caller.name,
         reason=form.one("reason", most=2_000),
         wait_id=form.one("wait_id", most=300),
     )
-    return go(form.one("back") or link(session_id), "approved" if word == "approve" else "denied")
+    return go(form.one("back") or link(session_id), _NOTES[word])
 
 
 @router.post("/sessions/{session_id}/answer", openapi_extra=needs("approver"))

@@ -8,7 +8,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import RedirectResponse
 from starlette.exceptions import HTTPException
 
-from orchestrator.interfaces.console import apps, dead, fleet, inbox, login, overview, sessions, submitting
+from orchestrator.interfaces.console import apps, dead, fleet, forking, inbox, login, overview, sessions, submitting
 from orchestrator.interfaces.console.access import HOME
 from orchestrator.interfaces.console.pages import PageRoute, show_error
 from orchestrator.interfaces.console.pulse import Pulse
@@ -19,6 +19,7 @@ ROUTERS = (
     login.router,
     overview.router,
     submitting.router,
+    forking.router,
     sessions.router,
     inbox.router,
     dead.router,

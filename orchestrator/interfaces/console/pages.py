@@ -36,12 +36,16 @@ HEADERS: Final[Mapping[str, str]] = {
 #: What a page says after something was done; links name them, so that none can put words into our mouth.
 NOTES: Final[Mapping[str, str]] = {
     "approved": "Approved. The session goes on as soon as a worker takes it.",
+    "approved-always": "Approved, and this session does not ask about the same call again.",
     "denied": "Denied. The call is not made.",
     "answered": "Answered. The session goes on as soon as a worker takes it.",
     "escalated": "Escalated.",
     "stopped": "The session was told to stop.",
     "signalled": "The signal was sent.",
     "cancelled": "The session was asked to stop.",
+    "cancelled-now": "The session was told to stop at once: calls that run are left.",
+    "forked": "This session was forked; its origin is as it was.",
+    "known-fork": "This key has made this fork before; nothing new was started.",
     "replayed": "Sent again; its failures are forgotten.",
     "all-replayed": "Dead letters sent again: {count}.",
     "paused": "Paused. What runs comes to the end of its step.",

@@ -1,6 +1,7 @@
 """Pages of sessions: the list with filters and search, one session with its whole story, and what can be done to it."""
 
 import asyncio
+import re
 from collections.abc import Sequence
 from typing import Annotated, Final
 
@@ -8,16 +9,17 @@ from fastapi import APIRouter, Query, Request, Response
 
 from orchestrator.contracts.errors import SessionNotFound, Unreadable
 from orchestrator.contracts.ids import is_session_id
-from orchestrator.contracts.phases import PHASES
+from orchestrator.contracts.phases import PHASES, SETTLED
 from orchestrator.contracts.session import Entry, Record
-from orchestrator.interfaces.cli.wording import describe_where, list_commands
+from orchestrator.contracts.streaming import FIRST_OFFSET, StreamPiece
+from orchestrator.interfaces.cli.wording import describe_grant, describe_where, list_commands
 from orchestrator.interfaces.console import access, story
 from orchestrator.interfaces.console.graph import draw_family
 from orchestrator.interfaces.console.pages import CallerOf, FormOf, PageRoute, PartsOf, Text, go, render
 from orchestrator.interfaces.console.shown import link
 from orchestrator.interfaces.http.parts import Parts, SessionId, needs
-from orchestrator.interfaces.http.sessions import follow_session
 from orchestrator.interfaces.http.shapes import pack_cursor, read_cursor
+from orchestrator.interfaces.http.streams import OFFSET, follow_models, follow_session
 from orchestrator.operations import Query as Wanted
 
 router = APIRouter(prefix="/console", route_class=PageRoute, include_in_schema=False)
@@ -39,12 +41,13 @@ async def list_sessions(
     phase: Text = "",
     status: Text = "",
     actor: Text = "",
+    parent: Text = "",
     q: Text = "",
     cursor: Text = "",
 ) -> Response:
     """List sessions, newest first."""
-    app, phase, status, actor, q = (one.strip() for one in (app, phase, status, actor, q))
-    if is_session_id(q) and not (app or phase or status or actor):
+    app, phase, status, actor, parent, q = (one.strip() for one in (app, phase, status, actor, parent, q))
+    if is_session_id(q) and not (app or phase or status or actor or parent):
         return go(link(q))
     is_impossible = (
         ":" in app + phase + status or (phase not in {"", *PHASES}) or (status and phase not in {"", "ended"})
@@ -55,11 +58,11 @@ async def list_sessions(
         pass
     elif q:
         found = await parts.client.search(q.split()[:10], app=app or None, limit=MOST_FOUND)
-        records = [one.record for one in found if _fits(one.record, phase, status, actor)]
+        records = [one.record for one in found if _fits(one.record, phase, status, actor, parent)]
     else:
         bucket = f"ended/{status}" if status else phase
         page = await parts.operations.page(
-            Wanted(app=app, bucket=bucket, actor=actor), before=read_cursor(cursor or None), limit=PAGE
+            Wanted(app=app, bucket=bucket, actor=actor, parent=parent), before=read_cursor(cursor or None), limit=PAGE
         )
         records, after = page.records, pack_cursor(page.after)
     apps = sorted({*parts.client.specs, *await parts.client.views.apps()})
@@ -68,8 +71,8 @@ async def list_sessions(
         "sessions.html",
         records=records,
         lines=[describe_where(record) for record in records],
-        asked={"app": app, "phase": phase, "status": status, "actor": actor, "q": q},
-        is_filtered=bool(app or phase or status or actor or q),
+        asked={"app": app, "phase": phase, "status": status, "actor": actor, "parent": parent, "q": q},
+        is_filtered=bool(app or phase or status or actor or parent or q),
         next_cursor=after,
         cursor=cursor,
         apps=apps,
@@ -80,11 +83,12 @@ async def list_sessions(
     )
 
 
-def _fits(record: Record, phase: str, status: str, actor: str) -> bool:
+def _fits(record: Record, phase: str, status: str, actor: str, parent: str) -> bool:
     return (
         (not phase or record.phase == phase)
         and (not status or record.status == status)
         and (not actor or record.actor == actor)
+        and (not parent or record.parent == parent)
     )
 
 
@@ -139,7 +143,20 @@ async def show_session(
         commands=list(list_commands(record)),
         signal=record.wait.signal if record.wait else None,
         base_version=record.spec,
+        used=story.list_used(record, spec.budget if spec else None),
+        grants=[describe_grant(one) for one in record.hooks.grants] if record.hooks else [],
+        writing=await _writing(parts, record),
+        can_stream=record.phase not in SETTLED and (spec is None or spec.model.stream),
     )
+
+
+async def _writing(parts: Parts, record: Record) -> list[StreamPiece]:
+    """Return what a model is writing just now, from its answer's beginning; [] where none does."""
+    if record.phase in SETTLED:
+        return []
+    kept = [piece async for piece in parts.client.stream(record.session_id, follow=False)]
+    begun = max((number for number, piece in enumerate(kept) if piece.kind == "begin"), default=len(kept))
+    return [] if any(piece.kind in {"end", "failed"} for piece in kept[begun:]) else kept[begun:]
 
 
 async def _read(parts: Parts, session_id: str, after: int, last: int) -> list[Entry]:
@@ -178,14 +195,24 @@ async def follow(request: Request, session_id: SessionId, parts: PartsOf) -> Res
     return await follow_session(asking, session_id, parts, after, told)
 
 
+@router.get("/sessions/{session_id}/stream", openapi_extra=needs("viewer"))
+async def follow_words(request: Request, session_id: SessionId, parts: PartsOf) -> Response:
+    """Stream what its models write to its page; texts come as people may read them."""
+    last, known = request.headers.get("last-event-id", ""), request.query_params.get("after", "")
+    after = next((one for one in (last, known) if re.fullmatch(OFFSET, one)), FIRST_OFFSET)
+    asking = access.presented(request, access.credential_of(request))
+    return await follow_models(asking, session_id, parts, after, last if after == last else None)
+
+
 # --- what can be done to it
 
 
 @router.post("/sessions/{session_id}/cancel", openapi_extra=needs("submitter"))
 async def cancel(session_id: SessionId, parts: PartsOf, caller: CallerOf, form: FormOf) -> Response:
-    """Ask it to stop."""
-    await parts.client.cancel(session_id, actor=caller.name, reason=form.one("reason", most=2_000))
-    return go(link(session_id), "cancelled")
+    """Ask it to stop, its running calls done or at once."""
+    is_now = form.one("immediate") == "yes"
+    await parts.client.cancel(session_id, actor=caller.name, reason=form.one("reason", most=2_000), immediate=is_now)
+    return go(link(session_id), "cancelled-now" if is_now else "cancelled")
 
 
 @router.post("/sessions/{session_id}/signal", openapi_extra=needs("submitter"))

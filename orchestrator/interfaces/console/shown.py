@@ -141,6 +141,8 @@ _TONES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("ended", "succeeded", "executed", "approved", "success", "granted", "done"), "good"),
     **dict.fromkeys(("waiting", "suspended", "snoozed", "executed_with_notify", "medium", "needs_review"), "warn"),
     **dict.fromkeys(("approval", "uncertain", "input", "draining", "paused", "timeout"), "warn"),
+    **dict.fromkeys(("warn", "nearly spent", "ask_user", "modify", "inject_context", "compacted", "waits"), "warn"),
+    **dict.fromkeys(("spent", "deny"), "bad"),
     **dict.fromkeys(("running", "finalizing", "ready", "pending", "alive", "scheduler", "worker"), "calm"),
     **dict.fromkeys(("dead", "failed", "failure", "rejected", "orphaned", "high", "denied", "buried"), "bad"),
     **dict.fromkeys(("policy_violation", "sandbox_unavailable", "cancelled"), "bad"),

@@ -10,8 +10,9 @@ from markupsafe import Markup
 from pydantic import JsonValue
 
 from orchestrator.contracts.base import JsonObject, load_json
+from orchestrator.contracts.budgets import BudgetSpec, SessionBudget
 from orchestrator.contracts.session import SUCCESSFUL, Entry, Record, ToolCall
-from orchestrator.interfaces.cli.wording import describe_entry
+from orchestrator.interfaces.cli.wording import describe_entry, describe_hook_reason
 from orchestrator.interfaces.console.charts import bar
 
 #: Outcomes of a call that somebody decided or was told of.
@@ -28,6 +29,11 @@ class Row:
     bar: Markup
     gap_bar: Markup
     gap_ms: int
+
+    @property
+    def can_fork(self) -> bool:
+        """Whether there was something left to do after it."""
+        return self.entry.step != "finalize" and self.entry.kind != "buried"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +53,7 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One thing that a person, a policy, a gate or a hook decided or asked."""
+    """One thing that a person, a policy, a gate, a hook or a limit decided or asked."""
 
     seq: int
     at: int
@@ -136,11 +142,19 @@ def list_decisions(entries: Sequence[Entry]) -> list[Decision]:
 def _decided(entry: Entry) -> Iterator[tuple[str, str, str, str]]:
     """Yield what, in which word, by whom, about what."""
     data = entry.data
-    for hook in _objects(data.get("hooks")):
-        about = str(hook.get("reason") or hook.get("prompt") or hook.get("error") or "")
-        yield f"hook {hook.get('event', '')}", str(hook.get("action", "")), str(hook.get("hook", "")), about
-    if data.get("denied"):
-        yield "hook", "denied", str(data.get("hook", "")), str(data.get("reason", ""))
+    told = _objects(data.get("hooks"))
+    for hook in told:
+        yield (
+            f"hook {hook.get('event', '')}",
+            str(hook.get("action", "")),
+            str(hook.get("hook", "")),
+            describe_hook_reason(hook),
+        )
+    if data.get("denied") and not any(hook.get("action") == "deny" for hook in told):
+        yield f"hook {data['denied']}", "deny", str(data.get("hook", "")), str(data.get("reason", ""))
+    if data.get("refused"):
+        yield "refused", str(data.get("verdict") or data["refused"]), entry.actor, str(data.get("why", ""))
+    yield from _bounded(entry)
     post = _object(data.get("post"))
     if post:
         about = str(post.get("text") or post.get("name") or post.get("team") or "")
@@ -148,7 +162,7 @@ def _decided(entry: Entry) -> Iterator[tuple[str, str, str, str]]:
             yield "post", str(post.get("verdict") or post.get("kind")), entry.actor, about
     for note in _objects(data.get("posts")):
         yield "taken", str(note.get("what", "")), str(note.get("actor", "")), str(note.get("wait", ""))
-    if entry.outcome == "suspended" and data.get("wait") in {"approval", "input", "uncertain"}:
+    if entry.outcome == "suspended" and data.get("wait") in {"approval", "input", "uncertain"} and not data.get("hook"):
         yield "asks", str(data["wait"]), entry.skill, str(data.get("call") or data.get("asks") or "")
     for call in entry.calls:
         if call.outcome in _DECIDED:
@@ -165,6 +179,24 @@ def _decided(entry: Entry) -> Iterator[tuple[str, str, str, str]]:
         )
 
 
+def _bounded(entry: Entry) -> Iterator[tuple[str, str, str, str]]:
+    """Yield what limits did: a budget that is nearly or wholly spent, a model that may not be called yet, a context cut short."""
+    data = entry.data
+    budget = _object(data.get("budget"))
+    if budget.get("spent"):
+        yield "budget", "spent", entry.skill, str(budget["spent"])
+    for name, one in _object(budget.get("warning")).items():
+        about = _object(one)
+        yield "budget", "nearly spent", entry.skill, f"{name}: {about.get('used')} of {about.get('limit')}"
+    if data.get("wait") == "limit":
+        yield "limit", "waits", entry.skill, str(data.get("why", ""))
+    if entry.step == "compact":
+        yield "context", "compacted", str(data.get("manager", "")), str(data.get("why", ""))
+    for one in _objects(data.get("events")):
+        if entry.step != "compact":
+            yield "event", str(one.get("event", "")), entry.skill, ""
+
+
 def list_children(entries: Sequence[Entry], record: Record) -> dict[str, JsonObject | None]:
     """Return the children that a session waited for, each with how it ended, None while it runs or is not known."""
     found: dict[str, JsonObject | None] = {}
@@ -177,6 +209,20 @@ def list_children(entries: Sequence[Entry], record: Record) -> dict[str, JsonObj
     if record.wait is not None:
         found.update(record.wait.children)
     return found
+
+
+def list_used(record: Record, budget: BudgetSpec | None) -> list[tuple[str, str, str]]:
+    """Return what a session has used of what its app's budget counts: the name, how much, and of how much ("": no limit)."""
+    if record.spent is None:
+        return []
+    spent, most = record.spent, budget.session if budget is not None else SessionBudget()
+    rows: list[tuple[str, object, object]] = [
+        ("turns", spent.turns, most.turns),
+        ("tool calls", spent.tool_calls, most.tool_calls),
+        ("tokens", spent.tokens, most.tokens),
+        ("cost", f"{spent.cost.normalize():f}", None if most.cost is None else f"{most.cost.normalize():f}"),
+    ]
+    return [(name, str(used), "" if limit is None else str(limit)) for name, used, limit in rows]
 
 
 def why_it_ended(entries: Sequence[Entry], record: Record) -> Mapping[str, JsonValue]:

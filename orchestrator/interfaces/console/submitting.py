@@ -33,7 +33,7 @@ async def submit(request: Request, parts: PartsOf, caller: CallerOf, form: FormO
         made = await parts.client.submit(
             form.one("app", most=100),
             text=form.one("text", most=200_000),
-            overrides=_read_state(form),
+            overrides=read_state(form),
             actor=caller.name,
             key=form.one("key", most=200) or None,
             priority=_read_priority(form),
@@ -49,7 +49,8 @@ async def submit(request: Request, parts: PartsOf, caller: CallerOf, form: FormO
     return go(link(made.session_id), "submitted" if made.created else "known")
 
 
-def _read_state(form: Form) -> JsonObject:
+def read_state(form: Form) -> JsonObject:
+    """Return the object in the field `state`, {} where nothing was typed; raise InputError."""
     text = form.one("state", most=1_000_000)
     if not text:
         return {}

@@ -34,13 +34,14 @@ async def list_approvals(
     "/sessions/{session_id}/decision", status_code=202, response_model=models.Done, openapi_extra=needs("approver")
 )
 async def decide(session_id: SessionId, body: bodies.DecisionBody, parts: PartsOf, caller: CallerOf) -> Response:
-    """Approve or deny the call that a session asks about."""
+    """Approve or deny the call that a session asks about; with `always`, it does not ask about the same one again."""
     await parts.client.decide(
         session_id,
         allow=body.decision == "approve",
         actor=caller.name,
         reason=body.reason,
         wait_id=body.wait_id,
+        always=body.always,
     )
     return JSONResponse(_DONE, 202)
 
@@ -86,8 +87,9 @@ async def send_signal(session_id: SessionId, body: bodies.SignalBody, parts: Par
 async def cancel(
     session_id: SessionId, parts: PartsOf, caller: CallerOf, body: bodies.CancelBody | None = None
 ) -> Response:
-    """Ask a session to stop."""
-    await parts.client.cancel(session_id, actor=caller.name, reason=body.reason if body is not None else "")
+    """Ask a session to stop, its running calls done or, with `immediate`, at once; its child sessions too."""
+    asked = body or bodies.CancelBody()
+    await parts.client.cancel(session_id, actor=caller.name, reason=asked.reason, immediate=asked.immediate)
     return JSONResponse(_DONE, 202)
 
 

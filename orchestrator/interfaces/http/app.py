@@ -21,7 +21,7 @@ from orchestrator.contracts.access import Token
 from orchestrator.contracts.errors import BatonError
 from orchestrator.contracts.webhooks import Endpoint
 from orchestrator.interfaces.console.mount import mount_console
-from orchestrator.interfaces.http import answers, health, incoming, operate, problems, sessions, shapes
+from orchestrator.interfaces.http import answers, health, incoming, operate, problems, sessions, shapes, streams
 from orchestrator.interfaces.http.auth import Doorkeeper
 from orchestrator.interfaces.http.hub import Hub
 from orchestrator.interfaces.http.jwt import JwtVerifier
@@ -29,12 +29,13 @@ from orchestrator.interfaces.http.limits import BodyLimits, SafeHeaders
 from orchestrator.interfaces.http.openapi import describe
 from orchestrator.interfaces.http.parts import Parts
 from orchestrator.operations import Operations
+from orchestrator.pool_load import PoolWatch
 from orchestrator.settings import Settings, find_config_dir
 from orchestrator.token_file import load_tokens
 from orchestrator.triggers import Triggers
 from orchestrator.webhooks import Webhooks, load_endpoints
 
-ROUTERS = (health.router, sessions.router, answers.router, operate.router, incoming.router)
+ROUTERS = (health.router, sessions.router, streams.router, answers.router, operate.router, incoming.router)
 
 
 def build_app(
@@ -76,6 +77,7 @@ def build_app(
             settings.webhooks,
             shapes.waiting_shape,
         ),
+        pool_watch=PoolWatch(client, settings),
     )
     app = FastAPI(
         title="Baton",

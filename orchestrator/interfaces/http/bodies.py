@@ -27,12 +27,30 @@ class SubmitBody(Body):
     skill: Word | None = None
 
 
+class ForkBody(Body):
+    """Where a fork begins, and what it has otherwise than its origin."""
+
+    at: Annotated[int, Field(ge=1, le=10**12)] | None = Field(
+        default=None, description="After this journal entry; left out: where the session last had something to do."
+    )
+    state: dict[str, JsonValue] | None = Field(
+        default=None, description="Top-level keys of the state, in place of those that it had."
+    )
+    version: Word | None = Field(
+        default=None, description="Of its app: a digest or its beginning, or `current`; left out: the origin's own."
+    )
+
+
 class DecisionBody(Body):
     """An approval or a denial of the call that a wait shows."""
 
     decision: Literal["approve", "deny"]
     wait_id: Word = Field(description="The wait that was looked at: another one is not answered by it.")
     reason: Reason = ""
+    always: bool = Field(
+        default=False,
+        description="With approve: this session does not ask again about the same tool with the same arguments.",
+    )
 
 
 class AnswerBody(Body):
@@ -61,9 +79,10 @@ class SignalBody(Body):
 
 
 class CancelBody(Body):
-    """Why a session shall stop."""
+    """Why a session shall stop, and whether it waits for the calls that run."""
 
     reason: Reason = ""
+    immediate: bool = Field(default=False, description="Calls that run are left, and count as cancelled.")
 
 
 class NoteBody(Body):

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from orchestrator.contracts.phases import Phase
 from orchestrator.contracts.session import Priority, WaitKind
+from orchestrator.scaling import Pool
 
 
 class Created(BaseModel):
@@ -17,6 +18,24 @@ class Created(BaseModel):
 
     session_id: str
     created: bool = Field(description="Whether this very request made it.")
+
+
+class Forked(Created):
+    """A fork: what it was forked from, after which entry, where it goes on, and with which version of its app."""
+
+    parent: str
+    forked_at: int
+    skill: str
+    spec: str
+
+
+class Verified(BaseModel):
+    """What a rebuild found; `differences` has a line for each part that is not what the journal says."""
+
+    session_id: str
+    ok: bool
+    entries: int
+    differences: list[str]
 
 
 class Done(BaseModel):
@@ -68,9 +87,14 @@ class Session(SessionLine):
 
     spec: str
     queue: str
+    forked_at: int | None = Field(description="After which entry of its parent's journal it was forked.")
     cursor: dict[str, Any]
     wait: Wait | None
+    always_allowed: list[dict[str, Any]] = Field(description="Calls that it does not ask about again, and who said so.")
+    compacted: dict[str, Any] | None = Field(description="How far its models see a summary in place of messages.")
+    spent: dict[str, Any] | None = Field(description="What it has used, where its app has a budget.")
     cancel: str | None
+    cancel_immediate: bool
     state: dict[str, Any]
     fields: dict[str, Any]
     entries: int
@@ -179,14 +203,16 @@ class Queues(BaseModel):
 class Scale(BaseModel):
     """How many workers a pool wants, and why; `load` is (in line + running) / slots of one worker."""
 
-    pool: str
+    pool: Pool
     desired_workers: int
     workers: int
     load: float
     in_line: int
     running: int
     oldest_seconds: float
-    reason: str
+    paused: bool
+    reasons: list[str]
+    reason: str = Field(description="The reasons in one line.")
 
 
 class App(BaseModel):

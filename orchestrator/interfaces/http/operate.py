@@ -1,6 +1,5 @@
 """Routes of operators: dead letters, queues and pauses, workers, apps, scale, the log, who asks."""
 
-from dataclasses import asdict
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Response
@@ -12,10 +11,10 @@ from orchestrator.interfaces.cli.fleet import load_workers
 from orchestrator.interfaces.http import bodies, models, shapes
 from orchestrator.interfaces.http.parts import CallerOf, Cursor, GuardedRoute, Limit, Parts, PartsOf, SessionId, needs
 from orchestrator.interfaces.http.problems import Refused
-from orchestrator.interfaces.http.scale import plan_scale
 from orchestrator.interfaces.lookups import read_apps
 from orchestrator.operations import Query as Wanted
 from orchestrator.replaying import choose_letters, send_letters
+from orchestrator.scaling import Pool
 
 router = APIRouter(prefix="/v1", tags=["operate"], route_class=GuardedRoute)
 
@@ -155,12 +154,25 @@ async def get_app(name: AppName, parts: PartsOf) -> Response:
 
 
 @router.get("/scale/{pool}", response_model=models.Scale, openapi_extra=needs("viewer"))
-async def get_scale(pool: QueueName, parts: PartsOf) -> Response:
-    """Say how many workers a pool wants, for an autoscaler (`desired_workers`, `load`)."""
-    line = next(one for one in await parts.operations.lines() if one.queue == pool)
-    settings = parts.settings
-    each = settings.worker.plugin_slots if pool == "plugins" else settings.lanes.per_process
-    return JSONResponse(asdict(plan_scale(line, now=await parts.operations.now_ms(), slots_each=each)))
+async def get_scale(
+    pool: Pool,
+    parts: PartsOf,
+    over: Annotated[
+        float, Query(ge=0, le=10, description="Seconds to watch the pace, where nobody asked lately.")
+    ] = 1.0,
+) -> Response:
+    """Say how many workers a pool wants, for an autoscaler (`desired_workers`, `load`), as `baton scale advise` does."""
+    load, advice = await parts.pool_watch.advise(pool, over_seconds=over)
+    return JSONResponse(
+        {
+            **advice.model_dump(mode="json"),
+            "in_line": load.in_line,
+            "running": load.running,
+            "oldest_seconds": load.oldest_seconds,
+            "paused": load.paused,
+            "reason": "; ".join(advice.reasons),
+        }
+    )
 
 
 # --- the log, the caller

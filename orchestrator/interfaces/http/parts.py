@@ -19,6 +19,7 @@ from orchestrator.settings import Settings
 if TYPE_CHECKING:
     from orchestrator.interfaces.http.auth import Doorkeeper
     from orchestrator.interfaces.http.hub import Hub
+    from orchestrator.pool_load import PoolWatch
     from orchestrator.triggers import Triggers
     from orchestrator.webhooks import Webhooks
 
@@ -36,6 +37,7 @@ class Parts:
     hub: "Hub"
     triggers: "Triggers"
     webhooks: "Webhooks"
+    pool_watch: "PoolWatch"
     beside: list[Callable[[], AbstractAsyncContextManager[object]]] = field(default_factory=list)
 
 

@@ -1,30 +1,20 @@
-"""Routes of sessions: submit, list, read, follow."""
+"""Routes of sessions: submit, fork, list, read, verify. Those that follow one are in `streams`."""
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Header, Query, Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from fastapi import APIRouter, Header, Query, Response
+from fastapi.responses import JSONResponse
 
-from orchestrator.contracts.base import dump_json
 from orchestrator.contracts.phases import Phase
 from orchestrator.interfaces.http import bodies, models, shapes
-from orchestrator.interfaces.http.hub import Topic
-from orchestrator.interfaces.http.parts import CallerOf, Cursor, GuardedRoute, Limit, Parts, PartsOf, SessionId, needs
+from orchestrator.interfaces.http.parts import CallerOf, Cursor, GuardedRoute, Limit, PartsOf, SessionId, needs
 from orchestrator.interfaces.http.problems import Refused
 from orchestrator.interfaces.lookups import read_entries
 from orchestrator.operations import Query as Wanted
 
 router = APIRouter(prefix="/v1/sessions", tags=["sessions"], route_class=GuardedRoute)
 
-#: A stream that is silent is told that it lives, before anything between us closes it.
-SILENT_SECONDS: Final = 15.0
-#: How long a stream goes on before its credentials are looked at again.
-BELIEVED_SECONDS: Final = 30.0
 #: Entries of one read of a stream or a page.
 ENTRIES: Final = 200
 
@@ -55,6 +45,34 @@ async def submit_session(body: bodies.SubmitBody, parts: PartsOf, caller: Caller
     )
     return JSONResponse(
         {"session_id": made.session_id, "created": made.created},
+        202,
+        {"Location": f"/v1/sessions/{made.session_id}"},
+    )
+
+
+@router.post("/{session_id}/fork", status_code=202, response_model=models.Forked, openapi_extra=needs("submitter"))
+async def fork_session(
+    session_id: SessionId,
+    parts: PartsOf,
+    caller: CallerOf,
+    body: bodies.ForkBody | None = None,
+    key: Key = None,
+) -> Response:
+    """Begin a session where another one stood, at any entry of its journal. The same `Idempotency-Key` gives the same fork."""
+    asked = body or bodies.ForkBody()
+    made = await parts.client.fork(
+        session_id, at=asked.at, state=asked.state, version=asked.version, actor=caller.name, key=key
+    )
+    record = await parts.client.show(made.session_id)
+    return JSONResponse(
+        {
+            "session_id": made.session_id,
+            "created": made.created,
+            "parent": session_id,
+            "forked_at": record.forked_at,
+            "skill": record.cursor.skill,
+            "spec": record.spec,
+        },
         202,
         {"Location": f"/v1/sessions/{made.session_id}"},
     )
@@ -138,67 +156,15 @@ async def get_journal(
     return JSONResponse({"entries": shown, "next_after": entries[limit - 1].seq if more else None})
 
 
-@router.get(
-    "/{session_id}/events",
-    response_class=StreamingResponse,
-    responses={
-        200: {"description": "Entries as they come.", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
-        204: {"description": "It has ended, and everything was told."},
-    },
-    openapi_extra=needs("viewer"),
-)
-async def follow_session(
-    request: Request,
-    session_id: SessionId,
-    parts: PartsOf,
-    after: Annotated[int, Query(ge=0, le=10**12, description="As Last-Event-ID, for the first connection.")] = 0,
-    last: Annotated[str | None, Header(alias="Last-Event-ID", pattern=r"^[0-9]{1,12}$")] = None,
-) -> Response:
-    """Stream a session's journal: each entry an event, its number the id. `event: end` follows when it is settled."""
-    begin = int(last) if last is not None else after
-    record = await parts.client.show(session_id)
-    if record.phase == "ended" and begin >= record.seq:
-        return Response(status_code=204)
-    watching = contextlib.AsyncExitStack()
-    topic = await watching.enter_async_context(parts.hub.watch(session_id))
-    return _Events(_stream(parts, request, topic, session_id, begin), watching)
-
-
-class _Events(StreamingResponse):
-    """A stream that gives its place back however it ends, also where it never began."""
-
-    def __init__(self, events: AsyncIterator[str], watching: contextlib.AsyncExitStack) -> None:
-        super().__init__(events, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
-        self._watching = watching
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with self._watching:
-            await super().__call__(scope, receive, send)
-
-
-async def _stream(parts: Parts, request: Request, topic: Topic, session_id: str, begin: int) -> AsyncIterator[str]:
-    yield "retry: 2000\n\n"
-    seq, clock = begin, asyncio.get_running_loop()
-    known_until = clock.time() + BELIEVED_SECONDS
-    while not parts.hub.is_closing:
-        if clock.time() >= known_until:
-            try:
-                await parts.doorkeeper.identify(request)
-            except Refused:  # revoked, or run out: the next connection is told so
-                return
-            known_until = clock.time() + BELIEVED_SECONDS
-        entries = await read_entries(parts.client, session_id, seq, ENTRIES)
-        for entry in entries:
-            seq = entry.seq
-            yield f"id: {seq}\nevent: {_word(entry.kind)}\ndata: {dump_json(shapes.entry_shape(entry))}\n\n"
-        if entries:
-            record = await parts.client.show(session_id)
-            if record.phase in {"ended", "dead"} and record.seq <= seq:
-                yield f"event: end\ndata: {dump_json(shapes.line_shape(record))}\n\n"
-                return
-        if not await parts.hub.wait_beyond(topic, seq, SILENT_SECONDS):
-            yield ": still here\n\n"
-
-
-def _word(kind: str) -> str:
-    return "".join(sign for sign in kind if sign.isalnum() or sign in "._-") or "entry"
+@router.get("/{session_id}/verify", response_model=models.Verified, openapi_extra=needs("viewer"))
+async def verify_session(session_id: SessionId, parts: PartsOf) -> Response:
+    """Rebuild a session from its journal, and say where what is kept differs; nothing is changed."""
+    found = await parts.client.verify(session_id)
+    return JSONResponse(
+        {
+            "session_id": found.session_id,
+            "ok": not found.differences,
+            "entries": found.entries,
+            "differences": list(found.differences),
+        }
+    )

@@ -21,6 +21,7 @@ CALM = Play(sessions=2_000, rate=10, steps=3, step_seconds=1, wait_seconds=0, wo
         ({"in_line": 1, "oldest_seconds": 31.0}, 3),
         ({"step_rate": 200.0, "step_seconds": 2.0}, 4),
         ({"step_rate": 40_000.0, "step_seconds": 0.0}, 4),
+        ({"in_line": 900, "oldest_seconds": 900.0, "paused": True}, 2),
     ],
 )
 def test_each_reason_asks_for_a_number_and_the_greatest_counts(change: dict[str, float], desired: int) -> None:

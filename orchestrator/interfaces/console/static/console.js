@@ -74,6 +74,37 @@
     addEventListener("pagehide", () => source.close());
   }
 
+  // What a model is writing now, piece by piece; what it has written whole comes with the journal. A page that nobody sees
+  // gives its connection back.
+  const writing = document.getElementById("writing");
+  if (writing && writing.dataset.stream && window.EventSource) {
+    const said = writing.querySelector(".said");
+    const by = writing.querySelector(".by span");
+    const unseen = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu;
+    const plain = (text) => text.replace(unseen, (one) => "\\u" + one.codePointAt(0).toString(16).padStart(4, "0"));
+    let words = null;
+    let after = writing.dataset.after || "";
+    const add = (text, tag) => { const one = document.createElement(tag); one.textContent = plain(text); said.append(one); };
+    const on = {
+      begin: (piece) => { said.replaceChildren(); by.textContent = "in " + plain(piece.skill) + (piece.attempt > 1 ? ", try " + piece.attempt : ""); writing.hidden = false; },
+      text: (piece) => { add(piece.text, "span"); writing.hidden = false; },
+      thinking: (piece) => { add(piece.text, "i"); writing.hidden = false; },
+      tool: (piece) => add("\n\u2192 " + piece.text + "\n", "span"),
+      gap: () => add(" \u2026 ", "span"),
+      failed: () => add(" (broken off)", "span"),
+      end: () => { writing.hidden = true; said.replaceChildren(); setTimeout(refresh, 150); },
+    };
+    const listen = () => {
+      words = new EventSource(writing.dataset.stream + (after ? "?after=" + after : ""));
+      for (const kind of Object.keys(on)) words.addEventListener(kind, (event) => { after = event.lastEventId; on[kind](JSON.parse(event.data)); });
+      words.addEventListener("settled", () => { hush(); writing.hidden = true; });
+    };
+    const hush = () => { if (words) words.close(); words = null; };
+    document.addEventListener("visibilitychange", () => { hush(); if (document.visibilityState === "visible") listen(); });
+    addEventListener("pagehide", hush);
+    if (document.visibilityState === "visible") listen();
+  }
+
   function dress(part) {
     for (const one of part.querySelectorAll("[data-copy]")) {
       one.hidden = false;

@@ -194,6 +194,21 @@ def test_every_phase_is_told(more: dict[str, object], words: str) -> None:
             },
             "agent_turn: hook guard denies prompt:submit: not this; hook guard at prompt:submit: deny (not this)",
         ),
+        (
+            {
+                "kind": "submitted",
+                "data": {"event": "session:fork", "parent": "S-1", "session_id": "S-2", "at": 9, "state": ["a"]},
+            },
+            "submitted: forked from S-1 after entry 9, with another state",
+        ),
+        (
+            {
+                "kind": "step",
+                "step": "agent_turn",
+                "data": {"budget": {"warning": {"tool_calls": {"used": "8", "limit": "10"}}}},
+            },
+            "agent_turn: nearly spent: tool calls, 8 of 10",
+        ),
         ({"kind": "replayed", "data": {"note": "again"}}, 'replayed: {"note": "again"}'),
     ],
     ids=lambda value: str(value.get("step") or value["kind"]) if isinstance(value, dict) else None,

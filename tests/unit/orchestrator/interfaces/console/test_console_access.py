@@ -25,6 +25,7 @@ TABLE: dict[Role | None, set[tuple[str, str]]] = {
         ("GET", "/console/sessions"),
         ("GET", "/console/sessions/{session_id}"),
         ("GET", "/console/sessions/{session_id}/events"),
+        ("GET", "/console/sessions/{session_id}/stream"),
         ("GET", "/console/inbox"),
         ("GET", "/console/dead"),
         ("GET", "/console/queues"),
@@ -35,6 +36,8 @@ TABLE: dict[Role | None, set[tuple[str, str]]] = {
     "submitter": {
         ("GET", "/console/submit"),
         ("POST", "/console/submit"),
+        ("GET", "/console/sessions/{session_id}/fork"),
+        ("POST", "/console/sessions/{session_id}/fork"),
         ("POST", "/console/sessions/{session_id}/cancel"),
         ("POST", "/console/sessions/{session_id}/signal"),
     },
@@ -104,7 +107,7 @@ def test_a_role_opens_its_pages_and_no_others(store_url: str, role: Role) -> Non
         found = {}
         for needed, routes in TABLE.items():
             for method, path in sorted(routes) if needed is not None else ():
-                if path.endswith(("/live", "/events")):
+                if path.endswith(("/live", "/events", "/stream")):
                     continue  # a stream does not end
                 form = dict(proof) if method == "POST" else None
                 found[method, path] = (await browser.send(method, fill(path), form)).status_code

@@ -45,10 +45,13 @@ def description(api: Served) -> schemathesis.BaseSchema:
 
 
 def list_operations() -> list[str]:
-    """Return every operation of the description, but the one whose answer does not end."""
+    """Return every operation of the description, but those whose answers do not end."""
     paths = json.loads((ROOT / "docs" / "reference" / "openapi.json").read_text(encoding="utf-8"))["paths"]
     return sorted(
-        f"{method.upper()} {path}" for path, ways in paths.items() for method in ways if not path.endswith("/events")
+        f"{method.upper()} {path}"
+        for path, ways in paths.items()
+        for method in ways
+        if not path.endswith(("/events", "/stream"))
     )
 
 

@@ -24,6 +24,7 @@ OPEN = {("GET", "/healthz"), ("GET", "/readyz"), ("POST", "/v1/triggers/{name}")
 TABLE: dict[Role, set[tuple[str, str]]] = {
     "submitter": {
         ("POST", "/v1/sessions"),
+        ("POST", "/v1/sessions/{session_id}/fork"),
         ("POST", "/v1/sessions/{session_id}/signal"),
         ("POST", "/v1/sessions/{session_id}/cancel"),
     },
@@ -55,6 +56,11 @@ def fill(path: str) -> str:
     return path
 
 
+def without_stream(path: str) -> str:
+    """Return the path of the session that a stream is of."""
+    return path.removesuffix("/events").removesuffix("/stream")
+
+
 def ask_all(store_url: str, role: Role | None) -> dict[tuple[str, str], int]:
     """Ask for every guarded route with a body that no route reads, and return the statuses."""
 
@@ -63,7 +69,7 @@ def ask_all(store_url: str, role: Role | None) -> dict[tuple[str, str], int]:
             found = {}
             for method, path, _ in GUARDED:
                 # With a role, a stream does not end: its session is asked for instead.
-                asked = path if role is None else path.removesuffix("/events")
+                asked = path if role is None else without_stream(path)
                 answer = await api.call(method, fill(asked), role, content=b"{not json")
                 found[method, asked] = answer.status_code
             return found
@@ -85,7 +91,7 @@ def test_every_route_says_its_role() -> None:
 @pytest.mark.parametrize("role", ROLES)
 def test_a_role_opens_what_it_says_and_nothing_else(store_url: str, role: Role) -> None:
     """The refusal comes before the body is read: who may not do a thing learns nothing of how it is done."""
-    needed = {(method, path.removesuffix("/events")): one for method, path, one in GUARDED}
+    needed = {(method, without_stream(path)): one for method, path, one in GUARDED}
 
     found = ask_all(store_url, role)
 

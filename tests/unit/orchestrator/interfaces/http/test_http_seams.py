@@ -92,8 +92,8 @@ def test_what_asks_a_person_stands_in_the_inbox_alone(store_url: str) -> None:
 
 def test_a_stream_ends_with_its_token(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who may no longer look is not told what happens from now on."""
-    monkeypatch.setattr("orchestrator.interfaces.http.sessions.BELIEVED_SECONDS", 0.0)
-    monkeypatch.setattr("orchestrator.interfaces.http.sessions.SILENT_SECONDS", 0.05)
+    monkeypatch.setattr("orchestrator.interfaces.http.streams.BELIEVED_SECONDS", 0.0)
+    monkeypatch.setattr("orchestrator.interfaces.http.streams.SILENT_SECONDS", 0.05)
 
     async def play() -> tuple[str, int]:
         async with api_stage(store_url) as api:
