@@ -86,7 +86,7 @@ class Confirmer:
             commands.append(("WAITAOF", 1, 0, WAIT_MS))
         if self._wanted.replicas:
             commands.append(("WAIT", self._wanted.replicas, WAIT_MS))
-        await wire.command("INCR", DURABLE)
+        await self._mark(wire)
         for command in commands:
             reply = await wire.command(*command)
             if command[0] == "WAITAOF" and int(reply[0]) < 1:
@@ -94,6 +94,10 @@ class Confirmer:
             if command[0] == "WAIT" and int(reply) < self._wanted.replicas:
                 return ""
         return wire.run_id
+
+    async def _mark(self, wire: Wire) -> int:
+        """Write the next mark, behind everything that was done until now, and return its number."""
+        return int(await wire.command("INCR", DURABLE))
 
     async def aclose(self) -> None:
         """Close the connections."""

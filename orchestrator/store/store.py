@@ -21,8 +21,10 @@ RETRY_PAUSE_SECONDS = 0.1
 #: What the act answers that finds itself done already. After a repetition, the first answer was the true one.
 _AGAIN = {"submit": "existing", "post": "duplicate", "replay": "not_dead"}
 
-#: The server is there but cannot serve yet: it loads its AOF, or has just become a replica.
-_NOT_YET = frozenset({"LOADING", "BUSY", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "TRYAGAIN"})
+#: The server is there but cannot serve yet: it loads its AOF, has just become a replica, or its memory or disk is full.
+_NOT_YET = frozenset(
+    {"LOADING", "BUSY", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "OOM", "MISCONF", "NOREPLICAS"}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import asyncio
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from orchestrator.client import Client
@@ -15,6 +16,7 @@ from orchestrator.settings import Settings
 from tests.chaos.clock import write_offset
 from tests.chaos.driver import Driver
 from tests.chaos.fleet import Fleet, Member, pause
+from tests.chaos.history import count_confirmed
 from tests.chaos.monkey import Blow, Monkey
 from tests.chaos.plan import OUTSIDE, SCHEDULERS, WORKERS, Fault
 from tests.chaos.power import Cut, Power
@@ -36,6 +38,7 @@ class Havoc:
     proxies: dict[str, Proxy]
     newer: Settings
     plan: Sequence[Fault]
+    history: Path
     cuts: list[Cut] = field(default_factory=list)
     struck: list[Fault] = field(default_factory=list)
     left_out: list[Fault] = field(default_factory=list)
@@ -141,13 +144,7 @@ class Havoc:
 
     async def _cut_power(self, fault: Fault) -> None:
         """Cut everybody off first: an answer that nobody has got was never given. Then those outside find their losses."""
-        off = asyncio.Event()
-        cutting = asyncio.create_task(self.power.cut(off))
-        await off.wait()
-        self.driver.gate.clear()
-        for proxy in self.proxies.values():
-            proxy.cut()
-        self.cuts.append(await cutting)
+        self.cuts.append(await self.power.cut(self._cut_everybody_off, lambda: count_confirmed(self.history)))
         await pause(fault.lasts)
         await self.power.start()
         for slot, proxy in self.proxies.items():
@@ -156,6 +153,11 @@ class Havoc:
         self.proxies[OUTSIDE].heal()
         await self.driver.find_losses()
         self.driver.gate.set()
+
+    def _cut_everybody_off(self) -> None:
+        self.driver.gate.clear()
+        for proxy in self.proxies.values():
+            proxy.cut()
 
     async def _deploy(self) -> None:
         """Replace every process by one of the next version, one after another; sessions that began go on."""

@@ -18,12 +18,14 @@ from typing import Any
 
 from orchestrator.contracts.errors import LeaseLost
 from orchestrator.store.due import Due
+from orchestrator.store.durability import Confirmer
 from orchestrator.store.leases import Claimed, ClaimedUnreadable, ClaimRefused, Commit, Leases
 from orchestrator.store.store import Store
 from tests.chaos.lease_models import Lease, Revision, lease_model, revisions
 from tests.chaos.linear import Op, check_history
 
 #: Set while an operation is under way, to a list that grows with each repetition.
+_marked: ContextVar[int] = ContextVar("marked", default=0)
 _repeats: ContextVar[list[int] | None] = ContextVar("repeats", default=None)
 
 
@@ -80,6 +82,34 @@ def is_releasing(commit: Commit) -> bool:
     return commit.directive != "continue" and not commit.keep
 
 
+def record_confirmations(recorder: Recorder) -> Callable[[], None]:
+    """Write down which marks were confirmed to this process, before anybody is told; return what undoes that."""
+    mark, ask = Confirmer._mark, Confirmer._ask
+
+    async def record_mark(self: Confirmer, wire: Any) -> int:
+        number = await mark(self, wire)
+        _marked.set(number)
+        return number
+
+    async def record_ask(self: Confirmer, wire: Any) -> str:
+        run_id = await ask(self, wire)
+        if run_id:
+            recorder.write(confirmed=_marked.get())
+        return run_id
+
+    def undo() -> None:
+        Confirmer._mark, Confirmer._ask = mark, ask  # type: ignore[method-assign]
+
+    Confirmer._mark, Confirmer._ask = record_mark, record_ask  # type: ignore[method-assign]
+    return undo
+
+
+def count_confirmed(folder: Path) -> int:
+    """Return the last mark that was confirmed to any process."""
+    lines = [line for path in folder.glob("*.history") for line in path.read_text(encoding="utf-8").splitlines()]
+    return max((json.loads(line)["confirmed"] for line in lines if line.startswith('{"confirmed"')), default=0)
+
+
 def install(folder: Path) -> None:
     """Let this process write its history: wrap what asks the store for leases and commits."""
     recorder = Recorder(folder)
@@ -114,6 +144,7 @@ def install(folder: Path) -> None:
     async def record_rescue(self: Due, sid: str) -> Any:
         return await recorder.record("rescue", sid, [], rescue(self, sid), lambda done: "rescued" if done else "alive")
 
+    record_confirmations(recorder)
     Store._repeat_after = repeated  # type: ignore[method-assign]
     Leases.claim, Leases.commit = record_claim, record_commit  # type: ignore[method-assign]
     Leases.renew, Leases.release = record_renew, record_release  # type: ignore[method-assign]
@@ -128,6 +159,8 @@ def read_histories(folder: Path) -> dict[str, list[Op]]:
         answered: dict[int, dict[str, Any]] = {}
         for line in path.read_text(encoding="utf-8").splitlines():
             one = json.loads(line)
+            if "confirmed" in one:
+                continue
             (asked if "what" in one else answered)[one["n"]] = one
         for number, one in asked.items():
             end = answered.get(number)

@@ -1,27 +1,30 @@
 """The server's power: ended in order, killed, or cut so that what the disk did not have yet is gone.
 
 A kill -9 takes nothing that the server has written: the kernel keeps it. A power cut takes what no fsync has covered.
-To do that for real without a machine that may be switched off, this module knows at every moment up to where the file is
-safe: it writes a mark every few milliseconds, each over a connection of its own that then waits for the disk
-(WAITAOF). After the kill the file is cut off behind the first mark that nobody confirmed: all that was
-confirmed to anybody lies before it, and at most a mark's pace more than that is kept.
+To see that without a machine that may be switched off, the file of acts is cut off after a kill, at the worst place that
+is possible: `everysec` may lose its last second, but nothing that a WAITAOF has confirmed to anybody. Confirmed
+is what lies before the last mark (store/durability.py) of which some process has written down that it was confirmed.
+With `always`, all that was answered is on the disk, and nothing is cut off.
 """
 
 import asyncio
 import os
 import signal
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator import embedded
 from orchestrator.embedded import Fsync, RunningServer
+from orchestrator.store.keys import DURABLE
 from tests.chaos.fleet import pause
 from tests.chaos.history import now_ms
 
-PACE_SECONDS = 0.02
-#: How long the marks run before a cut: longer than an fsync can take to come round.
-RUN_UP_SECONDS = 2.5
-#: Between the moment from which nobody is answered any more and the kill: all confirmations have arrived by then.
+#: How often the file is measured, and how much of it `appendfsync everysec` may lose.
+LOOK_SECONDS = 0.02
+EVERYSEC_MS = 1_000.0
+#: Between the moment from which nobody is answered any more and the kill: what was answered before is written down by then.
 SETTLE_SECONDS = 0.05
 
 
@@ -34,13 +37,16 @@ class Cut:
     back_ms: float
 
 
-@dataclass
-class Mark:
-    """A point of the file: its size once the mark was in it, when that was, and whether the disk has it."""
-
-    at: float
-    size: int
-    is_safe: bool = False
+def find_mark(file: Path, number: int) -> int:
+    """Return where the file goes on behind the so-manieth mark, 0 for none."""
+    words = f"$4\r\nINCR\r\n${len(DURABLE)}\r\n{DURABLE}\r\n".encode()
+    text, at = file.read_bytes(), 0
+    for _ in range(number):
+        found = text.find(words, at)
+        if found < 0:
+            raise ValueError(f"{file}: it has fewer than {number} marks; was it rewritten?")
+        at = found + len(words)
+    return at
 
 
 class Power:
@@ -50,6 +56,7 @@ class Power:
         self.folder = folder
         self.fsync: Fsync = fsync
         self.server: RunningServer = embedded.start(folder, fsync=fsync)
+        self._sizes: deque[tuple[float, int]] = deque(maxlen=500)
 
     @property
     def file(self) -> Path:
@@ -70,48 +77,35 @@ class Power:
         while embedded.status(self.folder).state != "stopped":
             await pause(0.01)
 
-    async def cut(self, before: "asyncio.Event | None" = None) -> Cut:
-        """End it at once, and take what no fsync has covered; `before` is set when nobody may be answered any more."""
-        marks: list[Mark] = []
-        tasks: list[asyncio.Task[None]] = []
-        loop = asyncio.get_running_loop()
-        until = loop.time() + RUN_UP_SECONDS
-        while loop.time() < until:
-            tasks.append(asyncio.create_task(self._mark(marks)))
-            await pause(PACE_SECONDS)
-        if before is not None:
-            before.set()
+    async def watch_forever(self) -> None:
+        """Measure the file, again and again."""
+        while True:
+            self._sizes.append((now_ms(), self._size()))
+            await pause(LOOK_SECONDS)
+
+    def _size(self) -> int:
+        return self.file.stat().st_size
+
+    async def cut(self, cut_off: Callable[[], None], count_confirmed: Callable[[], int]) -> Cut:
+        """End it at once, and take what no fsync has covered.
+
+        `cut_off` must see to it that nobody gets an answer any more; `count_confirmed` says how many marks were
+        confirmed to those who got their answers before.
+        """
+        cut_off()
         at = now_ms()
         await pause(SETTLE_SECONDS)
-        file = self.file
+        file, answered = self.file, self._size()
         await self.kill()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        marks.sort(key=lambda mark: mark.size)
-        last = max((number for number, mark in enumerate(marks) if mark.is_safe), default=-1)
-        whole = file.stat().st_size
-        first = marks[last + 1] if last + 1 < len(marks) else Mark(at, whole)
-        os.truncate(file, first.size)
-        return Cut(at, whole - first.size, max(at - first.at, 0.0))
-
-    async def _mark(self, marks: list[Mark]) -> None:
-        """Write a mark, and wait until the disk has it."""
-        try:
-            reader, writer = await asyncio.open_unix_connection(self.server.socket)
-        except OSError:
-            return
-        try:
-            writer.write(b"INCR chaos:mark\r\nWAITAOF 1 0 0\r\n")
-            if not (await reader.readline()).startswith(b":"):
-                return
-            mark = Mark(now_ms(), self.file.stat().st_size)
-            marks.append(mark)
-            mark.is_safe = (await reader.readline()).startswith(b"*")
-        except OSError:
-            return
-        finally:
-            writer.transport.abort()
+        whole = self._size()
+        keep, since = answered, at
+        if self.fsync != "always":
+            early = [(when, size) for when, size in self._sizes if when <= at - EVERYSEC_MS]
+            since, keep = early[-1] if early else (at - EVERYSEC_MS, 0)
+            keep = max(keep, find_mark(file, count_confirmed()))
+        os.truncate(file, keep)
+        self._sizes.clear()
+        return Cut(at, whole - keep, at - since)
 
     def close(self) -> None:
         """End it for good."""

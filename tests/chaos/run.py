@@ -27,7 +27,7 @@ from tests.chaos.driver import Driver
 from tests.chaos.evidence import gather_evidence
 from tests.chaos.fleet import APPS, Fleet, fleet_of, pause, quick_settings
 from tests.chaos.havoc import Havoc
-from tests.chaos.history import judge_histories, read_histories
+from tests.chaos.history import Recorder, judge_histories, read_histories, record_confirmations
 from tests.chaos.ledger import Ledger, judge
 from tests.chaos.linear import Op
 from tests.chaos.plan import OUTSIDE, SCHEDULERS, WORKERS, Fault, make_plan
@@ -142,6 +142,8 @@ async def _run(options: Options, folder: Path, fleet: Fleet, power: Power, newer
     for slot, pool in WORKERS.items():
         fleet.start("worker", pool=pool, slot=slot)
     specs = load_installed_apps(fleet.settings)
+    undo = record_confirmations(Recorder(folder / "history"))
+    watching = asyncio.create_task(power.watch_forever())
     control = build_client(quick_settings(), power.server.url, specs)
     client = build_client(fleet.settings, fleet.places[OUTSIDE][0], specs)
     try:
@@ -165,7 +167,7 @@ async def _run(options: Options, folder: Path, fleet: Fleet, power: Power, newer
             only=options.only,
             power_cuts=options.power_cuts,
         )
-        havoc = Havoc(fleet, control, driver, power, proxies, newer, plan)
+        havoc = Havoc(fleet, control, driver, power, proxies, newer, plan, folder / "history")
         unfinished = await _play(havoc, driver, options)
         evidence = await gather_evidence(control, driver)
         cuts = [(cut.at, cut.back_ms + SLACK_MS) for cut in havoc.cuts]
@@ -196,6 +198,8 @@ async def _run(options: Options, folder: Path, fleet: Fleet, power: Power, newer
             logs=fleet.logs() if wrong else "",
         )
     finally:
+        watching.cancel()
+        undo()
         await client.aclose()
         await control.aclose()
         for proxy in proxies.values():
