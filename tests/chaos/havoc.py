@@ -46,8 +46,9 @@ class Havoc:
     def __post_init__(self) -> None:
         self.monkey = Monkey(self.fleet, self.control, 0)
         self._ailing: set[str] = set()
+        self._offline: set[str] = set()
         self._server = asyncio.Lock()
-        self._is_deploying = False
+        self._has_power = True
 
     @property
     def blows(self) -> list[Blow]:
@@ -113,6 +114,7 @@ class Havoc:
             at = await self.control.store.now_ms()
             self.blows.append(Blow(fault.what, member.role, member.pids(), at, lasts_ms=int(fault.lasts * 1000)))
         self._ailing.add(fault.slot)
+        self._offline.add(fault.slot)
         match fault.what:
             case "cut":
                 proxy.cut()
@@ -123,7 +125,9 @@ class Havoc:
             case _:
                 proxy.slow(fault.size)
         await pause(fault.lasts)
-        proxy.heal()
+        self._offline.discard(fault.slot)
+        if self._has_power:
+            proxy.heal()
         self._ailing.discard(fault.slot)
         return True
 
@@ -147,14 +151,16 @@ class Havoc:
         self.cuts.append(await self.power.cut(self._cut_everybody_off, lambda: count_confirmed(self.history)))
         await pause(fault.lasts)
         await self.power.start()
+        self._has_power = True
         for slot, proxy in self.proxies.items():
-            if slot not in self._ailing:
+            if slot not in self._offline:
                 proxy.heal()
         self.proxies[OUTSIDE].heal()
         await self.driver.find_losses()
         self.driver.gate.set()
 
     def _cut_everybody_off(self) -> None:
+        self._has_power = False
         self.driver.gate.clear()
         for proxy in self.proxies.values():
             proxy.cut()
@@ -166,6 +172,7 @@ class Havoc:
             for member in [one for one in self.fleet.members if one.slot == slot]:
                 self._ailing.add(slot)
                 member.signal(_CONTINUE)
+                member.stopped = False
                 await asyncio.to_thread(self.fleet.terminate, member, 30)
                 self.fleet.start(member.role, pool=member.pool, slot=slot)
                 self._ailing.discard(slot)
