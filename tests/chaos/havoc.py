@@ -6,6 +6,7 @@ told only while somebody is there to take them.
 
 import asyncio
 import signal
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,8 @@ from tests.chaos.proxy import Proxy
 
 #: For how long the server refuses to write because its memory is full.
 MEMORY_SECONDS = 1.5
+#: How long a process may take to end that was asked to: its grace, and the patience for a server that is away.
+TERM_SECONDS = 45.0
 _CONTINUE = signal.SIGCONT
 
 
@@ -42,6 +45,7 @@ class Havoc:
     cuts: list[Cut] = field(default_factory=list)
     struck: list[Fault] = field(default_factory=list)
     left_out: list[Fault] = field(default_factory=list)
+    overdue: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.monkey = Monkey(self.fleet, self.control, 0)
@@ -166,17 +170,24 @@ class Havoc:
             proxy.cut()
 
     async def _deploy(self) -> None:
-        """Replace every process by one of the next version, one after another; sessions that began go on."""
+        """Replace every process by one of the next version, half of them at a time; sessions that began go on."""
         self.fleet.settings = self.newer
-        for slot in (*SCHEDULERS, *WORKERS):
-            for member in [one for one in self.fleet.members if one.slot == slot]:
-                self._ailing.add(slot)
-                member.signal(_CONTINUE)
-                member.stopped = False
-                await asyncio.to_thread(self.fleet.terminate, member, 30)
-                self.fleet.start(member.role, pool=member.pool, slot=slot)
-                self._ailing.discard(slot)
-                await self._wait_for(slot)
+        everybody = [*SCHEDULERS, *WORKERS]
+        for half in (everybody[::2], everybody[1::2]):
+            await asyncio.gather(*(self._replace(slot) for slot in half))
+
+    async def _replace(self, slot: str) -> None:
+        for member in [one for one in self.fleet.members if one.slot == slot]:
+            self._ailing.add(slot)
+            member.signal(_CONTINUE)
+            member.stopped = False
+            try:
+                await asyncio.to_thread(self.fleet.terminate, member, TERM_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.overdue.append(member.slot)  # it was killed then, as a supervisor does
+            self.fleet.start(member.role, pool=member.pool, slot=slot)
+            self._ailing.discard(slot)
+            await self._wait_for(slot)
 
     async def _wait_for(self, slot: str) -> None:
         """Return once somebody is at work there again, whoever it is."""

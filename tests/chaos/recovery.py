@@ -11,6 +11,7 @@ from tests.chaos.monkey import Blow
 class Recovery:
     """How a session went on whose worker was killed: seconds until its next commit, and what else struck meanwhile.
 
+    `is_orphaned`: its lease ran out, and it was rescued; else what its worker had sent before was still done.
     `is_struck`: the next holder was killed or stopped too. `is_led`: no scheduler was struck meanwhile.
     """
 
@@ -19,6 +20,7 @@ class Recovery:
     seconds: float
     is_struck: bool
     is_led: bool
+    is_orphaned: bool = True
 
 
 def list_recoveries(ledger: Ledger, blows: Sequence[Blow], *, failover_seconds: float) -> list[Recovery]:
@@ -36,7 +38,7 @@ def list_recoveries(ledger: Ledger, blows: Sequence[Blow], *, failover_seconds: 
             is_struck = orphaned > 1 or any(one.role == "server" or pid in one.pids for one in meanwhile)
             early = blow.at - int(failover_seconds * 1000)
             is_led = not any(one.role == "scheduler" and early - one.lasts_ms <= one.at <= step.at for one in blows)
-            found.append(Recovery(session_id, blow.at, (step.at - blow.at) / 1000, is_struck, is_led))
+            found.append(Recovery(session_id, blow.at, (step.at - blow.at) / 1000, is_struck, is_led, orphaned > 0))
     return found
 
 

@@ -48,7 +48,8 @@ def describe(outcome: Outcome) -> dict[str, Any]:
     def seconds(chosen: Sequence[Recovery]) -> dict[str, float | int | None]:
         return spread([one.seconds for one in chosen])
 
-    calm = [one for one in outcome.recoveries if not one.is_struck and one.is_led]
+    rescued = [one for one in outcome.recoveries if one.is_orphaned]
+    calm = [one for one in rescued if not one.is_struck and one.is_led]
     return {
         "green": not outcome.wrong,
         "seed": options.seed,
@@ -65,7 +66,7 @@ def describe(outcome: Outcome) -> dict[str, Any]:
         "forgotten": dict(ledger.forgotten),
         "lost": outcome.lost,
         "recovery_seconds": seconds(calm),
-        "recovery_seconds_struck_again": seconds([one for one in outcome.recoveries if one not in calm]),
+        "recovery_seconds_struck_again": seconds([one for one in rescued if one not in calm]),
         "slow_recoveries": len(outcome.slow),
         "wrong": outcome.wrong,
         "plan": [tell_fault(fault) for fault in outcome.plan],
@@ -77,6 +78,7 @@ def describe(outcome: Outcome) -> dict[str, Any]:
 def render(found: dict[str, Any]) -> str:
     """Return the table."""
     ledger, recovery = found["ledger"], found["recovery_seconds"]
+    again = found["recovery_seconds_struck_again"]
     faults = ", ".join(f"{count} {what}" for what, count in found["faults"].items())
     forgotten = ", ".join(f"{count} {what}s" for what, count in found["forgotten"].items()) or "nothing"
     cuts = ", ".join(f"{one['bytes_lost']} bytes ({one['back_ms']} ms)" for one in found["power_cuts"]) or "none"
@@ -94,6 +96,7 @@ def render(found: dict[str, Any]) -> str:
             "recovery p50, p95, max",
             f"{recovery['p50']} s, {recovery['p95']} s, {recovery['max']} s of {recovery['count']}",
         ),
+        ("… where more struck meanwhile", f"{again['p50']} s, {again['p95']} s, {again['max']} s of {again['count']}"),
         ("operations in a linear order", f"{found['operations_checked']}"),
         ("power cuts took", cuts),
         ("of what was acknowledged", forgotten),

@@ -178,7 +178,7 @@ async def _run(options: Options, folder: Path, fleet: Fleet, power: Power, newer
         lost, broken_commits = judge_commits(own, ledger.journals, cuts, is_safe=options.is_safe)
         ledger.forgotten.update(line.split(" ", 1)[0] for line in lost)
         recoveries = list_recoveries(ledger, havoc.blows, failover_seconds=FAILOVER_SECONDS)
-        calm = [one for one in recoveries if not one.is_struck and one.is_led]
+        calm = [one for one in recoveries if one.is_orphaned and not one.is_struck and one.is_led]
         late = [tell_recovery(ledger, havoc.blows, one) for one in calm if one.seconds > lease + 2]
         wrong = [*unfinished, *ledger.wrong, *broken, *broken_commits]
         return Outcome(
