@@ -46,6 +46,7 @@ class Havoc:
     struck: list[Fault] = field(default_factory=list)
     left_out: list[Fault] = field(default_factory=list)
     overdue: list[str] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.monkey = Monkey(self.fleet, self.control, 0)
@@ -67,6 +68,15 @@ class Havoc:
             for fault in self.plan:
                 await pause(max(began + fault.at - loop.time(), 0))
                 group.create_task(self._strike(fault))
+
+    async def supervise_forever(self) -> None:
+        """Start again what ends by itself, as a supervisor does: Celery's worker gives up where its broker refuses its start."""
+        while True:
+            for member in [one for one in self.fleet.members if one.process.poll() is not None]:
+                self.fleet.members.remove(member)
+                self.ended.append(member.slot)
+                self.fleet.start(member.role, pool=member.pool, slot=member.slot)
+            await pause(0.5)
 
     async def _strike(self, fault: Fault) -> None:
         match fault.what:

@@ -59,6 +59,8 @@ def describe(outcome: Outcome) -> dict[str, Any]:
         "fsync": options.fsync,
         "faults": dict(sorted(Counter(fault.what for fault in outcome.struck).items())),
         "faults_left_out": len(outcome.left_out),
+        "ended_by_themselves": len(outcome.ended),
+        "killed_after_sigterm": len(outcome.overdue),
         "ledger": sums,
         "operations_checked": outcome.operations,
         "commits_acknowledged": outcome.acknowledged,

@@ -81,6 +81,8 @@ class Outcome:
     cuts: list[Cut]
     lost: list[str]
     recoveries: list[Recovery]
+    ended: list[str] = field(default_factory=list)
+    overdue: list[str] = field(default_factory=list)
     slow: list[str] = field(default_factory=list)
     seconds: float = 0.0
     logs: str = ""
@@ -168,7 +170,11 @@ async def _run(options: Options, folder: Path, fleet: Fleet, power: Power, newer
             power_cuts=options.power_cuts,
         )
         havoc = Havoc(fleet, control, driver, power, proxies, newer, plan, folder / "history")
-        unfinished = await _play(havoc, driver, options)
+        supervising = asyncio.create_task(havoc.supervise_forever())
+        try:
+            unfinished = await _play(havoc, driver, options)
+        finally:
+            supervising.cancel()
         evidence = await gather_evidence(control, driver)
         cuts = [(cut.at, cut.back_ms + SLACK_MS) for cut in havoc.cuts]
         ledger = judge(evidence, cuts=cuts, is_safe=options.is_safe)
@@ -186,6 +192,8 @@ async def _run(options: Options, folder: Path, fleet: Fleet, power: Power, newer
             plan=plan,
             struck=havoc.struck,
             left_out=havoc.left_out,
+            ended=havoc.ended,
+            overdue=havoc.overdue,
             ledger=ledger,
             wrong=wrong,
             operations=sum(len(ops) for ops in own.values()),
