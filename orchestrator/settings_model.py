@@ -24,8 +24,23 @@ class StoreSettings(Section):
         default=64, description="Fixed when the store is created; each is one slot of a cluster."
     )
     patience_seconds: Seconds = Field(default=20.0, description="How long a command waits for a server that is away.")
+    durability: Literal["server", "wait"] = Field(
+        default="server", description="When a critical act is answered: as the server answers, or once the disk has it."
+    )
+    replicas: Annotated[int, Field(ge=0, le=16)] = Field(
+        default=0, description="With `durability: wait`, how many replicas must have it, too."
+    )
 
     _url = field_validator("url")(check_url)
+
+    @field_validator("replicas")
+    @classmethod
+    def _waits_for_replicas(cls, value: int, info: ValidationInfo) -> int:
+        if value and info.data.get("durability") != "wait":
+            raise ValueError(
+                f"{value} replicas are waited for only with store.durability: wait; set it, or leave this 0"
+            )
+        return value
 
 
 class LimitsSettings(Section):

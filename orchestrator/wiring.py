@@ -9,17 +9,19 @@ from orchestrator.archive import Archive
 from orchestrator.client import Client
 from orchestrator.contracts.app import AppSpec
 from orchestrator.settings import Settings
+from orchestrator.store.durability import Durability
 from orchestrator.store.fitness import check_store
 from orchestrator.store.store import Limits, Store
 
 
 def build_store(settings: Settings, url: str) -> Store:
     """Return a store for one event loop."""
-    limits = settings.limits
+    limits, durability = settings.limits, settings.store.durability
     return Store(
         url,
         partitions=settings.store.partitions,
         patience_seconds=settings.store.patience_seconds,
+        durability=None if durability == "server" else Durability(replicas=settings.store.replicas),
         limits=Limits(
             state_bytes=limits.state_bytes,
             message_bytes=limits.message_bytes,

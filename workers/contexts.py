@@ -1,7 +1,8 @@
 """Recent sessions' contexts, kept by this process: a claim then brings only the new tail.
 
 The context is append-only, so what was read stays true; a length that does not fit what the
-store says makes the cache forget. Bounded by messages, oldest session out first.
+store says makes the cache forget. Bounded by messages, oldest session out first. A server that was restored or failed over
+may have gone back and on from there: whoever connects anew clears the cache, because equal lengths then prove nothing.
 """
 
 from collections import OrderedDict
@@ -55,6 +56,11 @@ class ContextCache:
             if isinstance(message, str):
                 kept[number] = Message.from_json(message)
         return tuple(message for message in kept if isinstance(message, Message))
+
+    def clear(self) -> None:
+        """Drop everything: the store behind it may be another one by now."""
+        self._kept.clear()
+        self._held = 0
 
     def forget(self, session_id: str) -> None:
         """Drop a session whose lease was lost: another holder may have written."""

@@ -44,6 +44,7 @@ class Host:
         self.plugins = plugins
         self.leases = Leases(store, lease_seconds=settings.lease.seconds, max_attempts=settings.lease.max_attempts)
         self.contexts = ContextCache()
+        self._opened = 0
         self.catalogues = Catalogues(store)
         self.pauses = Pauses(store)
         self.paused: frozenset[str] = frozenset()
@@ -61,6 +62,9 @@ class Host:
     def new_world(self, app: AppRuntime, claimed: Claimed) -> World:
         """Return the surroundings of one slice."""
         session_id = claimed.record.session_id
+        if self._opened != self.store.wire.opened:
+            self._opened = self.store.wire.opened
+            self.contexts.clear()
         self.contexts.start(session_id, claimed.messages, claimed.context_length)
 
         async def load_context() -> tuple[Message, ...]:

@@ -1,7 +1,8 @@
 """Is this server fit to hold sessions? Asked once, when a process starts.
 
 Refused: a server too old for our scripts, an eviction policy that may drop keys, another number
-of partitions than the store was created with, a cluster as broker. Warned: no AOF - an
+of partitions than the store was created with, a cluster as broker, with `durability: wait` a server that
+cannot confirm. Warned: no AOF - an
 acknowledged submission could then be lost with the server.
 """
 
@@ -11,6 +12,8 @@ from orchestrator.store.store import Store
 from orchestrator.store.wire import ServerRefused
 
 OLDEST = (6, 2)
+#: The first server with WAITAOF.
+WAITAOF = (7, 2)
 
 
 def check_broker_url(url: str) -> None:
@@ -32,8 +35,11 @@ def parse_info(text: str) -> dict[str, str]:
     return {name: value.strip() for name, value in rows}
 
 
-def judge_server(info: dict[str, str]) -> list[str]:
-    """Return warnings about a server's INFO; raise StoreUnfit for what must not be."""
+def judge_server(info: dict[str, str], *, waits: bool = False) -> list[str]:
+    """Return warnings about a server's INFO; raise StoreUnfit for what must not be.
+
+    `waits` says that critical acts wait for its disk: a server that cannot say when that has them is refused.
+    """
     version = info.get("redis_version", "0")
     number = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     if number < OLDEST:
@@ -43,6 +49,13 @@ def judge_server(info: dict[str, str]) -> list[str]:
         raise StoreUnfit(
             f"store: maxmemory-policy is {policy!r} and may evict sessions; set `maxmemory-policy noeviction`"
         )
+    if waits and info.get("aof_enabled", "0") != "1":
+        raise StoreUnfit("store: durability is wait and AOF is off; set `appendonly yes`, or store.durability: server")
+    if waits and number < WAITAOF:
+        raise StoreUnfit(
+            f"store: durability is wait, and server {version} cannot confirm writes; use {WAITAOF[0]}.{WAITAOF[1]} or later, "
+            "or `appendfsync always` and store.durability: server"
+        )
     if info.get("aof_enabled", "0") != "1":
         return ["store: AOF is off, a server crash loses acknowledged sessions; set `appendonly yes`"]
     return []
@@ -51,7 +64,7 @@ def judge_server(info: dict[str, str]) -> list[str]:
 async def check_store(store: Store) -> list[str]:
     """Return warnings; raise StoreUnfit. Fixes the number of partitions of a new store."""
     info = parse_info(str(await store.command("INFO")))
-    warnings = judge_server(info)
+    warnings = judge_server(info, waits=store.durability is not None)
     partitions = store.keys.partitions
     await store.command("HSETNX", META, "partitions", partitions)
     fixed = int(await store.command("HGET", META, "partitions"))

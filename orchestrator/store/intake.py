@@ -109,7 +109,15 @@ class Intake:
             flat += ["key_seconds", seconds]
         stamp = digest if key is not None else f"{digest}:{session_id}"
         reply = await self._store.act(
-            "submit", session_id, stamp, BELL, entry.to_json(), len(flat) // 2, *flat, *(m.to_json() for m in messages)
+            "submit",
+            session_id,
+            stamp,
+            BELL,
+            entry.to_json(),
+            len(flat) // 2,
+            *flat,
+            *(m.to_json() for m in messages),
+            critical=True,
         )
         if reply[0] == "malformed":
             raise StoreError(f"session {session_id}: submission refused (malformed); this is a defect, report it")
@@ -164,6 +172,7 @@ class Intake:
             BELL,
             CANCELS,
             int(post.immediate),
+            critical=True,
         )
         answer = reply[0]
         if answer == "malformed":
@@ -196,7 +205,7 @@ class Intake:
         entry = Entry(
             kind="replayed", actor=actor, set={"cursor": cursor, "failure": ""}, data={"note": note} if note else {}
         )
-        reply = await self._store.act("replay", session_id, entry.to_json(), BELL, cursor)
+        reply = await self._store.act("replay", session_id, entry.to_json(), BELL, cursor, critical=True)
         if reply[0] == "missing":
             raise SessionNotFound(session_id)
         if reply[0] == "not_dead":

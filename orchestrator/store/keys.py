@@ -24,6 +24,7 @@ PREFIX = "baton"
 BELL = f"{PREFIX}:bell"
 CANCELS = f"{PREFIX}:cancels"
 META = f"{PREFIX}:meta"
+DURABLE = f"{PREFIX}:durable"
 APPS = f"{PREFIX}:apps"
 
 #: Fields of META beside the number of partitions: which archive this store's sessions are in, when it was last seen to.

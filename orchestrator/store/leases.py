@@ -78,6 +78,14 @@ class Commit(NamedTuple):
     asks: str = ""
 
     @property
+    def is_critical(self) -> bool:
+        """Whether somebody outside relies on it: calls that are about to act or have acted, questions, ends.
+
+        What it leaves out can be lost with the server and is simply done again: no one has seen it.
+        """
+        return bool(self.intents or self.cleared or self.asks) or self.directive in {"finalizing", "ended", "dead"}
+
+    @property
     def only_advances(self) -> bool:
         """Whether it goes on under the lease and writes nothing but fields and one entry: the quicker `advance` will do."""
         return (
@@ -160,7 +168,8 @@ class Leases:
             entry = commit.entries[0]
             reply = await self._store.act("advance", session_id, fence, rev, limits.journal_entries, entry, *words)
         else:
-            reply = await self._store.act("commit", session_id, *self._commit_args(fence, rev, commit))
+            args = self._commit_args(fence, rev, commit)
+            reply = await self._store.act("commit", session_id, *args, critical=commit.is_critical)
         answer = reply[0]
         if answer == "committed":
             if (rev + 1) % MARK_EVERY == 0:

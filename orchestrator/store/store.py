@@ -2,7 +2,8 @@
 
 Every act can be repeated: it recognises itself (fence and revision, post id, submission digest,
 holder text) or does nothing the second time. So a connection lost in the middle of one is
-answered by doing it again, until `patience_seconds` are over.
+answered by doing it again, until `patience_seconds` are over. So is a critical act that cannot be confirmed: with
+`durability` given, such an act is answered only once it is safe (durability.py).
 """
 
 import asyncio
@@ -10,14 +11,20 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from orchestrator.contracts.errors import StoreUnreachable
+from orchestrator.store.durability import Confirmer, Durability
 from orchestrator.store.keys import Keys
 from orchestrator.store.scripts import load_scripts
 from orchestrator.store.wire import Argument, Head, Reply, ServerRefused, Wire, pack_head
 
 RETRY_PAUSE_SECONDS = 0.1
 
-#: The server is there but cannot serve yet: it loads its AOF, or has just become a replica.
-_NOT_YET = frozenset({"LOADING", "BUSY", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "TRYAGAIN"})
+#: What the act answers that finds itself done already. After a repetition, the first answer was the true one.
+_AGAIN = {"submit": "existing", "post": "duplicate", "replay": "not_dead"}
+
+#: The server is there but cannot serve yet: it loads its AOF, has just become a replica, or its memory or disk is full.
+_NOT_YET = frozenset(
+    {"LOADING", "BUSY", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "OOM", "MISCONF", "NOREPLICAS"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +46,55 @@ class Store:
     """One store, for one event loop."""
 
     def __init__(
-        self, url: str, *, partitions: int = 64, limits: Limits | None = None, patience_seconds: float = 20.0
+        self,
+        url: str,
+        *,
+        partitions: int = 64,
+        limits: Limits | None = None,
+        patience_seconds: float = 20.0,
+        durability: Durability | None = None,
     ) -> None:
         self.keys = Keys(partitions)
         self.limits = limits or Limits()
         self.url = url
-        self.wire = Wire(url, on_connect=_load_scripts)
+        self.durability = durability
+        self.wire = Wire(url, on_connect=_load_scripts if durability is None else _load_scripts_and_identify)
+        self._confirmer = None if durability is None else Confirmer(url, durability, _identify)
         self.patience_seconds = patience_seconds
         self._scripts = load_scripts()
         # A slice does the same act on the same session at every step; half of its words are always the same.
         self._head = lru_cache(maxsize=4096)(self._pack_head)
 
-    async def act(self, name: str, session_id: str, *args: Argument) -> list[Reply]:
-        """Do one act on one session; repeat it over lost connections."""
+    async def act(self, name: str, session_id: str, *args: Argument, critical: bool = False) -> list[Reply]:
+        """Do one act on one session; repeat it over lost connections.
+
+        A critical one is what somebody outside will rely on: with `durability`, it is answered once it is safe. Raise
+        StoreUnreachable where that is not so in time; the act may have happened.
+        """
+        reply = await self._act(name, session_id, args)
+        if critical and self._confirmer is not None:
+            return await self._confirm(self._confirmer, reply, name, session_id, args)
+        return reply
+
+    async def _confirm(
+        self, confirmer: Confirmer, reply: list[Reply], name: str, session_id: str, args: tuple[Argument, ...]
+    ) -> list[Reply]:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.patience_seconds
+        # Whoever did not do the act may not have kept it: what another run of the server knows is found out by doing it again.
+        while not await confirmer.confirm(self.wire.run_id):
+            if loop.time() >= deadline:
+                raise StoreUnreachable(
+                    f"store: {name} of session {session_id} was done and not confirmed within {self.patience_seconds:g} s; "
+                    "look at the server's disk and replicas, then try again"
+                )
+            await asyncio.sleep(RETRY_PAUSE_SECONDS)
+            again = await self._act(name, session_id, args)
+            if str(again[0]) != _AGAIN.get(name):
+                reply = again
+        return reply
+
+    async def _act(self, name: str, session_id: str, args: tuple[Argument, ...]) -> list[Reply]:
         head = self._head(name, session_id)
         try:
             reply: list[Reply] = await self.wire.command(*args, head=head)
@@ -98,15 +141,15 @@ class Store:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.patience_seconds
         while True:
-            if isinstance(error, ServerRefused):
-                if error.code == "NOSCRIPT" and source is not None:
-                    await self.wire.command("SCRIPT", "LOAD", source)
-                elif error.code not in _NOT_YET:
-                    raise error
+            is_script_missing = isinstance(error, ServerRefused) and error.code == "NOSCRIPT" and source is not None
+            if isinstance(error, ServerRefused) and not is_script_missing and error.code not in _NOT_YET:
+                raise error
             if loop.time() >= deadline:
                 raise error if isinstance(error, StoreUnreachable) else StoreUnreachable(str(error))
             await asyncio.sleep(RETRY_PAUSE_SECONDS)
             try:
+                if is_script_missing:
+                    await self.wire.command("SCRIPT", "LOAD", str(source))
                 return await self.wire.command(*args, head=head)
             except (StoreUnreachable, ServerRefused) as again:
                 error = again
@@ -117,9 +160,21 @@ class Store:
         return int(seconds) * 1000 + int(micros) // 1000
 
     async def aclose(self) -> None:
-        """Close the connection."""
+        """Close the connections."""
+        if self._confirmer is not None:
+            await self._confirmer.aclose()
         await self.wire.aclose()
 
 
 async def _load_scripts(wire: Wire) -> None:
     await asyncio.gather(*(wire.during_open("SCRIPT", "LOAD", script.source) for script in load_scripts().values()))
+
+
+async def _identify(wire: Wire) -> None:
+    """Note which run of which server a connection leads to."""
+    info = str(await wire.during_open("INFO", "server"))
+    wire.run_id = next((line[7:].strip() for line in info.splitlines() if line.startswith("run_id:")), "")
+
+
+async def _load_scripts_and_identify(wire: Wire) -> None:
+    await asyncio.gather(_load_scripts(wire), _identify(wire))

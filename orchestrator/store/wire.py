@@ -114,6 +114,8 @@ class Wire:
         except ValueError as error:
             raise ConfigError(f"store URL: {error}; use redis://, rediss://, sentinel:// or unix://") from error
         self._on_connect = on_connect
+        #: How often it was opened, and which run of which server it leads to, where `on_connect` finds that out.
+        self.opened, self.run_id = 0, ""
         self._on_push: Callable[[Reply], None] | None = None
         self._protocol: _Protocol | None = None
         self._opening: asyncio.Task[None] | None = None
@@ -224,6 +226,7 @@ class Wire:
             _checked(await self._send(("AUTH", *user, str(options["password"]))))
         if options.get("db"):
             _checked(await self._send(("SELECT", int(options["db"]))))
+        self.opened += 1
         if self._on_connect is not None:
             await self._on_connect(self)
 

@@ -19,8 +19,8 @@ from orchestrator.embedded import RunningServer
 from orchestrator.embedded_binary import bundled_path
 from orchestrator.installed import load_installed_apps
 from orchestrator.wiring import build_client
+from tests.chaos.fleet import Fleet, Member, fleet_of, pause, quick_settings
 from tests.halting import halting
-from tests.integration.chaos.fleet import Fleet, Member, fleet_of, pause, quick_settings
 
 pytestmark = [
     pytest.mark.integration,

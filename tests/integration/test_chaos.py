@@ -24,10 +24,11 @@ from orchestrator.embedded import RunningServer
 from orchestrator.embedded_binary import bundled_path
 from orchestrator.installed import load_installed_apps
 from orchestrator.wiring import build_client
-from tests.integration.chaos.driver import Driver
-from tests.integration.chaos.fleet import Fleet, fleet_of, pause, quick_settings
-from tests.integration.chaos.ledger import Ledger, list_recoveries, settle_ledger, tell_recovery
-from tests.integration.chaos.monkey import Monkey
+from tests.chaos.driver import Driver
+from tests.chaos.fleet import Fleet, fleet_of, pause, quick_settings
+from tests.chaos.ledger import Ledger, settle_ledger
+from tests.chaos.monkey import Monkey
+from tests.chaos.recovery import list_recoveries, tell_recovery
 
 pytestmark = [
     pytest.mark.integration,

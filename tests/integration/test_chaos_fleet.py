@@ -19,7 +19,7 @@ from orchestrator.embedded_binary import bundled_path
 from orchestrator.installed import load_installed_apps
 from orchestrator.settings import Settings
 from orchestrator.wiring import build_client
-from tests.integration.chaos.fleet import APPS, Fleet, Member, fleet_of, pause, quick_settings
+from tests.chaos.fleet import APPS, Fleet, Member, fleet_of, pause, quick_settings
 
 pytestmark = [
     pytest.mark.integration,

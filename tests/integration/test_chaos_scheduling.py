@@ -22,7 +22,7 @@ from orchestrator.store.leases import Claimed, Commit, Leases
 from orchestrator.store.store import Store
 from tests.property.store_lab import entry
 
-PLAIN = load_app(Path(__file__).parent / "chaos" / "apps" / "plain")
+PLAIN = load_app(Path(__file__).parents[1] / "chaos" / "apps" / "plain")
 SECONDS = 20.0
 
 

@@ -14,8 +14,8 @@ from orchestrator.embedded_binary import bundled_path
 from orchestrator.installed import load_installed_apps
 from orchestrator.kernel.rebuild import find_differences, fold
 from orchestrator.wiring import build_client
+from tests.chaos.fleet import Fleet, fleet_of, pause, quick_settings
 from tests.hook_stage import HOOKED, Ledger
-from tests.integration.chaos.fleet import Fleet, fleet_of, pause, quick_settings
 
 pytestmark = [
     pytest.mark.integration,

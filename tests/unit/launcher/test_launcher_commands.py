@@ -65,6 +65,16 @@ def test_a_bench_gets_its_arguments(checkout: Checkout) -> None:
     assert checkout.start("bench", "steps", "--quick").stdout == "tools ['--quick']\n"
 
 
+def test_chaos_gets_its_arguments(checkout: Checkout) -> None:
+    """It runs where the caller stands, so that `--json out.json` lands there."""
+    (checkout.root / "tests" / "chaos").mkdir(parents=True)
+    (checkout.root / "tests" / "chaos" / "__main__.py").write_text("import os, sys\nprint(os.getcwd(), sys.argv[1:])")
+
+    out = checkout.start("chaos", "--seed", "3").stdout
+
+    assert out == f"{checkout.command()['cwd']} ['--seed', '3']\n"
+
+
 def test_the_tests_run_in_the_checkout(checkout: Checkout) -> None:
     """`./baton test` means this checkout's tests, wherever it is typed; its arguments are pytest's."""
     (checkout.root / "tests").mkdir()

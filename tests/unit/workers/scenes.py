@@ -17,7 +17,7 @@ from workers.heartbeat import Heartbeat
 from workers.host import Host
 from workers.lanes import Lanes
 
-PLAIN = Path(__file__).parents[2] / "integration" / "chaos" / "apps" / "plain"
+PLAIN = Path(__file__).parents[2] / "chaos" / "apps" / "plain"
 SECONDS = 20.0
 
 

@@ -1,6 +1,9 @@
 """The cache of contexts: what a claim need not bring again, and when it must not be believed."""
 
+import asyncio
+
 from orchestrator.contracts.messages import Message
+from tests.stage import stage
 from workers.contexts import ContextCache
 
 
@@ -89,3 +92,30 @@ def test_a_message_is_parsed_once() -> None:
     assert first is not None
     assert second is not None
     assert first[0] is second[0]
+
+
+def test_a_cleared_cache_knows_nothing() -> None:
+    """The server behind a new connection may have gone back and on from there: equal lengths prove nothing then."""
+    cache = ContextCache()
+    cache.start("s", texts(1), 1)
+
+    cache.clear()
+    cache.start("s", [], 1)
+
+    assert (cache.length("s"), read(cache, "s")) == (0, None)
+
+
+def test_a_new_connection_clears_the_cache(store_url: str) -> None:
+    """A worker's context of a session must never be one that a failover has taken back."""
+
+    async def run() -> int:
+        async with stage(store_url) as on:
+            worker = on.worker()
+            [host] = on.hosts
+            await on.run(worker, await on.submit())
+            host.contexts.start("another", texts(1), 1)
+            host.store.wire.opened += 1
+            await on.run(worker, await on.submit())
+            return host.contexts.length("another")
+
+    assert asyncio.run(run()) == 0

@@ -2,18 +2,27 @@
 
 Lost: acknowledged and not taken. Twice: taken again. Reordered: taken in another order than posted. An effect is
 silent when it happened more often than the journal and the people who were asked know of.
+
+A server that lost power may have lost what it had acknowledged. Who drives the sessions finds out what, and has it in
+`Told.lost`; the ledger counts that as forgotten, and as wrong only where it was promised safe (`is_safe`). An act that
+was announced by what was lost is repeated unnoticed: it is excused if it happened within what such a moment may take.
+
+Pure: it judges values, which `evidence` gathers.
 """
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from orchestrator.client import Client
-from orchestrator.contracts.session import Entry, Record
+from orchestrator.contracts.errors import Unreadable
+from orchestrator.contracts.session import Entry
 from orchestrator.kernel.rebuild import find_differences, fold
-from tests.integration.chaos.driver import Driver, Told, read_lines
-from tests.integration.chaos.monkey import Blow
+from tests.chaos.driver import Driver, Told
+from tests.chaos.evidence import Evidence, Outside, Seen, gather_evidence
+
+#: The moments from which a server went back in time, and how far at most, in monotonic ms.
+Cuts = Sequence[tuple[float, float]]
 
 
 @dataclass
@@ -35,6 +44,8 @@ class Ledger:
     uncertain: int = 0
     orphaned: int = 0
     steps: int = 0
+    forgotten: Counter[str] = field(default_factory=Counter)
+    repeated_by_loss: int = 0
     wrong: list[str] = field(default_factory=list)
     journals: dict[str, list[Entry]] = field(default_factory=dict)
 
@@ -44,27 +55,40 @@ class Ledger:
 
 
 async def settle_ledger(client: Client, driver: Driver) -> Ledger:
-    """Read every journal and compare it with what was acknowledged and with what happened outside."""
-    ledger = Ledger(sessions=len(driver.told))
-    outside = Counter(read_lines(driver.folder / "act.calls"))
-    for told in driver.told.values():
-        record = await client.show(told.session_id)
-        journal = [entry async for entry in client.events(told.session_id)]
-        ledger.journals[told.session_id] = journal
-        _check_end(ledger, told, record, driver.messages)
-        _check_messages(ledger, told, record, journal)
-        _check_waits(ledger, told, record, journal)
-        _check_effects(ledger, told, record, journal, outside, driver.folder)
-        await _check_rebuild(ledger, told, record, journal, client)
+    """Gather the evidence and judge it."""
+    return judge(await gather_evidence(client, driver))
+
+
+def judge(evidence: Evidence, *, cuts: Cuts = (), is_safe: bool = True) -> Ledger:
+    """Return the sums, and a line for everything that is wrong; `is_safe` says that no cut may lose anything."""
+    ledger = Ledger(sessions=len(evidence.sessions))
+    for seen in evidence.sessions:
+        ledger.journals[seen.told.session_id] = seen.journal
+        _check_end(ledger, seen, evidence.messages)
+        _check_messages(ledger, seen)
+        _check_waits(ledger, seen)
+        _check_effects(ledger, seen, evidence.outside, cuts, is_safe=is_safe)
+        _check_rebuild(ledger, seen)
+        ledger.forgotten.update(line.split(" ", 1)[0] for line in seen.told.lost)
+        if is_safe:
+            for line in seen.told.lost:
+                ledger.say(seen.told, f"acknowledged and lost: {line}")
     return ledger
 
 
-def _check_end(ledger: Ledger, told: Told, record: Record, messages: int) -> None:
+def _check_end(ledger: Ledger, seen: Seen, messages: int) -> None:
+    told, record = seen.told, seen.record
     ledger.ended += record.phase == "ended"
     if (record.phase, record.status, record.reason) != ("ended", "done", "default"):
         ledger.say(told, f"it is {record.phase} as {record.status!r} for {record.reason!r}")
     if record.state.get("log") != list(range(1, messages + 1)):
         ledger.say(told, f"its state counted {record.state.get('log')}")
+    settled = (record.phase, record.status, record.rev)
+    if told.settled is not None and told.settled != settled:
+        ledger.say(told, f"it was settled as {told.settled}, and then became {settled}")
+    ends = sum(entry.kind == "step" and entry.set.get("phase") == "ended" for entry in seen.journal)
+    if ends > 1:
+        ledger.say(told, f"it was settled {ends} times")
 
 
 def _taken(journal: list[Entry]) -> list[tuple[str, str]]:
@@ -78,7 +102,8 @@ def _taken(journal: list[Entry]) -> list[tuple[str, str]]:
     return taken
 
 
-def _check_messages(ledger: Ledger, told: Told, record: Record, journal: list[Entry]) -> None:
+def _check_messages(ledger: Ledger, seen: Seen) -> None:
+    told, record, journal = seen.told, seen.record, seen.journal
     posted = [str(entry.data["post"]["post_id"]) for entry in journal if entry.kind == "posted"]  # type: ignore[call-overload, index]
     taken = [post for post, _ in _taken(journal)]
     signals = [post for post in taken if post.startswith("m")]
@@ -86,8 +111,14 @@ def _check_messages(ledger: Ledger, told: Told, record: Record, journal: list[En
     ledger.doubled_posts += told.doubled
     ledger.steps += sum(entry.kind == "step" for entry in journal)
     ledger.orphaned += sum(entry.kind == "orphaned" for entry in journal)
-    ledger.lost += len(set(told.posts) - set(signals))
-    ledger.committed_twice += len(taken) - len(set(taken)) + len(posted) - len(set(posted))
+    missing = sorted(set(told.posts) - set(signals))
+    ledger.lost += len(missing)
+    if missing:
+        ledger.say(told, f"acknowledged and never taken: {missing}")
+    twice = len(taken) - len(set(taken)) + len(posted) - len(set(posted))
+    ledger.committed_twice += twice
+    if twice:
+        ledger.say(told, f"taken or posted twice: {[one for one, count in Counter(taken).items() if count > 1]}")
     if signals != sorted(signals, key=lambda post: int(post[1:])) or taken != posted:
         ledger.reordered += 1
         ledger.say(told, f"posted {posted}, taken {taken}")
@@ -96,8 +127,9 @@ def _check_messages(ledger: Ledger, told: Told, record: Record, journal: list[En
     ledger.questions += len(told.answers)
 
 
-def _check_waits(ledger: Ledger, told: Told, record: Record, journal: list[Entry]) -> None:
+def _check_waits(ledger: Ledger, seen: Seen) -> None:
     """Every timer runs out once, every approval is asked once and used once."""
+    told, journal = seen.told, seen.journal
     began, over = Counter[str](), Counter[str]()
     for entry in journal:
         if entry.outcome == "suspended" and entry.data.get("wait") == "timer" and entry.skill == "pause":
@@ -117,29 +149,37 @@ def _check_waits(ledger: Ledger, told: Told, record: Record, journal: list[Entry
         ledger.say(told, f"a question was asked twice: {told.permits}")
 
 
-def _check_effects(
-    ledger: Ledger, told: Told, record: Record, journal: list[Entry], outside: Counter[str], folder: Path
-) -> None:
+def _check_effects(ledger: Ledger, seen: Seen, outside: Outside, cuts: Cuts, *, is_safe: bool) -> None:
     """Compare the calls of the journal with what the tools did: once a key, or with a person's word."""
+    told, record, journal = seen.told, seen.record, seen.journal
     retried = Counter[str]()
     for entry in journal:
         notes = entry.data.get("posts")
         for note in notes if isinstance(notes, list) else []:
             if isinstance(note, dict) and note.get("what") == "retry":
                 retried[_asked_number(journal, entry)] += 1
+    called = Counter[str]()
     for entry in journal:
         for call in entry.calls:
             number = str(call.args.get("number"))
             if call.tool.endswith(":act"):
                 ledger.acts += 1
-                done = outside[f"{told.session_id} {number}"]
-                if not 1 <= done <= 1 + retried[number]:
-                    ledger.say(told, f"act {number} happened {done} times, {retried[number]} retries were allowed")
+                called[number] += 1
             else:
                 name = call.tool.rsplit(":", 1)[1]
                 ledger.notes += name == "note"
-                if not (folder / name / str(call.args["idempotency_key"]).replace("/", "_")).exists():
+                if str(call.args["idempotency_key"]).replace("/", "_") not in outside.keys.get(name, ()):
                     ledger.say(told, f"{name} {number} was committed and did not happen")
+    for number in called.keys() | {one for sid, one in outside.acts if sid == told.session_id}:
+        times = outside.acts.get((told.session_id, number), [])
+        allowed = 1 + retried[number]
+        # What happened just before the server went back in time was announced by what is gone.
+        excused = 0 if is_safe else sum(any(cut - back <= at <= cut for cut, back in cuts) for at in times)
+        ledger.repeated_by_loss += max(min(len(times) - allowed, excused), 0)
+        if not called[number]:
+            ledger.say(told, f"act {number} happened {len(times)} times, and no journal knows of it")
+        elif not 1 <= len(times) <= allowed + excused:
+            ledger.say(told, f"act {number} happened {len(times)} times, {retried[number]} retries were allowed")
     ledger.uncertain += sum(told.uncertain.values())
     for name in ("notes", "acts", "permits"):
         numbers = record.state.get(name, [])
@@ -153,55 +193,12 @@ def _asked_number(journal: list[Entry], answered: Entry) -> str:
     return wait.split('"number":', 1)[1].split("}", 1)[0].split(",", 1)[0]
 
 
-async def _check_rebuild(ledger: Ledger, told: Told, record: Record, journal: list[Entry], client: Client) -> None:
+def _check_rebuild(ledger: Ledger, seen: Seen) -> None:
     """The journal alone gives the session again, whatever happened to it."""
-    key = client.store.keys.of_session("context", told.session_id)
-    messages = await client.store.command("LRANGE", key, 0, -1)
-    posts = await client.store.command("LLEN", client.store.keys.of_session("mailbox", told.session_id))
-    for difference in find_differences(record, messages, int(posts), fold(journal)):
-        ledger.say(told, f"journal and record differ: {difference}")
-
-
-@dataclass(frozen=True)
-class Recovery:
-    """How a session went on whose worker was killed: seconds until its next commit, and what else struck meanwhile.
-
-    `is_struck`: the next holder was killed or stopped too. `is_led`: no scheduler was struck meanwhile.
-    """
-
-    session_id: str
-    killed_at: int
-    seconds: float
-    is_struck: bool
-    is_led: bool
-
-
-def list_recoveries(ledger: Ledger, blows: Sequence[Blow], *, failover_seconds: float) -> list[Recovery]:
-    """Return how every session went on that a killed worker had in its hands."""
-    found = []
-    for blow in blows:
-        for session_id in blow.held:
-            later = [entry for entry in ledger.journals[session_id] if entry.at > blow.at]
-            step = next((entry for entry in later if entry.kind == "step"), None)
-            if step is None:
-                continue  # it was at its end, and is checked as ended
-            orphaned = sum(entry.kind == "orphaned" for entry in later if entry.seq < step.seq)
-            meanwhile = [one for one in blows if one is not blow and blow.at - one.lasts_ms <= one.at <= step.at]
-            pid = int(step.actor.split(":")[1])
-            is_struck = orphaned > 1 or any(pid in one.pids for one in meanwhile)
-            early = blow.at - int(failover_seconds * 1000)
-            is_led = not any(one.role == "scheduler" and early - one.lasts_ms <= one.at <= step.at for one in blows)
-            found.append(Recovery(session_id, blow.at, (step.at - blow.at) / 1000, is_struck, is_led))
-    return found
-
-
-def tell_recovery(ledger: Ledger, blows: Sequence[Blow], one: Recovery) -> str:
-    """Return what happened around a recovery, in seconds from the kill: for whoever has to find out why it took long."""
-    lines = [
-        (entry.at, f"journal {entry.kind} {entry.step or ''} by {entry.actor} with {entry.fence - one.killed_at}")
-        for entry in ledger.journals[one.session_id]
-    ]
-    lines += [(blow.at, f"{blow.what} {blow.role} {blow.pids} for {blow.lasts_ms} ms") for blow in blows]
-    near = sorted(line for line in lines if -10_000 <= line[0] - one.killed_at <= 12_000)
-    head = f"{one.session_id}: {one.seconds:.2f} s"
-    return "\n".join([head, *(f"  {(at - one.killed_at) / 1000:+7.2f} {what}" for at, what in near)])
+    try:
+        rebuilt = fold(seen.journal)
+    except Unreadable as error:
+        ledger.say(seen.told, f"its journal is broken: {error}")
+        return
+    for difference in find_differences(seen.record, seen.context, seen.posts, rebuilt):
+        ledger.say(seen.told, f"journal and record differ: {difference}")

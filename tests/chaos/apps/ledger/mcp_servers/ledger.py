@@ -1,6 +1,7 @@
 """Tools that act on the outside world, which here is a folder: every act leaves one line or one file."""
 
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,6 @@ def register(mcp_app: FastMCP[Any], cfg: Mapping[str, Any]) -> None:
     async def act(number: int, session_id: str) -> dict[str, Any]:
         """Act again at every call, in the middle of some work: a crash leaves open whether it was before or after."""
         await work(0.15)
-        write_line(folder / "act.calls", f"{session_id} {number}")
+        write_line(folder / "act.calls", f"{session_id} {number} {time.monotonic() * 1000:.0f}")
         await work(0.15)
         return {"number": number}

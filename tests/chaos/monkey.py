@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 
 from orchestrator.client import Client
-from tests.integration.chaos.fleet import Fleet, Member, pause
+from tests.chaos.fleet import Fleet, Member, pause
 
 #: How long a scheduler is left alone while it starts; a worker says itself when it is there.
 GROWN_SECONDS = 3.0
@@ -73,7 +73,7 @@ class Monkey:
         self.fleet.kill(member)
         at = await self.client.store.now_ms()
         self.blows.append(Blow("kill", member.role, pids, at, await self.held_by(pids)))
-        self.fleet.start(member.role, pool=member.pool)
+        self.fleet.start(member.role, pool=member.pool, slot=member.slot)
 
     async def stop(self, member: Member, seconds: float) -> None:
         """Stop a process for a while, some of them for longer than a lease; the others go on meanwhile."""

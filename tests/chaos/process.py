@@ -1,7 +1,7 @@
-"""One worker or scheduler process under chaos: as in production, but with wake-ups that get lost and doubled.
+"""One worker or scheduler process under chaos: as in production, but with wake-ups that get lost, doubled, late, reordered.
 
 `python process.py '{"role": "worker", ...}'`. The wake-ups come in by the composition's own parameter; nothing else
-differs from `baton worker` and `baton scheduler`.
+differs from `baton worker` and `baton scheduler`, but that it can write its history, and have a clock that jumps.
 """
 
 import asyncio
@@ -10,17 +10,25 @@ import logging
 import os
 import random
 import sys
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.chaos import clock
+
+if __name__ == "__main__" and json.loads(sys.argv[1]).get("clock"):
+    # Before anything takes `time.time` for itself.
+    clock.install(Path(json.loads(sys.argv[1])["clock"]))
 
 from celery import Celery
 
 from orchestrator.contracts.base import Frozen, JsonObject
 from orchestrator.settings import Settings
+from tests.chaos import history
 from workers.composition import Urls
 from workers.main import run_scheduler, run_worker
 from workers.wakeups import CeleryWakeups
@@ -39,15 +47,20 @@ class Order(Frozen):
     seed: int = 0
     dropped: float = 0.0
     doubled: float = 0.0
+    late: float = 0.0
+    clock: str = ""
+    history: str = ""
 
 
+#: How late a wake-up comes that is late: after many that were sent behind it, and after it was sent again.
+LATE_SECONDS = (0.1, 2.0)
 #: How often in a row one process loses the wake-ups of one session. Each loss costs a resend, and how long a session
 #: takes to recover has a limit that a test can hold only if chance has one.
 MOST_LOST_IN_A_ROW = 2
 
 
 class ChaoticWakeups(CeleryWakeups):
-    """Celery's wake-ups, of which some get lost and some come twice."""
+    """Celery's wake-ups, of which some get lost, some come twice, and some late and in another order."""
 
     def __init__(self, app: Celery, settings: Settings, *, order: Order) -> None:
         super().__init__(app, settings)
@@ -59,9 +72,21 @@ class ChaoticWakeups(CeleryWakeups):
         """Send what is not lost, and some of it again."""
         kept = [one for one in session_ids if not self._loses(one)]
         twice = [one for one in kept if self._random.random() < self._order.doubled]
-        for part in (kept, twice):
+        late = [one for one in kept if self._random.random() < self._order.late]
+        if late:
+            self._random.shuffle(late)
+            timer = threading.Timer(self._random.uniform(*LATE_SECONDS), self._send_late, (queue, late))
+            timer.daemon = True
+            timer.start()
+        for part in ([one for one in kept if one not in late], twice):
             if part:
                 super().send(queue, part)
+
+    def _send_late(self, queue: str, session_ids: Sequence[str]) -> None:
+        try:
+            super().send(queue, session_ids)
+        except OSError:  # the scheduler sends them again, as it does with any that are lost
+            logging.getLogger(__name__).warning("late wake-ups were lost")
 
     def _loses(self, session_id: str) -> bool:
         if self._random.random() < self._order.dropped and self._lost[session_id] < MOST_LOST_IN_A_ROW:
@@ -74,6 +99,8 @@ class ChaoticWakeups(CeleryWakeups):
 def main(order: Order) -> int:
     """Be the process until it is ended."""
     logging.basicConfig(level="WARNING", format="%(asctime)s %(process)d %(levelname)s %(name)s %(message)s")
+    if order.history:
+        history.install(Path(order.history))
     settings = Settings.model_validate(order.settings)
     urls = Urls(order.store, order.broker)
     make_wakeups = partial(ChaoticWakeups, order=order)

@@ -54,6 +54,7 @@ class Member:
     pool: str
     process: "subprocess.Popen[bytes]"
     log: Path
+    slot: str = ""
     stopped: bool = False
     began: float = field(default_factory=time.monotonic)
 
@@ -95,18 +96,32 @@ class Fleet:
     seed: int = 0
     dropped: float = 0.0
     doubled: float = 0.0
+    late: float = 0.0
+    history: Path | None = None
+    #: By the name of a slot: the store, the broker and the clock's file of whoever runs there, where they differ.
+    places: dict[str, tuple[str, str, Path]] = field(default_factory=dict)
     members: list[Member] = field(default_factory=list)
     started: int = 0
 
     def start(
-        self, role: str, *, pool: str = "threads", concurrency: int = 2, plugins: bool = False, **env: str
+        self,
+        role: str,
+        *,
+        pool: str = "threads",
+        concurrency: int = 2,
+        plugins: bool = False,
+        slot: str = "",
+        **env: str,
     ) -> Member:
         """Start a process; a worker with `plugins` has a sandbox and takes their line, too."""
         self.started += 1
+        store, broker, clock = self.places.get(slot, (self.store, self.broker, None))
         order = {
             "role": role,
-            "store": self.store,
-            "broker": self.broker,
+            "store": store,
+            "broker": broker,
+            "clock": str(clock or ""),
+            "history": str(self.history or ""),
             "settings": self.settings.model_dump(mode="json"),
             "pool": pool,
             "concurrency": concurrency,
@@ -114,6 +129,7 @@ class Fleet:
             "seed": self.seed,
             "dropped": self.dropped,
             "doubled": self.doubled,
+            "late": self.late,
         }
         log = self.folder / f"{self.started:03d}-{role}.log"
         with log.open("wb") as out:
@@ -125,7 +141,7 @@ class Fleet:
                 start_new_session=True,
                 env={**os.environ, **self.env, **env},
             )
-        member = Member(role, pool, process, log)
+        member = Member(role, pool, process, log, slot)
         self.members.append(member)
         return member
 
@@ -137,7 +153,7 @@ class Fleet:
     def replace(self, member: Member) -> Member:
         """Kill a process and start its like."""
         self.kill(member)
-        return self.start(member.role, pool=member.pool)
+        return self.start(member.role, pool=member.pool, slot=member.slot)
 
     def terminate(self, member: Member, seconds: float = 30) -> int:
         """Ask a process to end, and return its exit code."""

@@ -1,0 +1,178 @@
+"""The people and systems outside: they post messages, answer questions, permit calls, and look into what is uncertain.
+
+Everything that was acknowledged to them is noted here, in this process, which nobody kills: half of the ledger. The
+other half are the files that the tools write, and the journals.
+"""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator.client import Client
+from orchestrator.contracts.errors import NotWaiting, PhaseRefused
+from orchestrator.contracts.session import Record, Wait
+from tests.chaos.fleet import pause
+
+APP = "ledger"
+#: A session takes signals that nobody waits for yet, but not without a limit: the poster does not run further ahead.
+MOST_AHEAD = 12
+LOOK_SECONDS = 0.25
+
+
+@dataclass
+class Told:
+    """What one session was told, and what it was answered: acknowledged, all of it."""
+
+    session_id: str
+    posts: list[str] = field(default_factory=list)
+    doubled: int = 0
+    answers: list[str] = field(default_factory=list)
+    permits: list[str] = field(default_factory=list)
+    uncertain: Counter[str] = field(default_factory=Counter)
+    ended_at: float | None = None
+    settled: tuple[str, str | None, int] | None = None
+    #: What was acknowledged and is gone, because the server went back in time; each line begins with what it was.
+    lost: list[str] = field(default_factory=list)
+    serial: int = 0
+
+
+class Driver:
+    """Drives sessions through their messages at an even pace."""
+
+    def __init__(
+        self, client: Client, folder: Path, *, seed: int, messages: int, spread_seconds: float, work_seconds: float
+    ) -> None:
+        self.client = client
+        self.folder = folder
+        self.messages = messages
+        self.spread_seconds = spread_seconds
+        self.work_seconds = work_seconds
+        self.random = random.Random(f"driver:{seed}")
+        self.told: dict[str, Told] = {}
+        #: Closed while the server is put back: whoever is outside then finds out what it has forgotten.
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self._busy = 0
+        self._calm = asyncio.Event()
+        self._calm.set()
+
+    @asynccontextmanager
+    async def _asking(self) -> AsyncIterator[None]:
+        """Ask while the gate is open; whoever closes it can wait for those who have asked already."""
+        await self.gate.wait()
+        self._busy += 1
+        self._calm.clear()
+        try:
+            yield
+        finally:
+            self._busy -= 1
+            if not self._busy:
+                self._calm.set()
+
+    async def find_losses(self) -> None:
+        """Compare what was acknowledged with what the journals have kept, and go on from there; the gate is closed.
+
+        Whoever is answered has to do this after a server that lost power: it is the price of not waiting for its disk.
+        """
+        await self._calm.wait()
+        for told in self.told.values():
+            journal = [entry async for entry in self.client.events(told.session_id)]
+            if not journal:
+                raise AssertionError(f"{told.session_id}: its submission was acknowledged long ago and is gone")
+            posts = [entry.data["post"] for entry in journal if entry.kind == "posted"]
+            kept = [post for post in posts if isinstance(post, dict)]
+            signals = {str(post["post_id"]) for post in kept if post["kind"] == "signal"}
+            texts = [str(post["text"]) for post in kept if post["kind"] == "input"]
+            decided = {str(post["wait_id"]) for post in kept if post["kind"] == "decision"}
+            told.lost += [f"signal {one}" for one in told.posts if one not in signals]
+            told.lost += [f"answer {one}" for one in told.answers if one not in texts]
+            told.lost += [f"decision {one}" for one in told.permits if one not in decided]
+            told.posts = [one for one in told.posts if one in signals]
+            told.answers = [one for one in told.answers if one in texts]
+            told.permits = [one for one in told.permits if one in decided]
+            if told.settled is not None and (await self.client.show(told.session_id)).phase != "ended":
+                told.lost.append(f"end {told.settled[1]}")
+                told.settled = told.ended_at = None
+
+    async def submit(self, count: int) -> None:
+        """Submit every session, each of them twice under its key: there is one of it."""
+        for number in range(count):
+            overrides = {"of": self.messages, "seconds": self.work_seconds}
+            one, again = [
+                await self.client.submit(APP, text="count", overrides=overrides, actor="driver", key=f"s{number}")
+                for _ in range(2)
+            ]
+            assert one.session_id == again.session_id
+            assert not again.created
+            self.told[one.session_id] = Told(one.session_id)
+
+    async def drive_all(self) -> None:
+        """Drive every session to its end; one whose end was lost is driven again."""
+        while any(told.ended_at is None for told in self.told.values()):
+            async with asyncio.TaskGroup() as group:
+                for told in self.told.values():
+                    if told.ended_at is None:
+                        group.create_task(self.drive(told))
+
+    async def drive(self, told: Told) -> None:
+        """Post the messages of one session, and answer what it asks meanwhile."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        every = self.spread_seconds / self.messages
+        await pause(self.random.random() * every)
+        while told.ended_at is None:
+            async with self._asking():
+                await self._look(told, int((loop.time() - began) / every) + 1)
+            await pause(LOOK_SECONDS * (0.5 + self.random.random()))
+
+    async def _look(self, told: Told, wanted: int) -> None:
+        """Look at a session once, post what is due by now, and answer what it asks."""
+        record = await self.client.show(told.session_id)
+        if record.phase in {"ended", "dead"}:
+            told.ended_at = asyncio.get_running_loop().time()
+            told.settled = (record.phase, record.status, record.rev)
+            return
+        taken = int(str(record.state.get("n", 0)))
+        while len(told.posts) < min(wanted, self.messages, taken + MOST_AHEAD):
+            await self._post(told)
+        if record.phase == "waiting" and record.wait is not None:
+            await self._answer(told, record, record.wait)
+
+    async def _post(self, told: Told) -> None:
+        told.serial += 1
+        post_id = f"m{told.serial}"
+        # False says that it was there already: said by a repetition, whose first answer was lost on the way.
+        await self.client.signal(told.session_id, "message", actor="driver", post_id=post_id)
+        told.posts.append(post_id)
+        if self.random.random() < 0.05:
+            assert not await self.client.signal(told.session_id, "message", actor="driver", post_id=post_id)
+            told.doubled += 1
+
+    async def _answer(self, told: Told, record: Record, wait: Wait) -> None:
+        """Answer once; a second answer to the same question is refused."""
+        try:
+            if wait.kind == "input":
+                told.serial += 1
+                text = f"{told.serial}"
+                await self.client.answer(told.session_id, actor="driver", text=text)
+                told.answers.append(text)
+            elif wait.kind == "approval":
+                await self.client.decide(told.session_id, allow=True, actor="driver", wait_id=wait.wait_id)
+                told.permits.append(wait.wait_id)
+            elif wait.kind == "uncertain" and wait.call is not None:
+                lines = read_lines(self.folder / "act.calls")
+                happened = any(line.startswith(f"{told.session_id} {wait.call.args['number']} ") for line in lines)
+                verdict = "happened" if happened else "retry"
+                await self.client.answer(told.session_id, actor="driver", verdict=verdict)
+                told.uncertain[verdict] += 1
+        except (NotWaiting, PhaseRefused):
+            return  # the question that was seen is answered already, and the session goes on
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of one file of the ledger, which may not be there yet."""
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []

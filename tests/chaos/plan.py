@@ -1,0 +1,89 @@
+"""What goes wrong in a run, when, and for how long: drawn from a seed before anything begins, so that a seed replays.
+
+Pure. A fault that cannot strike at its time - its process is just starting, or is the last one at work - is left out
+by whoever strikes; the others come as they are planned.
+"""
+
+import random
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias, get_args
+
+What: TypeAlias = Literal[
+    "kill",  # SIGKILL a process and its children; its like starts in its place
+    "stop",  # SIGSTOP, up to three leases, then SIGCONT
+    "cut",  # its connections to the server end, new ones are refused
+    "freeze",  # nothing passes, nothing ends
+    "deafen",  # what it asks is done, and it never hears the answer
+    "slow",  # every piece of the network takes longer
+    "clock",  # its wall clock jumps, hours or days, either way
+    "memory",  # the server takes no writes: its memory is full
+    "restart",  # the server is killed, and starts with its AOF
+    "stop_server",  # the server ends in order, and starts again
+    "power",  # the server loses its power, and what no fsync has covered
+    "deploy",  # every process is replaced by one with a newer version of the app
+]
+KINDS: Final = get_args(What)
+
+#: How often each is drawn. What concerns the server or everybody has times of its own.
+_WEIGHTS: Final[dict[What, int]] = {"kill": 6, "stop": 4, "cut": 3, "freeze": 2, "deafen": 3, "slow": 2, "clock": 2}
+WORKERS: Final = {"w1": "threads", "w2": "prefork", "w3": "threads", "w4": "solo"}
+SCHEDULERS: Final = ("s1", "s2")
+#: Whoever submits, posts and answers: nobody kills it, and its network fails like any other.
+OUTSIDE: Final = "outside"
+_NETWORK: Final = frozenset({"cut", "freeze", "deafen", "slow"})
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One of them: seconds from the beginning, what, to whom, for how long. `size` is a delay, or a jump, in seconds."""
+
+    at: float
+    what: What
+    slot: str = ""
+    lasts: float = 0.0
+    size: float = 0.0
+
+
+def make_plan(
+    seed: int,
+    seconds: float,
+    *,
+    lease_seconds: float,
+    only: frozenset[str] = frozenset(),
+    power_cuts: int | None = None,
+) -> tuple[Fault, ...]:
+    """Return the faults of a run in their order; `only` leaves out all other kinds."""
+    chance = random.Random(f"plan:{seed}")
+    found: list[Fault] = []
+    at = chance.uniform(0.5, 1.5)
+    names = [name for name in _WEIGHTS if not only or name in only]
+    while at < seconds and names:
+        what = chance.choices(names, [_WEIGHTS[name] for name in names])[0]
+        slot = chance.choice(list(WORKERS))
+        if chance.random() < 1 / 7:
+            slot = chance.choice(SCHEDULERS)
+        if what in _NETWORK and chance.random() < 1 / 8:
+            slot = OUTSIDE
+        lasts = chance.uniform(0.3, 3 * lease_seconds if what == "stop" else 1.5 * lease_seconds)
+        size = chance.uniform(0.005, 0.1) if what == "slow" else chance.choice((-1, 1)) * chance.uniform(60, 300_000)
+        found.append(Fault(round(at, 2), what, slot, round(min(lasts, max(seconds - at, 0.3)), 2), round(size, 3)))
+        at += chance.uniform(0.7, 2.0)
+    found += _of_the_server(chance, seconds, only, power_cuts)
+    return tuple(sorted(found, key=lambda fault: fault.at))
+
+
+def _of_the_server(chance: random.Random, seconds: float, only: frozenset[str], power_cuts: int | None) -> list[Fault]:
+    """Return what happens to the server and to everybody: one after another, with time to recover in between."""
+    minutes = max(round(seconds / 60), 1)
+    wanted: list[What] = ["restart", "stop_server", "memory"] * minutes
+    wanted += ["power"] * (minutes if power_cuts is None else power_cuts)
+    wanted = [what for what in wanted if not only or what in only]
+    chance.shuffle(wanted)
+    deploys = ["deploy"] if not only or "deploy" in only else []
+    places = len(wanted) + len(deploys)
+    order: list[What] = [*wanted[: len(wanted) // 2], *deploys, *wanted[len(wanted) // 2 :]]  # type: ignore[list-item]
+    step = seconds * 0.9 / max(places, 1)
+    return [
+        Fault(round(step * (number + chance.uniform(0.3, 0.7)), 2), what, lasts=round(chance.uniform(0.2, 1.5), 2))
+        for number, what in enumerate(order)
+    ]

@@ -1,0 +1,112 @@
+"""The server's power: ended in order, killed, or cut so that what the disk did not have yet is gone.
+
+A kill -9 takes nothing that the server has written: the kernel keeps it. A power cut takes what no fsync has covered.
+To see that without a machine that may be switched off, the file of acts is cut off after a kill, at the worst place that
+is possible: `everysec` may lose its last second, but nothing that a WAITAOF has confirmed to anybody. Confirmed
+is what lies before the last mark (store/durability.py) of which some process has written down that it was confirmed.
+With `always`, all that was answered is on the disk, and nothing is cut off.
+"""
+
+import asyncio
+import os
+import signal
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator import embedded
+from orchestrator.embedded import Fsync, RunningServer
+from orchestrator.store.keys import DURABLE
+from tests.chaos.fleet import pause
+from tests.chaos.history import now_ms
+
+#: How often the file is measured, and how much of it `appendfsync everysec` may lose.
+LOOK_SECONDS = 0.02
+EVERYSEC_MS = 1_000.0
+#: Between the moment from which nobody is answered any more and the kill: what was answered before is written down by then.
+SETTLE_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A power cut: when (monotonic ms), how many bytes of the file it took, and how far back that was."""
+
+    at: float
+    bytes_lost: int
+    back_ms: float
+
+
+def find_mark(file: Path, number: int) -> int:
+    """Return where the file goes on behind the so-manieth mark, 0 for none."""
+    words = f"$4\r\nINCR\r\n${len(DURABLE)}\r\n{DURABLE}\r\n".encode()
+    text, at = file.read_bytes(), 0
+    for _ in range(number):
+        found = text.find(words, at)
+        if found < 0:
+            raise ValueError(f"{file}: it has fewer than {number} marks; was it rewritten?")
+        at = found + len(words)
+    return at
+
+
+class Power:
+    """One embedded server that can lose its power."""
+
+    def __init__(self, folder: Path, *, fsync: Fsync) -> None:
+        self.folder = folder
+        self.fsync: Fsync = fsync
+        self.server: RunningServer = embedded.start(folder, fsync=fsync)
+        self._sizes: deque[tuple[float, int]] = deque(maxlen=500)
+
+    @property
+    def file(self) -> Path:
+        """Return the file that acts are appended to."""
+        return max((self.folder / "data" / "appendonlydir").glob("*.incr.aof"), key=lambda path: path.stat().st_mtime)
+
+    async def start(self) -> None:
+        """Start it again."""
+        self.server = await asyncio.to_thread(embedded.start, self.folder, fsync=self.fsync)
+
+    async def stop(self) -> None:
+        """End it in order."""
+        await asyncio.to_thread(embedded.stop, self.folder)
+
+    async def kill(self) -> None:
+        """End it at once; the kernel keeps what it has written."""
+        os.kill(self.server.pid, signal.SIGKILL)
+        while embedded.status(self.folder).state != "stopped":
+            await pause(0.01)
+
+    async def watch_forever(self) -> None:
+        """Measure the file, again and again."""
+        while True:
+            self._sizes.append((now_ms(), self._size()))
+            await pause(LOOK_SECONDS)
+
+    def _size(self) -> int:
+        return self.file.stat().st_size
+
+    async def cut(self, cut_off: Callable[[], None], count_confirmed: Callable[[], int]) -> Cut:
+        """End it at once, and take what no fsync has covered.
+
+        `cut_off` must see to it that nobody gets an answer any more; `count_confirmed` says how many marks were
+        confirmed to those who got their answers before.
+        """
+        cut_off()
+        at = now_ms()
+        await pause(SETTLE_SECONDS)
+        file, answered = self.file, self._size()
+        await self.kill()
+        whole = self._size()
+        keep, since = answered, at
+        if self.fsync != "always":
+            early = [(when, size) for when, size in self._sizes if when <= at - EVERYSEC_MS]
+            since, keep = early[-1] if early else (at - EVERYSEC_MS, 0)
+            keep = max(keep, find_mark(file, count_confirmed()))
+        os.truncate(file, keep)
+        self._sizes.clear()
+        return Cut(at, whole - keep, at - since)
+
+    def close(self) -> None:
+        """End it for good."""
+        embedded.stop(self.folder)

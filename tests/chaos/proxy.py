@@ -1,0 +1,121 @@
+"""The network between one process and the server: a Unix socket of our own that can be cut, frozen, slowed, or deafened.
+
+A process connects to the proxy's socket and knows nothing of it. Nothing is looked into and nothing is changed:
+bytes arrive late, or not at all and with them the connection - as in a network.
+
+    cut      connections end, new ones are refused       freeze   nothing passes, and nothing ends
+    deafen   what is asked arrives, no answer comes back, and then the connection ends: the act has happened
+    slow     every piece waits for a while
+"""
+
+import asyncio
+from pathlib import Path
+
+PIECE = 65_536
+
+
+class Proxy:
+    """One socket before the server's; `target` may change, as an address does at a failover."""
+
+    def __init__(self, path: Path, target: Path | tuple[str, int]) -> None:
+        self.path = path
+        self.target = target
+        self._server: asyncio.Server | None = None
+        self._refuses = False
+        self._delay = 0.0
+        self._asks, self._answers = asyncio.Event(), asyncio.Event()
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Listen."""
+        self._asks.set()
+        self._answers.set()
+        self._server = await asyncio.start_unix_server(self._serve, self.path)
+
+    async def aclose(self) -> None:
+        """End everything."""
+        if self._server is not None:
+            self._server.close()
+        self.cut()
+        self._asks.set()
+        self._answers.set()
+        await asyncio.gather(*tuple(self._tasks), return_exceptions=True)
+
+    def cut(self) -> None:
+        """End every connection, and refuse new ones."""
+        self._refuses = True
+        self.drop()
+
+    def drop(self) -> None:
+        """End every connection; new ones are welcome."""
+        for writer in self._writers:
+            writer.transport.abort()
+
+    def freeze(self) -> None:
+        """Let nothing pass, in either direction."""
+        self._asks.clear()
+        self._answers.clear()
+
+    def deafen(self) -> None:
+        """Let what is asked pass, and hold back the answers."""
+        self._answers.clear()
+
+    def slow(self, seconds: float) -> None:
+        """Let every piece wait this long."""
+        self._delay = seconds
+
+    def heal(self) -> None:
+        """Let everything pass again; whoever was deafened hears that the connection is lost, and no late answer."""
+        if not self._answers.is_set() and self._asks.is_set():
+            self.drop()
+        self._refuses, self._delay = False, 0.0
+        self._asks.set()
+        self._answers.set()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        if self._refuses:
+            writer.transport.abort()
+            return
+        try:
+            if isinstance(self.target, Path):
+                to_reader, to_writer = await asyncio.open_unix_connection(self.target)
+            else:
+                to_reader, to_writer = await asyncio.open_connection(*self.target)
+        except OSError:
+            writer.transport.abort()
+            return
+        both = {writer, to_writer}
+        self._writers |= both
+        pumps = [
+            asyncio.ensure_future(self._pump(reader, to_writer, self._asks)),
+            asyncio.ensure_future(self._pump(to_reader, writer, self._answers)),
+        ]
+        try:
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for pump in pumps:
+                pump.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
+            self._writers -= both
+            for one in both:
+                one.transport.abort()
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, opened: asyncio.Event) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while data := await reader.read(PIECE):
+                await opened.wait()
+                if self._delay:
+                    late = asyncio.Event()
+                    loop.call_later(self._delay, late.set)
+                    await late.wait()
+                    await opened.wait()
+                writer.write(data)
+                await writer.drain()
+        except OSError:
+            return
