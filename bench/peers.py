@@ -62,6 +62,8 @@ async def measure(report: Report, server: RunningServer, options: Options, missi
         database = stack.enter_context(postgres())
         fleet = Fleet(started, server, workers=1)
         try:
+            await fleet.wait_until_up()
+            await fleet.round(sessions, STEPS, state_bytes=STATE_BYTES)
             started_sides = [
                 side
                 for number, peer in enumerate(PEERS)
@@ -69,8 +71,6 @@ async def measure(report: Report, server: RunningServer, options: Options, missi
             ]
             for side in started_sides:
                 stack.callback(side.close)
-            await fleet.wait_until_up()
-            await fleet.round(sessions, STEPS, state_bytes=STATE_BYTES)
             sides: list[tuple[Side, int]] = []
             for side in started_sides:
                 if options.quick and elapsed() > budget / 2 and sides:
