@@ -9,12 +9,13 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Timer
 
 from bench._harness import ROOT, STOP_SECONDS
 from orchestrator.embedded import default_state_dir
 
 SIDES = ROOT / "bench" / "sides"
-INSTALL_SECONDS = 180
+INSTALL_SECONDS, ANSWER_SECONDS = 180, 150
 REDIS = "redis==8.1.0"
 
 
@@ -109,7 +110,10 @@ class Side:
 
     def _answer(self) -> list[str]:
         assert self._process.stdout is not None
+        watchdog = Timer(ANSWER_SECONDS, self._process.kill)
+        watchdog.start()
         words = self._process.stdout.readline().split()
+        watchdog.cancel()
         if not words:
             said = self._log.read_text(errors="replace").strip().splitlines()
             raise RuntimeError(f"bench: {self.peer.name} ended early: {said[-1][:200] if said else 'it said nothing'}")

@@ -84,10 +84,10 @@ async def measure(report: Report, server: RunningServer, options: Options, missi
                     missing[side.peer.name] = str(error)
                 else:
                     sides.append((side, fitting(pace, seconds=seconds, length=STEPS, least=1, most=SESSIONS)))
-            rates = await _rounds(fleet, sides, sessions=sessions, rounds=rounds, budget=budget)
+            rates, alone = await _rounds(fleet, sides, missing, sessions=sessions, rounds=rounds, budget=budget)
         finally:
             await fleet.client.aclose()
-    report.put_rounds("rates", "ours_steps_per_s", [one for ours, _ in rates.values() for one in ours])
+    report.put_rounds("rates", "ours_steps_per_s", [alone, *(one for ours, _ in rates.values() for one in ours)])
     for name, (_, theirs) in rates.items():
         report.put_rounds("rates", f"{name}_steps_per_s", theirs)
     for name, (ours, theirs) in rates.items():
@@ -115,19 +115,26 @@ def _start(
 
 
 async def _rounds(
-    fleet: Fleet, sides: list[tuple[Side, int]], *, sessions: int, rounds: int, budget: float
-) -> dict[str, tuple[list[float], list[float]]]:
-    """Return each peer's rates, and those of ours in the rounds right before them."""
-    rates: dict[str, tuple[list[float], list[float]]] = {side.peer.name: ([], []) for side, _ in sides}
+    fleet: Fleet, sides: list[tuple[Side, int]], missing: dict[str, str], *, sessions: int, rounds: int, budget: float
+) -> tuple[dict[str, tuple[list[float], list[float]]], float]:
+    """Return each peer's rates with those of ours in the rounds right before them, and one more rate of ours."""
+    rates: dict[str, tuple[list[float], list[float]]] = {}
     for number in range(rounds):
         say(f"round {number + 1} of {rounds}")
         for side, count in sides:
-            if number and elapsed() > budget:
-                break
-            ours, theirs = rates[side.peer.name]
-            ours.append((await fleet.round(sessions, STEPS, state_bytes=STATE_BYTES)).steps_per_s)
-            theirs.append(await asyncio.to_thread(side.round, count, STEPS))
-    return rates
+            name = side.peer.name
+            if name in missing or (number and elapsed() > budget):
+                continue
+            ours = (await fleet.round(sessions, STEPS, state_bytes=STATE_BYTES)).steps_per_s
+            try:
+                theirs = await asyncio.to_thread(side.round, count, STEPS)
+            except RuntimeError as error:
+                missing[name] = str(error)
+                continue
+            pairs = rates.setdefault(name, ([], []))
+            pairs[0].append(ours)
+            pairs[1].append(theirs)
+    return rates, (await fleet.round(sessions, STEPS, state_bytes=STATE_BYTES)).steps_per_s
 
 
 def table(missing: dict[str, str]) -> list[str]:
