@@ -56,7 +56,7 @@ TARGETS = (
 
 async def measure(report: Report, server: RunningServer, options: Options, missing: dict[str, str]) -> None:
     """Fill the report; add to `missing` who could not be had, and why."""
-    rounds, seconds, budget, sessions = (2, 0.5, 26.0, 40) if options.quick else (5, 3.0, 250.0, SESSIONS)
+    rounds, seconds, budget, sessions = (2, 0.5, 26.0, 40) if options.quick else (5, 2.0, 200.0, SESSIONS)
     with ExitStack() as stack:
         started = stack.enter_context(children())
         database = stack.enter_context(postgres())

@@ -24,12 +24,14 @@ class Kept:
     def __init__(self, url: str) -> None:
         self.client: Any = Redis.from_url(url)
         self.ended = threading.Event()
+        self._known = 0
 
     def begin(self, sessions: int) -> None:
         """Forget the round before, and give every session its state."""
-        self.client.flushdb()
         self.ended.clear()
         pipe = self.client.pipeline(transaction=False)
+        pipe.delete("ended", *(f"{kind}:{one}" for kind in "sj" for one in range(self._known)))
+        self._known = sessions
         pipe.set("left", sessions)
         for one in range(sessions):
             pipe.hset(f"s:{one}", "state", STATE)

@@ -1,11 +1,14 @@
-"""Taskiq: a stream broker, whose messages are acknowledged, and its receiver on one loop in this process."""
+"""Taskiq: a stream broker, whose messages are acknowledged, and its receiver on one loop in this process.
+
+The receiver lives as long as the process, for it takes long to end; its tasks wait for the round to begin.
+"""
 
 import asyncio
+import threading
 import time
-from contextlib import suppress
 
 from redis.asyncio import Redis
-from side_kept import ENTRY, Kept
+from side_kept import ENTRY, ROUND_SECONDS, Kept
 from taskiq.api import run_receiver_task
 from taskiq_redis import RedisStreamBroker
 
@@ -15,17 +18,18 @@ class Side:
 
     def __init__(self, url: str, _folder: str) -> None:
         self._kept, self._url = Kept(url), url
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(ROUND_SECONDS)
 
-    def round(self, sessions: int, steps: int) -> tuple[float, float]:
-        """Return when it began and ended."""
-        return asyncio.run(self._round(sessions, steps))
-
-    async def _round(self, sessions: int, steps: int) -> tuple[float, float]:
-        kept, client, ended = self._kept, Redis.from_url(self._url), asyncio.Event()
+    async def _start(self) -> None:
+        kept, client = self._kept, Redis.from_url(self._url)
+        self._go = go = asyncio.Event()
         broker = RedisStreamBroker(self._url)
 
         @broker.task
         async def step(session: int, number: int, of: int) -> None:
+            await go.wait()
             state = await client.hget(f"s:{session}", "state")
             pipe = client.pipeline(transaction=True)
             pipe.xadd(f"j:{session}", {"e": ENTRY})
@@ -35,20 +39,20 @@ class Side:
                 await step.kiq(session, number + 1, of)
             else:
                 kept.end()
-                if kept.ended.is_set():
-                    ended.set()
 
-        kept.begin(sessions)
+        self._step = step
         await broker.startup()
-        for one in range(sessions):
-            await step.kiq(one, 1, steps)
+        self._receiver = asyncio.create_task(run_receiver_task(broker))
+
+    def round(self, sessions: int, steps: int) -> tuple[float, float]:
+        """Return when it began and ended."""
+        self._kept.begin(sessions)
+        asyncio.run_coroutine_threadsafe(self._load(sessions, steps), self._loop).result(ROUND_SECONDS)
         began = time.time()
-        receiver = asyncio.create_task(run_receiver_task(broker))
-        async with asyncio.timeout(120):
-            await ended.wait()
-        receiver.cancel()
-        with suppress(asyncio.CancelledError):
-            await receiver
-        await broker.shutdown()
-        await client.aclose()
-        return began, kept.close(sessions, steps)
+        self._loop.call_soon_threadsafe(self._go.set)
+        return began, self._kept.close(sessions, steps)
+
+    async def _load(self, sessions: int, steps: int) -> None:
+        self._go.clear()
+        for one in range(sessions):
+            await self._step.kiq(one, 1, steps)
