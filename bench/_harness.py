@@ -34,17 +34,22 @@ class Options:
 
     quick: bool
     json: str | None
+    flags: frozenset[str] = frozenset()
 
 
-def parse_options(description: str, args: Sequence[str] | None = None) -> Options:
-    """Read the options that every bench has."""
+def parse_options(
+    description: str, args: Sequence[str] | None = None, *, flags: Mapping[str, str] | None = None
+) -> Options:
+    """Read the options that every bench has, and a bench's own `flags`, by name with their help."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer rounds and smaller numbers; under 45 s")
     parser.add_argument(
         "--json", nargs="?", const="-", metavar="PATH", help="write one JSON object, to standard output by default"
     )
+    for name, text in (flags or {}).items():
+        parser.add_argument(f"--{name}", action="store_true", help=text)
     options = parser.parse_args(args)
-    return Options(options.quick, options.json)
+    return Options(options.quick, options.json, frozenset(name for name in flags or {} if getattr(options, name)))
 
 
 def say(text: str) -> None:
@@ -201,6 +206,8 @@ class Report:
     method: dict[str, object] = field(default_factory=dict)
     groups: dict[str, dict[str, float]] = field(default_factory=dict)
     rounds: dict[str, list[float]] = field(default_factory=dict)
+    #: Lines in words that stand under the figures.
+    notes: list[str] = field(default_factory=list)
 
     def put(self, group: str, name: str, value: float) -> float:
         """Keep one figure."""
@@ -235,6 +242,7 @@ class Report:
                 for target, value, met in self.judged()
             },
             "rounds": self.rounds,
+            **({"notes": self.notes} if self.notes else {}),
         }
 
     def to_table(self) -> str:
@@ -245,6 +253,7 @@ class Report:
             lines.append(group)
             lines.extend(f"  {name:<{wide}}{_shown(value):>14}" for name, value in rows.items())
             lines.append("")
+        lines.extend([*self.notes, ""] if self.notes else [])
         lines.append("targets")
         for target, value, met in self.judged():
             sign = ">=" if target.side == "at_least" else "<="

@@ -36,6 +36,7 @@ STATE_BYTES, AT_ONCE, SAMPLE = 1024, 200, 200
 TARGETS = (
     Target("scheduler_cpu_growth", 2.0, "at_most"),
     Target("waiting_session_bytes", 16_384, "at_most"),
+    Target("idle_cpu_percent", 1.0, "at_most"),
 )
 
 
@@ -56,6 +57,7 @@ async def measure(report: Report, server: RunningServer, options: Options) -> No
             await asyncio.sleep(2)  # what a start leaves behind, such as the first look at the fleet, is no idling
             say(f"idle for {seconds:.0f} s")
             idle = await observe(report, "idle", pids, seconds)
+            report.put("idle", "idle_cpu_percent", (idle["scheduler"] + idle["worker"]) / 0.6)
             report.put("idle", "tick_ms", await tick_ms(host.store))
             say(f"{sessions:,} sessions come to wait")
             with halted(fleet.scheduler):

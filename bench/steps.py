@@ -49,7 +49,7 @@ NAPPING, NAP_SECONDS = 1000, 0.05
 TARGETS = (
     Target("ours_to_chain", 15.0, "at_least"),
     Target("ours_to_floor", 0.8, "at_least"),
-    Target("schedule_to_start_p50_ms", 25.0, "at_most"),
+    Target("schedule_to_start_p50_ms", 10.0, "at_most"),
     Target("waiting_ours_to_gevent", 20.0, "at_least"),
     Target("old_step_to_young_time", 1.1, "at_most"),
     Target("old_step_to_young_bytes", 1.1, "at_most"),

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 from orchestrator.contracts.base import dump_json
 from orchestrator.contracts.errors import InputError, SessionNotFound, Unreadable
-from orchestrator.contracts.phases import PHASES
 from orchestrator.contracts.session import Record
-from orchestrator.store.views import Row, Views
+from orchestrator.store.listing import Listing
+from orchestrator.store.views import Row
 
 if TYPE_CHECKING:
     from orchestrator.client import Client
@@ -37,7 +37,7 @@ async def search_sessions(client: "Client", words: Sequence[str], *, app: str | 
     wanted = [word.casefold() for word in words if word.strip()]
     if not 1 <= len(wanted) <= MOST_WORDS:
         raise InputError(f"search: give 1 to {MOST_WORDS} words")
-    rows = await _newest(client, app)
+    rows = await Listing(client.store).page(app=app or "", limit=LOOKED)  # the archive searches its own
     found: list[Listed] = []
     for start in range(0, len(rows), _AT_ONCE):
         page = await asyncio.gather(*(_read(client, row) for row in rows[start : start + _AT_ONCE]))
@@ -54,16 +54,6 @@ async def search_sessions(client: "Client", words: Sequence[str], *, app: str | 
                 found.append(listed)
     found.sort(key=lambda one: (one.row.since_at, one.row.session_id), reverse=True)
     return found[:limit]
-
-
-async def _newest(client: "Client", app: str | None) -> list[Row]:
-    """Return the store's newest rows; the archive searches its own."""
-    views = Views(client.store)
-    apps = (app,) if app is not None else await views.apps()
-    pages = await asyncio.gather(*(views.rows(one, phase, limit=LOOKED) for one in apps for phase in PHASES))
-    rows = [row for page in pages for row in page]
-    rows.sort(key=lambda row: (row.since_at, row.session_id), reverse=True)
-    return rows[:LOOKED]
 
 
 async def _read(client: "Client", row: Row) -> Listed | None:

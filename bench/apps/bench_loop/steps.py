@@ -5,6 +5,7 @@ seconds.
 """
 
 import asyncio
+import random
 import time
 from typing import Any
 
@@ -16,6 +17,8 @@ async def start(state: State) -> State:
     now = time.time()
     if state.get("rest"):
         return {"n": 1, "began": now, "signal": "rest"}
+    if state.get("think_seconds"):
+        return {"n": 1, "began": now, "late_ms": 0.0, "signal": "think"}
     seconds = state.get("nap_seconds", 0)
     if seconds:
         await asyncio.sleep(seconds)
@@ -35,3 +38,13 @@ async def nap(state: State) -> State:
     await asyncio.sleep(state["nap_seconds"])
     n = state["n"] + 1
     return {"n": n, "signal": "again" if n < state["of"] else "success"}
+
+
+async def think(state: State) -> State:
+    """Wait as long as a model may take, anywhere between two numbers of seconds; note by how much the loop was late at most."""
+    seconds = random.uniform(*state["think_seconds"])
+    began = time.perf_counter()
+    await asyncio.sleep(seconds)
+    late_ms = (time.perf_counter() - began - seconds) * 1000
+    n = state["n"] + 1
+    return {"n": n, "late_ms": max(state["late_ms"], late_ms), "signal": "think" if n < state["of"] else "success"}

@@ -27,6 +27,13 @@ WANTED = {
         "latency_ms": {"young_p50_ms", "old_p50_ms", "middle_p50_ms", "talkative_p50_ms", "wordy_p50_ms"},
         "ratios": {"old_to_young"},
     },
+    "peers": {"rates": {"ours_steps_per_s"}},
+    "scale": {
+        "stored": {"small_session_bytes", "big_session_bytes", "sessions_stored_per_s"},
+        "ratios": {"tick_growth", "claim_growth", "commit_growth", "list_growth", "search_growth"},
+        "scheduler": {"big_idle_cpu_seconds_per_minute", "big_line_cpu_seconds_per_minute"},
+        "held": {"running_session_bytes", "held_steps_per_s", "beat_loop_lag_ms", "latest_answer_p99_ms"},
+    },
     "steps": {
         "rates": {"ours_steps_per_s", "floor_steps_per_s", "celery_chain_steps_per_s", "waiting_ours_steps_per_s"},
         "ratios": {"ours_to_chain", "ours_to_floor", "waiting_ours_to_gevent", "old_step_to_young_bytes"},
