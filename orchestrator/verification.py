@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.contracts.errors import PhaseRefused, Unreadable
-from orchestrator.contracts.session import Entry
 from orchestrator.forks import read_entries
 from orchestrator.kernel.rebuild import find_differences, fold
+from orchestrator.store.views import read_entry
 
 if TYPE_CHECKING:
     from orchestrator.client import Client
@@ -36,14 +36,17 @@ async def verify_session(client: "Client", session_id: str) -> Verified:
     """
     for _ in range(TRIES):
         record = await client.show(session_id)
-        stored = await read_entries(client, session_id, after=0, upto=record.seq)
+        try:
+            stored = await read_entries(client, session_id, after=0, upto=record.seq)
+        except Unreadable as error:
+            return Verified(session_id, record.seq, (str(error),))
         messages = await client.views.context_text(session_id)
         posts = await client.views.posts_count(session_id)
         after = await client.show(session_id)
         if (after.seq, after.rev, after.phase) != (record.seq, record.rev, record.phase):
             continue
         try:
-            rebuilt = fold(Entry.model_validate({**body, "seq": seq, "at": at}) for seq, at, body in stored)
+            rebuilt = fold(read_entry(session_id, seq, at, body) for seq, at, body in stored)
         except Unreadable as error:
             return Verified(session_id, len(stored), (str(error),))
         return Verified(session_id, len(stored), tuple(find_differences(record, messages, posts, rebuilt)))

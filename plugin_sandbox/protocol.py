@@ -6,6 +6,7 @@ declared, a field of another type. Whatever is wrong is a ProtocolError, never a
 """
 
 import json
+import math
 import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Final, Literal, NoReturn
@@ -115,7 +116,7 @@ def _first(error: Exception) -> str:
 def _read_object(data: bytes, what: str) -> Json:
     try:
         text = data.decode("utf-8")
-        found = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        found = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
         _check(found)
     except UnicodeError as error:
         raise ProtocolError(f"{what}: it is no UTF-8") from error
@@ -135,6 +136,14 @@ def _unique(pairs: list[tuple[str, Any]]) -> Json:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
+
+
+def _finite(text: str) -> float:
+    """1e999 is written as a number and read as an infinity, which nobody after us could write down again."""
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text[:20]} is too large a number")
+    return number
 
 
 def _check(value: object) -> None:

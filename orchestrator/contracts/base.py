@@ -6,8 +6,10 @@ exchanged with modules and services of others is `Lenient` or `Open`: frozen too
 a newer or a more talkative side wrote.
 """
 
+import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Self, TypeAlias
+from math import isfinite
+from typing import Annotated, Any, Final, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pydantic_core import from_json, to_json
@@ -16,6 +18,12 @@ JsonObject: TypeAlias = dict[str, JsonValue]
 
 #: Milliseconds since the Unix epoch, UTC. The store's server clock is the only source of "now".
 Millis: TypeAlias = Annotated[int, Field(ge=0)]
+
+
+#: What a number must have to be read as an infinity: an exponent of three digits, or two hundred digits. Most texts have
+#: neither, and need no second look.
+_HUGE: Final = re.compile(r"[0-9][eE]\+?[0-9]{3}|[0-9]{200}")
+_HUGE_BYTES: Final = re.compile(_HUGE.pattern.encode())
 
 
 class Frozen(BaseModel):
@@ -80,6 +88,26 @@ def dump_json(value: object) -> str:
 
 
 def load_json(text: str | bytes) -> JsonValue:
-    """Read JSON; NaN and infinities are refused as they are by every other reader of our data."""
+    """Read JSON; NaN and infinities are refused as they are by every other reader of our data.
+
+    A number of which nothing but an infinity is left, like 1e999, is one of them. Raise ValueError.
+
+    >>> load_json('{"a": 1e308}')
+    {'a': 1e+308}
+    """
     value: JsonValue = from_json(text, allow_inf_nan=False)
+    if _HUGE.search(text) if isinstance(text, str) else _HUGE_BYTES.search(text):
+        _refuse_infinities(value)
     return value
+
+
+def _refuse_infinities(value: JsonValue) -> None:
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, dict):
+            left.extend(one.values())
+        elif isinstance(one, list):
+            left.extend(one)
+        elif isinstance(one, float) and not isfinite(one):
+            raise ValueError("a number is too large; give a finite one")

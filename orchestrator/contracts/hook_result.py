@@ -6,9 +6,10 @@ here: `kernel/hook_merge.py` makes one answer of several, `kernel/hook_effects.p
 """
 
 import json
+import math
 from typing import Any, Final, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, ValidationInfo, field_validator
 
 from orchestrator.contracts.base import Lenient
 from orchestrator.contracts.errors import HookResultInvalid
@@ -53,6 +54,14 @@ class HookResult(Lenient):
     user_message_level: MessageLevel = "info"
     user_message_source: str | None = None
     append_to_last_tool_result: bool = False
+
+    @field_validator("approval_timeout")
+    @classmethod
+    def _is_finite(cls, seconds: float, info: ValidationInfo) -> float:
+        """In JSON 1e999 is a number, and read it is an infinity, which nobody could write down again."""
+        if info.mode == "json" and not math.isfinite(seconds):
+            raise ValueError("it is no finite number")
+        return seconds
 
     def to_json(self) -> str:
         """Return JSON with all fifteen keys, nulls included: the form on every boundary."""

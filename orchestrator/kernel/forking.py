@@ -15,11 +15,11 @@ are those of the record's hash (`store/codec.py`).
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
-from orchestrator.contracts.base import JsonObject, load_json
+from orchestrator.contracts.base import Frozen, JsonObject, load_json
 from orchestrator.contracts.context import Compacted
 from orchestrator.contracts.errors import PhaseRefused, Unreadable
 from orchestrator.contracts.event_names import SESSION_FORK
@@ -31,6 +31,10 @@ StoredEntry: TypeAlias = tuple[int, int, JsonObject]
 
 #: Phases behind which nothing is left to do.
 _CLOSED: Final = frozenset({"finalizing", "ended"})
+#: Fields without which there is no session to begin.
+_NEEDED: Final = ("app", "spec", "rank", "cursor")
+
+_Shape = TypeVar("_Shape", bound=Frozen)
 
 
 class Point(NamedTuple):
@@ -58,15 +62,20 @@ class Fork(NamedTuple):
 
 
 def read_mark(seq: int, mark: Mapping[str, str]) -> Point:
-    """Return the point that a mark kept."""
+    """Return the point that a mark kept; raise Unreadable."""
     fields = {name: text for name, text in mark.items() if not name.startswith("#") and name != "state"}
-    announced = frozenset(filter(None, mark["#announced"].split("\n")))
-    point = Point(seq, 0, fields, _read_object(mark.get("state", "")), int(mark["#messages"]), announced)
+    announced = frozenset(filter(None, mark.get("#announced", "").split("\n")))
+    messages = _read_number("#messages", mark.get("#messages", ""))
+    _check_complete(fields)
+    point = Point(seq, 0, fields, _read_object("state", mark.get("state", "")), messages, announced)
     return point._replace(open_seq=seq if _is_open(point.fields) else 0)
 
 
 def fold_point(before: Point | None, entries: Iterable[StoredEntry]) -> Point:
-    """Return the point behind these entries, which follow on `before` or on nothing; raise Unreadable for a gap."""
+    """Return the point behind these entries, which follow on `before` or on nothing; raise Unreadable for a gap.
+
+    Unreadable, too, are entries that are none: fields that are no texts, a beginning without what makes a session.
+    """
     point = before or Point(0, 0, {}, {}, 0, frozenset())
     seq, at, messages, open_seq = point.seq, point.at, point.messages, point.open_seq
     fields, state, announced = dict(point.fields), dict(point.state), set(point.announced)
@@ -75,13 +84,13 @@ def fold_point(before: Point | None, entries: Iterable[StoredEntry]) -> Point:
         if number != seq + 1 or (seq == 0) is not (body.get("kind") == "submitted"):
             raise Unreadable(f"journal: entry {seq + 1} is missing, found {number}; restore a backup")
         seq, at = number, written_at
-        written = body.get("set")
-        if isinstance(written, dict):
-            fields.update(written)  # type: ignore[arg-type]  # of hash fields, which are texts
-            if "state" in written:
-                state = _read_object(fields.pop("state"))
-        kind = body["kind"]
-        if kind == "step" and fields.get("phase") == "waiting" and "phase" not in (written or ()):  # type: ignore[operator]
+        kind, written = body.get("kind"), _read_fields(number, body.get("set"))
+        fields.update(written)
+        if "state" in written:
+            state = _read_object("state", fields.pop("state"))
+        if kind == "submitted":
+            _check_complete(fields)
+        if kind == "step" and fields.get("phase") == "waiting" and "phase" not in written:
             fields["phase"] = "ready"
         elif kind in {"buried", "replayed"}:
             fields["phase"] = "dead" if kind == "buried" else "ready"
@@ -128,7 +137,11 @@ def plan_fork(
             f"session {origin}: at entry {point.seq} it comes to its end; fork it at {point.open_seq or 'an entry'} or before"
         )
     fields = point.fields
-    cursor = Cursor.from_json(fields["cursor"])
+    cursor = _read_shape(Cursor, fields, "cursor")
+    terminal, compacted = _read_shape(ToolCall, fields, "terminal"), _read_shape(Compacted, fields, "compacted")
+    memory = _read_shape(HookMemory, fields, "hooks")
+    if cursor is None:
+        raise Unreadable(f"session {origin}: at entry {point.seq} it has no cursor; restore a backup")
     names = frozenset(injected_ids)
     calls = tuple(
         call.model_copy(update={"resolution": None})
@@ -147,14 +160,14 @@ def plan_fork(
         text=fields.get("text", ""),
         parent=origin,
         forked_at=point.seq,
-        level=int(fields.get("level", "0")),
+        level=_read_number("level", fields.get("level", "0")),
         cursor=cursor.model_copy(update={"calls": calls, "failures": 0}),
         state=point.state if state is None else state,
-        terminal_call=ToolCall.from_json(fields["terminal"]) if fields.get("terminal") else None,
-        fields=_read_object(fields.get("fields", "")),
+        terminal_call=terminal,
+        fields=_read_object("fields", fields.get("fields", "")),
         catalogue=fields.get("catalogue", "") if spec is None else "",
-        compacted=Compacted.from_json(fields["compacted"]) if fields.get("compacted") else None,
-        hooks=_own_memory(HookMemory.from_json(fields["hooks"])) if fields.get("hooks") else None,
+        compacted=compacted,
+        hooks=_own_memory(memory) if memory is not None else None,
     )
     data: JsonObject = {"event": SESSION_FORK, "parent": origin, "session_id": session_id, "at": point.seq}
     if state is not None:
@@ -188,9 +201,49 @@ def _own_memory(memory: HookMemory) -> HookMemory | None:
 def _is_open(fields: Mapping[str, str]) -> bool:
     if fields.get("phase") in _CLOSED or not fields.get("cursor"):
         return False
-    return _read_object(fields["cursor"]).get("stage") != "end"
+    return _read_object("cursor", fields["cursor"]).get("stage") != "end"
 
 
-def _read_object(text: str) -> JsonObject:
-    read = load_json(text) if text else {}
+def _check_complete(fields: Mapping[str, str]) -> None:
+    """Raise Unreadable for a session that nobody could begin: what makes one is in its first entry."""
+    missing = [name for name in _NEEDED if not fields.get(name)]
+    if missing:
+        raise Unreadable(f"journal: its beginning has no {', '.join(missing)}; restore a backup")
+
+
+def _read_fields(number: int, written: JsonValue) -> dict[str, str]:
+    """Return the hash fields that an entry names, which are texts; raise Unreadable."""
+    found: dict[str, str] = {}
+    for name, text in written.items() if isinstance(written, dict) else ():
+        if not isinstance(text, str):
+            raise Unreadable(f"journal: entry {number}: field {name!r} is no text; restore a backup")
+        found[name] = text
+    if written is not None and not isinstance(written, dict):
+        raise Unreadable(f"journal: entry {number}: its fields are no object; restore a backup")
+    return found
+
+
+def _read_object(name: str, text: str) -> JsonObject:
+    try:
+        read = load_json(text) if text else {}
+    except ValueError as error:
+        raise Unreadable(f"journal: field {name!r} is no JSON ({error}); restore a backup") from error
     return read if isinstance(read, dict) else {}
+
+
+def _read_number(name: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 16):
+        raise Unreadable(f"journal: {name!r} is no number; restore a backup")
+    return int(text)
+
+
+def _read_shape(shape: type[_Shape], fields: Mapping[str, str], name: str) -> _Shape | None:
+    """Return what a field holds, None where it is empty; raise Unreadable."""
+    if not fields.get(name):
+        return None
+    try:
+        return shape.from_json(fields[name])
+    except ValidationError as error:
+        raise Unreadable(
+            f"journal: field {name!r} cannot be read ({error.error_count()} faults); restore a backup"
+        ) from error

@@ -87,7 +87,10 @@ def _fits(field: PromptField, value: JsonValue) -> bool:
         case "integer":
             return isinstance(value, int) and not isinstance(value, bool)
         case "number":
-            return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+            # A whole number of any length is finite, and too long a one is more than isfinite can ask about.
+            return (isinstance(value, int) and not isinstance(value, bool)) or (
+                isinstance(value, float) and math.isfinite(value)
+            )
         case "boolean":
             return isinstance(value, bool)
         case "choice":

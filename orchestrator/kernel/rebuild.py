@@ -11,6 +11,8 @@ Pure: reading the journal is the caller's work, and so is what to do about a dif
 
 from collections.abc import Iterable, Sequence
 
+from pydantic import JsonValue, ValidationError
+
 from orchestrator.contracts.base import JsonObject, load_json
 from orchestrator.contracts.budgets import Spent
 from orchestrator.contracts.context import Compacted
@@ -31,7 +33,7 @@ _TEXT = ("app", "spec", "text", "actor", "parent", "forked_at", "level", "reason
 
 
 def fold(entries: Iterable[Entry]) -> JsonObject:
-    """Return the session that a whole journal describes; raise Unreadable for one with a gap or no beginning.
+    """Return the session that a whole journal describes; raise Unreadable for one with a gap, no beginning, or no JSON.
 
     `phase` is the phase between two holders: a session that is just claimed reads as "ready" here.
     `messages` are the context's entries as stored, `posts` how many lie in the mailbox.
@@ -93,10 +95,17 @@ def _read_fields(written: dict[str, str]) -> JsonObject:
     read: JsonObject = {name: written[name] for name in _TEXT if name in written}
     for name, empty in _JSON.items():
         if name in written:
-            read[name] = load_json(written[name]) if written[name] else empty
+            read[name] = _read_json(name, written[name]) if written[name] else empty
     if "answered" in written:
         read["answered"] = written["answered"] == "1"
     return read
+
+
+def _read_json(name: str, text: str) -> JsonValue:
+    try:
+        return load_json(text)
+    except ValueError as error:
+        raise Unreadable(f"journal: field {name!r} is no JSON ({error}); restore a backup") from error
 
 
 def _fold_state(state: JsonObject, entry: Entry, written: JsonObject) -> JsonObject:
@@ -150,6 +159,11 @@ def find_differences(record: Record, messages: Sequence[str], posts: int, rebuil
     )
     for name, shape, value in shapes:
         body = rebuilt.get(name)
-        if (None if body is None else shape.model_validate(body)) != value:
+        try:
+            told = None if body is None else shape.model_validate(body)
+        except ValidationError:
+            found.append(f"{name}: the journal has {body!r}, which cannot be read")
+            continue
+        if told != value:
             found.append(f"{name}: the store has {value!r}, the journal {body!r}")
     return found

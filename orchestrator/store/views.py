@@ -7,6 +7,8 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
+from pydantic import ValidationError
+
 from orchestrator.contracts.base import JsonObject, load_json
 from orchestrator.contracts.errors import SessionNotFound, Unreadable
 from orchestrator.contracts.ids import check_session_id
@@ -31,10 +33,25 @@ class Row:
 
 def read_body(session_id: str, seq: int, text: str) -> JsonObject:
     """Return a journal entry's body from its stored JSON; raise Unreadable."""
-    body = load_json(text)
+    try:
+        body = load_json(text)
+    except ValueError as error:
+        raise Unreadable(f"session {session_id}: journal entry {seq} is no JSON ({error}); restore a backup") from error
     if not isinstance(body, dict):
         raise Unreadable(f"session {session_id}: journal entry {seq} is no object; restore a backup")
     return body
+
+
+def read_entry(session_id: str, seq: int, at: int, body: JsonObject) -> Entry:
+    """Return a journal entry from its body, its number and the store's time; raise Unreadable."""
+    try:
+        return Entry.model_validate({**body, "seq": seq, "at": at})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise Unreadable(
+            f"session {session_id}: journal entry {seq}: {where}: {first['msg']}; restore a backup"
+        ) from error
 
 
 def _read_row(member: str) -> Row:
@@ -61,11 +78,9 @@ class Views:
         return bool(await self._store.command("EXISTS", self._store.keys.of_session("record", session_id)))
 
     async def journal(self, session_id: str, *, after: int = 0, count: int = PAGE) -> tuple[Entry, ...]:
-        """Return entries with numbers above `after`, oldest first."""
+        """Return entries with numbers above `after`, oldest first; raise Unreadable."""
         rows = await self.journal_text(session_id, after=after, count=count)
-        return tuple(
-            Entry.model_validate({**read_body(session_id, seq, text), "seq": seq, "at": at}) for seq, at, text in rows
-        )
+        return tuple(read_entry(session_id, seq, at, read_body(session_id, seq, text)) for seq, at, text in rows)
 
     async def journal_text(self, session_id: str, *, after: int = 0, count: int = PAGE) -> list[tuple[int, int, str]]:
         """Return entries as they are stored: number, the store's time, JSON."""

@@ -194,3 +194,17 @@ def test_what_hooks_keep_is_rebuilt() -> None:
     assert find_differences(record, ['{"role":"user"}'], 0, fold(entries)) == []
     gone = fold(journal(*entries[1:], step(set={"hooks": ""})))
     assert gone["hooks"] is None
+
+
+def test_a_field_that_is_no_json_is_refused() -> None:
+    """A damaged entry is told as what it is, and never another error."""
+    with pytest.raises(Unreadable, match="'cursor' is no JSON"):
+        fold(journal(step(set={"cursor": "{"})))
+
+
+def test_a_field_of_another_shape_is_a_difference() -> None:
+    """Whoever verifies a session is told of all that is wrong with it, not of the first."""
+    record = Record(session_id="S-20260101-001", app="a", spec="d", phase="ready", cursor=Cursor(skill="work"))
+    found = find_differences(record, [], 0, fold(journal(step(set={"cursor": "[]", "wait": "3"}))))
+
+    assert [line.split(":")[0] for line in found if "cannot be read" in line] == ["cursor", "wait"]

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 from fastapi import Depends, Path, Query, Request, Response
 from fastapi.routing import APIRoute
-from pydantic_core import from_json
 
 from orchestrator.client import Client
 from orchestrator.contracts.access import Caller, Role
+from orchestrator.contracts.base import load_json
 from orchestrator.contracts.ids import PREFIX_PATTERN
 from orchestrator.operations import Operations
 from orchestrator.settings import Settings
@@ -55,7 +55,7 @@ class StrictRequest(Request):
         """Return the body."""
         body = await self.body()
         try:
-            return from_json(body, allow_inf_nan=False)
+            return load_json(body)
         except ValueError as error:
             raise json.JSONDecodeError(str(error), "", 0) from error
 

@@ -2,7 +2,7 @@
 --! uses: clock front index journal record whole
 -- post: put a message into a session's mailbox, and make a waiting session ready.
 --
--- Answers: posted · duplicate (this post id was taken before) · missing · settled · full ·
+-- Answers: posted · duplicate (this post id was taken before) · missing · settled · full · malformed ·
 -- not_waiting (the answer names a wait that is not there) · answered (somebody was quicker).
 -- An answer is accepted once: `answered` stays until the commit that takes it. A cancel puts a session that nobody
 -- holds at the front of its line, and is called out to whoever does hold it.
@@ -14,7 +14,7 @@
 -- ARGV: sid, post id, post, entry, wait id that the answer is for or '', most posts, cancel reason or '', bell,
 --       channel of cancels, 1 for a cancel that waits for nothing
 local sid, post_id, expected, cancel = ARGV[1], ARGV[2], ARGV[5], ARGV[7]
-if post_id == '' or not whole(ARGV[6]) then return {'malformed'} end
+if #ARGV < 10 or post_id == '' or not whole(ARGV[6]) then return {'malformed'} end
 local f = read_record()
 if not f then return {'missing'} end
 if redis.call('ZSCORE', K.seen, post_id) then return {'duplicate', f.phase} end

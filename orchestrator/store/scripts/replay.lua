@@ -1,10 +1,11 @@
 --! keys: record journal by dead deadinfo stats
 --! uses: clock index journal record
--- replay: a person sends a dead letter again. Answers: replayed · missing · not_dead.
+-- replay: a person sends a dead letter again. Answers: replayed · missing · not_dead · malformed.
 -- Replay of the replay: the session is not dead any more.
 --
 -- ARGV: sid, entry, bell, cursor with its failures forgotten
 local sid = ARGV[1]
+if #ARGV < 4 then return {'malformed'} end
 local f = read_record()
 if not f then return {'missing'} end
 if f.phase ~= 'dead' then return {'not_dead', f.phase} end

@@ -189,3 +189,10 @@ def test_what_was_read_survives_its_json(returned: dict[str, Any]) -> None:
 
     assert HookResult.from_json(result.to_json()) == result
     assert parse_hook_result(result) == result
+
+
+def test_a_timeout_that_is_read_as_an_infinity_is_refused() -> None:
+    """In JSON 1e999 is a number; read, it could not be written down again."""
+    with pytest.raises(ValidationError, match="no finite number"):
+        HookResult.from_json('{"action":"ask_user","approval_timeout":1e999}')
+    assert HookResult(approval_timeout=float("inf")).approval_timeout == float("inf")

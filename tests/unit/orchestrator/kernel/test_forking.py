@@ -125,3 +125,40 @@ def test_what_hooks_made_of_a_context_holds_in_a_fork() -> None:
 
     assert forks[0].record.hooks == HookMemory(rewritten={"0": "-"}, ephemeral=(text,))
     assert forks[1].record.hooks is None
+
+
+BEGIN = {"kind": "submitted", "set": {"app": "a", "spec": "d", "rank": "1", "cursor": cursor()}}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"kind": "submitted", "set": {"app": "a"}},
+        {"kind": "submitted", "set": {**BEGIN["set"], "cursor": "{"}},
+        {"kind": "submitted", "set": {**BEGIN["set"], "state": "{"}},
+        {"kind": "submitted", "set": {**BEGIN["set"], "text": 3}},
+        {"kind": "submitted", "set": "x"},
+    ],
+)
+def test_an_entry_that_is_none_is_refused_in_words(body: JsonObject) -> None:
+    """A journal that was damaged is told as such, by the one error that buries and never loops."""
+    with pytest.raises(Unreadable, match="restore a backup"):
+        fold_point(None, [(1, 0, body)])
+
+
+@pytest.mark.parametrize("field", ["cursor", "terminal", "compacted", "hooks", "level", "fields"])
+def test_a_field_that_cannot_be_read_is_no_beginning(field: str) -> None:
+    """What a fork would begin with is read before it begins."""
+    point = fold_point(None, [(1, 0, BEGIN)])
+    broken = point._replace(fields={**point.fields, field: '{"stage":3}' if field == "cursor" else "{"})
+
+    with pytest.raises(Unreadable, match="restore a backup"):
+        plan_fork(broken, ORIGIN, OWN, actor="ada")
+
+
+@pytest.mark.parametrize("mark", [{}, {"#messages": "x"}, {"#messages": "1"}, {"#messages": "1", "state": "{"}])
+def test_a_mark_that_cannot_be_read_is_refused(mark: dict[str, str]) -> None:
+    """A mark is a shortcut: what is wrong with it is told like what is wrong with a journal."""
+    with pytest.raises(Unreadable, match="restore a backup"):
+        read_mark(3, mark)

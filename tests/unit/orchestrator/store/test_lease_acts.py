@@ -4,6 +4,7 @@ import pytest
 
 from orchestrator.contracts.errors import LeaseLost, PhaseRefused
 from orchestrator.contracts.failures import FailureRecord
+from orchestrator.contracts.session import Post
 from orchestrator.store.leases import Claimed, ClaimRefused, Commit
 from tests.property.store_lab import DIGEST, Lab, entry
 
@@ -239,3 +240,39 @@ def test_nothing_follows_an_end(lab: Lab) -> None:
     assert isinstance(refused, ClaimRefused)
     assert refused.answer == "settled"
     assert lab.snapshot(session_id) == before
+
+
+@pytest.mark.parametrize(("keep", "is_held"), [(True, True), (False, False)])
+def test_a_holder_keeps_what_it_finalizes_only_where_it_says_so(lab: Lab, keep: bool, is_held: bool) -> None:
+    """Who settles a session itself needs no second claim; who does not must leave it to others."""
+    session_id = lab.submit()
+    mine = claim(lab, session_id, "w1:1").record
+
+    lab.commit(session_id, mine.fence, mine.rev, step("finalizing", keep=keep))
+
+    assert (lab.snapshot(session_id).lease is not None) is is_held
+
+
+@pytest.mark.parametrize("directive", ["ready", "waiting", "continue", "dead"])
+def test_only_what_is_finalized_can_be_kept(lab: Lab, directive: str) -> None:
+    """A lease that stays behind with a session in line would hold it back until it runs out."""
+    session_id = lab.submit()
+    mine = claim(lab, session_id, "w1:1").record
+    values = ["keep", "", "", "400", "99", "0", "1", "0", "0", "0", "0", "0", entry()]
+
+    reply = lab.run(lab.store.act("commit", session_id, mine.fence, mine.rev, directive, "-1", *values))
+
+    assert reply[0] == "malformed"
+    assert lab.snapshot(session_id).record["rev"] == "0"
+
+
+def test_only_a_cancel_moves_a_session_to_the_front(lab: Lab) -> None:
+    """Whoever is asked to stop goes first; everybody else stays where their priority is."""
+    plain, asked = lab.submit(), lab.submit()
+    for session_id, cancel in ((plain, False), (asked, True)):
+        mine = claim(lab, session_id, f"w:{session_id}").record
+        if cancel:
+            lab.run(lab.intake.post(session_id, Post(post_id="c", kind="cancel", actor="al")))
+        lab.commit(session_id, mine.fence, mine.rev, step("ready"))
+
+    assert [lab.snapshot(one).record["rank"] for one in (plain, asked)] == ["1", "!1"]

@@ -13,7 +13,7 @@ from orchestrator.store.store import Limits
 from orchestrator.store.wire import ServerRefused
 from tests.property.store_lab import DIGEST, SMALL, Lab, entry
 
-BAD_NUMBERS = ("", "x", "-1", "1.5", "nan", "1e30", "0x")
+BAD_NUMBERS = ("", "x", "-1", "1.5", "nan", "1e30", "0x", "1e3", "0x10", "007", " 5", "5 ")
 COUNTS = ("fields", "entries", "messages", "taken", "intents", "cleared", "counters")
 
 
@@ -234,7 +234,9 @@ def test_the_other_acts_refuse_bad_numbers_before_they_write(lab: Lab, bad: str)
         if (place, bad) != (3, "-1"):
             assert refuse(lab, "claim", ready, *args) == "malformed"
     assert refuse(lab, "renew", session_id, fence, bad) == "malformed"
-    assert refuse(lab, "post", session_id, "p1", "{}", entry("posted"), "", bad, "", "bell") == "malformed"
+    assert (
+        refuse(lab, "post", session_id, "p1", "{}", entry("posted"), "", bad, "", "bell", "cancels", 0) == "malformed"
+    )
     assert refuse(lab, "submit", "SES-20260101-001", "d", "bell", entry("submitted"), bad, "app", "x") == "malformed"
 
 
@@ -253,7 +255,7 @@ def test_acts_on_a_session_that_is_not_there_write_nothing(lab: Lab) -> None:
     assert refuse(lab, "claim", gone, "w:1", 60_000, 3, 0, 0, 0, DIGEST) == "missing"
     assert refuse(lab, "commit", *commit_args(gone, 1, 0)[0]) == "missing"
     assert refuse(lab, "advance", gone, 1, 0, 400, entry(), "state", "{}") == "missing"
-    assert refuse(lab, "post", gone, "p1", "{}", entry("posted"), "", 3, "", "bell") == "missing"
+    assert refuse(lab, "post", gone, "p1", "{}", entry("posted"), "", 3, "", "bell", "cancels", 0) == "missing"
     assert refuse(lab, "renew", gone, 1, 60_000) == "stale"
     assert refuse(lab, "release", gone, 1) == "stale"
     assert refuse(lab, "rescue", gone) == "alive"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestrator.contracts.errors import SessionNotFound
+from orchestrator.contracts.errors import SessionNotFound, Unreadable
 from orchestrator.store.leases import Claimed, ClaimedUnreadable
 from orchestrator.store.unreadable import bury_unreadable
 from orchestrator.store.wire import ServerRefused
@@ -128,3 +128,15 @@ def test_only_the_newest_holder_buries_by_its_word(lab: Lab) -> None:
     assert lab.run(bury_unreadable(lab.store, session_id, "unreadable", fence=claimed.record.fence))
 
     assert [told.kind for told in lab.journal(session_id)] == ["submitted", "buried"]
+
+
+@pytest.mark.parametrize(
+    "body", ["{", "[]", "{}", '{"kind":1,"actor":"a"}', '{"kind":"step","actor":"a","ms":1e999,"x":1}']
+)
+def test_a_journal_entry_that_cannot_be_read_is_told_as_such(lab: Lab, body: str) -> None:
+    """Whoever reads, verifies or forks gets the error that buries, and never one of the reader's own."""
+    session_id = lab.submit()
+    lab.run(lab.store.command("XADD", lab.key("journal", session_id), "2-0", "t", 1, "e", body))
+
+    with pytest.raises(Unreadable, match="journal entry 2"):
+        lab.journal(session_id)

@@ -100,3 +100,12 @@ def test_variables_that_cannot_cross_are_refused(tmp_path: Path, variables: dict
 def test_escaping_keeps_what_people_write() -> None:
     """Only what a terminal or a log would act on goes."""
     assert escape("größe\t→ 5 \x1b[31m\x07") == "größe\t→ 5 \\x1b[31m\\x07"
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "9" * 400 + ".0"])
+def test_a_number_that_is_read_as_an_infinity_is_refused(number: str) -> None:
+    """It is written like any number, and nobody after us could write it down as JSON again."""
+    said = f'{{"result":"success","per_file":[{{"path":"a","status":"skipped","changes":[{{"n":{number}}}]}}]}}'
+
+    with pytest.raises(ProtocolError, match="too large a number"):
+        parse_result(said.encode())

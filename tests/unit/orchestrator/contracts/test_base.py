@@ -1,0 +1,22 @@
+"""JSON as everybody else reads it: what cannot be written down again is not read either."""
+
+import pytest
+
+from orchestrator.contracts.base import dump_json, load_json
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["NaN", "[Infinity]", "1e999", '{"a":[1,-1E+999]}', "9" * 400 + ".5", "9" * 290 + "e99", '{"a":{"b":1e0999}}'],
+)
+def test_a_number_that_is_no_number_any_more_is_refused(text: str) -> None:
+    """An infinity would be stored as a word that no other reader of JSON takes."""
+    for form in (text, text.encode()):
+        with pytest.raises(ValueError, match=r"finite|expected|number"):
+            load_json(form)
+
+
+@pytest.mark.parametrize("text", ["1e308", "-1e-999", '"1e999"', "9" * 400, '{"1e999":"Infinity"}'])
+def test_what_only_looks_like_one_is_read(text: str) -> None:
+    """Texts, whole numbers of any length, and what becomes zero."""
+    assert load_json(dump_json(load_json(text))) == load_json(text)

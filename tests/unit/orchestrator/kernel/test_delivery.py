@@ -1,0 +1,223 @@
+"""What posts and deadlines do to a session: the table that every answer of a person goes through."""
+
+from functools import cache
+
+import pytest
+
+from orchestrator.app_loader import load_app
+from orchestrator.contracts.app import AppSpec
+from orchestrator.contracts.plugins import PromptField
+from orchestrator.contracts.session import Cursor, PendingCall, Post, Record, Wait, args_digest
+from orchestrator.kernel.delivery import KEPT_SIGNALS, Delivery, deliver
+from tests.stage import EVERYTHING
+
+NOW = 1_000
+CALL = PendingCall(call_id="c", tool="hands:danger", args={"n": 1})
+OTHER = PendingCall(call_id="other", tool="hands:look")
+DIGEST = args_digest(CALL.tool, CALL.args)
+
+
+@cache
+def spec() -> AppSpec:
+    """Return the test app."""
+    return load_app(EVERYTHING, import_code=False)
+
+
+def session(wait: Wait | None = None, **cursor: object) -> Record:
+    """Return a session that waits."""
+    at = Cursor(skill="start", **{"stage": "tools", "calls": (CALL, OTHER), **cursor})  # type: ignore[arg-type]
+    return Record(session_id="S-20260101-001", app="everything", spec="d", phase="running", cursor=at, wait=wait)
+
+
+def wait(kind: str = "input", **parts: object) -> Wait:
+    """Return a wait for a person."""
+    return Wait.model_validate({"wait_id": "w", "kind": kind, **parts})
+
+
+def post(kind: str = "input", **parts: object) -> Post:
+    """Return a post by ada to that wait."""
+    return Post.model_validate({"post_id": "p", "kind": kind, "actor": "ada", "wait_id": "w", **parts})
+
+
+def told(done: Delivery) -> str:
+    """Return what the last note says."""
+    return str(done.notes[-1]["what"])
+
+
+APPROVAL = wait("approval", call=CALL, digest=DIGEST)
+UNCERTAIN = wait("uncertain", call=CALL, digest=DIGEST)
+GATE = wait(gate=True, target="last", options=["resume_with_input", "escalate", "stop"])
+PROMPT = wait(prompt_id="q", fields=[PromptField(id="rows", type="integer")])
+
+
+@pytest.mark.parametrize(
+    ("asked", "said", "what"),
+    [
+        (None, post("input", text="x"), "ignored: the session waits for nothing"),
+        (wait("timer"), post("input", text="x"), "ignored: the session waits for timer"),
+        (wait("timer"), post("decision"), "ignored: the session waits for timer"),
+        (wait(), post("decision", verdict="x"), "ignored: the session waits for input"),
+        (APPROVAL, post("input", text="x"), "ignored: the session waits for an approval"),
+        (APPROVAL, post("decision", verdict="allow", digest=DIGEST), "approved"),
+        (APPROVAL, post("decision", verdict="deny"), "rejected"),
+        (APPROVAL, post("decision", verdict="allow", digest="x"), "refused: other_arguments"),
+        (UNCERTAIN, post("decision", verdict="retry"), "retry"),
+        (UNCERTAIN, post("decision", verdict="happened"), "happened"),
+        (UNCERTAIN, post("decision", verdict="failed"), "failed"),
+        (UNCERTAIN, post("decision", verdict="maybe"), "refused: say one of retry, happened, failed"),
+        (UNCERTAIN, post("decision", verdict="retry", wait_id="v"), "refused: it does not answer this question"),
+        (UNCERTAIN, post("input", text="retry"), "refused: it does not answer this question"),
+        (wait("uncertain"), post("decision", verdict="retry"), "refused: it does not answer this question"),
+        (wait(), post("input", text=" \n"), "refused: the input is blank"),
+        (wait(), post("input", value=""), "refused: the input is blank"),
+        (wait(), post("input", text="x", wait_id="v"), "refused: it does not answer this question"),
+        (wait(roster=["grace"]), post("input", text="x"), "refused: it does not answer this question"),
+        (wait(), post("input", text="x"), "answered"),
+        (wait(), post("input", value=0), "answered"),
+        (GATE, post("input", text="x"), "resumed"),
+        (GATE, post("decision", verdict="stop"), "stopped"),
+        (GATE, post("escalate", team="day"), "escalated"),
+        (PROMPT, post("input", text="7"), "answered"),
+        (PROMPT, post("decision", verdict="stop"), "aborted"),
+        (PROMPT, post("decision", verdict="go"), "refused: answer the fields, or say stop"),
+        (PROMPT, post("input", text="7", wait_id="v"), "refused: it does not answer this question"),
+        (PROMPT, post("signal", name="x"), "kept for later"),
+        (PROMPT, post("escalate"), "refused: it does not answer this question"),
+    ],
+)
+def test_a_post_does_what_the_wait_allows(asked: Wait | None, said: Post, what: str) -> None:
+    """Every post is noted, taken, and either resolves the wait or leaves it as it is."""
+    done = deliver(spec(), session(asked), [said], NOW)
+
+    assert (told(done), done.taken) == (what, 1)
+    assert (done.record.wait == asked) is (what.startswith(("refused", "ignored", "kept")))
+
+
+@pytest.mark.parametrize("said", [post("input", text=" "), post("decision", verdict="maybe")])
+def test_a_refused_answer_is_asked_for_again(said: Post) -> None:
+    """A copy of the wait makes the store accept another answer: the same object would count as answered."""
+    asked = wait()
+    done = deliver(spec(), session(UNCERTAIN if said.kind == "decision" else asked), [said], NOW)
+
+    assert done.record.wait is not asked
+    assert done.record.wait is not UNCERTAIN
+
+
+def test_a_verdict_is_written_on_the_call_in_question_alone() -> None:
+    """Another call of the same turn keeps its own question."""
+    said = post("decision", verdict="allow", digest=DIGEST, text="fine")
+    first, other = deliver(spec(), session(APPROVAL), [said], NOW).record.cursor.calls
+
+    assert (first.verdict, first.approver, first.rationale) == ("approved", "ada", "fine")
+    assert other == OTHER
+    assert deliver(spec(), session(APPROVAL), [post("decision", verdict="deny")], NOW).record.cursor.calls[0].rationale
+
+
+def test_what_a_person_found_out_is_written_on_that_call_alone() -> None:
+    """The finaliser counts what happened, and nothing beside it."""
+    said = post("decision", verdict="happened", text="I looked")
+    first, other = deliver(spec(), session(UNCERTAIN), [said], NOW).record.cursor.calls
+
+    assert (first.resolution, first.approver, first.rationale) == ("happened", "ada", "I looked")
+    assert other == OTHER
+
+
+def test_an_input_goes_into_the_state_and_the_context() -> None:
+    """A value that is no text is shown to the model as text, and stays a value in the state."""
+    done = deliver(spec(), session(wait(into="answer"), signal="one"), [post("input", value=7)], NOW)
+
+    assert (done.record.state, done.messages[0].content) == ({"answer": 7}, "7")
+    assert (done.record.cursor.stage, done.record.cursor.signal) == ("route", None)
+    assert deliver(spec(), session(wait()), [post("input", text="x")], NOW).record.state == {}
+
+
+def test_a_gate_leads_to_its_target_or_to_a_team() -> None:
+    """What was asked for goes on in the skill that the gate names."""
+    resumed = deliver(spec(), session(GATE), [post("input", value={"a": 1})], NOW)
+    escalated = deliver(spec(), session(GATE), [post("escalate", team="day", text="help")], NOW).record
+
+    assert (resumed.record.cursor.skill, resumed.messages[0].content) == ("last", '{"a":1}')
+    assert deliver(spec(), session(GATE), [post("input", value="go")], NOW).messages[0].content == "go"
+    assert (escalated.cursor.stop, escalated.cursor.calls) == ("escalated", ())
+    assert escalated.fields["escalated"] == {"team": "day", "by": "ada", "reason": "help"}
+
+
+def test_signals_wait_for_who_waits_for_them() -> None:
+    """The newest are kept, and the journal names the one that had to go."""
+    many = [post("signal", name=f"s{number}") for number in range(KEPT_SIGNALS + 1)]
+    done = deliver(spec(), session(), many, NOW)
+
+    assert done.record.cursor.signals == tuple(f"s{number}" for number in range(1, KEPT_SIGNALS + 1))
+    assert "dropped" not in done.notes[-2]
+    assert done.notes[-1]["dropped"] == "s0"
+    signalled = deliver(spec(), session(wait("signal", signal="go")), [post("signal", name="go")], NOW)
+    assert (told(signalled), signalled.record.wait, signalled.record.cursor.stage) == ("signalled", None, "route")
+
+
+@pytest.mark.parametrize(("stage", "stop"), [("end", None), ("tools", "stopped")])
+def test_nothing_but_a_cancel_reaches_a_session_whose_work_is_done(stage: str, stop: str | None) -> None:
+    """An answer that is late must not open what is closed."""
+    done = deliver(spec(), session(wait(), stage=stage, stop=stop), [post("input", text="x")], NOW)
+
+    assert told(done) == "ignored: the session's work is done"
+
+
+def test_a_second_cancel_makes_the_first_one_no_milder() -> None:
+    """At once stays at once."""
+    cancels = [post("cancel", immediate=how) for how in (False, True, False)]
+    done = deliver(spec(), session(wait()), cancels, NOW)
+
+    assert [note["what"] for note in done.notes] == ["cancelled", "cancelled already", "cancelled already"]
+    assert (done.record.cursor.stop_reason, done.record.cancel_immediate) == ("cancelled", True)
+    assert not deliver(spec(), session(wait()), cancels[:1], NOW).record.cancel_immediate
+
+
+@pytest.mark.parametrize(
+    ("asked", "stage", "signal", "verdict"),
+    [
+        (APPROVAL, "tools", None, "timeout"),
+        (wait("retry"), "tools", None, None),
+        (wait("limit", target="svc"), "tools", None, None),
+        (wait("timer"), "route", None, None),
+        (wait("child"), "route", None, None),
+        (wait("signal", signal="go"), "route", "failed", None),
+        (wait("input"), "route", "failed", None),
+        (PROMPT, "tools", None, None),
+    ],
+)
+def test_a_deadline_ends_a_wait_as_its_kind_says(
+    asked: Wait, stage: str, signal: str | None, verdict: str | None
+) -> None:
+    """Silence is an answer, and another one for each kind of question; a moment before it is none yet."""
+    late = asked.model_copy(update={"deadline_at": NOW})
+    done = deliver(spec(), session(late), [], NOW)
+
+    assert done.record.wait is None
+    assert (done.record.cursor.stage, done.record.cursor.signal) == (stage, signal)
+    assert done.record.cursor.calls[0].verdict == verdict
+    assert done.record.cursor.admitted == ("svc" if asked.kind == "limit" else None)
+    assert done.notes == ({"what": "deadline", "wait": "w", "kind": asked.kind},)
+    assert deliver(spec(), session(late), [], NOW - 1).record.wait == late
+
+
+@pytest.mark.parametrize("asked", [wait("child", children={"S-1": None}), UNCERTAIN])
+def test_what_only_others_know_no_deadline_decides(asked: Wait) -> None:
+    """The step looks at its children itself, and of an uncertain call only a person knows."""
+    late = asked.model_copy(update={"deadline_at": NOW})
+
+    assert deliver(spec(), session(late), [], NOW) == Delivery(session(late))
+
+
+def test_an_answer_that_came_before_the_deadline_counts() -> None:
+    """The mailbox is read first: who answered in time is not told that nobody did."""
+    late = wait(deadline_at=NOW)
+
+    assert deliver(spec(), session(late), [post("input", text="x")], NOW).record.cursor.signal is None
+
+
+def test_a_number_of_any_length_is_a_number() -> None:
+    """Asking whether it is finite must not fail on a whole number that is longer than any float."""
+    asked = wait(prompt_id="q", fields=[PromptField(id="n", type="number")])
+
+    assert told(deliver(spec(), session(asked), [post("input", value={"n": 10**400})], NOW)) == "answered"
+    assert told(deliver(spec(), session(asked), [post("input", text="nan")], NOW)).startswith("refused: field 'n'")
