@@ -18,7 +18,7 @@ from orchestrator.embedded import RunningServer
 from orchestrator.store.fleet import WorkerInfo
 
 THINK_SECONDS = (1.0, 5.0)
-FULL_SECONDS, SAMPLE = 90.0, 400
+FULL_SECONDS, SAMPLE = 45.0, 400
 
 
 async def measure_held(report: Report, server: RunningServer, *, sessions: int, seconds: float) -> None:
@@ -45,13 +45,15 @@ async def measure_held(report: Report, server: RunningServer, *, sessions: int, 
             report.put("held", "running_sessions", median(beat.running for beat in beats))
             report.put("held", "running_session_bytes", (memory(worker.pid).rss - empty) / sessions)
             rate = report.put("held", "held_steps_per_s", (last.steps - first.steps) / (minutes * 60))
-            report.put("held", "throughput_to_concurrency_over_latency", rate / (sessions / (sum(THINK_SECONDS) / 2)))
+            report.put(
+                "held", "throughput_to_concurrency_over_latency", rate / (sessions / (sum(THINK_SECONDS) / 2))
+            )  # of all, not of those that happen to run
             report.put("held", "beat_loop_lag_ms", max(0.1, *(beat.loop_lag_ms for beat in beats)))
             late = await _lateness(fleet, session_ids[:: max(sessions // SAMPLE, 1)])
             report.put("held", "latest_answer_p50_ms", percentile(late, 0.5))
             report.put("held", "latest_answer_p99_ms", percentile(late, 0.99))
-        except RuntimeError as error:
-            raise RuntimeError(f"{error}\n{(Path(server.state_dir) / 'fleet.log').read_text()[-1500:]}") from error
+            log = (Path(server.state_dir) / "fleet.log").read_text(encoding="utf-8", errors="replace")
+            report.put("losses", "leases_lost", log.count(" is lost; another holder goes on"))
         finally:
             await fleet.client.aclose()
 
@@ -78,13 +80,12 @@ async def _beat(fleet: Fleet, after: int) -> WorkerInfo:
 
 
 async def _wait_full(fleet: Fleet, sessions: int) -> WorkerInfo:
-    deadline, at = time.monotonic() + FULL_SECONDS, 0
-    while time.monotonic() < deadline:
-        info = await _beat(fleet, at)
-        if info.running >= sessions * 0.99:
-            return await _beat(fleet, info.beat_at)
-        at = info.beat_at
-    raise RuntimeError(f"bench: only {info.running} of {sessions} sessions run after {FULL_SECONDS:.0f} s")
+    """Return a beat once all run, or after a while: a worker that cannot keep pace never comes so far, and is measured as it is."""
+    deadline = time.monotonic() + FULL_SECONDS
+    info = await _beat(fleet, 0)
+    while info.running < sessions * 0.99 and time.monotonic() < deadline:
+        info = await _beat(fleet, info.beat_at)
+    return await _beat(fleet, info.beat_at)
 
 
 async def _watch(fleet: Fleet, first: WorkerInfo, seconds: float) -> list[WorkerInfo]:

@@ -46,6 +46,7 @@ TARGETS = (
     Target("session_bytes_growth", 1.3, "at_most"),
     Target("scheduler_cpu_growth", 1.3, "at_most"),
     Target("throughput_to_concurrency_over_latency", 0.9, "at_least"),
+    Target("leases_lost", 0, "at_most"),
 )
 
 
