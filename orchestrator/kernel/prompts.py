@@ -88,10 +88,8 @@ def _fits(field: PromptField, value: JsonValue) -> bool:
             return isinstance(value, int) and not isinstance(value, bool)
         case "number":
             # A whole number of any length is finite, and too long a one is more than isfinite can ask about.
-            return (
-                (isinstance(value, int)
-                and not isinstance(value, bool))
-                or (isinstance(value, float) and math.isfinite(value))
+            return (isinstance(value, int) and not isinstance(value, bool)) or (
+                isinstance(value, float) and math.isfinite(value)
             )
         case "boolean":
             return isinstance(value, bool)

@@ -126,7 +126,7 @@ class Scene:
         before = self.everything()
         store = self.lab.store
         first = {"take_deliveries": "9", "tick": "9", "page": "app", "measure": "app"}.get(name, session_id)
-        keys = ["baton:model:x"] if name == "admit" or name == "report" else None
+        keys = ["baton:model:x"] if name in {"admit", "report"} else None
         script = load_scripts()[name]
         named = keys or list(store.keys.for_script(script.keys, session_id))
         try:
@@ -173,10 +173,12 @@ class Scene:
 
 
 def waits() -> Any:
+    """Return the commit of a session that waits for an answer."""
     return build_commit(1, "waiting", taken=0, due=False, wait_id="wait-1", messages=1, keep=False)
 
 
 def dies() -> Any:
+    """Return the commit of a session that becomes a dead letter."""
     return build_commit(1, "dead", taken=0, due=None, wait_id="", messages=0, keep=False)
 
 
