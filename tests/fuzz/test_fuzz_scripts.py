@@ -173,12 +173,12 @@ class Scene:
 
 
 def waits() -> Any:
-    """Return a commit that leaves a session waiting."""
+    """Return the commit of a session that waits for an answer."""
     return build_commit(1, "waiting", taken=0, due=False, wait_id="wait-1", messages=1, keep=False)
 
 
 def dies() -> Any:
-    """Return a commit that leaves a dead letter."""
+    """Return the commit of a session that becomes a dead letter."""
     return build_commit(1, "dead", taken=0, due=None, wait_id="", messages=0, keep=False)
 
 

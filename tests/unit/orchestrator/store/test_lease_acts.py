@@ -276,3 +276,16 @@ def test_only_a_cancel_moves_a_session_to_the_front(lab: Lab) -> None:
         lab.commit(session_id, mine.fence, mine.rev, step("ready"))
 
     assert [lab.snapshot(one).record["rank"] for one in (plain, asked)] == ["1", "!1"]
+
+
+def test_a_release_gives_back_one_attempt(lab: Lab) -> None:
+    """Handing back is no failure; the attempts before it stay counted."""
+    session_id = lab.submit()
+    claim(lab, session_id, "w1:1")
+    lab.expire_lease(session_id)
+    lab.run(lab.due.rescue(session_id))
+    second = claim(lab, session_id, "w2:1").record
+
+    lab.run(lab.leases.release(session_id, second.fence))
+
+    assert lab.snapshot(session_id).record["attempts"] == "1"
