@@ -13,6 +13,7 @@ from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.messages import Message, ToolSchema
 from orchestrator.contracts.ports import Toolbox
 from orchestrator.contracts.session import Entry, Record, ToolCall, Wait
+from orchestrator.contracts.tool_questions import ToolAnswers
 from orchestrator.kernel.rebuild import find_differences, fold
 from orchestrator.settings import Settings
 from tests.stage import Stage
@@ -38,7 +39,9 @@ class HeldTools:
         """As the app's."""
         return await self._tools.catalogue()
 
-    async def call(self, tool: str, args: JsonObject, *, timeout_seconds: float) -> JsonValue:
+    async def call(
+        self, tool: str, args: JsonObject, *, timeout_seconds: float, answers: ToolAnswers | None = None
+    ) -> JsonValue:
         """Say that it has begun, wait, then act."""
         name = f"{tool.split(':')[1]} {args['value']}"
         self.begun.put_nowait(name)
@@ -47,7 +50,7 @@ class HeldTools:
         except asyncio.CancelledError:
             self.stopped.append(name)
             raise
-        return await self._tools.call(tool, args, timeout_seconds=timeout_seconds)
+        return await self._tools.call(tool, args, timeout_seconds=timeout_seconds, answers=answers)
 
     def accepts(self, tool: str, argument: str) -> bool:
         """As the app's."""
