@@ -99,7 +99,7 @@ def find_wrong(words: list[str]) -> str | None:
     rest = words[1:]
     while isinstance(group, click.Group):
         # The launcher answers these two itself.
-        if not rest or (group is cli and rest[0] in {"test", "bench"}):
+        if not rest or (group is cli and rest[0] in {"test", "bench", "chaos"}):
             return None
         if rest[0].startswith("-"):
             break
