@@ -28,7 +28,7 @@ from orchestrator.interfaces.cli.runbook_play import Printed
 from orchestrator.interfaces.cli.stack import process_command, with_import_path
 
 HERE = Path(__file__).parent
-SECONDS = 20.0
+SECONDS = 60.0
 ALL_QUEUES = "baton.steps,baton.finalize,baton.plugins"
 STEPS = "baton.steps,baton.finalize"
 
