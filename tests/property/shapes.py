@@ -60,6 +60,8 @@ def _strategy(annotation: Any, bounds: list[Any]) -> st.SearchStrategy[Any]:
         return st.sampled_from(args)
     if origin in {Union, UnionType}:
         return st.one_of([_strategy(one, bounds) for one in args])
+    if origin is tuple and Ellipsis not in args:
+        return st.tuples(*(_strategy(one, []) for one in args))
     if origin is tuple:
         least = next((one.min_length for one in bounds if isinstance(one, MinLen)), 0)
         return st.lists(_strategy(args[0], []), min_size=least, max_size=max(least, 2)).map(tuple)
