@@ -70,6 +70,7 @@ async def act(on: Stage, executor_step: Callable[[str], Coroutine[object, object
                 wait = (await on.client.show(sid)).wait
                 if wait is not None and wait.deadline_at is not None:
                     await on.skip_to_due(sid)
+                    await executor_step(sid)  # the stage has moved a stored time: nothing may look at it but this step
     except BatonError:
         return sid
     return sid
