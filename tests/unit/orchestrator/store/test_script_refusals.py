@@ -68,7 +68,7 @@ class ArgumentsOnly:
         self.limits = limits
         self.args: list[Any] = []
 
-    async def act(self, name: str, *args: Any) -> list[Any]:
+    async def act(self, name: str, *args: Any, critical: bool = False) -> list[Any]:
         self.args = list(args)
         raise ArgumentsSeen
 
