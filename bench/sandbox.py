@@ -14,6 +14,7 @@ take turns, so that what disturbs the machine disturbs all of them.
 """
 
 import asyncio
+import contextlib
 import shutil
 import subprocess
 import sys
@@ -135,7 +136,10 @@ def memory_mb(lab: Lab) -> float:
     deadline = time.monotonic() + 10
     try:
         while time.monotonic() < deadline:
-            running = {process.name(): process for process in psutil.Process().children(recursive=True)}
+            running: dict[str, psutil.Process] = {}
+            for process in psutil.Process().children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):  # a spare that has just been spent
+                    running[process.name()] = process
             if {"plugin", "plugin-monitor"} <= running.keys() and running["plugin"].status() == psutil.STATUS_SLEEPING:
                 return sum(running[name].memory_full_info().pss for name in ("plugin", "plugin-monitor")) / 2**20
         raise RuntimeError("bench: the plugin did not start; run the call alone to see why")
