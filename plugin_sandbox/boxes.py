@@ -89,7 +89,7 @@ def _is_below(path: str, folder: str) -> bool:
 def choose_work(bound: Iterable[str]) -> str:
     """Return where the workspace is seen: /work, unless something that is bound lies there.
 
-    >>> choose_work(["/usr/lib"]), choose_work(["/work/venv/lib"])
+    >>> choose_work(["/usr/lib"]), choose_work([f"{_WORK[0]}/venv/lib"])
     ('/work', '/workspace')
     """
     paths = list(bound)

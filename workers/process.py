@@ -113,19 +113,24 @@ class WorkerProcess:
         self._stop.set()
 
     def _run(self) -> None:
+        failure: BaseException | None = RuntimeError(f"worker {self.name}: its loop was ended from within")
         try:
-            asyncio.run(self._main())
-        except BaseException as error:
-            self._failure = error
+            failure = asyncio.run(self._find_failure())
+        finally:
+            self._failure = failure
             was_ready = self._ready.is_set()
             self._ready.set()  # whoever waits for the start raises it
-            if was_ready:
+            if was_ready and failure is not None:
                 # Without its loop this process would take wake-ups that nobody works on: better that it ends.
-                log.critical("worker %s: its loop failed; ending", self.name, exc_info=error)
+                log.critical("worker %s: its loop failed; ending", self.name, exc_info=failure)
                 os.kill(os.getpid(), signal.SIGTERM)
-        finally:
             self._ending.set()
             self._drained.set()
+
+    async def _find_failure(self) -> BaseException | None:
+        """Do this process's work; return what ended it, None where it was told to."""
+        (outcome,) = await asyncio.gather(self._main(), return_exceptions=True)
+        return outcome
 
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()

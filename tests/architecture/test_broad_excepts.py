@@ -11,9 +11,7 @@ from tests.architecture.source_tree import ROOT, SHIPPED, Module, called_name, l
 NAMED = {
     "workers/executor.py:_perform": "the edge of an app's own code: whatever it raises is journaled, then retried or buried",
     "plugin_sandbox/inner/runner.py:attempt": "the edge of a plugin's code, in a process that ends with it",
-    "orchestrator/kernel/live/guard.py:guarded": "the edge of a hook's code: recorded, and the next hook has its turn",
-    "orchestrator/kernel/live/foreign.py:attempt": "the edge of a module's code: recorded, and returned to whoever raises it",
-    "workers/process.py:_run": "the edge of the loop's thread: kept for the thread that waits for it, and raised again",
+    "orchestrator/kernel/live/guard.py:guarded": "the edge of hooks' and modules' code: recorded, and the next has its turn",
 }
 
 BROAD = frozenset({"Exception", "BaseException"})

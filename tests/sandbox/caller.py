@@ -22,7 +22,7 @@ supported_extensions: []
 isolation: {{processes: {processes}, timeout_seconds: 60}}
 """
 _CODE: Final = """\
-import os, signal, time
+import os, signal
 from plugin_sandbox.api import Plugin as Base
 
 class Plugin(Base):
@@ -36,9 +36,10 @@ class Plugin(Base):
         for _ in range(ctx.variables["processes"]):
             if os.fork() == 0:
                 os.setsid()
-                time.sleep(60)
+                while True:
+                    signal.pause()
         while ctx.variables["stays"]:
-            time.sleep(60)
+            signal.pause()
 """
 
 

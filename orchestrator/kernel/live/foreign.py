@@ -9,6 +9,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from orchestrator.kernel.live.guard import guarded
+
 
 class Outcome(NamedTuple):
     """What a call came to: its value, or the error that it raised."""
@@ -32,10 +34,11 @@ async def attempt(
     KeyboardInterrupt, SystemExit and CancelledError come back like the rest: it is the caller who
     knows whether there is something to be finished before one of them is raised again.
     """
-    try:
-        return Outcome(value=await settle_awaitable(function(*args, **kwargs)))
-    except GeneratorExit:  # the caller itself is being closed: nothing may be awaited after it
-        raise
-    except BaseException as error:
-        record(error)
-        return Outcome(error=error)
+    errors: list[BaseException] = []
+    value = None
+    with guarded(errors.append, even_fatal=True):
+        value = await settle_awaitable(function(*args, **kwargs))
+    if not errors:
+        return Outcome(value=value)
+    record(errors[0])
+    return Outcome(error=errors[0])

@@ -2,6 +2,7 @@
 
 What ends a process (KeyboardInterrupt, SystemExit) passes through, and so does the cancelling of the
 task that is running. A CancelledError that the code raised by itself is an error like any other.
+Where something is still to be finished before one of these is raised again, `even_fatal` records them, too.
 """
 
 import asyncio
@@ -10,14 +11,20 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def guarded(record: Callable[[BaseException], None]) -> Iterator[None]:
+def guarded(record: Callable[[BaseException], None], *, even_fatal: bool = False) -> Iterator[None]:
     """Run the block; give what it raises to `record` and go on after it."""
     try:
         yield
-    except (Exception, asyncio.CancelledError) as error:
-        if isinstance(error, asyncio.CancelledError) and is_being_cancelled():
-            raise
+    except BaseException as error:
+        if isinstance(error, GeneratorExit) or not (even_fatal or _is_an_error(error)):
+            raise  # of a GeneratorExit: the caller itself is being closed, and nothing may be awaited after it
         record(error)
+
+
+def _is_an_error(error: BaseException) -> bool:
+    if isinstance(error, asyncio.CancelledError):
+        return not is_being_cancelled()
+    return isinstance(error, Exception)
 
 
 def is_being_cancelled() -> bool:
