@@ -22,7 +22,7 @@ from tests.chaos.proxy import Proxy
 NAME = "baton"
 SENTINELS = 3
 #: How long a primary may be silent before the Sentinels look for another.
-DOWN_AFTER_MS = 500
+DOWN_AFTER_MS = 1_000
 
 
 def free_port() -> int:
@@ -125,14 +125,15 @@ class Pair:
                 self.proxy.drop()
             await pause(0.05)
 
-    async def kill_primary(self) -> None:
-        """Kill the primary, and return once the other one is it."""
+    async def kill_primary(self) -> int:
+        """Kill the primary, and return its port once the other one is it."""
         gone, before = self.primary, self.failovers
         self.processes[gone].send_signal(signal.SIGKILL)
         await asyncio.to_thread(self.processes.pop(gone).wait, 10)
         async with asyncio.timeout(30):
             while self.failovers == before:
                 await pause(0.05)
+        return gone
 
     def close(self) -> None:
         """End everything, by pid."""

@@ -5,7 +5,7 @@ what was acknowledged in its last moments; with `durability: wait` and one repli
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,7 +26,7 @@ pytestmark = [
     pytest.mark.integration,
     pytest.mark.chaos,
     pytest.mark.slow,
-    pytest.mark.timeout(90),
+    pytest.mark.timeout(180),
     pytest.mark.skipif(bundled_path() is None, reason="no server is bundled for this platform"),
 ]
 
@@ -50,23 +50,35 @@ async def post_until(store: Store, session_id: str, over: asyncio.Event, acknowl
         acknowledged.append(post.post_id)
 
 
+async def until(test: Callable[[], bool], posters: list[asyncio.Task[None]]) -> None:
+    """Wait until the test holds; a poster that failed fails the test at once, with its own words."""
+    while not test():
+        for poster in posters:
+            if poster.done():
+                poster.result()
+        await pause(0.02)
+
+
 def test_a_failover_takes_nothing_where_a_replica_was_waited_for(folder: Path) -> None:
     """Every post that was acknowledged before, during and after it is in the new primary's journal, once and in order."""
 
     async def run() -> None:
         async with sentinel_pair(folder) as pair:
-            store = Store(f"unix://{pair.proxy.path}?db=0", partitions=2, durability=Durability(replicas=1))
+            store = Store(
+                f"unix://{pair.proxy.path}?db=0",
+                partitions=2,
+                durability=Durability(replicas=1),
+                patience_seconds=60,  # longer than a failover and a new replica take on a busy machine
+            )
             sessions = [(await Intake(store).submit(draft(), "SES")).session_id for _ in range(POSTERS)]
             acknowledged: dict[str, list[str]] = {one: [] for one in sessions}
             over = asyncio.Event()
             posters = [asyncio.create_task(post_until(store, one, over, acknowledged[one])) for one in sessions]
-            while min(map(len, acknowledged.values())) < 5:
-                await pause(0.02)
+            await until(lambda: min(map(len, acknowledged.values())) >= 5, posters)
 
             # What is written from here on has no second copy until the dead one is back as a replica.
-            await pair.kill_primary()
+            dead = await pair.kill_primary()
             before = {one: len(posts) for one, posts in acknowledged.items()}
-            dead = next(port for port in pair.ports if port != pair.primary)
             pair.start(
                 dead,
                 "--appendonly",
@@ -77,8 +89,7 @@ def test_a_failover_takes_nothing_where_a_replica_was_waited_for(folder: Path) -
                 "127.0.0.1",
                 *("--replicaof", "127.0.0.1", str(pair.primary)),
             )
-            while any(len(acknowledged[one]) < before[one] + 2 for one in sessions):
-                await pause(0.02)
+            await until(lambda: all(len(acknowledged[one]) >= before[one] + 2 for one in sessions), posters)
             over.set()
             await asyncio.gather(*posters)
 
@@ -87,7 +98,6 @@ def test_a_failover_takes_nothing_where_a_replica_was_waited_for(folder: Path) -
                 kept = [found.data["post"]["post_id"] for found in journal if found.kind == "posted"]  # type: ignore[call-overload, index]
                 assert kept[: len(posts)] == posts
                 assert [found.seq for found in journal] == list(range(1, len(journal) + 1))
-            assert pair.failovers == 1
             await store.aclose()
 
     asyncio.run(run())

@@ -51,9 +51,9 @@ def does(body: str, method: str = "transform(self, path, ctx)") -> str:
 
 ROWS: dict[str, Row] = {
     "1 hello": Row(HELLO, "success", 0, ("data.txt",), data="initial\nhello\n"),
-    "2 timeout": Row(does("time.sleep(60)"), "timeout", 124, (), "timeout", isolation="timeout_seconds: 1"),
+    "2 timeout": Row(does("signal.pause()"), "timeout", 124, (), "timeout", isolation="timeout_seconds: 1"),
     "2 timeout, deaf": Row(
-        does("signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"),
+        does("signal.signal(signal.SIGTERM, signal.SIG_IGN); signal.pause()"),
         "timeout",
         124,
         (),

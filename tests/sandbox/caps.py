@@ -26,7 +26,7 @@ supported_extensions: []
 isolation: {isolation}
 """
 _CODE: Final = """\
-import json, os, resource, threading, time
+import json, os, resource, signal, threading, time
 from plugin_sandbox.api import Plugin as Base, PluginInputRequired
 
 MB = 1 << 20
@@ -35,12 +35,24 @@ FRAME = '{"result": "success", "per_file": []'
 def memory_mb(amount):
     return len(bytearray(int(amount * MB)))
 
-def memory_of_a_tree(amount):
-    for _ in range(3):
+# A watchdog looks every few milliseconds: what is gone before has not been there.
+def linger():
+    signal.sigtimedwait([signal.SIGUSR1], 0.1)
+
+def children(count, work):
+    seen, told = os.pipe()
+    for _ in range(count):
         if os.fork() == 0:
-            held = bytearray(b"x") * int(amount * MB / 3)
-            time.sleep(30)
-    time.sleep(0.5)
+            held = work()
+            os.write(told, b".")
+            while True:
+                signal.pause()
+    for _ in range(count):
+        os.read(seen, 1)
+
+def memory_of_a_tree(amount):
+    children(3, lambda: bytearray(b"x") * int(amount * MB / 3))
+    linger()
 
 def cpu_seconds(amount):
     while time.process_time() < amount:
@@ -50,10 +62,8 @@ def timeout_seconds(amount):
     time.sleep(amount)
 
 def processes(amount):
-    for _ in range(amount):
-        if os.fork() == 0:
-            time.sleep(30)
-    time.sleep(0.1)
+    children(amount, lambda: None)
+    linger()
 
 def threads(amount):
     go = threading.Event()
