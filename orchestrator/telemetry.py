@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from json import JSONEncoder
-from types import MappingProxyType
 from typing import Final, Literal, TextIO, TypeAlias
 from urllib.parse import quote
 
@@ -38,7 +37,8 @@ _STANDARD: Final = frozenset(logging.LogRecord("", 0, "", 0, "", None, None).__d
 }
 _encode = JSONEncoder(separators=(",", ":"), default=str).encode
 
-_fields: ContextVar[Mapping[str, str]] = ContextVar("baton_log_fields", default=MappingProxyType({}))
+#: What the lines are about. `about` makes a mapping of its own and `note` adds to it, so that a step's note copies nothing.
+_fields: ContextVar[dict[str, str] | None] = ContextVar("baton_log_fields", default=None)
 _process: dict[str, str] = {}
 
 _URL_SECRET = re.compile(r"(://[^/@\s\"]*?:)[^@\s\"]*(?=@)|([?&](?:password|secret|token)=)[^&\s\"]*", re.IGNORECASE)
@@ -94,7 +94,7 @@ def redact(text: str) -> str:
 def about(*, session_id: str = "", step: str = "", app: str = "") -> Iterator[None]:
     """Name what the lines inside the block are about; what is not given stays as it was."""
     given = {"session_id": session_id, "step": step, "app": app}
-    token = _fields.set({**_fields.get(), **{name: value for name, value in given.items() if value}})
+    token = _fields.set({**(_fields.get() or {}), **{name: value for name, value in given.items() if value}})
     try:
         yield
     finally:
@@ -104,9 +104,14 @@ def about(*, session_id: str = "", step: str = "", app: str = "") -> Iterator[No
 def note(*, step: str = "", app: str = "", trace_id: str = "") -> None:
     """Add to what the lines are about, until the `about` block around this ends; without one, nothing is added."""
     fields = _fields.get()
-    if fields:
-        given = {"step": step, "app": app, "trace_id": trace_id}
-        _fields.set({**fields, **{name: value for name, value in given.items() if value}})
+    if fields is None:
+        return
+    if step:
+        fields["step"] = step
+    if app:
+        fields["app"] = app
+    if trace_id:
+        fields["trace_id"] = trace_id
 
 
 def name_process(worker: str) -> None:
@@ -122,7 +127,9 @@ class ContextFilter(logging.Filter):
         given = record.__dict__
         for name, value in _process.items():
             given.setdefault(name, value)
-        for name, value in _fields.get().items():
+        for name, value in tuple(
+            (_fields.get() or {}).items()
+        ):  # a thread that outlived its step may log while it is noted
             given.setdefault(name, value)
         return True
 

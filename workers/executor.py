@@ -376,11 +376,14 @@ async def perform_step(world: World, record: Record) -> Change:
         case "end":
             return finish(record, "wait")
         case "enter":
-            kind = world.spec.skills[cursor.skill].kind
-            if kind == "responsive":
-                return await agent_turn.perform(world, record)
-            if kind == "plugin_pass":
-                return await plugin_pass.perform(world, record)
-            if kind == "supervisor":
-                return await dispatch.perform(world, record)
-            return await plain.enter_plain(world, record)
+            match world.spec.skills[cursor.skill].kind:
+                case "compute":
+                    return await plain.perform_compute(world, record)
+                case "responsive":
+                    return await agent_turn.perform(world, record)
+                case "plugin_pass":
+                    return await plugin_pass.perform(world, record)
+                case "supervisor":
+                    return await dispatch.perform(world, record)
+                case _:
+                    return await plain.enter_plain(world, record)

@@ -45,7 +45,8 @@ def encode(
     changed, dropped = state_changes(before.state, after.state)
     messages = tuple(message.to_json() for message in change.messages) if change.messages else ()
     data = {**change.data, "posts": list(delivery.notes)} if delivery.notes else change.data
-    noted = {name: value for name, value in fields.items() if name != "state"}
+    noted = fields.copy()
+    noted.pop("state", None)  # it goes in as the keys that changed
     if directive != "continue":
         noted["phase"] = directive
     if change.status:

@@ -36,7 +36,8 @@ class Frozen(BaseModel):
 
         A field that tells the members of a union apart therefore has no default.
         """
-        return self.model_dump_json(exclude_defaults=True, by_alias=True)
+        # What `model_dump_json` does, without reading its dozen options.
+        return self.__pydantic_serializer__.to_json(self, exclude_defaults=True, by_alias=True).decode()
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Return a copy with these fields changed, which are not validated.
@@ -49,8 +50,9 @@ class Frozen(BaseModel):
         changes = update or {}
         copy = object.__new__(type(self))
         put = object.__setattr__  # a frozen value refuses its own
+        given = self.__pydantic_fields_set__
         put(copy, "__dict__", {**self.__dict__, **changes})
-        put(copy, "__pydantic_fields_set__", {*self.__pydantic_fields_set__, *changes})
+        put(copy, "__pydantic_fields_set__", given if given.issuperset(changes) else {*given, *changes})
         put(copy, "__pydantic_extra__", None)
         put(copy, "__pydantic_private__", None)
         return copy

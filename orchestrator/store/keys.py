@@ -94,7 +94,7 @@ class Keys:
         """Return the keys that a script declares, in its order, for one session."""
         partition = self.partition(session_id)
         shared, tag = self._shared[partition], self._tags[partition]
-        return tuple(shared[n] if n in shared else f"{tag}{_OF_SESSION[n]}:{session_id}" for n in names)
+        return tuple([shared.get(n) or f"{tag}{_OF_SESSION[n]}:{session_id}" for n in names])
 
 
 def idempotency_key(app: str, key: str) -> str:

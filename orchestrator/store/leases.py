@@ -7,6 +7,7 @@ says; a lease that ran out without a successor harms nobody, and its holder may 
 """
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from pydantic import ValidationError
@@ -18,6 +19,8 @@ from orchestrator.store.store import Store
 
 #: Commits between two marks of a session: so many entries, about, a look back at it reads (scripts/mark.lua).
 MARK_EVERY: Final = 500
+#: No character takes more bytes: a text of few characters need not be encoded to know that it is small enough.
+MOST_BYTES: Final = 4
 
 Refusal: TypeAlias = Literal["missing", "settled", "busy", "early", "foreign", "buried", "suspect"]
 Directive: TypeAlias = Literal["continue", "ready", "waiting", "finalizing", "ended", "dead"]
@@ -158,15 +161,18 @@ class Leases:
         """Write one step; raise LeaseLost or PayloadTooLarge, having written nothing."""
         limits = self._store.limits
         for name, text in commit.fields.items():
-            _check_size(session_id, name, text, limits.state_bytes)
+            if len(text) * MOST_BYTES > limits.state_bytes:
+                _check_size(session_id, name, text, limits.state_bytes)
         for text in commit.entries:
-            _check_size(session_id, "journal entry", text, limits.entry_bytes)
+            if len(text) * MOST_BYTES > limits.entry_bytes:
+                _check_size(session_id, "journal entry", text, limits.entry_bytes)
         for text in commit.messages:
-            _check_size(session_id, "message", text, limits.message_bytes)
+            if len(text) * MOST_BYTES > limits.message_bytes:
+                _check_size(session_id, "message", text, limits.message_bytes)
         if commit.only_advances:
-            words = [word for pair in commit.fields.items() for word in pair]
-            entry = commit.entries[0]
-            reply = await self._store.act("advance", session_id, fence, rev, limits.journal_entries, entry, *words)
+            words = chain.from_iterable(commit.fields.items())
+            most, entry = limits.journal_entries, commit.entries[0]
+            reply = await self._store.act("advance", session_id, fence, rev, most, entry, *words)
         else:
             args = self._commit_args(fence, rev, commit)
             reply = await self._store.act("commit", session_id, *args, critical=commit.is_critical)
@@ -226,8 +232,6 @@ class Leases:
 
 
 def _check_size(session_id: str, what: str, text: str, limit: int) -> None:
-    if len(text) * 4 <= limit:  # no character takes more than four bytes
-        return
     size = len(text.encode())
     if size > limit:
         raise PayloadTooLarge(f"session {session_id}: {what}", size, limit)

@@ -71,7 +71,11 @@ class Store:
         A critical one is what somebody outside will rely on: with `durability`, it is answered once it is safe. Raise
         StoreUnreachable where that is not so in time; the act may have happened.
         """
-        reply = await self._act(name, session_id, args)
+        head = self._head(name, session_id)
+        try:
+            reply: list[Reply] = await self.wire.command(*args, head=head)
+        except (StoreUnreachable, ServerRefused) as error:
+            reply = await self._repeat_after(error, args, self._scripts[name].source, head)
         if critical and self._confirmer is not None:
             return await self._confirm(self._confirmer, reply, name, session_id, args)
         return reply
@@ -89,17 +93,9 @@ class Store:
                     "look at the server's disk and replicas, then try again"
                 )
             await asyncio.sleep(RETRY_PAUSE_SECONDS)
-            again = await self._act(name, session_id, args)
+            again = await self.act(name, session_id, *args)
             if str(again[0]) != _AGAIN.get(name):
                 reply = again
-        return reply
-
-    async def _act(self, name: str, session_id: str, args: tuple[Argument, ...]) -> list[Reply]:
-        head = self._head(name, session_id)
-        try:
-            reply: list[Reply] = await self.wire.command(*args, head=head)
-        except (StoreUnreachable, ServerRefused) as error:
-            reply = await self._repeat_after(error, args, self._scripts[name].source, head)
         return reply
 
     def _pack_head(self, name: str, session_id: str) -> Head:

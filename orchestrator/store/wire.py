@@ -14,7 +14,7 @@ import logging
 import ssl as tls
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import hiredis
 from redis.asyncio.connection import SSLConnection, UnixDomainSocketConnection, parse_url
@@ -38,24 +38,17 @@ class Head(NamedTuple):
     words: bytes
 
 
+_pack = cast("Callable[[tuple[Argument, ...]], bytes]", hiredis.pack_command)  # its stub means words of one length only
+
+
 def pack_head(*args: Argument) -> Head:
     """Pack the words that a command begins with.
 
     >>> pack_head("GET")
     Head(length=1, words=b'$3\\r\\nGET\\r\\n')
     """
-    return Head(len(args), _words(args))
-
-
-def _pack(args: tuple[Argument, ...]) -> bytes:
-    packed: bytes = hiredis.pack_command(args)  # type: ignore[arg-type]  # its stub means any length
-    return packed
-
-
-def _words(args: tuple[Argument, ...]) -> bytes:
-    """Pack words without the line that counts them."""
     packed = _pack(args)
-    return packed[packed.index(b"\n") + 1 :]
+    return Head(len(args), packed[packed.index(b"\n") + 1 :])
 
 
 class ServerRefused(StoreError):
@@ -131,9 +124,11 @@ class Wire:
         if self._protocol is None or self._protocol.closed:
             await self._open()
         reply = await self._send(args, head)
-        if self._sentinels is not None and isinstance(reply, hiredis.ReplyError) and str(reply).startswith("READONLY"):
-            self._abort()  # it was the primary once: the next command asks the Sentinels who is
-        return _checked(reply)
+        if isinstance(reply, hiredis.ReplyError):
+            if self._sentinels is not None and str(reply).startswith("READONLY"):
+                self._abort()  # it was the primary once: the next command asks the Sentinels who is
+            raise ServerRefused(str(reply))
+        return reply
 
     def _abort(self) -> None:
         if self._protocol is not None and self._protocol.transport is not None:
@@ -145,9 +140,10 @@ class Wire:
         if protocol is None or loop is None or protocol.closed:
             raise StoreUnreachable("store: not connected; try again")
         future: asyncio.Future[Reply] = loop.create_future()
-        protocol.outgoing.append(
-            _pack(args) if head is None else b"*%d\r\n%b%b" % (head.length + len(args), head.words, _words(args))
-        )
+        packed = _pack(args)
+        if head is not None:
+            packed = b"*%d\r\n%b%b" % (head.length + len(args), head.words, packed[packed.index(b"\n") + 1 :])
+        protocol.outgoing.append(packed)
         protocol.waiting.append(future)
         if not protocol.flush_planned:
             protocol.flush_planned = True

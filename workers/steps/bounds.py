@@ -37,12 +37,18 @@ from workers.steps.world import World
 log = logging.getLogger(__name__)
 
 
-async def perform(world: World, record: Record, step: Callable[[World, Record], Awaitable[Change]]) -> Change:
+def perform(world: World, record: Record, step: Callable[[World, Record], Awaitable[Change]]) -> Awaitable[Change]:
     """Perform a step within the session's budget; one whose model may not be called now waits."""
     budget = world.spec.budget
     world.uses.clear()
     if budget is None or record.phase == "finalizing":
-        return await _perform(world, record, step)
+        return _perform(world, record, step)
+    return _perform_within(budget, world, record, step)
+
+
+async def _perform_within(
+    budget: BudgetSpec, world: World, record: Record, step: Callable[[World, Record], Awaitable[Change]]
+) -> Change:
     app_used = await _used_by_app(world, budget.app)
     reason = None if _is_announced(world, record) else _find_end(world, budget, record, app_used)
     if reason is not None:

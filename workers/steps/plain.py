@@ -128,8 +128,8 @@ def _changes(before: JsonObject, made: dict[str, object]) -> JsonObject:
 
     Through JSON and back: the next step must not see a set or a date where another worker would read a list or a text.
     """
-    text = dump_json(made)
-    plain = cast("JsonObject", made if all(map(_is_scalar, made.values())) else load_json(text))
+    is_plain = all(map(_is_plain, made.values())) and all(map(_is_plain_text, made))
+    plain = cast("JsonObject", made if is_plain else load_json(dump_json(made)))
     return {
         key: value
         for key, value in plain.items()
@@ -141,8 +141,16 @@ def _changes(before: JsonObject, made: dict[str, object]) -> JsonObject:
 _SCALARS = frozenset({str, int, bool, float, type(None)})
 
 
-def _is_scalar(value: object) -> bool:
-    return type(value) in _SCALARS and (type(value) is not float or isfinite(value))
+def _is_plain(value: object) -> bool:
+    """Say whether a value is surely what JSON would make of it."""
+    kind = type(value)
+    if kind is float:
+        return isfinite(cast("float", value))
+    return _is_plain_text(value) if kind is str else kind in _SCALARS
+
+
+def _is_plain_text(value: object) -> bool:
+    return type(value) is str and value.isascii()  # others may hold what no JSON can
 
 
 def _own(value: JsonValue) -> JsonValue:
@@ -161,8 +169,6 @@ async def enter_plain(world: World, record: Record) -> Change:
     """Begin a plain step."""
     skill = current_skill(world.spec, record)
     match skill:
-        case ComputeStep():
-            return await perform_compute(world, record)
         case ToolStep():
             return await enter_tool(world, record)
         case AskStep():

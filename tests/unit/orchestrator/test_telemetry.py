@@ -97,6 +97,30 @@ def test_what_a_line_is_about_ends_with_the_block() -> None:
     assert "session_id" not in line_of(say)
 
 
+def test_a_note_stays_within_its_block() -> None:
+    """A step's note is for the lines of its slice, and for nobody around it or beside it."""
+
+    def say() -> None:
+        telemetry.note(step="nobody's")
+        with about(session_id="INC-1"):
+            with about(app="sample"):
+                telemetry.note(step="inner/1", trace_id="abc")
+                log.info("inside")
+            telemetry.note(app="outer")
+            log.info("after")
+
+    inside, after = (json.loads(line) for line in logged(say).splitlines())
+    assert (inside["session_id"], inside["app"], inside["step"], inside["trace_id"]) == (
+        "INC-1",
+        "sample",
+        "inner/1",
+        "abc",
+    )
+    assert (after["session_id"], after["app"]) == ("INC-1", "outer")
+    assert "step" not in after
+    assert "trace_id" not in after
+
+
 def test_concurrent_sessions_keep_their_own_names() -> None:
     """Hundreds of sessions share a loop, and some of their work runs in threads."""
 

@@ -1,6 +1,7 @@
 """A slice: when it stops, what it leaves, and that a lost lease or a cancel reaches the step that runs."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -377,6 +378,41 @@ def test_a_function_changes_only_what_it_returns(store_url: str) -> None:
             assert record.state == {"log": ["before"], "same": {"deep": [1]}, "n": 1}
             step = next(entry for entry in await journal(on, session_id) if entry.step == "compute")
             assert step.state == {"n": 1}
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize(
+    ("made", "kept"),
+    [
+        ({"a": 1, "b": 1.5, "c": True, "d": None, "e": "x"}, {"a": 1, "b": 1.5, "c": True, "d": None, "e": "x"}),
+        ({"name": "Zo\u00eb \U0001f600", "na\u00efve": 1}, {"name": "Zo\u00eb \U0001f600", "na\u00efve": 1}),
+        ({1: "one", None: "none"}, {"1": "one", "None": "none"}),
+        ({"huge": 2**80}, {"huge": 2**80}),
+        ({"lone": "\ud800"}, None),
+        ({"lone \ud800": 1}, None),
+        ({"nan": float("nan")}, None),
+        ({"far": float("inf")}, None),
+    ],
+)
+def test_a_function_returns_json_whatever_it_is_made_of(
+    store_url: str, made: dict[Any, Any], kept: dict[str, Any] | None
+) -> None:
+    """What needs no second look and what does end alike: as the next reader sees it, or as the app's failure."""
+
+    async def play() -> None:
+        async with scene(store_url) as on:
+            on.step.go_on.set()
+            on.step.result = made
+            session_id = await on.submit()
+            await on.executor.run_slice(session_id)
+
+            record = await on.on.client.show(session_id)
+            if kept is None:
+                assert record.failure is not None
+                assert record.state == {}
+            else:
+                assert record.state == kept
 
     asyncio.run(play())
 
