@@ -9,14 +9,15 @@ Partitions are led by leases, spread over the schedulers that live. Two leaders 
 would only send wake-ups twice; a session is still claimed once. An app with `max_running` is led
 as a whole, by one scheduler for all partitions: a limit that each counts for itself is no limit.
 
-This module knows no broker: `wakeups` sends. It rings when the bell does (a submission, a post),
-so that a session need not wait for the next round.
+This module knows no broker: `wakeups` sends. The bell (a submission, a post) names a session, which need not wait for the
+next round: only its partition is looked at, as long as nobody else stands in line whose turn it might be. Where nobody works
+and nothing is due, rounds are rare: whatever changes that rings.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from zlib import crc32
 
@@ -89,6 +90,10 @@ class Scheduler:
         self._plugin_room = 0
         self._looked_at = 0.0
         self._rung = asyncio.Event()
+        self._named: set[str] = set()
+        self._round_due_at = 0.0
+        self._is_line_empty = False
+        self._sent: dict[int, int] = {}
         self._stopping = asyncio.Event()
         self._started_at = int(time.time() * 1000)
         self.rounds = 0
@@ -113,12 +118,13 @@ class Scheduler:
         bell = asyncio.create_task(self._listen())
         try:
             while not self._stopping.is_set():
+                named, self._named = self._named, set()
                 try:
-                    done = await self.round()
+                    await (self.round_of(named) if self._will_do(named) else self.round())
                 except StoreError as error:  # away, or in trouble: what is due stays due
                     log.warning("scheduler: %s", error)
-                    done = Round()
-                await self._pause(busy=bool(done.sent or done.rescued or done.woken))
+                    self._round_due_at = time.monotonic() + self._settings.scheduler.tick_seconds
+                await self._pause()
         finally:
             bell.cancel()
             await asyncio.gather(bell, return_exceptions=True)
@@ -130,10 +136,9 @@ class Scheduler:
         self._stopping.set()
         self._rung.set()
 
-    async def _pause(self, *, busy: bool) -> None:
-        scheduler = self._settings.scheduler
+    async def _pause(self) -> None:
         try:
-            async with asyncio.timeout(scheduler.tick_seconds if busy or self._led else scheduler.idle_tick_seconds):
+            async with asyncio.timeout(self._round_due_at - time.monotonic()):
                 await self._rung.wait()
             await asyncio.sleep(BELL_SECONDS)
         except TimeoutError:
@@ -147,13 +152,37 @@ class Scheduler:
         while True:
             wire = Wire(self._store.url)
             try:
-                await wire.subscribe(BELL, lambda _: self._rung.set())
+                await wire.subscribe(BELL, self._ring)
+                self._ring("")  # what rang while nobody listened
                 await wire.wait_lost()
             except StoreUnreachable as error:
                 log.debug("scheduler: no bell: %s", error)
             finally:
                 await wire.aclose()
             await asyncio.sleep(LOOK_SECONDS)
+
+    def _ring(self, session_id: str) -> None:
+        self._named.add(session_id)
+        self._rung.set()
+
+    def _will_do(self, named: set[str]) -> bool:
+        """Say whether a look at these sessions' partitions will do.
+
+        Not where somebody stands in line already, or an app has a limit: then all that are in line must be compared.
+        """
+        is_known = bool(named) and "" not in named
+        return is_known and self._is_line_empty and not self._limits and time.monotonic() < self._round_due_at
+
+    async def round_of(self, named: Collection[str]) -> Round:
+        """Send wake-ups for what is in line in the partitions of these sessions; the next round is not put off by it."""
+        numbers = {self._store.keys.partition(session_id) for session_id in named} & set(self._led)
+        done = Round(partitions=len(numbers))
+        if numbers:
+            ticks = await self._tick_all(await self._client.views.apps(), sorted(numbers))
+            await self._dispatch_from(ticks, done)
+            self._is_line_empty = done.in_line == len(done.sent)
+            self._round_due_at = min(self._round_due_at, time.monotonic() + self._settings.scheduler.tick_seconds)
+        return done
 
     async def round(self) -> Round:
         """Do one round."""
@@ -162,6 +191,7 @@ class Scheduler:
         self.rounds += 1
         done = Round(partitions=len(self._led))
         if not self._led and not self._led_apps:
+            self._round_due_at = time.monotonic() + self._settings.scheduler.idle_tick_seconds
             return done
         apps = await self._client.views.apps()
         ticks = await self._tick_all(apps)
@@ -173,10 +203,13 @@ class Scheduler:
             if expired:
                 log.warning("scheduler: rescued %d orphans of %d expired leases", done.rescued, len(expired))
             ticks = await self._tick_all(apps)
-        in_line = [one for tick in ticks for one in tick.in_line if not is_paused(self._paused, one.app, one.bucket)]
-        done.in_line = len(in_line)
-        if in_line:
-            done.sent = await self._dispatch(in_line, ticks)
+        await self._dispatch_from(ticks, done)
+        self._is_line_empty = done.in_line == len(done.sent)
+        pace = self._settings.scheduler
+        rest = pace.tick_seconds
+        if not done.in_line:
+            rest = plan_rest(ticks, least=pace.tick_seconds, most=pace.idle_tick_seconds)
+        self._round_due_at = time.monotonic() + rest
         return done
 
     async def _do(self, act: Callable[[str], Awaitable[bool]], session_id: str) -> bool:
@@ -188,19 +221,31 @@ class Scheduler:
                 raise
             return False
 
-    async def _tick_all(self, apps: Sequence[str]) -> list[Tick]:
-        """Look at our partitions, and for the apps that we lead as a whole at those of others too."""
+    async def _tick_all(self, apps: Sequence[str], few: Sequence[int] | None = None) -> list[Tick]:
+        """Look at our partitions, or a few of them, and for the apps that we lead as a whole at those of others too."""
         batch, led = self._settings.scheduler.tick_batch, set(self._led)
         ours = [app for app in self._led_apps if app in apps]
         free = [app for app in apps if app not in self._limits]
-        return await asyncio.gather(
+        numbers = few if few is not None else range(self._store.keys.partitions) if ours else self._led
+        ticks = await asyncio.gather(
             *(
                 self._due.tick(
                     number, [*free, *ours] if number in led else ours, most=batch * (number in led), each=batch
                 )
-                for number in (range(self._store.keys.partitions) if ours else self._led)
+                for number in numbers
             )
         )
+        sent = {tick.partition: tick.sent for tick in ticks}
+        self._sent = sent if few is None else {**self._sent, **sent}
+        return ticks
+
+    async def _dispatch_from(self, ticks: Sequence[Tick], done: Round) -> None:
+        in_line = [one for tick in ticks for one in tick.in_line if not is_paused(self._paused, one.app, one.bucket)]
+        done.in_line = len(in_line)
+        if in_line:
+            done.sent = await self._dispatch(in_line, ticks)
+            for session_id in done.sent:  # a look that follows may be at other partitions
+                self._sent[self._store.keys.partition(session_id)] += 1
 
     async def _dispatch(self, in_line: Sequence[InLine], ticks: Sequence[Tick]) -> list[str]:
         scheduler, queues = self._settings.scheduler, self._settings.queues
@@ -215,7 +260,7 @@ class Scheduler:
         except OSError as error:
             log.warning("scheduler: %d sessions stay in line (%s)", len(in_line), error)
             return []
-        room = 2 * self._slots - max(sum(tick.sent for tick in ticks), sum(lying))
+        room = 2 * self._slots - max(sum(self._sent.values()), sum(lying))
         chosen, busy = [], _sum_busy(ticks)
         if room > 0:
             chosen = plan_dispatch(in_line, room=room, busy=busy, limits=self._limits)
@@ -293,6 +338,20 @@ def share(sessions: int, workers: int, *, most: int) -> int:
     workers = max(workers, 1)
     rounds = -(-sessions // (workers * most))
     return -(-sessions // (workers * rounds))
+
+
+def plan_rest(ticks: Sequence[Tick], *, least: float, most: float) -> float:
+    """Return for how many seconds nobody needs another round, unless somebody rings: until the first wait is over.
+
+    >>> def tick(next_at: int | None) -> Tick:
+    ...     return Tick(0, 1_000, (), (), (), {}, 0, next_at)
+    >>> plan_rest([tick(None), tick(1_700)], least=0.2, most=1.0), plan_rest([tick(None)], least=0.2, most=1.0)
+    (0.7, 1.0)
+    >>> plan_rest([tick(9_999), tick(1_000)], least=0.2, most=1.0)  # in the second one somebody works
+    0.2
+    """
+    seconds = [(tick.next_at - tick.now) / 1000 for tick in ticks if tick.next_at is not None]
+    return max(least, min([most, *seconds]))
 
 
 def _owner(part: int | str, schedulers: Sequence[str]) -> str:

@@ -17,7 +17,10 @@ from orchestrator.store.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """One partition, now. `busy` counts by app what runs or has a wake-up under way, `sent` all wake-ups under way."""
+    """One partition, now. `busy` counts by app what runs or has a wake-up under way, `sent` all wake-ups under way.
+
+    `next_at` is when the next look is due: `now` while somebody works here, None where nothing will be due by itself.
+    """
 
     partition: int
     now: int
@@ -26,6 +29,7 @@ class Tick:
     in_line: tuple[InLine, ...]
     busy: dict[str, int]
     sent: int
+    next_at: int | None
 
 
 def read_in_line(member: str) -> InLine:
@@ -54,7 +58,7 @@ class Due:
     async def tick(self, partition: int, apps: Sequence[str], *, most: int, each: int) -> Tick:
         """Look at a partition; at most `each` candidates an app and bucket, `most` of the others."""
         reply = await self._store.act_on_partition("tick", partition, most, each, *apps)
-        now, expired, due, candidates, busy, sent = reply
+        now, expired, due, candidates, busy, sent, next_at = reply
         return Tick(
             partition=partition,
             now=int(now),
@@ -63,6 +67,7 @@ class Due:
             in_line=tuple(read_in_line(member) for member in candidates),
             busy=dict(zip(apps, (int(count) for count in busy), strict=True)),
             sent=int(sent),
+            next_at=None if int(next_at) < 0 else int(next_at),
         )
 
     async def rescue(self, session_id: str) -> bool:

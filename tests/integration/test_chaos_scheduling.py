@@ -288,3 +288,86 @@ def test_one_unreadable_session_holds_up_nobody(store_url: str) -> None:
             assert (dead, info["reason"]) == (broken, "unreadable")
 
     asyncio.run(play())
+
+
+def test_a_bell_is_answered_by_a_look_at_its_session_alone(store_url: str) -> None:
+    """A submission to a quiet store is under way after one look, however many partitions there are."""
+
+    async def play() -> None:
+        async with line(store_url, a={}) as on:
+            broker = Taken()
+            scheduler = on.scheduler("s", broker)
+            await scheduler.round()
+            named = await on.submit("a", 1)
+
+            assert scheduler._will_do(set(named))
+            done = await scheduler.round_of(named)
+
+            assert (done.partitions, done.sent, broker.sent) == (1, named, named)
+            assert (await scheduler.round()).sent == []
+
+    asyncio.run(play())
+
+
+def test_a_bell_gives_nobody_a_turn_before_those_who_wait_longer(store_url: str) -> None:
+    """With somebody in line, or an app that has a limit, only a look at all of them knows whose turn it is."""
+
+    async def play() -> None:
+        async with line(store_url, a={}) as on:
+            scheduler = on.scheduler("s", Taken())
+            assert not scheduler._will_do({"PLN-20260101-001"})  # it has not looked at all yet
+            await on.submit("a", 2 * LEAST_SLOTS + 1)
+            await scheduler.round()
+            assert not scheduler._will_do({"PLN-20260101-001"})
+            assert not scheduler._will_do({""})  # it could not listen for a while
+        async with line(store_url, narrow={"max_running": 3}) as on:
+            scheduler = on.scheduler("s", Taken())
+            await scheduler.round()
+            assert not scheduler._will_do({"PLN-20260101-001"})
+
+    asyncio.run(play())
+
+
+def test_bells_leave_room_for_what_is_under_way_elsewhere(store_url: str) -> None:
+    """The broker gets no more than twice the slots, also when each bell looks at another partition."""
+
+    async def play() -> None:
+        async with line(store_url, a={}) as on:
+            broker = Taken()
+            scheduler = on.scheduler("s", broker)
+            await scheduler.round()
+
+            for session_id in await on.submit("a", 2 * LEAST_SLOTS + 3):
+                await scheduler.round_of([session_id])
+
+            assert len(broker.sent) == 2 * LEAST_SLOTS
+
+    asyncio.run(play())
+
+
+def test_a_store_where_nobody_works_says_when_to_look_again(store_url: str) -> None:
+    """Rounds are rare only while nothing can change that does not ring: no lease, no wake-up, and no wait that ends."""
+
+    async def play() -> None:
+        async with line(store_url, a={}) as on:
+            [session_id] = await on.submit("a", 1)
+            number = on.store.keys.partition(session_id)
+            due = on.scheduler("s", Taken())._due
+
+            async def look() -> tuple[int, int | None]:
+                tick = await due.tick(number, ["a"], most=9, each=9)
+                return tick.now, tick.next_at
+
+            assert (await look())[1] is None
+            await due.mark_sent([session_id], 2**42)
+            now, next_at = await look()
+            assert next_at == now
+            claimed = await on.work(session_id)
+            now, next_at = await look()
+            assert next_at == now
+            until = now + 5_000
+            commit = Commit("waiting", {}, (entry(),), due_at=until)
+            await on.leases.commit(session_id, claimed.record.fence, claimed.record.rev, commit)
+            assert (await look())[1] == until
+
+    asyncio.run(play())

@@ -4,8 +4,9 @@
 -- sessions in line of every app. It changes nothing but to forget marks of wake-ups sent too long ago.
 --
 -- ARGV: most sids a list, most candidates an app, app, …
--- Answer: now, expired sids, due sids, candidates as index members, busy count by app, sent count
--- (busy: running, or with a wake-up under way)
+-- Answer: now, expired sids, due sids, candidates as index members, busy count by app, sent count, when the next look is due
+-- (busy: running, or with a wake-up under way; the next look: now while somebody works here, else when the first wait is
+-- over, -1 where none will be)
 local now = now_ms()
 local most, each = whole(ARGV[1]), whole(ARGV[2])
 if not most or not each then return {'malformed'} end
@@ -38,4 +39,9 @@ for i = 3, #ARGV do
   end
   busy[#busy + 1] = running + under_way
 end
-return {now, expired, due, candidates, busy, sent}
+local next_at = now
+if sent == 0 and redis.call('ZCARD', K.leases) == 0 then
+  local first = redis.call('ZRANGE', K.due, 0, 0, 'WITHSCORES')[2]
+  next_at = first and math.floor(tonumber(first)) or -1
+end
+return {now, expired, due, candidates, busy, sent, next_at}
