@@ -56,7 +56,7 @@ def sandbox(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sandbox]
 def test_a_plugin_computes_with_it(sandbox: Sandbox, tmp_path: Path, name: str) -> None:
     """What the filter of system calls leaves them is enough."""
     if importlib.util.find_spec(name) is None:
-        pytest.skip(f"{name} is not installed")
+        pytest.skip(f"{name} is not installed; it comes with the project's dev dependencies")
     imports, models, expression, expected = BODIES[name]
     package, workspace = tmp_path / "package", tmp_path / "workspace"
     package.mkdir()

@@ -134,7 +134,7 @@ def test_an_encrypted_host_that_nobody_vouches_for_is_refused(run: Run, tmp_path
     """TLS is spoken from within, and checked there: the proxy sees bytes alone."""
     program = shutil.which("openssl")
     if program is None:
-        pytest.skip("openssl is not installed, which makes the certificate")
+        pytest.skip("openssl is not installed, which makes the certificate; it is in Debian's package openssl")
     names = ("-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "certificate"))
     subject = ("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1")
     subprocess.run(
