@@ -193,8 +193,13 @@ class UpLock:
 
     def __init__(self, home: Path) -> None:
         self._path = home / UP_LOCK
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        held = try_lock(self._path)
+        try:
+            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            held = try_lock(self._path)
+        except OSError as error:
+            raise ConfigError(
+                f"up: {home}: {error.strerror}; name a folder that you may write to, with --state-dir"
+            ) from error
         if held is None:
             owner = read_owner(home)
             raise ConfigError(
