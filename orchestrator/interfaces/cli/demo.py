@@ -306,9 +306,9 @@ class Run:
 
         # In a checkout whose environment is not active, a shell finds the launcher alone.
         baton = "baton" if checkout() is None or shutil.which("baton") else "./baton"
-        words = (*(f"submit {scene.spec.name}" for scene in self.scenes), "watch", "explain ID", "apps new NAME")
         self.view.say(f"Next: `{baton} up`, and from another terminal:")
-        self.view.say("  " + " · ".join(f"{baton} {word}" for word in words))
+        for words in ([f"submit {scene.spec.name}" for scene in self.scenes], ["watch", "explain ID", "apps new NAME"]):
+            self.view.say("  " + " · ".join(f"{baton} {word}" for word in words))
 
     def _tell_late(self, stack: "Stack") -> None:
         self.view.end()
