@@ -22,7 +22,10 @@ _FIRST: Final = 0.001
 
 
 class Play(Frozen):
-    """What is played. `rate` is sessions a second, 0: all at once; times are means in seconds; `spread` 0 makes each step as long as the mean."""
+    """What is played. `rate` is sessions a second, 0: all at once; times are means in seconds.
+
+    `spread` 0 makes each step as long as the mean.
+    """
 
     sessions: int
     rate: float
