@@ -22,6 +22,11 @@ from orchestrator.contracts.errors import InjectionRefused
 from orchestrator.contracts.event_names import (
     APPROVAL_REQUIRED,
     POLICY_VIOLATION,
+    PROMPT_SUBMIT,
+    PROVIDER_REQUEST,
+    PROVIDER_RESPONSE,
+    TOOL_POST,
+    TOOL_PRE,
     USER_NOTIFICATION,
 )
 from orchestrator.contracts.hook_result import HookResult
@@ -40,6 +45,10 @@ from workers.hooks import Answer, HookBook, Told
 MOST_NOTES: Final = 100
 NOTE_CHARS: Final = 500
 QUOTED_CHARS: Final = 4_000
+
+
+#: Events that hooks may stop; at every other one they only add.
+GATES: Final = frozenset({PROMPT_SUBMIT, PROVIDER_REQUEST, PROVIDER_RESPONSE, TOOL_PRE, TOOL_POST, APPROVAL_REQUIRED})
 
 
 class Go(NamedTuple):
