@@ -21,12 +21,10 @@ demo:  ## The demo: three apps on real input
 bench:  ## Every bench with --quick, or one: make bench NAME=steps
 	@set -e; for name in $(or $(NAME),$(basename $(notdir $(filter-out bench/_%,$(wildcard bench/*.py))))); do ./baton bench $$name --quick; done
 
-coverage: env  ## Branch coverage of contracts, kernel and plugin_sandbox by their own tests, in an environment beside .venv
-	@test -x .runtime/coverage/bin/python || { uv venv --quiet --python $(PYTHON) .runtime/coverage && uv pip install --quiet --python .runtime/coverage/bin/python 'coverage>=7.10' && \
-	  $(PYTHON) -c "import site; print(site.getsitepackages()[0])" > "$$(.runtime/coverage/bin/python -c 'import site; print(site.getsitepackages()[0])')/tests.pth"; }
-	@.runtime/coverage/bin/python -m coverage run --branch --data-file=.runtime/coverage/data --source=orchestrator/contracts,orchestrator/kernel,plugin_sandbox \
+coverage: env  ## Branch coverage of contracts, kernel and plugin_sandbox by their own tests
+	@mkdir -p .runtime && $(PYTHON) -m coverage run --branch --data-file=.runtime/coverage.data --source=orchestrator/contracts,orchestrator/kernel,plugin_sandbox \
 	  -m pytest -q tests/unit/orchestrator/contracts tests/unit/orchestrator/kernel tests/unit/plugin_sandbox tests/conformance tests/property/test_rebuild.py orchestrator/contracts orchestrator/kernel
-	@.runtime/coverage/bin/python -m coverage report --data-file=.runtime/coverage/data --skip-covered -m --omit='plugin_sandbox/attacks/*'
+	@$(PYTHON) -m coverage report --data-file=.runtime/coverage.data --skip-covered -m --omit='plugin_sandbox/attacks/*'
 
 mutants: env  ## Faults that no test notices: make mutants NAME="scripts/claim delivery" (docs/explanation/mutants.md)
 	@$(PYTHON) -m tests.mutation $(or $(NAME),hook_merge cancelling)

@@ -156,9 +156,9 @@ class Fleet:
             raise RuntimeError(f"bench: session {session_id} did not end as it should; see its journal")
         return _End(_number(record, "n", int), _number(record, "began", float), tail[0].at, tail[1].at)
 
-    async def probe(self, count: int, *, state_bytes: int, seed: int = 1) -> list[float]:
+    async def probe(self, count: int, *, state_bytes: int) -> list[float]:
         """Submit sessions one by one to an idle fleet; return the ms from each submission to its first step."""
-        pauses = random.Random(seed)
+        pauses = random.Random(1)
         session_ids = []
         for _ in range(count):
             session_ids.append(await self.submit(steps=1, state_bytes=state_bytes))

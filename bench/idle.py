@@ -22,9 +22,9 @@ from pydantic import JsonValue
 
 from bench._fleet import ACTOR, APP, Fleet, bench_settings
 from bench._harness import Options, Report, Target, children, halted, parse_options, say
+from bench._server import serve
 from bench._usage import cpu_seconds, memory
-from orchestrator.embedded import RunningServer, temporary
-from orchestrator.embedded_wire import ask
+from orchestrator.embedded import RunningServer
 from orchestrator.store.due import Due
 from orchestrator.store.store import Store
 from workers.composition import Urls, build_host
@@ -144,9 +144,7 @@ def main() -> None:
     options = parse_options(__doc__ or "")
     report = Report("idle", options.quick, TARGETS)
     report.method = {"state_bytes": STATE_BYTES, "server": "the bundled one, AOF everysec, Unix socket"}
-    with temporary(fsync="everysec") as server:
-        report.method["server_version"] = server.version
-        ask(server.socket, "CONFIG SET auto-aof-rewrite-percentage 0")
+    with serve(report) as server:
         asyncio.run(measure(report, server, options))
     report.write(options)
 

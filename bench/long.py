@@ -20,8 +20,8 @@ from statistics import median
 from bench._ageing import overrides_of, take_pairs
 from bench._fleet import APP
 from bench._harness import ROOT, Options, Report, Target, paired_ratio, parse_options, ratio, say
-from orchestrator.embedded import RunningServer, temporary
-from orchestrator.embedded_wire import ask
+from bench._server import serve
+from orchestrator.embedded import RunningServer
 
 STATE_BYTES = 1024
 STEPS, QUICK_STEPS = 10_000, 2_000
@@ -56,10 +56,7 @@ def main() -> None:
     options = parse_options(__doc__ or "")
     report = Report("long", options.quick, TARGETS)
     report.method = {"state_bytes": STATE_BYTES, "server": "the bundled one, AOF everysec, Unix socket"}
-    with temporary(fsync="everysec") as server:
-        report.method["server_version"] = server.version
-        # A rewrite of the append-only file would be counted as what a step writes.
-        ask(server.socket, "CONFIG SET auto-aof-rewrite-percentage 0")
+    with serve(report) as server:
         asyncio.run(measure(report, server, options))
     report.write(options)
 

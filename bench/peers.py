@@ -38,8 +38,8 @@ from bench._harness import (
 )
 from bench._peer_sides import OURS, PEERS, Peer, Side, install, python_of
 from bench._postgres import lazy, postgres
-from orchestrator.embedded import RunningServer, temporary
-from orchestrator.embedded_wire import ask
+from bench._server import serve
+from orchestrator.embedded import RunningServer
 
 SESSIONS, STEPS, STATE_BYTES = 200, 10, 1024
 #: The peers' databases of the server begin here: before them are ours, the broker's, and Celery's of `bench steps`.
@@ -168,9 +168,7 @@ def main() -> None:
         "packages": {peer.name: list(peer.packages) for peer in PEERS},
         "promises": {"ours": OURS, **{peer.name: (peer.durable, peer.ordered, peer.once) for peer in PEERS}},
     }
-    with temporary(fsync="everysec") as server:
-        report.method["server_version"] = server.version
-        ask(server.socket, "CONFIG SET auto-aof-rewrite-percentage 0")
+    with serve(report) as server:
         asyncio.run(measure(report, server, options, missing))
     report.method["left_out"] = missing
     report.notes = table(missing)

@@ -41,8 +41,8 @@ from bench._harness import (
     ratio,
     say,
 )
-from orchestrator.embedded import RunningServer, temporary
-from orchestrator.embedded_wire import ask
+from bench._server import serve
+from orchestrator.embedded import RunningServer
 
 SESSIONS, STEPS, STATE_BYTES = 200, 10, 1024
 NAPPING, NAP_SECONDS = 1000, 0.05
@@ -173,10 +173,7 @@ def main() -> None:
         "server": "the bundled one, AOF everysec, Unix socket, one for all contenders",
         "counted": "committed app steps from the first claim to the last commit; load in line before the clock starts",
     }
-    with temporary(fsync="everysec") as server:
-        report.method["server_version"] = server.version
-        # A rewrite of the append-only file would fall on whoever is measured just then.
-        ask(server.socket, "CONFIG SET auto-aof-rewrite-percentage 0")
+    with serve(report) as server:
         asyncio.run(measure(report, server, options))
     report.write(options)
 

@@ -286,16 +286,14 @@ class Client(Answering):
         """Return who is at work."""
         return await self.fleet.members()
 
-    async def wait_for(
-        self, session_ids: Iterable[str], *, phases: frozenset[str] = frozenset({"ended", "dead"}), seconds: float
-    ) -> dict[str, Record]:
-        """Return the sessions once all are in one of these phases; raise TimeoutError."""
+    async def wait_for(self, session_ids: Iterable[str], *, seconds: float) -> dict[str, Record]:
+        """Return the sessions once each has ended or is dead; raise TimeoutError."""
         left, found = set(session_ids), {}
         async with asyncio.timeout(seconds):
             while left:
                 records = await asyncio.gather(*(self.show(session_id) for session_id in sorted(left)))
                 for record in records:
-                    if record.phase in phases:
+                    if record.phase in SETTLED:
                         found[record.session_id] = record
                         left.discard(record.session_id)
                 if left:

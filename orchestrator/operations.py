@@ -37,9 +37,9 @@ SCAN_STEP = 200
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which sessions: `bucket` is a phase, ended/STATUS, asks or asks/KIND, times are the store's ms, `text` is looked for in id and text.
+    """Which sessions: `bucket` is a phase, ended/STATUS, asks or asks/KIND, times are the store's ms.
 
-    What the index cannot tell (all but app, bucket and times) costs a read a session.
+    `text` is looked for in id and text. What the index cannot tell (all but app, bucket and times) costs a read a session.
     """
 
     app: str = ""

@@ -28,7 +28,7 @@ import yaml
 from pydantic import ValidationError
 
 from orchestrator.contracts.base import Frozen
-from orchestrator.contracts.errors import ConfigError, suggest
+from orchestrator.contracts.errors import ConfigError, InputError, suggest
 
 Kind: TypeAlias = Literal["check", "change", "hand"]
 Title: TypeAlias = Literal["You see", "It means", "Confirm", "Decide", "Act", "Verify", "Undo", "Afterwards"]
@@ -114,10 +114,10 @@ def load_pages(folder: Path) -> dict[str, Page]:
 
 
 def choose_page(word: str, pages: Mapping[str, Page]) -> Page:
-    """Return the page of that name, or of that alert; raise ConfigError with the nearest."""
+    """Return the page of that name, or of that alert; raise InputError with the nearest."""
     found = pages.get(word) or next((page for page in pages.values() if page.front.alert == word), None)
     if found is None:
-        raise ConfigError(f"runbook {word!r}: there is none; {suggest(word, pages)}")
+        raise InputError(f"runbook {word!r}: there is none; {suggest(word, pages)}")
     return found
 
 

@@ -14,13 +14,18 @@ from orchestrator.contracts.base import Frozen
 from orchestrator.scaling import STEP_SERVER_SECONDS, STEP_WORKER_SECONDS
 
 ROWS: Final = 16
+#: Where the search for a fleet that is large enough ends.
+MOST_WORKERS: Final = 1024
 #: Bounds of the histogram of times in line: from a millisecond on, each a tenth longer than the one before.
 _GROWTH: Final = 1.1
 _FIRST: Final = 0.001
 
 
 class Play(Frozen):
-    """What is played. `rate` is sessions a second, 0: all at once; times are means in seconds; `spread` 0 makes each step as long as the mean."""
+    """What is played. `rate` is sessions a second, 0: all at once; times are means in seconds.
+
+    `spread` 0 makes each step as long as the mean.
+    """
 
     sessions: int
     rate: float
@@ -106,13 +111,13 @@ def play(load: Play) -> Played:
     )
 
 
-def find_fewest(load: Play, seconds: float, *, most: int = 1024) -> int | None:
-    """Return the fewest workers with which 99 of 100 stand in line for no longer than that; None: not even `most` do."""
+def find_fewest(load: Play, seconds: float) -> int | None:
+    """Return the fewest workers with which 99 of 100 stand in line for no longer than that; None: not even MOST_WORKERS do."""
     low, high = 1, 1
     while play(load.model_copy(update={"workers": high})).line_p99_seconds > seconds:
-        if high >= most:
+        if high >= MOST_WORKERS:
             return None
-        low, high = high + 1, min(high * 2, most)
+        low, high = high + 1, min(high * 2, MOST_WORKERS)
     while low < high:
         middle = (low + high) // 2
         if play(load.model_copy(update={"workers": middle})).line_p99_seconds > seconds:

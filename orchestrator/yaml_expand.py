@@ -7,7 +7,8 @@
     $$                one dollar
 
 Defaults and paths may hold variables again. A value is never expanded again, and never read as
-YAML. What comes from a file, or from a variable whose name says so (SECRETS), no log line shows from then on. Any other `${` is a problem, so that a typing error is not taken for text.
+YAML. What comes from a file, or from a variable whose name says so (SECRETS), no log line shows
+from then on. Any other `${` is a problem, so that a typing error is not taken for text.
 """
 
 import re

@@ -39,9 +39,9 @@ def scan_text(text: str, *, label: str, env: Mapping[str, str] | None = None, fo
     return construct(text, label=label, env=variables, folder=folder or Path())
 
 
-def scan(path: Path, *, env: Mapping[str, str] | None = None, label: str | None = None) -> Document:
+def scan(path: Path, *, env: Mapping[str, str] | None = None) -> Document:
     """Read a YAML file of at most 1 MiB. What is wrong is left in the document's `problems`."""
-    label = label or str(path)
+    label = str(path)
     try:
         # A pipe or a device would never end: read one byte more than is allowed, not to the end.
         with path.open("rb") as stream:

@@ -5,6 +5,7 @@ sandbox is not available.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -15,7 +16,6 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 
 from plugin_sandbox.attacks import cli as attack_cli
-from plugin_sandbox.conversation import Stop
 from plugin_sandbox.doctor import examine
 from plugin_sandbox.host import Sandbox
 from plugin_sandbox.manifest import ManifestInvalid, digest_of, read_manifest
@@ -108,12 +108,8 @@ def _run(options: argparse.Namespace, settings: SandboxSettings) -> int:
         answers={"given": answers} if answers else {},
         dry_run=options.dry_run,
     )
-    sandbox, halt = Sandbox(settings), Stop()
-    try:
-        outcome = sandbox.run_blocking(call, halt)
-    finally:
-        halt.close()
-        sandbox.close()
+    with contextlib.closing(Sandbox(settings)) as sandbox:
+        outcome = sandbox.run_blocking(call)
     _show(outcome, options.output)
     return UNAVAILABLE if outcome.entry is not None and outcome.entry.status == "sandbox_unavailable" else 0
 

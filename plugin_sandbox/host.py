@@ -141,8 +141,11 @@ class Sandbox:
         self._pool.shutdown(wait=True)
         self._launcher.close()
 
-    def run_blocking(self, call: Call, halt: Stop) -> Outcome:
-        """As run, in the calling thread."""
+    def run_blocking(self, call: Call, halt: Stop | None = None) -> Outcome:
+        """As run, in the calling thread; setting `halt` ends it as cancelled, and the caller closes that."""
+        if halt is None:
+            with contextlib.closing(Stop()) as never:
+                return self.run_blocking(call, never)
         run = _Run(started=time.monotonic())
         try:
             self._perform(call, halt, run)

@@ -5,7 +5,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -157,3 +157,13 @@ def served(url: str, settings: Settings | None = None, **more: Any) -> Iterator[
         yield made
     finally:
         made.stop()
+
+
+def play(store_url: str, act: Callable[[ApiStage], Awaitable[T]], **more: Any) -> T:
+    """Do something with the API; return what it returns."""
+
+    async def run() -> T:
+        async with api_stage(store_url, **more) as api:
+            return await act(api)
+
+    return asyncio.run(run())

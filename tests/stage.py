@@ -5,9 +5,11 @@ nothing is left to do now. Time is the store's; `skip_to_due` makes the clock ir
 a session's due time into the past, as the store itself would see it later.
 """
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from orchestrator.app_loader import load_app
 from orchestrator.client import Client
@@ -22,6 +24,7 @@ from workers.host import Host
 from workers.plugins import PluginHost
 
 EVERYTHING = Path(__file__).parent / "apps" / "everything"
+T = TypeVar("T")
 
 
 class Stage:
@@ -112,3 +115,13 @@ async def stage(url: str, settings: Settings | None = None) -> AsyncIterator[Sta
         yield made
     finally:
         await made.aclose()
+
+
+def play(url: str, scene: Callable[[Stage], Awaitable[T]]) -> T:
+    """Run a scene on a stage of its own; return what it returns."""
+
+    async def run() -> T:
+        async with stage(url) as made:
+            return await scene(made)
+
+    return asyncio.run(run())

@@ -6,7 +6,6 @@
     │   ├── SourceInvalid      one YAML source, all of its problems at once
     │   ├── AppCodeInvalid     a reference to an app's code leads nowhere
     │   ├── AppCodeFailed      an app's own function misbehaved
-    │   ├── UnknownStatus      a terminal rule names a status that is not declared
     │   ├── MountPlanInvalid   a mount plan does not say what a session needs · MountPlanMistyped
     │   ├── ModuleMissing      no source has the module, or only another one than was asked for
     │   ├── ModuleInvalid      the module was found and cannot be used
@@ -84,14 +83,6 @@ class SourceInvalid(ConfigError):
 
 class AppCodeInvalid(ConfigError):
     """A reference to an app's code leads nowhere, or the code cannot be imported."""
-
-
-class UnknownStatus(ConfigError):
-    """A terminal rule names a status that its app does not declare."""
-
-    def __init__(self, status: str, *, where: str, declared: Collection[str]) -> None:
-        self.status, self.where = status, where
-        super().__init__(f"{where}: unknown status {status!r}; {suggest(status, declared)}")
 
 
 class AppCodeFailed(ConfigError):

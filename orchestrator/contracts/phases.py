@@ -5,9 +5,11 @@ status. Every script that changes a phase is generated with this table in it, so
 change is refused where it would be written.
 
     submit -> ready -> running -> ready | waiting | finalizing | dead
-                       waiting -> ready | running
+                       waiting -> ready | running | dead
                        finalizing -> ended | dead
                        dead -> ready (a person replays it)
+
+What cannot be read is `dead` from wherever it was; a step that goes on keeps the phase `running`.
 
 `finalizing` is claimed without leaving the phase: the lease says that somebody is at work, the
 phase says what is left to do. Nothing follows `ended`.

@@ -87,10 +87,10 @@ class Wait(Frozen):
 
     `deadline_at` is when the wait ends by itself. For an approval or an uncertain call, `call` is
     the call in question and `digest` what the answer is bound to. For children, `children` maps
-    each child's id to how it ended, None while it runs. For a plugin's question, or a tool's (which has a `call`), `prompt_id` names
-    it and `fields` say what may be answered. For a hook's question, `hook` is who asks and `default` what silence means. A `limit` is a
-    model call that may not go yet; `target` is the service where it has its place. `trace` is the traceparent of the
-    step that asks.
+    each child's id to how it ended, None while it runs. For a plugin's question, or a tool's (which
+    has a `call`), `prompt_id` names it and `fields` say what may be answered. For a hook's question,
+    `hook` is who asks and `default` what silence means. A `limit` is a model call that may not go
+    yet; `target` is the service where it has its place. `trace` is the traceparent of the step that asks.
     """
 
     wait_id: str

@@ -16,6 +16,8 @@ _CRON_PART: Final = re.compile(r"(?:\*|(\d{1,2})(?:-(\d{1,2}))?)(?:/(\d{1,3}))?"
 
 #: No schedule that can come at all is further away: the 29th of February, over a year that is no leap year.
 _FARTHEST_DAYS: Final = 366 * 9
+#: No app may catch up on what is older than a week.
+_BACK_DAYS: Final = 8
 
 
 def cron_problem(text: str) -> str | None:
@@ -57,15 +59,15 @@ def next_time(schedule: str, after_ms: int, zone: tzinfo = UTC) -> int | None:
     return None
 
 
-def last_time(schedule: str, until_ms: int, zone: tzinfo = UTC, *, days: int = 8) -> int | None:
-    """Return the last time that a valid schedule names up to a moment; None where the days before it hold none.
+def last_time(schedule: str, until_ms: int, zone: tzinfo = UTC) -> int | None:
+    """Return the last time that a valid schedule names up to a moment; None where the week before it holds none.
 
     >>> from datetime import UTC, datetime
     >>> moment = int(datetime(2026, 2, 27, 6, 0, 30, tzinfo=UTC).timestamp() * 1000)
     >>> f"{datetime.fromtimestamp(last_time('0 6,18 * * *', moment) / 1000, UTC):%F %R}", last_time("0 0 1 1 *", moment)
     ('2026-02-27 06:00', None)
     """
-    for back in range(days + 1):
+    for back in range(_BACK_DAYS + 1):
         times = _times(schedule, _day(until_ms, zone) - timedelta(days=back), zone)
         found = max((at for at in times if at <= until_ms), default=None)
         if found is not None:

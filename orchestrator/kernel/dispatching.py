@@ -32,8 +32,8 @@ def plan_dispatch(
     """Return at most `room` sessions in the order in which to wake them.
 
     `busy` counts each app's running sessions and wake-ups under way; `limits` is its max_running.
-    Finalising is never limited, and neither is what was asked to stop: it frees what others wait for. The line for plugins is planned apart, for it has room of its
-    own.
+    Finalising is never limited, and neither is what was asked to stop: it frees what others wait for. The line for plugins is
+    planned apart, for it has room of its own.
 
     >>> line = [
     ...     InLine(session_id=f"{app}{age}", app=app, bucket="ready", rank=1, since_at=age)

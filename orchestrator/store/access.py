@@ -72,10 +72,11 @@ class Rates:
         """Take one request; return whether it is allowed, and how many seconds to wait where it is not."""
         partition = crc32(name.encode()) % self._store.keys.partitions
         gap = max(int(1_000_000 / per_second), 1)
-        answer, number = await self._store.act_on_partition("limit", partition, name, gap, burst)
-        if answer == "malformed":
+        reply = await self._store.act_on_partition("limit", partition, name, gap, burst)
+        if reply[0] == "malformed":
             raise StoreError("store: a rate was refused (malformed); this is a defect, report it")
-        return answer == "allowed", 0.0 if answer == "allowed" else int(number) / 1000
+        is_allowed = reply[0] == "allowed"
+        return is_allowed, 0.0 if is_allowed else int(reply[1]) / 1000
 
 
 class Audit:

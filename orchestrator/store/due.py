@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from orchestrator.contracts.errors import StoreError
 from orchestrator.contracts.session import InLine
 from orchestrator.store.codec import CANCEL_MARK, PLUGINS_MARK
 from orchestrator.store.store import Store
@@ -58,6 +59,10 @@ class Due:
     async def tick(self, partition: int, apps: Sequence[str], *, most: int, each: int) -> Tick:
         """Look at a partition; at most `each` candidates an app and bucket, `most` of the others."""
         reply = await self._store.act_on_partition("tick", partition, most, each, *apps)
+        if reply[0] == "malformed":
+            raise StoreError(
+                f"store: a tick of partition {partition} was refused (malformed); this is a defect, report it"
+            )
         now, expired, due, candidates, busy, sent, next_at = reply
         return Tick(
             partition=partition,

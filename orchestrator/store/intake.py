@@ -193,7 +193,9 @@ class Intake:
         """Leave a line in the journal about an answer that was refused; a session keeps so many and no more."""
         entry = Entry(kind="refused", actor=actor, data=data)
         limits = self._store.limits
-        await self._store.act("refuse", session_id, entry.to_json(), MOST_REFUSALS, limits.journal_entries)
+        reply = await self._store.act("refuse", session_id, entry.to_json(), MOST_REFUSALS, limits.journal_entries)
+        if reply[0] == "malformed":
+            raise StoreError(f"session {session_id}: note refused (malformed); this is a defect, report it")
 
     async def replay(self, session_id: str, actor: str, note: str = "") -> None:
         """Send a dead letter again, its failures forgotten; raise SessionNotFound or PhaseRefused."""
@@ -210,3 +212,5 @@ class Intake:
             raise SessionNotFound(session_id)
         if reply[0] == "not_dead":
             raise PhaseRefused(f"session {session_id}: it is {reply[1]}, not a dead letter; nothing to replay")
+        if reply[0] == "malformed":
+            raise StoreError(f"session {session_id}: replay refused (malformed); this is a defect, report it")

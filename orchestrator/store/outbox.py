@@ -101,10 +101,10 @@ class Outbox:
             *(self._store.act_on_partition("take_deliveries", number, BATCH, lease) for number in numbers)
         )
         found = []
-        for partition, (answer, flat) in enumerate(replies):
-            if answer != "taken":
+        for partition, reply in enumerate(replies):
+            if reply[0] == "malformed":
                 raise StoreError("store: taking deliveries was refused (malformed); this is a defect, report it")
-            for delivery_id, body in pairs(flat).items():
+            for delivery_id, body in pairs(reply[1]).items():
                 try:
                     found.append(Delivery.from_json(body))
                 except ValidationError:  # another version's: it would be taken again and again

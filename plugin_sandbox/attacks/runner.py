@@ -15,7 +15,6 @@ from typing import Final
 from plugin_sandbox.attacks.arena import Arena
 from plugin_sandbox.attacks.catalogue import MOST_MS, STANDARD_LACKS, Attack
 from plugin_sandbox.attacks.inside import BREACHED
-from plugin_sandbox.conversation import Stop
 from plugin_sandbox.host import Sandbox
 from plugin_sandbox.manifest import digest_of, read_manifest
 from plugin_sandbox.model import Call, Outcome, PluginRecord, Tier
@@ -156,11 +155,7 @@ def _perform(
         files=("data.txt",),
         variables={**arena.facts, "attack": name, "package": str(package), "keep_errors": _keeps_errors(name)},
     )
-    halt = Stop()
-    try:
-        return sandbox.run_blocking(call, halt), workspace
-    finally:
-        halt.close()
+    return sandbox.run_blocking(call), workspace
 
 
 def _keeps_errors(name: str) -> bool:

@@ -86,3 +86,13 @@ def test_every_link_leads_somewhere() -> None:
 def test_a_broken_link_is_found(text: str, count: int) -> None:
     """The check reads links the way a reader's browser does."""
     assert len(find_broken(ROOT / "X.md", text)) == count
+
+
+def test_every_decision_has_a_number_of_its_own() -> None:
+    """A decision is cited by its number: two of one number are a citation that leads to the wrong page."""
+    pages = sorted((ROOT / "docs" / "adr").glob("*.md"))
+    heads = [re.match(r"# (\d+)\. ", page.read_text(encoding="utf-8")) for page in pages]
+
+    numbers = [int(page.name[:4]) for page in pages]
+    assert [int(head[1]) if head else None for head in heads] == numbers
+    assert len(set(numbers)) == len(numbers)

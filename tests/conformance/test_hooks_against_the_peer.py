@@ -8,12 +8,13 @@ import json
 import logging
 import os
 import subprocess
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
+
+from tests.conformance.kernel_adapter import SECTIONS
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -126,17 +127,6 @@ def invent(seed: int) -> dict[str, list[Any]]:
     }
 
 
-def load_sections() -> dict[str, Any]:
-    """Import the adapter by its path."""
-    spec = spec_from_file_location("kernel_adapter", HERE / "kernel_adapter.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    sections: dict[str, Any] = module.SECTIONS
-    return sections
-
-
 @pytest.mark.skipif(not PEER.exists(), reason="needs the environment of the hooks bench")
 @pytest.mark.parametrize("seed", range(3))
 def test_an_invented_case_comes_to_the_same(seed: int, caplog: pytest.LogCaptureFixture) -> None:
@@ -146,13 +136,13 @@ def test_an_invented_case_comes_to_the_same(seed: int, caplog: pytest.LogCapture
     run = subprocess.run(
         [str(PEER), str(HERE / "hooks_peer.py")], input=json.dumps(cases), capture_output=True, text=True, check=True
     )
-    theirs, sections = json.loads(run.stdout), load_sections()
+    theirs = json.loads(run.stdout)
 
     differing = [
         (name, case, expected, ours)
         for name in cases
         for case, expected in zip(cases[name], theirs[name], strict=True)
-        if json.dumps(ours := sections[name](case), sort_keys=True) != json.dumps(expected, sort_keys=True)
+        if json.dumps(ours := SECTIONS[name](case), sort_keys=True) != json.dumps(expected, sort_keys=True)
     ]
 
     assert differing == []

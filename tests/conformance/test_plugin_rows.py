@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 
-from plugin_sandbox.conversation import Stop
 from plugin_sandbox.host import Sandbox
-from plugin_sandbox.manifest import digest_of, read_manifest
-from plugin_sandbox.model import Call, Json, Outcome, PluginRecord
+from plugin_sandbox.model import Json, Outcome
 from plugin_sandbox.settings import SandboxSettings
+from tests.plugin_runs import make_call
 
 HEAD = """
 import os, signal, sys, time
@@ -220,20 +219,8 @@ def perform(sandbox: Sandbox, settings: SandboxSettings, home: Path, row: Row) -
     )
     (package / "__init__.py").write_text(row.code)
     (workspace / "data.txt").write_text("initial\n")
-    manifest = read_manifest(package, settings)
-    call = Call(
-        plugin=PluginRecord(manifest=manifest, path=package, digest=digest_of(package)),
-        workspace=workspace,
-        files=("data.txt",),
-        variables=row.variables,
-        answers=row.answers,
-        dry_run=row.dry_run,
-    )
-    halt = Stop()
-    try:
-        return sandbox.run_blocking(call, halt), workspace
-    finally:
-        halt.close()
+    asked = {"variables": row.variables, "answers": row.answers, "dry_run": row.dry_run}
+    return sandbox.run_blocking(make_call(package, workspace, settings, **asked)), workspace
 
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
@@ -295,13 +282,11 @@ def test_a_package_that_changed_since_it_was_accepted_is_not_run(
     outcome, workspace = perform(sandbox, settings, tmp_path, ROWS["1 hello"])
     assert outcome.entry is not None
     package = tmp_path / "plugin"
-    record = PluginRecord(manifest=read_manifest(package, settings), path=package, digest=digest_of(package))
+    call = make_call(package, workspace, settings)
     (package / "__init__.py").write_text(HELLO + "\n# more\n")
-    halt = Stop()
 
-    again = sandbox.run_blocking(Call(plugin=record, workspace=workspace, files=("data.txt",)), halt)
+    again = sandbox.run_blocking(call)
 
-    halt.close()
     assert again.entry is not None
     assert again.entry.status == "sandbox_unavailable"
     assert "changed since it was accepted" in (again.entry.error or "")

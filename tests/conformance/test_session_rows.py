@@ -24,15 +24,6 @@ Row = dict[str, Any]
 Scene = Callable[[Stage, Row], Awaitable[dict[str, Any]]]
 
 
-@pytest.fixture
-def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Lend the file in which the app's tools note what they did."""
-    path = tmp_path / "ledger"
-    path.touch()
-    monkeypatch.setenv("EVERYTHING_LEDGER", str(path))
-    return path
-
-
 @pytest.mark.parametrize("row", ROWS, ids=[row["id"] for row in ROWS])
 def test_a_session_does_what_its_row_says(store_url: str, ledger: Path, row: Row) -> None:
     """Whoever comes from the source finds what is the same, and what is not, with its reason."""

@@ -30,10 +30,10 @@ FILES = [
 
 
 def need(*names: str) -> None:
-    """Skip with the reason where a tool is missing."""
+    """Skip with the reason where a tool is missing; Debian's packages are named as the tools are."""
     for name in names:
         if shutil.which(name) is None:
-            pytest.skip(f"{name} is not installed")
+            pytest.skip(f"{name} is not installed; it is in Debian's package {name}")
 
 
 def run(*command: str, **more: str) -> str:

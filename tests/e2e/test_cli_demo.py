@@ -1,6 +1,7 @@
 """`baton demo` from nothing to nothing: real commits, a real broken service, every process ended."""
 
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -83,6 +84,20 @@ def test_a_kept_demo_can_be_looked_at_later(demo: Baton, repo: Path, tmp_path: P
 
     assert {one["status"] for one in listed} == {"approved", "changes_requested"}
     assert "by rule" in explained
+
+
+def test_a_demo_whose_server_died_says_so_and_leaves_nothing(demo: Baton, repo: Path, tmp_path: Path) -> None:
+    """Nothing can go on without it: who watches is told within seconds, not when the store's patience is over."""
+    process = demo.open("demo", "--yes", "--app", "code_review", "--repo", str(repo))
+    assert process.stdout is not None
+    pid = next(int(found[1]) for line in process.stdout if (found := re.search(r"server \S+ \(pid (\d+)\)", line)))
+    psutil.Process(pid).kill()
+    _, err = process.communicate(timeout=20)
+
+    assert process.returncode == 1
+    assert "baton: server: it ended, and the demo with it; run it again. Its log says: " in err
+    assert find_processes(str(tmp_path / "scratch")) == []
+    assert list((tmp_path / "scratch").iterdir()) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda one: one.name)

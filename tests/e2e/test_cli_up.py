@@ -3,11 +3,14 @@
 import json
 import shutil
 import signal
+from pathlib import Path
 
 import psutil
 import pytest
 
+from orchestrator.embedded import status
 from tests.commands import JOURNEY, Baton, run_up
+from tests.deploy.drills.lab import wait_until
 
 pytestmark = [pytest.mark.integration]
 
@@ -15,6 +18,12 @@ pytestmark = [pytest.mark.integration]
 def is_alive(process: psutil.Process) -> bool:
     """Say whether a process does anything; one that init has not collected yet does not."""
     return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+def is_other_server(home: Path, pid: int) -> bool:
+    """Say whether another server than this one answers there."""
+    found = status(home).server
+    return found is not None and found.pid != pid
 
 
 def test_a_second_up_is_refused_and_sigterm_ends_all_of_the_first(baton: Baton) -> None:
@@ -65,6 +74,19 @@ def test_a_drained_worker_takes_nothing_and_a_dead_one_is_started_again(baton: B
     assert left == names[1:]
     assert again == f"{names[1]}: has finished\n"
     assert idle["phase"] == "ready"
+
+
+def test_a_server_that_died_is_started_again_with_all_that_was_acknowledged(baton: Baton) -> None:
+    """On one machine the server is one of the processes that `up` keeps alive; workers reconnect by themselves."""
+    with run_up(baton, "--workers", "1") as up:
+        before = baton.submit()["session_id"]
+        psutil.Process(up.said["server_pid"]).kill()
+        wait_until(lambda: is_other_server(baton.state_dir / "server", up.said["server_pid"]), "another server")
+        kept = baton("show", before, "-o", "json").json("session")
+        after = baton.submit()
+        up.stop()
+
+    assert (kept["status"], after["status"]) == ("fine", "fine")
 
 
 def test_a_killed_up_takes_its_processes_with_it(baton: Baton) -> None:

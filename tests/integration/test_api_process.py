@@ -2,35 +2,14 @@
 
 import asyncio
 import json
-import os
 import signal
 import subprocess
 from collections.abc import Mapping
-from pathlib import Path
 
 import httpx2
-import pytest
 
-from tests.architecture.source_tree import ROOT
 from tests.integration.api_child import COMMAND, api_process
-from tests.stage import EVERYTHING, stage
-
-
-@pytest.fixture
-def env(store_url: str, broker_url: str, tmp_path: Path) -> Mapping[str, str]:
-    """The environment of a command that works with the test's store and apps."""
-    (tmp_path / "ledger").touch()
-    return {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "BATON_REDIS_URL": store_url,
-        "BATON_BROKER_URL": broker_url,
-        "BATON_STATE_DIR": str(tmp_path / "state"),
-        "BATON_APPS_PATH": str(EVERYTHING.parent),
-        "BATON_APPS_BUNDLED": "false",
-        "EVERYTHING_LEDGER": str(tmp_path / "ledger"),
-        **dict.fromkeys(("BEARER_SECRET", "OLD_SECRET", "NEW_SECRET"), "whsec_" + "c2VjcmV0" * 6),
-    }
+from tests.stage import stage
 
 
 def baton(env: Mapping[str, str], *args: str) -> subprocess.CompletedProcess[str]:

@@ -13,12 +13,7 @@ from orchestrator.contracts.errors import ArchiveUnreachable, ConfigError, Phase
 from orchestrator.contracts.session import Record
 from tests.archive_hall import AT_ONCE, Hall, everything, hall
 
-
-@pytest.fixture(autouse=True)
-def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file in which the app's tools note what they did."""
-    (tmp_path / "ledger").touch()
-    monkeypatch.setenv("EVERYTHING_LEDGER", str(tmp_path / "ledger"))
+pytestmark = pytest.mark.usefixtures("ledger")
 
 
 @pytest.fixture

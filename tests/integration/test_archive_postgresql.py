@@ -51,12 +51,8 @@ def postgresql() -> Iterator[str]:
     shutil.rmtree(folder)
 
 
-def test_sessions_are_read_from_it_as_from_the_store(
-    store_url: str, postgresql: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sessions_are_read_from_it_as_from_the_store(store_url: str, postgresql: str, ledger: Path) -> None:
     """Many machines share it; for whoever reads there is no difference."""
-    (tmp_path / "ledger").touch()
-    monkeypatch.setenv("EVERYTHING_LEDGER", str(tmp_path / "ledger"))
 
     async def play() -> None:
         async with hall(store_url, postgresql) as at:

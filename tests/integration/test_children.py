@@ -1,31 +1,11 @@
 """Child sessions: submitted by a supervisor, waited for without a worker, their ends handed up, within limits."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any, cast
-
-import pytest
 
 from orchestrator.contracts.session import Record
 from orchestrator.contracts.skill import Supervisor
-from tests.stage import Stage, stage
+from tests.stage import Stage, play
 from workers.executor import Executor
-
-Play = Callable[[Callable[[Stage], Awaitable[None]]], None]
-
-
-@pytest.fixture
-def play(store_url: str) -> Play:
-    """Run a scene on a stage of its own."""
-
-    def run(scene: Callable[[Stage], Awaitable[None]]) -> None:
-        async def go() -> None:
-            async with stage(store_url) as made:
-                await scene(made)
-
-        asyncio.run(go())
-
-    return run
 
 
 def worker(on: Stage, **changes: object) -> Executor:
@@ -49,7 +29,7 @@ def ends_of(record: Record) -> dict[str, Any]:
     return cast("dict[str, Any]", record.state["ends"])
 
 
-def test_all_children_are_waited_for_without_a_worker(play: Play) -> None:
+def test_all_children_are_waited_for_without_a_worker(store_url: str) -> None:
     """The last end wakes the parent: no lease, no wake-up in between, and each end is there."""
 
     async def scene(on: Stage) -> None:
@@ -66,10 +46,10 @@ def test_all_children_are_waited_for_without_a_worker(play: Play) -> None:
         assert [ends_of(record)[child]["status"] for child in children] == ["fine", "fine", None]
         assert (await on.client.verify(session_id)).differences == ()
 
-    play(scene)
+    play(store_url, scene)
 
 
-def test_any_child_suffices_where_the_skill_says_so(play: Play) -> None:
+def test_any_child_suffices_where_the_skill_says_so(store_url: str) -> None:
     """The first end is the result; the others go on and their ends change nothing any more."""
 
     async def scene(on: Stage) -> None:
@@ -82,10 +62,10 @@ def test_any_child_suffices_where_the_skill_says_so(play: Play) -> None:
         assert list(ends_of(record)) == [children[1]]
         assert (await on.client.show(session_id)).seq == record.seq
 
-    play(scene)
+    play(store_url, scene)
 
 
-def test_a_word_of_a_child_that_was_lost_is_asked_for(play: Play) -> None:
+def test_a_word_of_a_child_that_was_lost_is_asked_for(store_url: str) -> None:
     """A finaliser may die between its word and its commit, a parent's mailbox may be full: the parent looks by itself."""
 
     async def scene(on: Stage) -> None:
@@ -99,10 +79,10 @@ def test_a_word_of_a_child_that_was_lost_is_asked_for(play: Play) -> None:
 
         assert ends_of(await on.run(executor, session_id))[children[0]]["status"] == "fine"
 
-    play(scene)
+    play(store_url, scene)
 
 
-def test_there_are_not_more_children_than_the_skill_allows(play: Play) -> None:
+def test_there_are_not_more_children_than_the_skill_allows(store_url: str) -> None:
     """A list that grew by mistake must not become a thousand sessions."""
 
     async def scene(on: Stage) -> None:
@@ -111,10 +91,10 @@ def test_there_are_not_more_children_than_the_skill_allows(play: Play) -> None:
 
         assert (record.phase, await on.client.views.count("everything", "ready")) == ("dead", 0)
 
-    play(scene)
+    play(store_url, scene)
 
 
-def test_children_do_not_stand_deeper_than_the_skill_allows(play: Play) -> None:
+def test_children_do_not_stand_deeper_than_the_skill_allows(store_url: str) -> None:
     """A supervisor whose children are supervisors would go on for ever; forks stand where their origin stood."""
 
     async def scene(on: Stage) -> None:
@@ -135,4 +115,4 @@ def test_children_do_not_stand_deeper_than_the_skill_allows(play: Play) -> None:
         assert (first.parent, await on.store.command("HGET", key, "level")) == (session_id, "1")
         assert (ended.phase, told) == ("ended", [{"error": "fan: dispatch depth 3 is over 2"}])
 
-    play(scene)
+    play(store_url, scene)

@@ -1,28 +1,16 @@
 """What the models of a durable session see: compacted within the budget, mended where a crash left a hole."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 from orchestrator.contracts.context import ContextSpec
 from orchestrator.contracts.messages import Message, ModelRequest, ModelResponse, ToolRequest
 from orchestrator.contracts.provider_errors import ContextLengthError
 from orchestrator.kernel.rebuild import find_differences, fold
-from tests.stage import Stage, stage
+from tests.stage import Stage, play
 from tests.talkers import Talker, asks, says, worker_that_talks
 
-Play = Callable[[Stage], Awaitable[None]]
 LONG = "word " * 200
-
-
-def play(url: str, scene: Play) -> None:
-    """Run a scene on a stage of its own."""
-
-    async def run() -> None:
-        async with stage(url) as made:
-            await scene(made)
-
-    asyncio.run(run())
 
 
 def looks(times: int) -> Callable[[ModelRequest], ModelResponse]:

@@ -4,7 +4,6 @@ import asyncio
 import re
 import shutil
 import subprocess
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -12,26 +11,9 @@ import pytest
 from orchestrator.exporter import METRICS, render
 from orchestrator.store.fleet import WorkerInfo
 from orchestrator.store.store import Store
-from tests.stage import Stage, stage
+from tests.stage import Stage, play
 
-Play = Callable[[Stage], Awaitable[None]]
-
-
-@pytest.fixture(autouse=True)
-def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file in which the app's tools note what they did."""
-    (tmp_path / "ledger").touch()
-    monkeypatch.setenv("EVERYTHING_LEDGER", str(tmp_path / "ledger"))
-
-
-def play(url: str, scene: Play) -> None:
-    """Run a scene on a stage of its own."""
-
-    async def run() -> None:
-        async with stage(url) as made:
-            await scene(made)
-
-    asyncio.run(run())
+pytestmark = pytest.mark.usefixtures("ledger")
 
 
 def read(page: str) -> dict[str, float]:

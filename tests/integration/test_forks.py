@@ -1,7 +1,6 @@
 """Forks: a session that begins where another one stood, and does from there on what is its own to do."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -17,32 +16,7 @@ from orchestrator.contracts.errors import (
 from orchestrator.contracts.session import Entry
 from orchestrator.store import leases
 from tests.archive_hall import Hall, hall
-from tests.stage import Stage, stage
-
-Play = Callable[[Callable[[Stage], Awaitable[None]]], None]
-
-
-@pytest.fixture
-def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file in which the app's tools note what they did."""
-    path = tmp_path / "ledger"
-    path.touch()
-    monkeypatch.setenv("EVERYTHING_LEDGER", str(path))
-    return path
-
-
-@pytest.fixture
-def play(store_url: str) -> Play:
-    """Run a scene on a stage of its own."""
-
-    def run(scene: Callable[[Stage], Awaitable[None]]) -> None:
-        async def go() -> None:
-            async with stage(store_url) as made:
-                await scene(made)
-
-        asyncio.run(go())
-
-    return run
+from tests.stage import Stage, play
 
 
 async def journal(on: Stage, session_id: str) -> list[Entry]:
@@ -55,7 +29,7 @@ async def first(on: Stage, session_id: str, step: str) -> int:
     return next(entry.seq for entry in await journal(on, session_id) if entry.step == step)
 
 
-def test_a_fork_begins_where_its_origin_stood(play: Play, ledger: Path) -> None:
+def test_a_fork_begins_where_its_origin_stood(store_url: str, ledger: Path) -> None:
     """State, context and cursor are those of that entry; the origin is only read."""
 
     async def scene(on: Stage) -> None:
@@ -82,10 +56,10 @@ def test_a_fork_begins_where_its_origin_stood(play: Play, ledger: Path) -> None:
         assert ledger.read_text().splitlines() == ["look 1", "look 2"]
         assert (await on.client.verify(forked.session_id)).differences == ()
 
-    play(scene)
+    play(store_url, scene)
 
 
-def test_a_fork_may_have_another_state(play: Play) -> None:
+def test_a_fork_may_have_another_state(store_url: str) -> None:
     """What if it had been asked something else: the keys that are given replace those that were."""
 
     async def scene(on: Stage) -> None:
@@ -101,10 +75,10 @@ def test_a_fork_may_have_another_state(play: Play) -> None:
         with pytest.raises(InvalidOverrides):
             await on.client.fork(origin, at=1, state={"total": "many"}, actor="ada")
 
-    play(scene)
+    play(store_url, scene)
 
 
-def test_every_entry_of_a_session_can_be_forked_until_its_end(play: Play, ledger: Path) -> None:
+def test_every_entry_of_a_session_can_be_forked_until_its_end(store_url: str, ledger: Path) -> None:
     """From whatever entry, a fork comes to the same end; where nothing was left to do it is refused, with the last entry."""
 
     async def scene(on: Stage) -> None:
@@ -127,10 +101,10 @@ def test_every_entry_of_a_session_can_be_forked_until_its_end(play: Play, ledger
         assert 1 < last < ended.seq
         assert (await on.client.show(newest.session_id)).forked_at == last
 
-    play(scene)
+    play(store_url, scene)
 
 
-def test_an_approval_was_given_to_the_origin_alone(play: Play, ledger: Path) -> None:
+def test_an_approval_was_given_to_the_origin_alone(store_url: str, ledger: Path) -> None:
     """Otherwise one approval would allow a call as often as somebody forks."""
 
     async def scene(on: Stage) -> None:
@@ -155,10 +129,10 @@ def test_an_approval_was_given_to_the_origin_alone(play: Play, ledger: Path) -> 
 
         assert ledger.read_text().splitlines() == ["danger x"]
 
-    play(scene)
+    play(store_url, scene)
 
 
-def test_a_call_that_was_not_announced_gets_a_key_of_its_own(play: Play, ledger: Path) -> None:
+def test_a_call_that_was_not_announced_gets_a_key_of_its_own(store_url: str, ledger: Path) -> None:
     """The other side must not take the fork's call for a repetition of the origin's; an announced one must stay one."""
 
     async def scene(on: Stage) -> None:
@@ -176,10 +150,10 @@ def test_a_call_that_was_not_announced_gets_a_key_of_its_own(play: Play, ledger:
         assert keys == [origin, own, origin]
         assert (await journal(on, same))[0].data["uncertain"] == ["call-0-0"]
 
-    play(scene)
+    play(store_url, scene)
 
 
-def test_a_fork_asks_and_waits_for_itself(play: Play) -> None:
+def test_a_fork_asks_and_waits_for_itself(store_url: str) -> None:
     """An answer to the origin is no answer to its fork, and the other way round."""
 
     async def scene(on: Stage) -> None:
@@ -197,10 +171,10 @@ def test_a_fork_asks_and_waits_for_itself(play: Play) -> None:
         await on.client.answer(forked, actor="ada", text="for the second")
         assert (await on.run(executor, forked)).fields["word"] == "for the second"
 
-    play(scene)
+    play(store_url, scene)
 
 
-def test_a_fork_has_children_of_its_own_and_tells_nobody_of_its_end(play: Play) -> None:
+def test_a_fork_has_children_of_its_own_and_tells_nobody_of_its_end(store_url: str) -> None:
     """A cancel of the fork must not reach the origin's children, nor its end the origin's wait."""
 
     async def scene(on: Stage) -> None:
@@ -218,10 +192,10 @@ def test_a_fork_has_children_of_its_own_and_tells_nobody_of_its_end(play: Play) 
         assert not set(again.wait.children) & set(waiting.wait.children)  # type: ignore[union-attr]
         assert (await on.client.show(origin)).seq == waiting.seq
 
-    play(scene)
+    play(store_url, scene)
 
 
-def test_a_dead_letter_is_forked_with_its_failures_forgotten(play: Play, tmp_path: Path) -> None:
+def test_a_dead_letter_is_forked_with_its_failures_forgotten(store_url: str, tmp_path: Path) -> None:
     """Mend the cause in the fork's state, and look whether it would have gone on."""
 
     async def scene(on: Stage) -> None:
@@ -234,10 +208,10 @@ def test_a_dead_letter_is_forked_with_its_failures_forgotten(play: Play, tmp_pat
         assert dead.phase == "dead"
         assert (record.phase, record.failure, record.cursor.failures) == ("ready", None, 0)
 
-    play(scene)
+    play(store_url, scene)
 
 
-def test_a_cancel_is_not_taken_over(play: Play) -> None:
+def test_a_cancel_is_not_taken_over(store_url: str) -> None:
     """Whoever cancelled, cancelled that session."""
 
     async def scene(on: Stage) -> None:
@@ -250,10 +224,10 @@ def test_a_cancel_is_not_taken_over(play: Play) -> None:
 
         assert (await on.run(executor, forked)).phase == "waiting"
 
-    play(scene)
+    play(store_url, scene)
 
 
-def test_a_fork_by_key_is_one_fork(play: Play) -> None:
+def test_a_fork_by_key_is_one_fork(store_url: str) -> None:
     """A client that repeats itself after a lost reply makes no second session."""
 
     async def scene(on: Stage) -> None:
@@ -265,10 +239,10 @@ def test_a_fork_by_key_is_one_fork(play: Play) -> None:
         with pytest.raises(KeyConflict):
             await on.client.fork(origin, at=1, actor="ada", key="once")
 
-    play(scene)
+    play(store_url, scene)
 
 
-def test_the_version_is_the_origins_or_the_one_that_is_named(play: Play) -> None:
+def test_the_version_is_the_origins_or_the_one_that_is_named(store_url: str) -> None:
     """`current` is what this caller has; a version that nobody has is refused."""
 
     async def scene(on: Stage) -> None:
@@ -285,10 +259,10 @@ def test_the_version_is_the_origins_or_the_one_that_is_named(play: Play) -> None
         with pytest.raises(InputError, match="no worker has it"):
             await on.client.fork(origin, version="deadbeef", actor="ada")
 
-    play(scene)
+    play(store_url, scene)
 
 
-def test_what_is_not_there_cannot_be_forked(play: Play) -> None:
+def test_what_is_not_there_cannot_be_forked(store_url: str) -> None:
     """An entry below the first, one that is not written yet, a session that nobody knows."""
 
     async def scene(on: Stage) -> None:
@@ -300,10 +274,10 @@ def test_what_is_not_there_cannot_be_forked(play: Play) -> None:
         with pytest.raises(SessionNotFound):
             await on.client.fork("EVERY-20260101-999", at=3, actor="ada")
 
-    play(scene)
+    play(store_url, scene)
 
 
-def test_a_mark_says_what_the_journal_says(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mark_says_what_the_journal_says(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Marks only shorten the way: every fork is the same with them and without."""
     monkeypatch.setattr(leases, "MARK_EVERY", 2)
 
@@ -336,7 +310,7 @@ def test_a_mark_says_what_the_journal_says(play: Play, monkeypatch: pytest.Monke
         ]
         assert len(with_marks) == len(without)
 
-    play(scene)
+    play(store_url, scene)
 
 
 def test_an_archived_session_can_be_forked(store_url: str, tmp_path: Path, ledger: Path) -> None:

@@ -1,7 +1,6 @@
 """Baton as an MCP server, driven by the official SDK: a session from submit to end, as tools and as a task; who may do what."""
 
 import asyncio
-import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
@@ -15,10 +14,9 @@ from mcp_types import TextResourceContents
 from orchestrator.contracts.access import Token, digest_token
 from orchestrator.interfaces.mcp.mount import mount_mcp
 from tests.api_stage import ROLES, Served, api_settings, bearer, served
-from tests.architecture.source_tree import ROOT
 from tests.integration.api_child import api_process
 from tests.integration.mcp_caller import TasksClient, ask, call, over_http, refusal, stdio
-from tests.stage import EVERYTHING, stage
+from tests.stage import stage
 
 #: Tool → the role that it asks for: what the pages of docs/reference promise.
 TABLE = {
@@ -32,23 +30,6 @@ TABLE = {
 }  # fmt: skip
 #: What each role may do: everybody may look, and an operator may do everything.
 MAY = {role: TABLE["viewer"] | TABLE[role] for role in ROLES} | {"operator": set().union(*TABLE.values())}
-
-
-@pytest.fixture
-def env(store_url: str, broker_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, str]:
-    """The environment of a command, and of workers, with the test's store and apps."""
-    (tmp_path / "ledger").touch()
-    monkeypatch.setenv("EVERYTHING_LEDGER", str(tmp_path / "ledger"))
-    return {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "BATON_REDIS_URL": store_url,
-        "BATON_BROKER_URL": broker_url,
-        "BATON_STATE_DIR": str(tmp_path / "state"),
-        "BATON_APPS_PATH": str(EVERYTHING.parent),
-        "BATON_APPS_BUNDLED": "false",
-        **dict.fromkeys(("BEARER_SECRET", "OLD_SECRET", "NEW_SECRET"), "whsec_" + "c2VjcmV0" * 6),
-    }
 
 
 @pytest.fixture

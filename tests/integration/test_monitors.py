@@ -1,7 +1,6 @@
 """Monitors: a session a day that looks by its schedule and submits what calls for it, once."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 
@@ -9,20 +8,10 @@ from orchestrator.contracts.session import Record
 from orchestrator.contracts.skill import Monitor
 from orchestrator.kernel.cron import next_time
 from orchestrator.scheduler import Scheduler
-from tests.stage import Stage, stage
+from tests.stage import Stage, play
 from workers.executor import Executor
 
 DAY = 86_400_000
-
-
-def play(url: str, scene: Callable[[Stage], Awaitable[None]]) -> None:
-    """Run a scene on a stage of its own."""
-
-    async def run() -> None:
-        async with stage(url) as made:
-            await scene(made)
-
-    asyncio.run(run())
 
 
 class NoWakeups:

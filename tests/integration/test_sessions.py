@@ -1,7 +1,6 @@
 """Whole sessions over a real store: every kind of step, every kind of wait, and what a crash leaves."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -10,28 +9,7 @@ from orchestrator.contracts.errors import InputError, InvalidOverrides, NotPermi
 from orchestrator.contracts.messages import ModelRequest, ModelResponse
 from orchestrator.contracts.session import Post
 from orchestrator.store.fleet import WorkerInfo
-from tests.stage import Stage, stage
-
-Play = Callable[[Stage], Awaitable[None]]
-
-
-@pytest.fixture
-def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file outside the store in which the tools note what they did."""
-    path = tmp_path / "ledger"
-    path.touch()
-    monkeypatch.setenv("EVERYTHING_LEDGER", str(path))
-    return path
-
-
-def play(url: str, scene: Play) -> None:
-    """Run a scene on a stage of its own."""
-
-    async def run() -> None:
-        async with stage(url) as made:
-            await scene(made)
-
-    asyncio.run(run())
+from tests.stage import Stage, play
 
 
 def test_tools_run_and_the_rule_settles(store_url: str, ledger: Path) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,12 @@ import pytest
 from orchestrator.contracts.errors import InputError
 from orchestrator.contracts.session import ToolCall
 from tests.architecture.source_tree import ROOT
-from tests.stage import Stage, stage
+from tests.stage import Stage, play
 
 #: One worker, for one session, in a process of its own.
 WORKER = """
 import asyncio, sys
-from tests.stage import stage
+from tests.stage import play, stage
 
 async def run():
     async with stage(sys.argv[1]) as on:
@@ -25,25 +24,6 @@ async def run():
 
 asyncio.run(run())
 """
-
-
-@pytest.fixture
-def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file outside the store in which the tools note what they did."""
-    path = tmp_path / "ledger"
-    path.touch()
-    monkeypatch.setenv("EVERYTHING_LEDGER", str(path))
-    return path
-
-
-def play(url: str, scene: Callable[[Stage], Awaitable[None]]) -> None:
-    """Run a scene on a stage of its own."""
-
-    async def run() -> None:
-        async with stage(url) as made:
-            await scene(made)
-
-    asyncio.run(run())
 
 
 def work_elsewhere(url: str, session_id: str) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,17 +18,12 @@ from orchestrator.contracts.errors import LeaseLost
 from orchestrator.settings import Settings
 from orchestrator.settings_model import TracingSettings
 from orchestrator.tracing_setup import configure_tracing
-from tests.stage import Stage, stage
+from tests.stage import Stage, play
 from tests.unit.workers.scenes import scene as one_step
 
+pytestmark = pytest.mark.usefixtures("ledger")
+
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(autouse=True)
-def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file in which the app's tools note what they did."""
-    (tmp_path / "ledger").touch()
-    monkeypatch.setenv("EVERYTHING_LEDGER", str(tmp_path / "ledger"))
 
 
 @pytest.fixture
@@ -40,16 +35,6 @@ def exporter() -> Iterator[InMemorySpanExporter]:
     tracing.switch_on(provider)
     yield made
     tracing.switch_off()
-
-
-def play(url: str, scene: Callable[[Stage], Awaitable[None]]) -> None:
-    """Run a scene on a stage of its own."""
-
-    async def run() -> None:
-        async with stage(url) as made:
-            await scene(made)
-
-    asyncio.run(run())
 
 
 def named(exporter: InMemorySpanExporter, *beginnings: str) -> list[ReadableSpan]:

@@ -2,11 +2,11 @@
 
 import ast
 import asyncio
+import contextlib
 import json
 import os
 import subprocess
 import sys
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,29 +17,11 @@ from plugin_sandbox import slots, workspace
 from plugin_sandbox.conversation import Stop
 from plugin_sandbox.host import Sandbox
 from plugin_sandbox.inner import cgroups
-from plugin_sandbox.manifest import digest_of, read_manifest
-from plugin_sandbox.model import Call, Outcome, PluginRecord
+from plugin_sandbox.model import Outcome
 from plugin_sandbox.settings import SandboxSettings
+from tests.plugin_runs import make_call, write_plugin
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount, and run as others")
-_MANIFEST = """\
-name: probe
-version: "1"
-api_version: "1"
-supported_extensions: []
-isolation: {isolation}
-"""
-_CODE = """\
-import os, sys, time
-from plugin_sandbox.api import Plugin as Base
-
-class Plugin(Base):
-    def can_handle(self, path, variables):
-        return True
-
-    def transform(self, path, ctx):
-{body}
-"""
 APPEND = "path.write_text(path.read_text() + 'hello')"
 
 
@@ -57,14 +39,10 @@ def sandbox(settings: SandboxSettings) -> Iterator[Sandbox]:
     made.close()
 
 
-def make_package(home: Path, body: str, isolation: str = "{}", extra: dict[str, str] | None = None) -> Path:
-    """Make a plugin whose `transform` has this body, with further files."""
+def make_package(home: Path, body: str, isolation: str = "{}") -> Path:
+    """Make a plugin whose `transform` has this body."""
     package = home / "package"
-    package.mkdir()
-    (package / "manifest.yml").write_text(_MANIFEST.format(isolation=isolation))
-    (package / "__init__.py").write_text(_CODE.format(body=textwrap.indent(body, " " * 8)))
-    for name, text in (extra or {}).items():
-        (package / name).write_text(text)
+    write_plugin(package, body, isolation)
     return package
 
 
@@ -76,19 +54,16 @@ def make_workspace(home: Path, name: str = "workspace") -> Path:
     return folder
 
 
-def make_call(package: Path, folder: Path, settings: SandboxSettings) -> Call:
-    """Make a call over the one file."""
-    record = PluginRecord(manifest=read_manifest(package, settings), path=package, digest=digest_of(package))
-    return Call(plugin=record, workspace=folder, files=("data.txt",))
+def cancel_before(monkeypatch: pytest.MonkeyPatch, part: str) -> Stop:
+    """Return what is set when the host comes to this part of a run."""
+    halt, real = Stop(), getattr(workspace, part)
 
+    def cancelled(*args: Any, **kwargs: Any) -> Any:
+        halt.set()
+        return real(*args, **kwargs)
 
-def run(sandbox: Sandbox, call: Call, halt: Stop | None = None) -> Outcome:
-    """Run a call."""
-    halt = halt or Stop()
-    try:
-        return sandbox.run_blocking(call, halt)
-    finally:
-        halt.close()
+    monkeypatch.setattr(workspace, part, cancelled)
+    return halt
 
 
 @pytest.mark.slow
@@ -125,7 +100,7 @@ def test_a_package_that_hangs_when_it_is_imported_is_ended(
     package = make_package(tmp_path, APPEND, "{timeout_seconds: 1}")
     (package / "__init__.py").write_text("import signal\nwhile True: signal.pause()\n")
 
-    entry = run(sandbox, make_call(package, make_workspace(tmp_path), settings)).entry
+    entry = sandbox.run_blocking(make_call(package, make_workspace(tmp_path), settings)).entry
 
     assert entry is not None
     assert entry.status == "timeout"
@@ -135,10 +110,11 @@ def test_modules_of_a_package_shadow_none_of_the_interpreters(
     sandbox: Sandbox, settings: SandboxSettings, tmp_path: Path
 ) -> None:
     """Neither for itself, nor for the runner that imports late, nor for the next plugin."""
-    evil = dict.fromkeys(("sitecustomize.py", "json.py", "traceback.py", "pydantic.py"), "raise SystemExit(9)")
-    package = make_package(tmp_path, "import json, traceback; " + APPEND, extra=evil)
+    package = make_package(tmp_path, "import json, traceback; " + APPEND)
+    for name in ("sitecustomize.py", "json.py", "traceback.py", "pydantic.py"):
+        (package / name).write_text("raise SystemExit(9)")
 
-    entry = run(sandbox, make_call(package, make_workspace(tmp_path), settings)).entry
+    entry = sandbox.run_blocking(make_call(package, make_workspace(tmp_path), settings)).entry
 
     assert entry is not None
     assert entry.status == "success"
@@ -148,16 +124,11 @@ def test_a_cancel_while_it_is_published_leaves_all_or_nothing(
     sandbox: Sandbox, settings: SandboxSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Too late is too late: what is told and what is there are one."""
-    halt, real = Stop(), workspace.publish
-
-    def publish(*args: Any, **kwargs: Any) -> Any:
-        halt.set()
-        return real(*args, **kwargs)
-
-    monkeypatch.setattr(workspace, "publish", publish)
+    halt = cancel_before(monkeypatch, "publish")
     call = make_call(make_package(tmp_path, APPEND), make_workspace(tmp_path), settings)
 
-    entry = run(sandbox, call, halt).entry
+    with contextlib.closing(halt):
+        entry = sandbox.run_blocking(call, halt).entry
 
     assert entry is not None
     is_told = entry.status == "success" and entry.files_affected == ("data.txt",)
@@ -168,16 +139,11 @@ def test_a_cancel_before_it_is_published_leaves_nothing(
     sandbox: Sandbox, settings: SandboxSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A person who cancels does not find the change afterwards."""
-    halt, real = Stop(), workspace.find_violations
-
-    def find_violations(*args: Any, **kwargs: Any) -> Any:
-        halt.set()
-        return real(*args, **kwargs)
-
-    monkeypatch.setattr(workspace, "find_violations", find_violations)
+    halt = cancel_before(monkeypatch, "find_violations")
     call = make_call(make_package(tmp_path, APPEND), make_workspace(tmp_path), settings)
 
-    entry = run(sandbox, call, halt).entry
+    with contextlib.closing(halt):
+        entry = sandbox.run_blocking(call, halt).entry
 
     assert entry is not None
     assert (entry.status, entry.files_affected) == ("cancelled", ())

@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from plugin_sandbox.conversation import Stop
 from plugin_sandbox.host import Sandbox
-from plugin_sandbox.manifest import digest_of, read_manifest
-from plugin_sandbox.model import Call, PluginRecord
 from plugin_sandbox.settings import SandboxSettings
+from tests.plugin_runs import make_call
 
 _MANIFEST = """\
 name: wheels
@@ -58,7 +56,7 @@ def sandbox(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sandbox]
 def test_a_plugin_computes_with_it(sandbox: Sandbox, tmp_path: Path, name: str) -> None:
     """What the filter of system calls leaves them is enough."""
     if importlib.util.find_spec(name) is None:
-        pytest.skip(f"{name} is not installed")
+        pytest.skip(f"{name} is not installed; it comes with the project's dev dependencies")
     imports, models, expression, expected = BODIES[name]
     package, workspace = tmp_path / "package", tmp_path / "workspace"
     package.mkdir()
@@ -67,13 +65,9 @@ def test_a_plugin_computes_with_it(sandbox: Sandbox, tmp_path: Path, name: str) 
     (package / "__init__.py").write_text(_CODE.format(imports=imports, models=models, expression=expression))
     (workspace / "data.txt").write_text("")
     (workspace / "numbers.csv").write_text("1\n2\n3\n")
-    settings = SandboxSettings()
-    record = PluginRecord(manifest=read_manifest(package, settings), path=package, digest=digest_of(package))
-    halt = Stop()
 
-    outcome = sandbox.run_blocking(Call(plugin=record, workspace=workspace, files=("data.txt",)), halt)
+    outcome = sandbox.run_blocking(make_call(package, workspace, SandboxSettings()))
 
-    halt.close()
     assert outcome.entry is not None
     assert outcome.entry.status == "success", outcome
     assert (workspace / "data.txt").read_text().replace("np.float64(6.0)", "6.0") == expected

@@ -47,6 +47,9 @@ def check_command(*, paths: tuple[Path, ...], form: Form) -> int:
     from orchestrator.installed import app_paths
     from orchestrator.interfaces.cli.connect import settings
 
+    for path in paths:
+        if not path.is_dir():
+            raise InputError(f"apps check: {path} is no folder; name an app's folder, or a folder of them")
     places = list(paths) or app_paths(settings())
     folders = find_apps(places)
     if not folders:

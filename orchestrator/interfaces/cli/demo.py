@@ -8,6 +8,7 @@ Whatever happens - Ctrl-C, SIGTERM, an error - the children are ended, the scene
 """
 
 import asyncio
+import shutil
 import signal
 import sys
 import tempfile
@@ -26,6 +27,8 @@ from orchestrator.interfaces.cli.options import Form, actor_option, output_optio
 from orchestrator.interfaces.cli.output import print_json
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from orchestrator.client import Client
     from orchestrator.contracts.app import AppSpec
     from orchestrator.embedded import RunningServer, StoreAddress
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from orchestrator.settings import Settings
 
 LOOK_SECONDS: Final = 0.1
+SERVER_SECONDS: Final = 0.5
 WORKERS: Final = 2
 
 
@@ -143,11 +147,11 @@ class Run:
 
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, interrupt, number)
-        code = FAILED
+        code, hurry = FAILED, asyncio.Event()
         try:
             self._say_start()
             async with asyncio.timeout(self.timeout):
-                code = await self._play(stack, client)
+                code = await self._while_served(self._play(stack, client), hurry)
         except TimeoutError:
             self._tell_late(stack)
         except ProcessFailed as error:
@@ -163,13 +167,32 @@ class Run:
         finally:
             self.view.end()
             # Workers first: a session that still runs could start something new in a scene.
-            killed = await stack.stop()
+            killed = await stack.stop(hurry)
             await client.aclose()
             stop(self.scenes)
         if code == OK:
             where = "everything was stopped" + (f"; killed: {', '.join(killed)}" if killed else "")
             self.view.say(f"{where}, {time.monotonic() - self.began:.1f} s in all")
         return code
+
+    async def _while_served(self, play: "Coroutine[object, object, int]", hurry: asyncio.Event) -> int:
+        """Play for as long as the server lives; without it nothing goes on, and no worker has anything to finish."""
+        from orchestrator.embedded_folder import log_tail
+        from orchestrator.embedded_watch import is_alive
+        from orchestrator.interfaces.cli.stack import ProcessFailed
+
+        playing = asyncio.ensure_future(play)
+        home = self.server.state_dir
+        try:
+            while not (await asyncio.wait([playing], timeout=SERVER_SECONDS))[0]:
+                if not is_alive(home):
+                    hurry.set()
+                    said = log_tail(home / "server.log") or "nothing"
+                    raise ProcessFailed(f"server: it ended, and the demo with it; run it again. Its log says: {said}")
+            return playing.result()
+        finally:
+            playing.cancel()
+            await asyncio.gather(playing, return_exceptions=True)
 
     async def _play(self, stack: "Stack", client: "Client") -> int:
         from orchestrator.interfaces.cli.demo_scene import prepare
@@ -279,9 +302,13 @@ class Run:
             self.view.say("  no terminal and no --yes: what asks for an approval is denied")
 
     def _say_next(self) -> None:
-        names = " · ".join(f"baton submit {scene.spec.name}" for scene in self.scenes)
-        self.view.say("Next: `baton up`, and from another terminal:")
-        self.view.say(f"  {names} · baton watch · baton explain ID · baton apps new NAME")
+        from orchestrator.interfaces.cli.connect import checkout
+
+        # In a checkout whose environment is not active, a shell finds the launcher alone.
+        baton = "baton" if checkout() is None or shutil.which("baton") else "./baton"
+        self.view.say(f"Next: `{baton} up`, and from another terminal:")
+        for words in ([f"submit {scene.spec.name}" for scene in self.scenes], ["watch", "explain ID", "apps new NAME"]):
+            self.view.say("  " + " · ".join(f"{baton} {word}" for word in words))
 
     def _tell_late(self, stack: "Stack") -> None:
         self.view.end()

@@ -1,7 +1,7 @@
 """Wait for sessions: until each has ended, is dead, or waits for a person."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from orchestrator.client import Client
 from orchestrator.contracts.app import AppSpec
@@ -15,24 +15,15 @@ LOOK_SECONDS = 0.1
 LOOKS = 2_000
 
 
-async def wait_settled(
-    client: Client, session_ids: Sequence[str], *, seconds: float, changed: Callable[[Record], None] | None = None
-) -> dict[str, Record]:
-    """Return the sessions as they are once none goes on by itself, or once the time is over.
-
-    `changed` is told of every session at each change of its revision.
-    """
+async def wait_settled(client: Client, session_ids: Sequence[str], *, seconds: float) -> dict[str, Record]:
+    """Return the sessions as they are once none goes on by itself, or once the time is over."""
     found: dict[str, Record] = {}
     left = list(dict.fromkeys(session_ids))
     pause = max(LOOK_SECONDS, len(left) / LOOKS)
     deadline = asyncio.get_running_loop().time() + seconds
     while left:
         records = await asyncio.gather(*(client.show(session_id) for session_id in left))
-        for record in records:
-            before = found.get(record.session_id)
-            found[record.session_id] = record
-            if changed is not None and (before is None or (before.rev, before.phase) != (record.rev, record.phase)):
-                changed(record)
+        found |= {record.session_id: record for record in records}
         left = [one.session_id for one in records if one.phase not in SETTLED and not waits_for_person(one)]
         rest = deadline - asyncio.get_running_loop().time()
         if rest <= 0:

@@ -59,7 +59,8 @@ def main(args: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except click.ClickException as error:
         path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx is not None else "baton"
-        message = f"{error.format_message().rstrip('.')}; see `{path} --help`"
+        said = " ".join(error.format_message().split()).rstrip(".,")  # the library's own may have several lines
+        message = f"{said}{'' if said.endswith('?') else ';'} see `{path} --help`"
         _say(f"baton: {message}")
         return _report(given, "UsageError", message, USAGE)
     except BatonError as error:

@@ -1,16 +1,13 @@
 """`baton plugins`: list, check and make plugins. A plugin is read by a process of its own, and never imported."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 import click
 
-from orchestrator.contracts.base import JsonObject, load_json
-from orchestrator.contracts.errors import ConfigError, InputError
+from orchestrator.contracts.base import JsonObject
+from orchestrator.contracts.errors import InputError
 from orchestrator.interfaces.cli.exits import FAILED, OK
 from orchestrator.interfaces.cli.options import Form, output_option
 from orchestrator.interfaces.cli.output import make_table, one_line, print_json, print_table
@@ -121,26 +118,13 @@ def _folders_of(path: Path) -> list[Path]:
 
 def _report(folders: Sequence[Path]) -> list[JsonObject]:
     """Ask the process that knows the sandbox's rules; raise ConfigError with what it says."""
-    from orchestrator.interfaces.cli.stack import with_import_path
+    from orchestrator.interfaces.cli.modules import ask_module
 
     if not folders:
         return []
-    command = [sys.executable, "-P", "-m", "workers.plugin_report", *(str(folder) for folder in folders)]
-    try:
-        done = subprocess.run(  # noqa: S603 - our own interpreter, our own module
-            command,
-            env=with_import_path(os.environ),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=REPORT_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise ConfigError(f"plugins: no report within {REPORT_SECONDS:.0f} s; name fewer folders") from error
-    if done.returncode != 0:
-        raise ConfigError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "plugins: no report")
-    return cast("list[JsonObject]", load_json(done.stdout))
+    return ask_module(
+        "workers.plugin_report", folders, where="plugins", seconds=REPORT_SECONDS, advice="name fewer folders"
+    )
 
 
 def _doubled(rows: Sequence[JsonObject]) -> Iterator[tuple[JsonObject, JsonObject]]:

@@ -4,16 +4,12 @@ The command line knows neither an app's code nor the steps: `python -m workers.r
 its standard input.
 """
 
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
-from orchestrator.contracts.base import JsonObject, dump_json, load_json
-from orchestrator.contracts.errors import ConfigError
-from orchestrator.interfaces.cli.stack import with_import_path
+from orchestrator.contracts.base import JsonObject, dump_json
+from orchestrator.interfaces.cli.modules import ask_module
 
 if TYPE_CHECKING:
     from orchestrator.client import Client
@@ -34,19 +30,11 @@ async def read_recording(client: "Client", session_id: str) -> JsonObject:
 
 def rehearse(folder: Path, recordings: Sequence[JsonObject]) -> list[JsonObject]:
     """Return what each recording would be with the app in this folder; raise ConfigError with what the process says."""
-    command = [sys.executable, "-P", "-m", "workers.rehearsal", str(folder)]
-    try:
-        done = subprocess.run(  # noqa: S603 - our own interpreter, our own module
-            command,
-            env=with_import_path(os.environ),
-            input=dump_json(list(recordings)),
-            capture_output=True,
-            text=True,
-            timeout=REHEARSAL_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise ConfigError(f"replay: not done within {REHEARSAL_SECONDS:.0f} s; name fewer sessions") from error
-    if done.returncode != 0:
-        raise ConfigError(done.stderr.strip() or f"replay: it ended with {done.returncode} and said nothing")
-    return cast("list[JsonObject]", load_json(done.stdout))
+    return ask_module(
+        "workers.rehearsal",
+        [folder],
+        where="replay",
+        seconds=REHEARSAL_SECONDS,
+        advice="name fewer sessions",
+        said=dump_json(list(recordings)),
+    )

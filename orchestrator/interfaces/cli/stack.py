@@ -64,11 +64,11 @@ def with_import_path(environment: Mapping[str, str]) -> dict[str, str]:
     return own
 
 
-def worker_args(settings: Settings, *, pool: str = "threads", concurrency: int = CELERY_THREADS) -> list[str]:
+def worker_args(settings: Settings) -> list[str]:
     """Return a worker's arguments for every queue there is."""
     queues = settings.queues
     names = f"{queues.steps},{queues.finalize},{queues.plugins}"
-    return ["--queues", names, "--pool", pool, "--concurrency", str(concurrency)]
+    return ["--queues", names, "--pool", "threads", "--concurrency", str(CELERY_THREADS)]
 
 
 @dataclass(slots=True)
@@ -136,9 +136,9 @@ class Stack:
         """Return the children that do not run any more."""
         return [child for child in self.children if child.code is not None]
 
-    async def wait_ready(self, client: Client, seconds: float = READY_SECONDS) -> None:
+    async def wait_ready(self, client: Client) -> None:
         """Return once every child has told the fleet of itself; raise ProcessFailed with its log where one ended."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + READY_SECONDS
         while True:
             for child in self.ended():
                 raise ProcessFailed(
@@ -150,7 +150,8 @@ class Stack:
                 return
             if time.monotonic() > deadline:
                 names = ", ".join(child.name for child in missing)
-                raise ProcessFailed(f"{names}: not ready after {seconds:.0f} s; {missing[0].log}:\n{missing[0].tail()}")
+                first = missing[0]
+                raise ProcessFailed(f"{names}: not ready after {READY_SECONDS:.0f} s; {first.log}:\n{first.tail()}")
             await asyncio.sleep(LOOK_SECONDS)
 
     async def stop(self, hurry: asyncio.Event | None = None) -> list[str]:
@@ -192,8 +193,13 @@ class UpLock:
 
     def __init__(self, home: Path) -> None:
         self._path = home / UP_LOCK
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        held = try_lock(self._path)
+        try:
+            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            held = try_lock(self._path)
+        except OSError as error:
+            raise ConfigError(
+                f"up: {home}: {error.strerror}; name a folder that you may write to, with --state-dir"
+            ) from error
         if held is None:
             owner = read_owner(home)
             raise ConfigError(

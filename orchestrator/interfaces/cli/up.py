@@ -108,11 +108,36 @@ class Machine:
 
     async def _watch(self, stack: "Stack", client: "Client", stop: asyncio.Event) -> None:
         """Tell what goes on, and start again what died, until `stop`."""
+        keeper = asyncio.create_task(self._keep_server())
+        try:
+            await self._keep_children(stack, client, stop, keeper)
+        finally:
+            keeper.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
+
+    async def _keep_server(self) -> None:
+        """Start the server again where it died and is ours; what it had acknowledged is read back from its disk."""
+        from orchestrator import embedded
+        from orchestrator.embedded_watch import is_alive
+
+        server = self.address.server
+        while server is not None and self.owns_server:
+            await asyncio.sleep(STATUS_SECONDS)
+            if is_alive(server.state_dir):
+                continue
+            again = await asyncio.to_thread(embedded.start, server.state_dir)
+            self._say(f"server: ended; started again, pid {again.pid}")
+
+    async def _keep_children(
+        self, stack: "Stack", client: "Client", stop: asyncio.Event, keeper: "asyncio.Task[None]"
+    ) -> None:
         from orchestrator.interfaces.cli.stack import ProcessFailed
 
         with self._live() as live:
             steps, looked = 0, time.monotonic()
             while not stop.is_set():
+                if keeper.done():
+                    keeper.result()  # its server cannot be started: so it says
                 for child in stack.ended():
                     if child.code != 0 and time.monotonic() - child.started < SHORTEST_LIFE_SECONDS:
                         raise ProcessFailed(

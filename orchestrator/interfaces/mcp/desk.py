@@ -32,9 +32,7 @@ class Desk:
         """The name that the journal shows."""
         return self.find_caller().name
 
-    def tool(
-        self, server: FastMCP[Any], role: Role, *, destructive: bool = False, idempotent: bool = False
-    ) -> Callable[[F], F]:
+    def tool(self, server: FastMCP[Any], role: Role, *, destructive: bool = False) -> Callable[[F], F]:
         """Return a decorator that registers a function as a tool for callers with this role."""
 
         def register(function: F) -> F:
@@ -42,7 +40,7 @@ class Desk:
             hints = ToolAnnotations(
                 read_only_hint=role == "viewer",
                 destructive_hint=destructive,
-                idempotent_hint=idempotent or role == "viewer",
+                idempotent_hint=role == "viewer",
                 open_world_hint=False,
             )
             server.tool(function, name=name, annotations=hints, tags={role})

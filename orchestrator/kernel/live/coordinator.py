@@ -23,7 +23,7 @@ from orchestrator.contracts.hook_result import HookResult
 from orchestrator.contracts.mount_plan import NamedPoint, SinglePoint
 from orchestrator.contracts.ports import ApprovalSystem, DisplaySystem
 from orchestrator.kernel.live.cancellation import CancellationToken
-from orchestrator.kernel.live.foreign import attempt
+from orchestrator.kernel.live.foreign import attempt, clean_up
 from orchestrator.kernel.live.guard import is_being_cancelled
 from orchestrator.kernel.live.hooks import HookRegistry
 from orchestrator.kernel.live.processing import process_hook_result
@@ -230,13 +230,7 @@ class Coordinator:
         Errors are logged. The first that is no Exception (KeyboardInterrupt, SystemExit,
         CancelledError) is raised again when all have run. The functions stay registered.
         """
-        fatal: BaseException | None = None
-        for function in reversed(self._cleanup_functions[:]):
-            outcome = await attempt(function, record=_record_cleanup)
-            if fatal is None and outcome.error is not None and not isinstance(outcome.error, Exception):
-                fatal = outcome.error
-        if fatal is not None:
-            raise fatal
+        await clean_up(reversed(self._cleanup_functions[:]))
 
     async def process_hook_result(
         self, result: ResultT, event: str, hook_name: str = "unknown"
@@ -294,7 +288,3 @@ class Coordinator:
             "has_approval_provider": self._has_approval_provider,
             "has_display_service": self._has_display_service,
         }
-
-
-def _record_cleanup(error: BaseException) -> None:
-    logger.error("Error during cleanup: %s: %s", type(error).__name__, error, exc_info=error)

@@ -6,10 +6,13 @@ Errors are never dropped: they come back as values.
 """
 
 import inspect
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from orchestrator.kernel.live.guard import guarded
+
+logger = logging.getLogger(__name__)
 
 
 class Outcome(NamedTuple):
@@ -42,3 +45,21 @@ async def attempt(
         return Outcome(value=value)
     record(errors[0])
     return Outcome(error=errors[0])
+
+
+async def clean_up(parts: Iterable[Callable[[], Any]]) -> None:
+    """Run every part, whatever the others raise; errors are logged.
+
+    The first that is no Exception (KeyboardInterrupt, SystemExit, CancelledError) is raised again when all have run.
+    """
+    fatal: BaseException | None = None
+    for part in parts:
+        error = (await attempt(part, record=_record_cleanup)).error
+        if fatal is None and error is not None and not isinstance(error, Exception):
+            fatal = error
+    if fatal is not None:
+        raise fatal
+
+
+def _record_cleanup(error: BaseException) -> None:
+    logger.error("Error during cleanup: %s: %s", type(error).__name__, error, exc_info=error)

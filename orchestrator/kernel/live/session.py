@@ -27,7 +27,7 @@ from orchestrator.contracts.ports import ApprovalSystem, DisplaySystem
 from orchestrator.kernel import lifecycle
 from orchestrator.kernel.live.assembly import Assembly
 from orchestrator.kernel.live.coordinator import Coordinator
-from orchestrator.kernel.live.foreign import attempt, settle_awaitable
+from orchestrator.kernel.live.foreign import attempt, clean_up, settle_awaitable
 from orchestrator.kernel.live.hooks import utc_now
 from orchestrator.kernel.live.modules import ModuleLoader
 from orchestrator.kernel.mount_validation import check_config
@@ -46,7 +46,8 @@ class Session:
     `config` is the mount plan and is kept, not copied: what changes in it later is seen. `loader`
     is whatever has the `load` of a ModuleLoader. `announced` are the lifecycle events that this
     session has said in its life (session:fork, start, resume, end): who keeps a session across
-    objects passes what was kept, and each is said once. Without it, each is said once per object. Raises MountPlanInvalid for a plan that no session can start from.
+    objects passes what was kept, and each is said once. Without it, each is said once per object.
+    Raises MountPlanInvalid for a plan that no session can start from.
     """
 
     def __init__(
@@ -225,13 +226,7 @@ class Session:
             self._coordinator.cleanup,
             self._let_go,
         ]
-        fatal: BaseException | None = None
-        for part in parts:
-            outcome = await attempt(part, record=_record_cleanup)
-            if fatal is None and outcome.error is not None and not isinstance(outcome.error, Exception):
-                fatal = outcome.error
-        if fatal is not None:
-            raise fatal
+        await clean_up(parts)
 
     async def _say_end(self) -> None:
         was_initialized, self._is_initialized = self._is_initialized, False
@@ -303,7 +298,3 @@ class Session:
 
     def _set_status(self, **changes: Any) -> None:
         self._status = self._status.model_copy(update={**changes, "last_activity": self._clock()})
-
-
-def _record_cleanup(error: BaseException) -> None:
-    logger.error("Error during cleanup: %s: %s", type(error).__name__, error, exc_info=error)

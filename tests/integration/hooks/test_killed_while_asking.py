@@ -62,6 +62,24 @@ async def end(client: Client, session_id: str) -> None:
         await pause(0.05)
 
 
+def make_marker(folder: Path) -> Path:
+    """Make the file at whose sight the app's hooks kill their worker; it goes with the first one killed."""
+    marker = folder / "kill"
+    marker.touch()
+    return marker
+
+
+async def orphan(fleet: Fleet, client: Client, text: str, calls: list[dict[str, list[str]]]) -> str:
+    """Return a session whose worker was killed in it, now that another worker is up."""
+    fleet.start("scheduler")
+    first = fleet.start("worker")
+    made = await client.submit("hooked", text=text, overrides={"calls": calls}, actor="ada")
+    while first.process.poll() is None:
+        await pause(0.02)
+    fleet.start("worker")
+    return made.session_id
+
+
 def play(server: RunningServer, folder: Path, ledger: Ledger, act: Any, **env: str) -> None:
     """Run an act with a scheduler and as many workers as it starts."""
     settings = quick_settings(HOOKED, lease={"seconds": 1.5, "renew_seconds": 0.4})
@@ -126,32 +144,23 @@ def test_a_worker_killed_before_the_wait_is_committed_leaves_nothing(
     empty_server: RunningServer, tmp_path: Path, ledger: Ledger
 ) -> None:
     """The step was not committed, so another worker asks the same; the tools of committed steps are not made again."""
-    marker = tmp_path / "kill"
-    marker.touch()
 
     async def act(fleet: Fleet, client: Client) -> None:
-        fleet.start("scheduler")
-        first = fleet.start("worker")
-        calls = [{"strike": ["one", "ask two"]}]
-        made = await client.submit("hooked", text="go", overrides={"calls": calls}, actor="ada")
-        while first.process.poll() is None:
-            await pause(0.02)
-        fleet.start("worker")
-        records = await wait_until(client, [made.session_id], "waiting")
-        wait = records[made.session_id].wait
+        session_id = await orphan(fleet, client, *ACTIONS["ask_user before a call"])
+        wait = (await wait_until(client, [session_id], "waiting"))[session_id].wait
         assert wait is not None
         assert wait.prompt == "Do ask two?"
-        await client.decide(made.session_id, allow=True, actor="grace")
-        await wait_until(client, [made.session_id], "ended")
+        await client.decide(session_id, allow=True, actor="grace")
+        await wait_until(client, [session_id], "ended")
 
         assert ledger.lines("strike") == ["strike one", "strike ask two"]
         assert ledger.lines("killed") == ["killed before its commit tool:pre"]
         assert ledger.lines("hook before_tool ask") == ["hook before_tool ask two"] * 2
-        kinds = [entry.kind async for entry in client.events(made.session_id)]
+        kinds = [entry.kind async for entry in client.events(session_id)]
         assert kinds.count("orphaned") == 1
-        assert await verify(client, made.session_id) == []
+        assert await verify(client, session_id) == []
 
-    play(empty_server, tmp_path, ledger, act, HOOKED_KILL=str(marker))
+    play(empty_server, tmp_path, ledger, act, HOOKED_KILL=str(make_marker(tmp_path)))
 
 
 @pytest.mark.parametrize("name", ["ask_user before the model", "ask_user after the model", "modify", "inject_context"])
@@ -159,25 +168,17 @@ def test_what_hooks_did_in_a_lost_step_is_done_once_by_the_next_worker(
     empty_server: RunningServer, tmp_path: Path, ledger: Ledger, name: str
 ) -> None:
     """Hooks are called again, from what was committed: nothing is changed twice, added twice or asked twice."""
-    marker = tmp_path / "kill"
-    marker.touch()
-    text, calls = ACTIONS[name]
 
     async def act(fleet: Fleet, client: Client) -> None:
-        fleet.start("scheduler")
-        first = fleet.start("worker")
-        made = await client.submit("hooked", text=text, overrides={"calls": calls}, actor="ada")
-        while first.process.poll() is None:
-            await pause(0.02)
-        fleet.start("worker")
-        await end(client, made.session_id)
+        session_id = await orphan(fleet, client, *ACTIONS[name])
+        await end(client, session_id)
 
-        assert (await client.show(made.session_id)).status == "fine"
-        assert await verify(client, made.session_id) == []
+        assert (await client.show(session_id)).status == "fine"
+        assert await verify(client, session_id) == []
         assert len(ledger.lines("killed")) == 1
-        waits = [entry.data["wait"] async for entry in client.events(made.session_id) if "wait" in entry.data]
+        waits = [entry.data["wait"] async for entry in client.events(session_id) if "wait" in entry.data]
         assert len(waits) == {"ask_user before the model": 3}.get(name, 1)
-        said = Counter(message.content for message in await client.context(made.session_id))
+        said = Counter(message.content for message in await client.context(session_id))
         match name:
             case "ask_user after the model":
                 assert said["ask after model"] == 2  # the prompt, and one answer to it
@@ -188,31 +189,24 @@ def test_what_hooks_did_in_a_lost_step_is_done_once_by_the_next_worker(
                 assert (said["house rules"], said["from now on"]) == (2, 1)  # each agent's prompt adds the first
                 assert ledger.lines("danger") == ["danger durable"]
 
-    play(empty_server, tmp_path, ledger, act, HOOKED_KILL=str(marker))
+    play(empty_server, tmp_path, ledger, act, HOOKED_KILL=str(make_marker(tmp_path)))
 
 
 def test_a_call_that_acted_before_the_question_about_it_was_kept_is_not_made_again(
     empty_server: RunningServer, tmp_path: Path, ledger: Ledger
 ) -> None:
     """The worker died between the effect and the commit: a person says what happened, as without hooks."""
-    marker = tmp_path / "kill"
-    marker.touch()
 
     async def act(fleet: Fleet, client: Client) -> None:
-        fleet.start("scheduler")
-        first = fleet.start("worker")
-        made = await client.submit("hooked", text="go", overrides={"calls": [{"strike": ["then ask"]}]}, actor="ada")
-        while first.process.poll() is None:
-            await pause(0.02)
-        fleet.start("worker")
-        wait = (await wait_until(client, [made.session_id], "waiting"))[made.session_id].wait
+        session_id = await orphan(fleet, client, *ACTIONS["ask_user after a call"])
+        wait = (await wait_until(client, [session_id], "waiting"))[session_id].wait
         assert wait is not None
         assert wait.kind == "uncertain"
-        await client.answer(made.session_id, actor="ada", verdict="happened")
-        await end(client, made.session_id)
+        await client.answer(session_id, actor="ada", verdict="happened")
+        await end(client, session_id)
 
-        assert (await client.show(made.session_id)).status == "fine"
+        assert (await client.show(session_id)).status == "fine"
         assert ledger.lines("strike") == ["strike then ask"]
-        assert await verify(client, made.session_id) == []
+        assert await verify(client, session_id) == []
 
-    play(empty_server, tmp_path, ledger, act, HOOKED_KILL=str(marker))
+    play(empty_server, tmp_path, ledger, act, HOOKED_KILL=str(make_marker(tmp_path)))

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +18,7 @@ from orchestrator.interfaces.http.shapes import waiting_shape
 from orchestrator.kernel.signatures import find_fault
 from orchestrator.settings_api import WebhookSettings
 from orchestrator.webhooks import Webhooks, load_endpoints
-from tests.stage import Stage, stage
+from tests.stage import Stage, play
 
 SECRET = "a secret of enough letters"
 
@@ -59,16 +59,6 @@ def make(on: Stage, receiver: Receiver, *, name: str = "chat", **more: Any) -> W
     settings = {"allow_private": True, "base_seconds": 1000.0, "attempts": 3, **more.pop("settings", {})}
     endpoint = Endpoint(name=name, url=f"http://127.0.0.1:{receiver.port}/in?x=1", secrets=(SECRET,), **more)
     return Webhooks(on.client, [endpoint], WebhookSettings(**settings), waiting_shape, dice=random.Random(1))
-
-
-def play(store_url: str, act: Callable[[Stage], Any]) -> Any:
-    """Do something with a store."""
-
-    async def run() -> Any:
-        async with stage(store_url) as on:
-            return await act(on)
-
-    return asyncio.run(run())
 
 
 async def pass_due(on: Stage) -> int:

@@ -1,6 +1,6 @@
 """Looks at the syntax tree of each exported file, and writes what it finds on changed lines.
 
-Which lines changed and what is a test stands in index.json, which was written with the files (export.py) and cannot be changed here.
+Which lines changed and what is a test stands in index.json, which was written with the files (workspace.py) and cannot be changed here.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Runs the real ruff over every exported file at once, and writes what it says, as it says it.
 
-`--isolated`: no configuration, cache or plugin of the reviewed repository takes part. Files lie under neutral names (export.py),
+`--isolated`: no configuration, cache or plugin of the reviewed repository takes part. Files lie under neutral names (workspace.py),
 so that a name is no option and exempts from nothing. What of it is a finding is decided outside (analysis/ruff.py).
 """
 

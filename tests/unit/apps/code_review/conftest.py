@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from apps.code_review.steps import choose_pass, collect
-from plugin_sandbox.conversation import Stop
 from plugin_sandbox.host import Sandbox
 from plugin_sandbox.model import Call
 from plugin_sandbox.registry import Registry
@@ -41,9 +40,7 @@ def run_plugins(tmp_path: Path) -> Iterator[RunPlugins]:
             if plugin is None:
                 entries.append({"plugin": name, "status": "failed", "error": f"{name}: not accepted"})
                 continue
-            halt = Stop()
-            outcome = boxes[-1].run_blocking(Call(plugin=plugin, workspace=workspace, files=tuple(files)), halt)
-            halt.close()
+            outcome = boxes[-1].run_blocking(Call(plugin=plugin, workspace=workspace, files=tuple(files)))
             assert outcome.entry is not None
             entries.append(outcome.entry.model_dump(mode="json", exclude_none=True))
         return entries

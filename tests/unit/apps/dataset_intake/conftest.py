@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from plugin_sandbox.conversation import Stop
 from plugin_sandbox.host import Sandbox
 from plugin_sandbox.model import Call, Outcome
 from plugin_sandbox.registry import Registry, choose_files
@@ -46,11 +45,7 @@ def run_plugin(tmp_path: Path, project: Path) -> Iterator[RunPlugin]:
             answers={"p": answers} if answers else {},
             dry_run=dry_run,
         )
-        halt = Stop()
-        try:
-            return sandbox.run_blocking(call, halt)
-        finally:
-            halt.close()
+        return sandbox.run_blocking(call)
 
     yield run
     sandbox.close()

@@ -33,8 +33,14 @@ def settings_are_read_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     ("args", "message"),
     [
         (["nosuch"], "no such command 'nosuch'; known: "),
-        (["lst"], "no such command 'lst'; did you mean 'list'?; see `baton --help`"),
+        (["lst"], "no such command 'lst'; did you mean 'list'? see `baton --help`"),
         (["show"], "Missing argument 'ID'; see `baton show --help`"),
+        (
+            ["tokens", "new", "ada"],
+            "Missing option '--role'. Choose from: viewer, submitter, approver, operator; see `baton tokens new --help`",
+        ),
+        (["apps", "check", "/nowhere"], "apps check: /nowhere is no folder; name an app's folder, or a folder of them"),
+        (["runbook", "show", "no_worker"], "runbook 'no_worker': there is none; did you mean 'no_workers'?"),
         (["show", "x"], "session id 'x': not an id; expected PREFIX-YYYYMMDD-NNN"),
         (["approve", "SES-20260101-01"], "session id 'SES-20260101-01': not an id"),
         (["dead", "replay", "SES-20260101-001", "y"], "session id 'y': not an id"),

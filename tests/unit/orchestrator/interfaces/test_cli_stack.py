@@ -55,6 +55,13 @@ def test_a_state_folder_has_one_owner_at_a_time(tmp_path: Path) -> None:
     third.release()
 
 
+@pytest.mark.parametrize("home", ["/proc/no/such", "/dev/null"])
+def test_a_folder_that_cannot_be_is_refused_in_words(home: str) -> None:
+    """A wrong --state-dir is the operator's to mend, and no fault of the program's."""
+    with pytest.raises(ConfigError, match=f"up: {home}: .*; name a folder that you may write to, with --state-dir"):
+        UpLock(Path(home))
+
+
 def write_demo(folder: Path, name: str, body: str, options: str = "") -> AppSpec:
     """Return an app with this demo."""
     root = folder / name

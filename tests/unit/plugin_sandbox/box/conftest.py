@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from plugin_sandbox.host import Sandbox
-from plugin_sandbox.manifest import digest_of, read_manifest
-from plugin_sandbox.model import Call, PluginRecord
+from plugin_sandbox.model import Call
 from plugin_sandbox.settings import SandboxSettings
+from tests.plugin_runs import make_call as make_call_of
 
 _MANIFEST = """\
 name: probe
@@ -65,7 +65,6 @@ def make_call(tmp_path: Path, settings: SandboxSettings) -> MakeCall:
         (package / "manifest.yml").write_text(_MANIFEST + lines)
         (package / "__init__.py").write_text(_CODE.format(body=textwrap.indent(textwrap.dedent(body), " " * 8)))
         (workspace / "data.txt").write_text("initial\n")
-        record = PluginRecord(manifest=read_manifest(package, settings), path=package, digest=digest_of(package))
-        return Call(plugin=record, workspace=workspace, files=("data.txt",))
+        return make_call_of(package, workspace, settings)
 
     return make

@@ -1,5 +1,6 @@
 """Control groups that are not there, cannot be made, or cannot be joined: told, or refused; never passed over."""
 
+import contextlib
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from plugin_sandbox.conversation import Stop
 from plugin_sandbox.host import Sandbox
 from plugin_sandbox.inner import cgroups
 from plugin_sandbox.inner.box import LayerFailed
@@ -19,12 +19,8 @@ GROUPS = ("cpu_cgroup", "memory_cgroup", "pids_cgroup")
 
 def run(sandbox: Sandbox, call: Call) -> ResultEntry:
     """Run a call and return its entry."""
-    halt = Stop()
-    try:
-        entry = sandbox.run_blocking(call, halt).entry
-    finally:
-        halt.close()
-        sandbox.close()
+    with contextlib.closing(sandbox):
+        entry = sandbox.run_blocking(call).entry
     assert entry is not None
     return entry
 

@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from plugin_sandbox.conversation import Stop
 from plugin_sandbox.host import Sandbox
-from plugin_sandbox.model import Call, Outcome
+from plugin_sandbox.model import Outcome
 from plugin_sandbox.settings import SandboxSettings
 
 COUNT_FORKS = """
@@ -51,15 +50,6 @@ except OSError as error:
 NO_GROUPS = ("memory_cgroup", "pids_cgroup", "cpu_cgroup")
 
 
-def run(sandbox: Sandbox, call: Call) -> Outcome:
-    """Run a call."""
-    halt = Stop()
-    try:
-        return sandbox.run_blocking(call, halt)
-    finally:
-        halt.close()
-
-
 def status(outcome: Outcome) -> tuple[str, str | None]:
     """Return the status and the limit that bit."""
     assert outcome.entry is not None
@@ -69,14 +59,14 @@ def status(outcome: Outcome) -> tuple[str, str | None]:
 @pytest.mark.parametrize(("wanted", "expected"), [(2, "skipped"), (3, "skipped"), (4, "process_limit")])
 def test_processes_are_counted_to_the_last(sandbox: Sandbox, make_call: Any, wanted: int, expected: str) -> None:
     """One below, at, and above the limit."""
-    outcome = run(sandbox, make_call(COUNT_FORKS.format(wanted=wanted), processes=3))
+    outcome = sandbox.run_blocking(make_call(COUNT_FORKS.format(wanted=wanted), processes=3))
 
     assert status(outcome)[0] == expected, outcome
 
 
 def test_without_processes_no_fork_is_possible(sandbox: Sandbox, make_call: Any) -> None:
     """The default: a filter refuses it, no count is needed."""
-    outcome = run(sandbox, make_call(COUNT_FORKS.format(wanted=1)))
+    outcome = sandbox.run_blocking(make_call(COUNT_FORKS.format(wanted=1)))
 
     assert outcome.logs[0].message == "Operation not permitted"
 
@@ -86,7 +76,7 @@ def test_memory_is_counted_over_all_children(settings: SandboxSettings, make_cal
     """Four times a little is a lot; with or without control groups."""
     sandbox = Sandbox(settings, off=off)
 
-    outcome = run(sandbox, make_call(CHILDREN.format(work="block = b'x' * (120 << 20)"), processes=8))
+    outcome = sandbox.run_blocking(make_call(CHILDREN.format(work="block = b'x' * (120 << 20)"), processes=8))
 
     assert status(outcome) == ("memory_limit", "memory_mb"), outcome
     sandbox.close()
@@ -98,7 +88,9 @@ def test_cpu_is_counted_over_all_children(settings: SandboxSettings, make_call: 
     sandbox = Sandbox(settings, off=off)
     work = "while True: pass"
 
-    outcome = run(sandbox, make_call(CHILDREN.format(work=work), processes=8, cpu_seconds=1, timeout_seconds=20))
+    outcome = sandbox.run_blocking(
+        make_call(CHILDREN.format(work=work), processes=8, cpu_seconds=1, timeout_seconds=20)
+    )
 
     assert status(outcome) == ("cpu_limit", "cpu_seconds"), outcome
     sandbox.close()
@@ -106,14 +98,14 @@ def test_cpu_is_counted_over_all_children(settings: SandboxSettings, make_call: 
 
 def test_one_process_is_ended_at_its_cpu_seconds(sandbox: Sandbox, make_call: Any) -> None:
     """The kernel does it, to the second."""
-    outcome = run(sandbox, make_call("while True: pass", cpu_seconds=1, timeout_seconds=20))
+    outcome = sandbox.run_blocking(make_call("while True: pass", cpu_seconds=1, timeout_seconds=20))
 
     assert status(outcome) == ("cpu_limit", "cpu_seconds"), outcome
 
 
 def test_the_disk_is_full_to_the_byte(sandbox: Sandbox, make_call: Any) -> None:
     """What the manifest names is the plugin's, all of it and nothing more."""
-    outcome = run(sandbox, make_call(FILL, disk_mb=2))
+    outcome = sandbox.run_blocking(make_call(FILL, disk_mb=2))
 
     assert status(outcome) == ("disk_limit", "disk_mb"), outcome
     assert outcome.logs[0].context["n"] == 2 << 20
@@ -121,7 +113,7 @@ def test_the_disk_is_full_to_the_byte(sandbox: Sandbox, make_call: Any) -> None:
 
 def test_inodes_end_to_the_last(sandbox: Sandbox, make_call: Any) -> None:
     """A flood of empty files meets its number."""
-    outcome = run(sandbox, make_call(FILES, inodes=50))
+    outcome = sandbox.run_blocking(make_call(FILES, inodes=50))
 
     assert status(outcome)[0] == "disk_limit", outcome
     assert outcome.logs[0].context["n"] == 50
@@ -132,6 +124,6 @@ def test_a_flood_is_cut_off(sandbox: Sandbox, make_call: Any, descriptor: int) -
     """Neither log nor result can fill the worker's memory."""
     flood = f"while True: os.write({descriptor}, b'x' * 65536)"
 
-    outcome = run(sandbox, make_call(flood))
+    outcome = sandbox.run_blocking(make_call(flood))
 
     assert status(outcome)[0] == "output_limit", outcome

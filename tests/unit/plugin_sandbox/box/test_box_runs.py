@@ -11,7 +11,6 @@ from typing import Any
 import psutil
 import pytest
 
-from plugin_sandbox.conversation import Stop
 from plugin_sandbox.host import Sandbox
 from plugin_sandbox.model import Call, Outcome, ResultEntry
 from plugin_sandbox.settings import SandboxSettings
@@ -36,18 +35,9 @@ ctx.log.info("seen", root=see("/"), etc=see("/etc"), sys=see("/sys"), dev=see("/
 
 def run(sandbox: Sandbox, call: Call) -> ResultEntry:
     """Run a call and return its entry."""
-    entry = outcome(sandbox, call).entry
+    entry = sandbox.run_blocking(call).entry
     assert entry is not None
     return entry
-
-
-def outcome(sandbox: Sandbox, call: Call) -> Outcome:
-    """Run a call."""
-    halt = Stop()
-    try:
-        return sandbox.run_blocking(call, halt)
-    finally:
-        halt.close()
 
 
 #: Processes of the whole test run that are none of ours: servers of other tests.
@@ -113,7 +103,7 @@ def test_a_plugin_that_fails_publishes_nothing(sandbox: Sandbox, make_call: Any)
 
 def test_what_a_plugin_sees_of_the_host_is_what_it_needs(sandbox: Sandbox, make_call: Any) -> None:
     """No /etc, no /sys, three descriptors and two of ours, one process, a name that says nothing."""
-    found = outcome(sandbox, make_call(SHOW)).logs[0].context
+    found = sandbox.run_blocking(make_call(SHOW)).logs[0].context
 
     assert found["etc"] == found["sys"] == "No such file or directory"
     assert set(found["dev"]) == {"null", "zero", "urandom", "random"}
@@ -179,7 +169,7 @@ def test_no_plugin_outlives_what_guards_it(sandbox: Sandbox, make_call: Any, vic
     """Whichever dies first: nothing of the plugin lives on, and the next call is served."""
     call = make_call(APPEND + "[os.fork() or (os.setsid(), time.sleep(60)) for _ in range(3)]\n" + SLEEP, processes=4)
     found: list[Outcome] = []
-    work = threading.Thread(target=lambda: found.append(outcome(sandbox, call)))
+    work = threading.Thread(target=lambda: found.append(sandbox.run_blocking(call)))
     work.start()
     deadline = time.monotonic() + 10
     while len(tree := alive()) < 5 and time.monotonic() < deadline:
@@ -306,7 +296,7 @@ def test_a_granted_program_is_found_by_its_name_and_no_other_runs(
     plugin = call.plugin.model_copy(update={"manifest": manifest.model_copy(update={"isolation": asked})})
     box = Sandbox(settings.model_copy(update={"programs": {"told": str(program)}}))
     try:
-        made = outcome(box, call.model_copy(update={"plugin": plugin}))
+        made = box.run_blocking(call.model_copy(update={"plugin": plugin}))
         entry = made.entry
     finally:
         box.close()

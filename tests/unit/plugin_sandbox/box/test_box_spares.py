@@ -11,9 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from plugin_sandbox.conversation import Stop
 from plugin_sandbox.host import Sandbox
-from plugin_sandbox.model import Call, Outcome
 
 ROOT = Path(__file__).resolve().parents[4]
 NOTHING = "pass"
@@ -21,15 +19,6 @@ LOOK = """
 ctx.log.info("seen", tmp=sorted(os.listdir("/tmp")), names=sorted(os.listdir(ctx.dst_root)))
 open("/tmp/left", "w").write("mine")
 """
-
-
-def run(sandbox: Sandbox, call: Call) -> Outcome:
-    """Run a call to its end."""
-    halt = Stop()
-    try:
-        return sandbox.run_blocking(call, halt)
-    finally:
-        halt.close()
 
 
 def spares() -> list[psutil.Process]:
@@ -61,10 +50,10 @@ def wait_gone(process: psutil.Process) -> None:
 def test_the_next_call_runs_in_the_box_that_waits_for_it(sandbox: Sandbox, make_call: Any) -> None:
     """What the building costs is paid before the call comes."""
     call = make_call(NOTHING)
-    run(sandbox, call)
+    sandbox.run_blocking(call)
     spare = wait_spare()
 
-    entry = run(sandbox, call).entry
+    entry = sandbox.run_blocking(call).entry
 
     assert entry is not None
     assert entry.status == "skipped", entry
@@ -75,7 +64,7 @@ def test_nothing_of_a_call_is_seen_by_the_next(sandbox: Sandbox, make_call: Any)
     """One call a box: what a plugin leaves in /tmp or in its process goes with it."""
     call = make_call(LOOK)
 
-    seen = [run(sandbox, call).logs[0].context for _ in range(3)]
+    seen = [sandbox.run_blocking(call).logs[0].context for _ in range(3)]
 
     assert [found["tmp"] for found in seen] == [seen[0]["tmp"]] * 3
     assert "left" not in seen[0]["tmp"]
@@ -84,12 +73,12 @@ def test_nothing_of_a_call_is_seen_by_the_next(sandbox: Sandbox, make_call: Any)
 def test_a_spare_that_was_killed_is_not_missed(sandbox: Sandbox, make_call: Any) -> None:
     """An operator, or the kernel for want of memory, may end it at any time."""
     call = make_call(NOTHING)
-    run(sandbox, call)
+    sandbox.run_blocking(call)
     spare = wait_spare()
     spare.kill()
     wait_gone(spare)
 
-    entry = run(sandbox, call).entry
+    entry = sandbox.run_blocking(call).entry
 
     assert entry is not None
     assert entry.status == "skipped", entry
@@ -98,14 +87,14 @@ def test_a_spare_that_was_killed_is_not_missed(sandbox: Sandbox, make_call: Any)
 def test_a_spare_whose_plugin_process_was_killed_costs_a_refusal_at_most(sandbox: Sandbox, make_call: Any) -> None:
     """Half a box is no box; the call after it is served whatever became of this one."""
     call = make_call(NOTHING)
-    run(sandbox, call)
+    sandbox.run_blocking(call)
     spare = wait_spare()
     deadline = time.monotonic() + 10
     while not (waiting := spare.children()):
         assert time.monotonic() < deadline
     waiting[0].kill()
 
-    statuses = [entry.status for _ in range(2) if (entry := run(sandbox, call).entry) is not None]
+    statuses = [entry.status for _ in range(2) if (entry := sandbox.run_blocking(call).entry) is not None]
 
     assert statuses[0] in {"skipped", "sandbox_unavailable"}
     assert statuses[1] == "skipped"
@@ -113,7 +102,7 @@ def test_a_spare_whose_plugin_process_was_killed_costs_a_refusal_at_most(sandbox
 
 def test_a_closed_sandbox_leaves_no_spare(sandbox: Sandbox, make_call: Any) -> None:
     """Whoever waits for a call that will not come ends with the one who would bring it."""
-    run(sandbox, make_call(NOTHING))
+    sandbox.run_blocking(make_call(NOTHING))
     spare = wait_spare()
 
     sandbox.close()
@@ -136,12 +125,12 @@ def test_what_is_mounted_after_a_box_was_built_is_seen_by_its_call(tmp_path: Pat
         settings = SandboxSettings(state_dir=home / "state", preload=("json",))
         sandbox = Sandbox(settings)
         call = conftest.make_call.__wrapped__(home, settings)(ours.LOOK)
-        print(ours.run(sandbox, call).logs[0].context["names"])
+        print(sandbox.run_blocking(call).logs[0].context["names"])
         ours.wait_spare()
         subprocess.run(["mount", "-t", "tmpfs", "none", str(call.workspace)], check=True)
         (call.workspace / "data.txt").write_text("new")
         (call.workspace / "fresh.txt").write_text("new")
-        print(ours.run(sandbox, call).logs[0].context["names"])
+        print(sandbox.run_blocking(call).logs[0].context["names"])
         sandbox.close()
     """)
 

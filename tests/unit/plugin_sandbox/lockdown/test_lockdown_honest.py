@@ -68,7 +68,7 @@ def test_honest_work_goes_on(who: str, make_box: Any, run_child: Any) -> None:
 def test_wheels_with_native_code_work(name: str, make_box: Any, run_child: Any) -> None:
     """They map code, start threads, ask for processors: what the filter knows nothing about must be harmless to them."""
     if importlib.util.find_spec(name) is None:
-        pytest.skip(f"{name} is not installed")
+        pytest.skip(f"{name} is not installed; it comes with the project's dev dependencies")
 
     def work(_: Box) -> object:
         for loaded in [module for module in sys.modules if module.partition(".")[0] in {name, name + "_core"}]:

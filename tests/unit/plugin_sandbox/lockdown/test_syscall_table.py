@@ -81,7 +81,7 @@ _HEADERS = {
 def test_the_numbers_are_those_of_the_kernels_own_headers(machine: str) -> None:
     """One call under another's number would be judged by the other's rule."""
     if not _HEADERS[machine].exists():
-        pytest.skip(f"{_HEADERS[machine]} is not installed")
+        pytest.skip(f"{_HEADERS[machine]} is not installed; it is in Debian's package linux-libc-dev")
     found = re.findall(r"#define __NR(?:3264)?_(\w+)\s+(\d+)", _HEADERS[machine].read_text())
     named = {_SAME.get(name, name): int(number) for name, number in found if int(number) not in _OF_32_BITS}
 

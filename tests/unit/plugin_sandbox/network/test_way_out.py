@@ -5,7 +5,6 @@ import shutil
 import socket
 import ssl
 import subprocess
-import textwrap
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,30 +12,11 @@ from typing import Any
 
 import pytest
 
-from plugin_sandbox.conversation import Stop
 from plugin_sandbox.host import Sandbox
-from plugin_sandbox.manifest import digest_of, read_manifest
-from plugin_sandbox.model import Call, Outcome, PluginRecord, Tier
+from plugin_sandbox.model import Outcome, Tier
 from plugin_sandbox.settings import SandboxSettings
+from tests.plugin_runs import make_call, write_plugin
 
-_MANIFEST = """\
-name: asks
-version: "1"
-api_version: "1"
-supported_extensions: []
-isolation: {{hosts: [{hosts}], network_mb: 1}}
-"""
-_CODE = """\
-import json, os, socket
-from plugin_sandbox.api import Plugin as Base
-
-class Plugin(Base):
-    def can_handle(self, path, variables):
-        return True
-
-    def transform(self, path, ctx):
-{body}
-"""
 FETCH = 'path.write_bytes(ctx.fetch(ctx.variables["url"]).body)'
 
 Run = Callable[..., tuple[Outcome, Path]]
@@ -49,25 +29,16 @@ def run(tmp_path: Path) -> Iterator[Run]:
 
     def run(body: str, url: str, *hosts: str, tier: Tier | None = None, **settings: Any) -> tuple[Outcome, Path]:
         package, workspace = tmp_path / "package", tmp_path / "workspace"
-        package.mkdir()
+        asked = ", ".join(f'"{host}"' for host in hosts)
+        write_plugin(package, body, f"{{hosts: [{asked}], network_mb: 1}}")
         workspace.mkdir()
-        (package / "manifest.yml").write_text(_MANIFEST.format(hosts=", ".join(f'"{host}"' for host in hosts)))
-        (package / "__init__.py").write_text(_CODE.format(body=textwrap.indent(body, " " * 8)))
         (workspace / "data.txt").write_text("initial")
         granted = SandboxSettings.model_validate({"state_dir": tmp_path / "state", "hosts": hosts, **settings})
-        manifest = read_manifest(package, granted.model_copy(update={"hosts": hosts}))
-        call = Call(
-            plugin=PluginRecord(manifest=manifest, path=package, digest=digest_of(package)),
-            workspace=workspace,
-            files=("data.txt",),
-            variables={"url": url},
-        )
-        sandbox, halt = Sandbox(granted, force_tier=tier), Stop()
+        at_registration = granted.model_copy(update={"hosts": hosts})
+        call = make_call(package, workspace, at_registration, variables={"url": url})
+        sandbox = Sandbox(granted, force_tier=tier)
         made.append(sandbox)
-        try:
-            return sandbox.run_blocking(call, halt), workspace / "data.txt"
-        finally:
-            halt.close()
+        return sandbox.run_blocking(call), workspace / "data.txt"
 
     yield run
     for sandbox in made:
@@ -163,7 +134,7 @@ def test_an_encrypted_host_that_nobody_vouches_for_is_refused(run: Run, tmp_path
     """TLS is spoken from within, and checked there: the proxy sees bytes alone."""
     program = shutil.which("openssl")
     if program is None:
-        pytest.skip("openssl is not installed, which makes the certificate")
+        pytest.skip("openssl is not installed, which makes the certificate; it is in Debian's package openssl")
     names = ("-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "certificate"))
     subject = ("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1")
     subprocess.run(

@@ -1,6 +1,5 @@
 """Who may look and who may act: cookies, proofs, roles, headers, and addresses that lead nowhere."""
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -8,7 +7,7 @@ import pytest
 from orchestrator.contracts.access import Role, expand_roles
 from orchestrator.interfaces.console.pages import PageRoute
 from orchestrator.interfaces.http.parts import ROLE_KEY
-from tests.api_stage import ROLES, SECRETS, ApiStage, api_settings, api_stage
+from tests.api_stage import ROLES, SECRETS, ApiStage, api_settings, play
 from tests.console_stage import Browser, browse
 
 #: Written out, so that a page that changes hands is seen here.
@@ -54,16 +53,6 @@ TABLE: dict[Role | None, set[tuple[str, str]]] = {
         ("GET", "/console/audit"),
     },
 }
-
-
-def play(store_url: str, act: Any, **more: Any) -> Any:
-    """Do something with the console."""
-
-    async def run() -> Any:
-        async with api_stage(store_url, **more) as api:
-            return await act(api)
-
-    return asyncio.run(run())
 
 
 def fill(path: str) -> str:

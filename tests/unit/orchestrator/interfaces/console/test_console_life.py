@@ -7,17 +7,7 @@ import pytest
 
 from orchestrator.store.fleet import WorkerInfo
 from tests.api_stage import ApiStage, api_stage
-from tests.console_stage import Browser, browse
-
-
-def play(store_url: str, act: Any, **more: Any) -> Any:
-    """Do something with the console as ada, whom no login asks."""
-
-    async def run() -> Any:
-        async with api_stage(store_url, open_actor="ada", **more) as api:
-            return await act(api, Browser(api))
-
-    return asyncio.run(run())
+from tests.console_stage import Browser, browse, play
 
 
 async def journal(api: ApiStage, session_id: str) -> list[tuple[str, str]]:

@@ -1,6 +1,5 @@
 """What other parts write into sessions, on their pages: hooks, limits, budgets, compactions, grants, forks, models' words."""
 
-import asyncio
 from typing import Any
 
 from orchestrator.app_loader import load_app
@@ -11,22 +10,12 @@ from orchestrator.interfaces.console.shown import link
 from orchestrator.settings import Settings
 from orchestrator.store.leases import Claimed
 from orchestrator.store.token_stream import TokenStream
-from tests.api_stage import ApiStage, api_settings, api_stage
-from tests.console_stage import Browser, Document
+from tests.api_stage import ApiStage, api_settings
+from tests.console_stage import Browser, Document, play
 from tests.hook_stage import HOOKED
 from tests.integration.talker import PROVIDER, talker
 from tests.talkers import Talker, asks, says, worker_that_talks
 from workers.stub_llm import running
-
-
-def play(store_url: str, act: Any, **more: Any) -> Any:
-    """Do something with the console as ada, whom no login asks."""
-
-    async def run() -> Any:
-        async with api_stage(store_url, open_actor="ada", **more) as api:
-            return await act(api, Browser(api))
-
-    return asyncio.run(run())
 
 
 def hrefs(page: Document) -> list[str]:

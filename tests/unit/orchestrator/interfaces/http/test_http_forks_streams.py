@@ -9,17 +9,7 @@ from orchestrator.pool_load import PoolWatch
 from orchestrator.store.fleet import WorkerInfo
 from orchestrator.store.leases import Claimed
 from orchestrator.store.token_stream import TokenStream
-from tests.api_stage import ApiStage, api_stage
-
-
-def play(store_url: str, act: Any, **more: Any) -> Any:
-    """Do something with the API."""
-
-    async def run() -> Any:
-        async with api_stage(store_url, **more) as api:
-            return await act(api)
-
-    return asyncio.run(run())
+from tests.api_stage import ApiStage, play
 
 
 def read_events(text: str) -> list[dict[str, str]]:

@@ -17,12 +17,7 @@ from orchestrator.settings_model import ArchiveSettings
 from tests.api_stage import ApiStage, api_settings, api_stage
 from tests.stage import stage
 
-
-@pytest.fixture(autouse=True)
-def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file in which the app's tools note what they did."""
-    (tmp_path / "ledger").touch()
-    monkeypatch.setenv("EVERYTHING_LEDGER", str(tmp_path / "ledger"))
+pytestmark = pytest.mark.usefixtures("ledger")
 
 
 def test_archived_sessions_are_listed_and_read_as_before(store_url: str, tmp_path: Path) -> None:

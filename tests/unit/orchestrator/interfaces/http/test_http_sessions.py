@@ -9,17 +9,7 @@ import pytest
 from orchestrator.contracts.errors import NotPermitted
 from orchestrator.four_eyes import check_four_eyes
 from orchestrator.interfaces.http.problems import NAMES
-from tests.api_stage import ApiStage, api_settings, api_stage
-
-
-def play(store_url: str, act: Any, **more: Any) -> Any:
-    """Do something with the API."""
-
-    async def run() -> Any:
-        async with api_stage(store_url, **more) as api:
-            return await act(api)
-
-    return asyncio.run(run())
+from tests.api_stage import ApiStage, api_settings, play
 
 
 def test_a_submission_is_accepted_once_for_a_key(store_url: str) -> None:
