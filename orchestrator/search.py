@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Final
 from orchestrator.contracts.base import dump_json
 from orchestrator.contracts.errors import InputError, SessionNotFound, Unreadable
 from orchestrator.contracts.session import Record
-from orchestrator.store.listing import Listing
-from orchestrator.store.views import Row
+from orchestrator.store.listing import Listing, Row
 
 if TYPE_CHECKING:
     from orchestrator.client import Client
