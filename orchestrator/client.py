@@ -35,11 +35,11 @@ from orchestrator.forks import fork_session
 from orchestrator.kernel.compaction import shown
 from orchestrator.kernel.plugin_pass import queue_of
 from orchestrator.kernel.transcript import repair
-from orchestrator.search import Listed, search_sessions
+from orchestrator.search import Found, Listed, search_sessions
 from orchestrator.store.fleet import Fleet, WorkerInfo
 from orchestrator.store.gauges import Gauges, archived_at, measure, server_info
 from orchestrator.store.intake import Intake, Submitted
-from orchestrator.store.listing import Row
+from orchestrator.store.listing import Place, Row
 from orchestrator.store.spending import Spending
 from orchestrator.store.store import Store
 from orchestrator.store.token_stream import TokenStream
@@ -271,9 +271,11 @@ class Client(Answering):
                 settled = entry
         return settled
 
-    async def search(self, words: Sequence[str], *, app: str | None = None, limit: int = 50) -> list[Listed]:
+    async def search(
+        self, words: Sequence[str], *, app: str | None = None, before: Place | None = None, limit: int = 50
+    ) -> Found:
         """Return the newest sessions that hold all these words, in the store and in the archive; see `search`."""
-        return await search_sessions(self, words, app=app, limit=limit)
+        return await search_sessions(self, words, app=app, before=before, limit=limit)
 
     async def workers(self) -> list[WorkerInfo]:
         """Return who is at work."""

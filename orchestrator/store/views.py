@@ -59,6 +59,13 @@ class Views:
             raise SessionNotFound(session_id)
         return decode_record(session_id, pairs(flat))
 
+    async def fields(self, session_id: str, *names: str) -> list[str | None]:
+        """Return fields of a session's record as they are stored, None for what is not there."""
+        found: list[str | None] = await self._store.command(
+            "HMGET", self._store.keys.of_session("record", session_id), *names
+        )
+        return found
+
     async def exists(self, session_id: str) -> bool:
         """Say whether a session is there."""
         return bool(await self._store.command("EXISTS", self._store.keys.of_session("record", session_id)))
