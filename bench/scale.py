@@ -2,7 +2,8 @@
 
     stored   two stores side by side, of 1,000 and of 1,000,000 sessions (20,000 with --quick): 90 % wait for a person, 9 %
              have ended, 1 % are ready. Bytes for each, then in turns on both: finding, waking, claiming and committing one
-             session whose time has come; a page of the list; a search; and what an idle scheduler takes
+             session whose time has come; pages of the list, with processor time of server and client; a search, and
+             for each thousand sessions that it looked at; and what an idle scheduler takes
     held     10,000 sessions (1,000 with --quick) whose steps wait 1 to 5 seconds, as for a model, in one worker process:
              memory for each, how late the loop is, and steps a second against concurrency / latency
 
@@ -22,13 +23,14 @@ if __name__ == "__main__":
 
 from statistics import median
 
-from bench._fleet import bench_settings, variables
+from bench._fleet import APP, bench_settings, variables
 from bench._harness import Children, Options, Report, Target, children, paired_ratio, parse_options, ratio, say
 from bench._held import measure_held
 from bench._stored import PROBES, Probe, check, copy, make_original
 from bench._usage import cpu_seconds
 from orchestrator.embedded import RunningServer, temporary
 from orchestrator.embedded_wire import ask
+from orchestrator.search import LOOKED
 from orchestrator.store.fitness import parse_info
 from orchestrator.store.listing import Listing
 from workers.composition import Urls, build_host
@@ -43,6 +45,9 @@ TARGETS = (
     Target("claim_growth", 1.3, "at_most"),
     Target("commit_growth", 1.3, "at_most"),
     Target("list_growth", 1.3, "at_most"),
+    Target("list_cpu_growth", 1.3, "at_most"),
+    Target("list_waiting_cpu_growth", 1.3, "at_most"),
+    Target("search_looked_growth", 1.3, "at_most"),
     Target("session_bytes_growth", 1.3, "at_most"),
     Target("scheduler_cpu_growth", 1.3, "at_most"),
     Target("throughput_to_concurrency_over_latency", 0.9, "at_least"),
@@ -124,16 +129,26 @@ async def time_reads(sides: list[Side], turns: int) -> None:
     """List and search, in turns."""
     for turn in range(turns):
         for side in sides if turn % 2 else sides[::-1]:
-            began = time.perf_counter()
-            rows = await Listing(side.host.store).page(limit=PAGE)
-            listed = time.perf_counter()
-            if len(rows) != PAGE:
-                raise RuntimeError(f"bench: a page of {len(rows)} sessions, not {PAGE}")
-            side.probe.times.setdefault("list", []).append((listed - began) * 1000)
+            await time_page(side, "list", app="", bucket="")
+            await time_page(side, "list_waiting", app=APP, bucket="waiting")
             if turn % 10 == 0:
                 began = time.perf_counter()
                 await side.host.client.search(["nobody", "wrote", "this"], limit=PAGE)
-                side.probe.times.setdefault("search", []).append((time.perf_counter() - began) * 1000)
+                took = (time.perf_counter() - began) * 1000
+                side.probe.times.setdefault("search", []).append(took)
+                side.probe.times.setdefault("search_looked", []).append(took * 1_000 / min(side.sessions, LOOKED))
+
+
+async def time_page(side: Side, name: str, *, app: str, bucket: str) -> None:
+    """Read a page; note how long it took, and the processor time of the server and of this process."""
+    spent = cpu_seconds(side.server.pid) + time.process_time()
+    began = time.perf_counter()
+    rows = await Listing(side.host.store).page(app=app, bucket=bucket, limit=PAGE)
+    side.probe.times.setdefault(name, []).append((time.perf_counter() - began) * 1000)
+    spent = cpu_seconds(side.server.pid) + time.process_time() - spent
+    side.probe.times.setdefault(f"{name}_cpu", []).append(spent * 1000)
+    if len(rows) != PAGE:
+        raise RuntimeError(f"bench: a page of {len(rows)} sessions, not {PAGE}")
 
 
 async def compare(report: Report, sides: list[Side]) -> None:
@@ -180,8 +195,8 @@ async def _empty_line(side: Side) -> None:
     """Take what is ready out of the index, and the probes out of what is due: nobody is in line then."""
     keys = side.host.store.keys
     for number in range(keys.partitions):
-        by, app = keys.of_partition("by", number), "bench_loop"
-        await side.host.store.command("ZREMRANGEBYLEX", by, f"[{app}:ready:", f"({app}:ready;")
+        by = keys.of_partition("by", number)
+        await side.host.store.command("ZREMRANGEBYLEX", by, f"[{APP}:ready:", f"({APP}:ready;")
         await side.host.store.command("DEL", keys.of_partition("due", number))
 
 

@@ -72,10 +72,6 @@ class Archive:
         """Return the context's messages from index `start` on."""
         return await self._ask(lambda database: database.context(session_id, start))
 
-    async def rows(self, app: str, status: str | None, limit: int) -> "list[ArchivedRow]":
-        """Return an app's newest rows, of one status where given."""
-        return await self._ask(lambda database: database.rows(app, status, limit))
-
     async def page(
         self, app: str, status: str | None, before: tuple[int, str] | None, since_at: int | None, limit: int
     ) -> "list[ArchivedRow]":

@@ -181,10 +181,6 @@ class ArchiveDatabase:
             query = sql.select(at.body).where(at.session_id == session_id, at.number >= start).order_by(at.number)
             return [to_text(body) for (body,) in tables.execute(query).all()]
 
-    def rows(self, app: str, status: str | None, limit: int) -> list[ArchivedRow]:
-        """Return an app's newest rows, of one status where given."""
-        return self._rows(self._where(app, status), limit)
-
     def page(
         self, app: str, status: str | None, before: tuple[int, str] | None, since_at: int | None, limit: int
     ) -> list[ArchivedRow]:

@@ -9,8 +9,9 @@ from orchestrator.contracts.errors import PhaseRefused, SessionNotFound
 from orchestrator.contracts.session import PendingCall, Post, Record
 from orchestrator.store.codec import decode_record
 from orchestrator.store.intake import Intake
+from orchestrator.store.listing import Place, Row
 from orchestrator.store.store import Store
-from orchestrator.store.views import PAGE, Row, Views
+from orchestrator.store.views import PAGE, Views
 
 ENDED = "ended"
 
@@ -72,16 +73,26 @@ class ArchivedViews(Views):
             count += await self._archive.count(app, _status(bucket))
         return count
 
-    async def rows(self, app: str, bucket: str, *, limit: int) -> list[Row]:
-        """Return an app's newest rows of a bucket, newest first."""
-        found = await super().rows(app, bucket, limit=limit)
-        if not _is_ended(bucket) or not await self._archive.is_used():
+    async def counts(self) -> dict[str, dict[str, int]]:
+        """Return how many sessions each app has in each phase."""
+        total = await super().counts()
+        if await self._archive.is_used():
+            for app, phases in total.items():
+                phases[ENDED] += await self._archive.count(app, None)
+        return total
+
+    async def rows(
+        self, *, app: str = "", bucket: str = "", before: Place | None = None, since_at: int | None = None, limit: int
+    ) -> list[Row]:
+        """Return the newest rows before a place, wherever they lie, newest first; one that lies in both comes once."""
+        found = await super().rows(app=app, bucket=bucket, before=before, since_at=since_at, limit=limit)
+        if not (bucket == "" or _is_ended(bucket)) or not await self._archive.is_used():
             return found
-        archived = await self._archive.rows(app, _status(bucket), limit)
+        place = None if before is None else (before.since_at, before.session_id)
         known = {row.session_id for row in found}
         found += [
             Row(one.session_id, one.app, f"{ENDED}/{one.status}", one.ended_at)
-            for one in archived
+            for one in await self._archive.page(app, _status(bucket), place, since_at, limit)
             if one.session_id not in known
         ]
         found.sort(key=lambda row: (row.since_at, row.session_id), reverse=True)
@@ -119,4 +130,4 @@ def _is_ended(bucket: str) -> bool:
 
 
 def _status(bucket: str) -> str | None:
-    return None if bucket == ENDED else bucket.removeprefix(f"{ENDED}/")
+    return bucket.removeprefix(f"{ENDED}/") if "/" in bucket else None

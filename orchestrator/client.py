@@ -28,21 +28,22 @@ from orchestrator.contracts.errors import (
 )
 from orchestrator.contracts.ids import check_session_id
 from orchestrator.contracts.messages import Message
-from orchestrator.contracts.phases import PHASES, SETTLED
+from orchestrator.contracts.phases import SETTLED
 from orchestrator.contracts.session import Cursor, Entry, PendingCall, Post, Priority, Record
 from orchestrator.contracts.streaming import FIRST_OFFSET, StreamPiece
 from orchestrator.forks import fork_session
 from orchestrator.kernel.compaction import shown
 from orchestrator.kernel.plugin_pass import queue_of
 from orchestrator.kernel.transcript import repair
-from orchestrator.search import Listed, search_sessions
+from orchestrator.search import Found, Listed, search_sessions
 from orchestrator.store.fleet import Fleet, WorkerInfo
 from orchestrator.store.gauges import Gauges, archived_at, measure, server_info
 from orchestrator.store.intake import Intake, Submitted
+from orchestrator.store.listing import Place, Row
 from orchestrator.store.spending import Spending
 from orchestrator.store.store import Store
 from orchestrator.store.token_stream import TokenStream
-from orchestrator.store.views import Row, Views
+from orchestrator.store.views import Views
 from orchestrator.verification import verify_session
 
 #: How often a waiting caller looks.
@@ -191,13 +192,8 @@ class Client(Answering):
         self, *, app: str | None = None, bucket: str | None = None, limit: int = 50
     ) -> list[Listed]:
         """Return the newest sessions, by app and by phase (or ended/STATUS) where given."""
-        apps = (app,) if app is not None else await self.views.apps()
-        buckets = (bucket,) if bucket is not None else PHASES
-        pages = await asyncio.gather(*(self.views.rows(one, where, limit=limit) for one in apps for where in buckets))
-        rows = sorted(
-            (row for page in pages for row in page), key=lambda row: (row.since_at, row.session_id), reverse=True
-        )
-        found = await asyncio.gather(*(self._listed(row) for row in rows[:limit]))
+        rows = await self.views.rows(app=app or "", bucket=bucket or "", limit=limit)
+        found = await asyncio.gather(*(self._listed(row) for row in rows))
         return [listed for listed in found if listed is not None]
 
     async def _listed(self, row: Row) -> Listed | None:
@@ -208,10 +204,7 @@ class Client(Answering):
 
     async def counts(self) -> dict[str, dict[str, int]]:
         """Return how many sessions each app has in each phase."""
-        apps = await self.views.apps()
-        numbers = await asyncio.gather(*(self.views.count(app, phase) for app in apps for phase in PHASES))
-        rows = iter(numbers)
-        return {app: {phase: next(rows) for phase in PHASES} for app in apps}
+        return await self.views.counts()
 
     def events(self, session_id: str, *, after: int = 0) -> AsyncIterator[Entry]:
         """Yield a session's journal."""
@@ -278,9 +271,11 @@ class Client(Answering):
                 settled = entry
         return settled
 
-    async def search(self, words: Sequence[str], *, app: str | None = None, limit: int = 50) -> list[Listed]:
+    async def search(
+        self, words: Sequence[str], *, app: str | None = None, before: Place | None = None, limit: int = 50
+    ) -> Found:
         """Return the newest sessions that hold all these words, in the store and in the archive; see `search`."""
-        return await search_sessions(self, words, app=app, limit=limit)
+        return await search_sessions(self, words, app=app, before=before, limit=limit)
 
     async def workers(self) -> list[WorkerInfo]:
         """Return who is at work."""

@@ -15,9 +15,8 @@ from orchestrator.contracts.base import JsonObject, load_json
 from orchestrator.contracts.errors import InputError, SessionNotFound, Unreadable, suggest
 from orchestrator.contracts.session import Record
 from orchestrator.store.access import Act, Audit, Rates, Tokens
-from orchestrator.store.listing import Group, Listing, Place
+from orchestrator.store.listing import Group, Listing, Place, Row
 from orchestrator.store.pauses import Pause, Pauses
-from orchestrator.store.views import Row
 
 __all__ = ["Act", "Group", "Line", "Operations", "Page", "Pause", "Place", "Query"]
 
@@ -108,7 +107,9 @@ class Operations:
         looked = 0
         while True:
             most = min(limit if not query.is_filtered else SCAN_STEP, SCAN_ROWS - looked)
-            rows = await self._rows(query, before, most)
+            rows = await self.client.views.rows(
+                app=query.app, bucket=query.bucket, before=before, since_at=query.since_at, limit=most
+            )
             looked += len(rows)
             for row, record in zip(rows, await asyncio.gather(*(self._read(row) for row in rows)), strict=True):
                 before = Place(row.since_at, row.session_id)
@@ -121,22 +122,6 @@ class Operations:
                 return Page(tuple(found), None)
             if looked >= SCAN_ROWS:
                 return Page(tuple(found), before)
-
-    async def _rows(self, query: Query, before: Place | None, limit: int) -> list[Row]:
-        """Return the newest rows before a place, wherever they lie; one in the store and in the archive comes once."""
-        archive, phase, status = self.client.archive, *_split(query.bucket)
-        rows = await self._listing.page(
-            app=query.app, bucket=query.bucket, before=before, since_at=query.since_at, limit=limit
-        )
-        if archive is None or phase not in ("", "ended") or not await archive.is_used():
-            return rows
-        place = None if before is None else (before.since_at, before.session_id)
-        known = {row.session_id for row in rows}
-        for kept in await archive.page(query.app, status, place, query.since_at, limit):
-            if kept.session_id not in known:
-                rows.append(Row(kept.session_id, kept.app, f"ended/{kept.status}", kept.ended_at))
-        rows.sort(key=lambda row: (row.since_at, row.session_id), reverse=True)
-        return rows[:limit]
 
     async def _read(self, row: Row) -> Record | None:
         try:
@@ -277,13 +262,3 @@ class Operations:
     async def acts(self, *, limit: int, before: str = "") -> list[Act]:
         """Return the operators' log, newest first."""
         return await self.audit.read(limit=limit, before=before)
-
-
-def _split(bucket: str) -> tuple[str, str | None]:
-    """Return a bucket's phase and status.
-
-    >>> _split("ended/done"), _split("ended"), _split("")
-    (('ended', 'done'), ('ended', None), ('', None))
-    """
-    phase, slash, status = bucket.partition("/")
-    return phase, status if slash else None

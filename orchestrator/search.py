@@ -1,7 +1,7 @@
 """Find sessions by words, whatever their case, in what they were asked and in what they hold.
 
-The store has no index of words: of its sessions the newest are read and looked at, up to LOOKED; the archive is asked for the
-rest. All words must be there, in the id, app, status, actor, text, result fields or state.
+The store has no index of words: of its sessions the newest are looked at, up to LOOKED, and the answer says where to go on;
+the archive is asked for the rest. All words must be there, in the id, app, status, actor, parent, text, result fields or state.
 """
 
 import asyncio
@@ -9,19 +9,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from orchestrator.contracts.base import dump_json
 from orchestrator.contracts.errors import InputError, SessionNotFound, Unreadable
 from orchestrator.contracts.session import Record
-from orchestrator.store.listing import Listing
-from orchestrator.store.views import Row
+from orchestrator.store.listing import Listing, Place, Row
 
 if TYPE_CHECKING:
     from orchestrator.client import Client
 
-#: Sessions in the store that one search reads at most.
+#: Sessions in the store that one search looks at, at most: so many, however many there are.
 LOOKED: Final = 5_000
+#: How many places are read at once, and of them how many sessions.
+_STEP: Final = 1_000
 _AT_ONCE: Final = 250
 MOST_WORDS: Final = 10
+#: The fields of a record that are looked at, as they are stored: only what holds the words is read as a session.
+_LOOKED_AT: Final = ("app", "status", "actor", "parent", "text", "fields", "state")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,28 +34,66 @@ class Listed:
     record: Record
 
 
-async def search_sessions(client: "Client", words: Sequence[str], *, app: str | None, limit: int) -> list[Listed]:
-    """Return the newest sessions that hold all the words, newest first; raise InputError for no word or too many."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search found, newest first; `after` is where the store has sessions that it has not looked at, if it has."""
+
+    listed: tuple[Listed, ...]
+    after: Place | None
+
+
+async def search_sessions(
+    client: "Client", words: Sequence[str], *, app: str | None, before: Place | None = None, limit: int
+) -> Found:
+    """Return the newest sessions that hold all the words; raise InputError for no word or too many.
+
+    With `before`, the `after` of an answer, the search goes on there in the store; the archive was asked with the first one.
+    """
     wanted = [word.casefold() for word in words if word.strip()]
     if not 1 <= len(wanted) <= MOST_WORDS:
         raise InputError(f"search: give 1 to {MOST_WORDS} words")
-    rows = await Listing(client.store).page(app=app or "", limit=LOOKED)  # the archive searches its own
-    found: list[Listed] = []
-    for start in range(0, len(rows), _AT_ONCE):
-        page = await asyncio.gather(*(_read(client, row) for row in rows[start : start + _AT_ONCE]))
-        found += [one for one in page if one is not None and _holds(one.record, wanted)]
-        if len(found) >= limit:
-            break
+    found, after = await _search_store(client, wanted, app or "", before, limit)
     archive = client.archive
-    if archive is not None and await archive.is_used():
+    if before is None and archive is not None and await archive.is_used():
         known = {one.row.session_id for one in found}
         for kept in await archive.search(wanted, app, limit):
             row = Row(kept.session_id, kept.app, f"ended/{kept.status}", kept.ended_at)
             listed = await _read(client, row) if kept.session_id not in known else None
             if listed is not None:
                 found.append(listed)
-    found.sort(key=lambda one: (one.row.since_at, one.row.session_id), reverse=True)
-    return found[:limit]
+        found.sort(key=lambda one: (one.row.since_at, one.row.session_id), reverse=True)
+        if any(one.row.session_id in known for one in found[limit:]):
+            after = _place(found[limit - 1].row)  # of the store something is left out: it comes next
+    return Found(tuple(found[:limit]), after)
+
+
+async def _search_store(
+    client: "Client", words: Sequence[str], app: str, before: Place | None, limit: int
+) -> tuple[list[Listed], Place | None]:
+    """Return what is found among the next LOOKED sessions of the store, and the place of the last that was looked at."""
+    found: list[Listed] = []
+    looked = 0
+    while looked < LOOKED:
+        most = min(_STEP, LOOKED - looked)
+        rows = await Listing(client.store).page(app=app, before=before, limit=most)
+        looked += len(rows)
+        for start in range(0, len(rows), _AT_ONCE):
+            some = rows[start : start + _AT_ONCE]
+            texts = await asyncio.gather(*(client.views.fields(row.session_id, *_LOOKED_AT) for row in some))
+            hits = [row for row, text in zip(some, texts, strict=True) if _holds(row.session_id, text, words)]
+            for listed in await asyncio.gather(*(_read(client, row) for row in hits)):
+                if listed is not None:
+                    found.append(listed)
+                if len(found) == limit:
+                    return found, _place(found[-1].row)
+        if len(rows) < most:
+            return found, None
+        before = _place(rows[-1])
+    return found, before
+
+
+def _place(row: Row) -> Place:
+    return Place(row.since_at, row.session_id)
 
 
 async def _read(client: "Client", row: Row) -> Listed | None:
@@ -63,16 +103,6 @@ async def _read(client: "Client", row: Row) -> Listed | None:
         return None
 
 
-def _holds(record: Record, words: Sequence[str]) -> bool:
-    parts = (
-        record.session_id,
-        record.app,
-        record.status or "",
-        record.actor,
-        record.parent or "",
-        record.text,
-        dump_json(record.fields),
-        dump_json(record.state),
-    )
-    text = "\n".join(parts).casefold()
+def _holds(session_id: str, stored: Sequence[str | None], words: Sequence[str]) -> bool:
+    text = "\n".join((session_id, *(one or "" for one in stored))).casefold()
     return all(word in text for word in words)

@@ -7,17 +7,30 @@ newest of all are taken, and only a partition that may hide a newer one is asked
 
 import asyncio
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from orchestrator.contracts.errors import StoreError
 from orchestrator.store.codec import PLUGINS_MARK
 from orchestrator.store.store import Store
-from orchestrator.store.views import Row
+
+#: What a partition tells: where a session stands in the order of the list, and its member of the index.
+_Told: TypeAlias = tuple[int, str, str]
 
 #: What a partition is asked for at once, beside its share of the page.
-SPARE_ROWS = 4
+SPARE_ROWS = 2
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a list: an index member, read."""
+
+    session_id: str
+    app: str
+    bucket: str
+    since_at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """Where in the index a page begins: before this time and id; times are the store's ms."""
 
@@ -52,30 +65,32 @@ class Listing:
     async def page(
         self, *, app: str = "", bucket: str = "", before: Place | None = None, since_at: int | None = None, limit: int
     ) -> list[Row]:
-        """Return the newest rows before a place, newest first; `bucket` is a phase or ended/STATUS."""
+        """Return the newest rows before a place, newest first; `bucket` is a phase, ended/STATUS, asks or asks/KIND."""
+        if ":" in app + bucket:  # what parts the words of the index is in none of them
+            return []
         partitions = self._store.keys.partitions
         each = min(limit, SPARE_ROWS + 2 * -(-limit // partitions))
         places: dict[int, Place | None] = dict.fromkeys(range(partitions), before)
-        found: list[Row] = []
+        found: list[_Told] = []
         while places:
             pages = await asyncio.gather(
                 *(self._rows(number, app, bucket, place, since_at, each) for number, place in places.items())
             )
-            ends: dict[int, Row] = {}
+            ends: dict[int, _Told] = {}
             for number, page in zip(list(places), pages, strict=True):
                 found += page
                 if len(page) == each:
                     ends[number] = page[-1]
-            found.sort(key=_place, reverse=True)
+            found.sort(reverse=True)
             del found[limit:]
-            last = _place(found[-1]) if len(found) == limit else None
-            places = {number: _place(end) for number, end in ends.items() if last is None or _place(end) > last}
-            each = limit
-        return found
+            last = found[-1] if len(found) == limit else None
+            places = {number: Place(end[0], end[1]) for number, end in ends.items() if last is None or end > last}
+            each = min(2 * each, limit)  # few are asked again, and each of them hides more than its share
+        return [_read_row(member) for _, _, member in found]
 
     async def _rows(
         self, partition: int, app: str, bucket: str, before: Place | None, since_at: int | None, most: int
-    ) -> list[Row]:
+    ) -> list[_Told]:
         reply = await self._store.act_on_partition(
             "page",
             partition,
@@ -88,7 +103,7 @@ class Listing:
         )
         if reply[0] != "page":
             raise StoreError("store: a page was refused (malformed); this is a defect, report it")
-        return [_read_row(member) for member in reply[1]]
+        return [_place_of(member) for member in reply[1]]
 
     async def tally(self) -> list[Group]:
         """Return every group that has a session, by app and bucket; ready sessions for plugins apart."""
@@ -121,8 +136,9 @@ class Listing:
         )
 
 
-def _place(row: Row) -> Place:
-    return Place(row.since_at, row.session_id)
+def _place_of(member: str) -> _Told:
+    _, _, _, since, session_id = member.split(":", 4)
+    return int(since), session_id, member
 
 
 def _read_row(member: str) -> Row:

@@ -5,7 +5,6 @@ Nothing here changes anything, and nothing here needs a lease.
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 
 from pydantic import ValidationError
 
@@ -13,22 +12,14 @@ from orchestrator.contracts.base import JsonObject, load_json
 from orchestrator.contracts.errors import SessionNotFound, Unreadable
 from orchestrator.contracts.ids import check_session_id
 from orchestrator.contracts.messages import Message
+from orchestrator.contracts.phases import PHASES
 from orchestrator.contracts.session import Entry, PendingCall, Record
 from orchestrator.store.codec import decode_record, pairs
 from orchestrator.store.keys import APPS
+from orchestrator.store.listing import Listing, Place, Row
 from orchestrator.store.store import Store
 
 PAGE = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of a list: an index member, read."""
-
-    session_id: str
-    app: str
-    bucket: str
-    since_at: int
 
 
 def read_body(session_id: str, seq: int, text: str) -> JsonObject:
@@ -54,11 +45,6 @@ def read_entry(session_id: str, seq: int, at: int, body: JsonObject) -> Entry:
         ) from error
 
 
-def _read_row(member: str) -> Row:
-    app, bucket, _, since, session_id = member.split(":", 4)
-    return Row(session_id, app, bucket, int(since))
-
-
 class Views:
     """What callers may read."""
 
@@ -72,6 +58,13 @@ class Views:
         if not flat:
             raise SessionNotFound(session_id)
         return decode_record(session_id, pairs(flat))
+
+    async def fields(self, session_id: str, *names: str) -> list[str | None]:
+        """Return fields of a session's record as they are stored, None for what is not there."""
+        found: list[str | None] = await self._store.command(
+            "HMGET", self._store.keys.of_session("record", session_id), *names
+        )
+        return found
 
     async def exists(self, session_id: str) -> bool:
         """Say whether a session is there."""
@@ -146,36 +139,38 @@ class Views:
         )
         return sum(int(count) for count in counts)
 
-    async def rows(self, app: str, bucket: str, *, limit: int) -> list[Row]:
-        """Return an app's newest rows of a bucket, newest first."""
-        low, high = self._ranges(app, bucket)
-        keys = self._store.keys
-        pages = await asyncio.gather(
-            *(
-                self._store.command("ZREVRANGEBYLEX", keys.of_partition("by", number), high, low, "LIMIT", 0, limit)
-                for number in range(keys.partitions)
-            )
-        )
-        rows = [_read_row(member) for page in pages for member in page]
-        rows.sort(key=lambda row: (row.since_at, row.session_id), reverse=True)
-        return rows[:limit]
+    async def counts(self) -> dict[str, dict[str, int]]:
+        """Return how many sessions each app has in each phase; an app that ever had one is there."""
+        apps, groups = await asyncio.gather(self.apps(), Listing(self._store).tally())
+        total: dict[str, dict[str, int]] = {app: dict.fromkeys(PHASES, 0) for app in apps}
+        for group in groups:
+            phase = group.bucket.partition("/")[0]
+            if phase in PHASES:  # what asks a person stands in its phase as well
+                total.setdefault(group.app, dict.fromkeys(PHASES, 0))[phase] += group.count
+        return total
+
+    async def rows(
+        self, *, app: str = "", bucket: str = "", before: Place | None = None, since_at: int | None = None, limit: int
+    ) -> list[Row]:
+        """Return the newest rows before a place, newest first; see Listing.page."""
+        return await Listing(self._store).page(app=app, bucket=bucket, before=before, since_at=since_at, limit=limit)
 
     async def dead_letters(self, *, limit: int) -> list[tuple[str, JsonObject]]:
         """Return dead letters, newest first: id and {reason, detail, attempts, at}."""
         keys = self._store.keys
         pages = await asyncio.gather(
             *(
-                self._store.command("HGETALL", keys.of_partition("deadinfo", number))
+                self._store.command("ZREVRANGE", keys.of_partition("dead", number), 0, limit - 1, "WITHSCORES")
                 for number in range(keys.partitions)
             )
         )
+        newest = sorted(((float(at), one) for page in pages for one, at in pairs(page).items()), reverse=True)[:limit]
+        bodies = await Listing(self._store).letters([session_id for _, session_id in newest])
         found: list[tuple[str, JsonObject]] = []
-        for page in pages:
-            for session_id, body in pairs(page).items():
-                info = load_json(body)
-                found.append((session_id, info if isinstance(info, dict) else {}))
-        found.sort(key=lambda item: int(str(item[1].get("at", 0))), reverse=True)
-        return found[:limit]
+        for (_, session_id), body in zip(newest, bodies, strict=True):
+            info = load_json(body) if body else None
+            found.append((session_id, info if isinstance(info, dict) else {}))
+        return found
 
     async def stats(self) -> dict[str, int]:
         """Return the sum of every partition's counters."""

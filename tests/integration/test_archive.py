@@ -203,7 +203,7 @@ def test_search_finds_by_text_status_and_state_in_both(play: Play) -> None:
         live = await at.ended(answer="needle in hay")
 
         async def find(*words: str) -> list[str]:
-            return [one.record.session_id for one in await at.client.search(words)]
+            return [one.record.session_id for one in (await at.client.search(words)).listed]
 
         assert await find("NEEDLE") == [live, archived]
         assert await find("needle", "hay") == [live]

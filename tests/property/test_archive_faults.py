@@ -201,7 +201,7 @@ def test_the_archive_gives_back_what_it_got(
     assert database.intents(session.session_id) == {"c": text}
     assert database.journal(session.session_id, 0, 100) == list(journal)
     assert database.context(session.session_id, 0) == messages
-    assert [row.ended_at for row in database.rows("a", "s", 5)] == [5]
+    assert [row.ended_at for row in database.page("a", "s", None, None, 5)] == [5]
 
 
 @given(BODIES)

@@ -134,16 +134,23 @@ def purge_command(*, older_than: float, yes: bool, form: Form) -> int:
 @click.argument("words", nargs=-1, required=True, metavar="WORD...")
 @click.option("--app", help="Only this app's.")
 @click.option("--limit", type=click.IntRange(1, 1_000), default=50, show_default=True)
+@click.option("--cursor", metavar="CURSOR", help="Go on in the store where an earlier search ended, as it said.")
 @output_option
-def search_command(*, words: tuple[str, ...], app: str | None, limit: int, form: Form) -> int:
+def search_command(*, words: tuple[str, ...], app: str | None, limit: int, cursor: str | None, form: Form) -> int:
     """Find sessions that hold all these words, newest first.
 
-    Looks at ids, apps, statuses, actors, texts, result fields and states, whatever the case; in the archive too.
+    Looks at ids, apps, statuses, actors, texts, result fields and states, whatever the case; in the archive too. Of the
+    store one search looks at the newest 5,000 sessions, and says where to go on.
     """
     from orchestrator.interfaces.cli.connect import with_client
     from orchestrator.interfaces.cli.sessions import print_list
+    from orchestrator.interfaces.http.shapes import pack_cursor, read_cursor
 
-    print_list([one.record for one in with_client(lambda client: client.search(words, app=app, limit=limit))], form)
+    before = read_cursor(cursor)
+    found = with_client(lambda client: client.search(words, app=app, before=before, limit=limit))
+    print_list([one.record for one in found.listed], form)
+    if found.after is not None:
+        click.echo(f"older sessions were not looked at; go on with --cursor {pack_cursor(found.after)}", err=True)
     return OK
 
 

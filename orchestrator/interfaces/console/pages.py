@@ -17,8 +17,8 @@ from orchestrator.contracts.access import Caller, Role
 from orchestrator.contracts.errors import BatonError
 from orchestrator.interfaces.console import access
 from orchestrator.interfaces.console.shown import make_environment
-from orchestrator.interfaces.http import problems
-from orchestrator.interfaces.http.parts import ROLE_KEY, Handler, Parts, parts_of
+from orchestrator.interfaces.http import parts, problems
+from orchestrator.interfaces.http.parts import ROLE_KEY, Handler
 from orchestrator.interfaces.http.problems import Refused
 
 #: Nothing in a page runs or is drawn but our own files; nobody frames it; it sends its forms to us alone.
@@ -155,19 +155,13 @@ def go(path: str, note: str = "", *, count: int | None = None) -> Response:
     return RedirectResponse(target, 303)
 
 
-def _caller(request: Request) -> Caller:
-    caller = request.state.caller
-    assert isinstance(caller, Caller)  # noqa: S101 - PageRoute put it there
-    return caller
-
-
-def _form(request: Request) -> Form:
+async def _form(request: Request) -> Form:
     form = request.state.form
     assert isinstance(form, Form)  # noqa: S101 - PageRoute put it there
     return form
 
 
-PartsOf: TypeAlias = Annotated[Parts, Depends(parts_of)]
-CallerOf: TypeAlias = Annotated[Caller, Depends(_caller)]
+PartsOf: TypeAlias = parts.PartsOf
+CallerOf: TypeAlias = parts.CallerOf
 FormOf: TypeAlias = Annotated[Form, Depends(_form)]
 Text: TypeAlias = Annotated[str, Query(max_length=200)]

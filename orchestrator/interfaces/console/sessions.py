@@ -57,8 +57,11 @@ async def list_sessions(
     if is_impossible:
         pass
     elif q:
-        found = await parts.client.search(q.split()[:10], app=app or None, limit=MOST_FOUND)
-        records = [one.record for one in found if _fits(one.record, phase, status, actor, parent)]
+        found = await parts.client.search(
+            q.split()[:10], app=app or None, before=read_cursor(cursor or None), limit=MOST_FOUND
+        )
+        records = [one.record for one in found.listed if _fits(one.record, phase, status, actor, parent)]
+        after = pack_cursor(found.after)
     else:
         bucket = f"ended/{status}" if status else phase
         page = await parts.operations.page(

@@ -1,10 +1,13 @@
 """Routes by which people and programs speak to a session: decide, answer, resume, signal, cancel, retry; the inbox."""
 
-from typing import Annotated
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Annotated, ParamSpec
 
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
 
+from orchestrator.contracts.access import Role
 from orchestrator.interfaces.http import bodies, models, shapes
 from orchestrator.interfaces.http.parts import CallerOf, Cursor, GuardedRoute, Limit, PartsOf, SessionId, needs
 from orchestrator.interfaces.lookups import check_wait
@@ -13,7 +16,24 @@ from orchestrator.operations import Query as Wanted
 
 router = APIRouter(prefix="/v1", tags=["answers"], route_class=GuardedRoute)
 
-_DONE = {"changed": True}
+P = ParamSpec("P")
+
+
+def _act(word: str, role: Role) -> Callable[[Callable[P, Awaitable[None]]], Callable[P, Awaitable[None]]]:
+    """Make of what is done to a session the route POST sessions/ID/WORD: it answers that it was done."""
+
+    def add(act: Callable[P, Awaitable[None]]) -> Callable[P, Awaitable[None]]:
+        @wraps(act)  # the framework reads its parameters
+        async def do(*args: P.args, **kwargs: P.kwargs) -> Response:
+            await act(*args, **kwargs)
+            return JSONResponse({"changed": True}, 202)
+
+        router.post(
+            f"/sessions/{{session_id}}/{word}", status_code=202, response_model=models.Done, openapi_extra=needs(role)
+        )(do)
+        return act
+
+    return add
 
 
 @router.get("/approvals", response_model=models.Approvals, openapi_extra=needs("viewer"))
@@ -30,10 +50,8 @@ async def list_approvals(
     return JSONResponse({"approvals": found, "next_cursor": shapes.pack_cursor(page.after)})
 
 
-@router.post(
-    "/sessions/{session_id}/decision", status_code=202, response_model=models.Done, openapi_extra=needs("approver")
-)
-async def decide(session_id: SessionId, body: bodies.DecisionBody, parts: PartsOf, caller: CallerOf) -> Response:
+@_act("decision", "approver")
+async def decide(session_id: SessionId, body: bodies.DecisionBody, parts: PartsOf, caller: CallerOf) -> None:
     """Approve or deny the call that a session asks about; with `always`, it does not ask about the same one again."""
     await parts.client.decide(
         session_id,
@@ -43,13 +61,10 @@ async def decide(session_id: SessionId, body: bodies.DecisionBody, parts: PartsO
         wait_id=body.wait_id,
         always=body.always,
     )
-    return JSONResponse(_DONE, 202)
 
 
-@router.post(
-    "/sessions/{session_id}/answer", status_code=202, response_model=models.Done, openapi_extra=needs("approver")
-)
-async def answer(session_id: SessionId, body: bodies.AnswerBody, parts: PartsOf, caller: CallerOf) -> Response:
+@_act("answer", "approver")
+async def answer(session_id: SessionId, body: bodies.AnswerBody, parts: PartsOf, caller: CallerOf) -> None:
     """Answer a question, a plugin's question, or an uncertain call."""
     await check_wait(parts.client, session_id, body.wait_id)
     await parts.client.answer(
@@ -60,45 +75,30 @@ async def answer(session_id: SessionId, body: bodies.AnswerBody, parts: PartsOf,
         fields=body.fields,
         verdict=body.verdict,
     )
-    return JSONResponse(_DONE, 202)
 
 
-@router.post(
-    "/sessions/{session_id}/resume", status_code=202, response_model=models.Done, openapi_extra=needs("approver")
-)
-async def resume(session_id: SessionId, body: bodies.ResumeBody, parts: PartsOf, caller: CallerOf) -> Response:
+@_act("resume", "approver")
+async def resume(session_id: SessionId, body: bodies.ResumeBody, parts: PartsOf, caller: CallerOf) -> None:
     """Go on with a session that a gate has stopped: with a text, by escalating it to a team, or not at all."""
     await parts.client.answer(session_id, actor=caller.name, text=body.text, verdict=body.action, team=body.team)
-    return JSONResponse(_DONE, 202)
 
 
-@router.post(
-    "/sessions/{session_id}/signal", status_code=202, response_model=models.Done, openapi_extra=needs("submitter")
-)
-async def send_signal(session_id: SessionId, body: bodies.SignalBody, parts: PartsOf, caller: CallerOf) -> Response:
+@_act("signal", "submitter")
+async def send_signal(session_id: SessionId, body: bodies.SignalBody, parts: PartsOf, caller: CallerOf) -> None:
     """Send a named signal."""
     await parts.client.signal(session_id, body.name, actor=caller.name, value=body.value)
-    return JSONResponse(_DONE, 202)
 
 
-@router.post(
-    "/sessions/{session_id}/cancel", status_code=202, response_model=models.Done, openapi_extra=needs("submitter")
-)
+@_act("cancel", "submitter")
 async def cancel(
     session_id: SessionId, parts: PartsOf, caller: CallerOf, body: bodies.CancelBody | None = None
-) -> Response:
+) -> None:
     """Ask a session to stop, its running calls done or, with `immediate`, at once; its child sessions too."""
     asked = body or bodies.CancelBody()
     await parts.client.cancel(session_id, actor=caller.name, reason=asked.reason, immediate=asked.immediate)
-    return JSONResponse(_DONE, 202)
 
 
-@router.post(
-    "/sessions/{session_id}/retry", status_code=202, response_model=models.Done, openapi_extra=needs("operator")
-)
-async def retry(
-    session_id: SessionId, parts: PartsOf, caller: CallerOf, body: bodies.NoteBody | None = None
-) -> Response:
+@_act("retry", "operator")
+async def retry(session_id: SessionId, parts: PartsOf, caller: CallerOf, body: bodies.NoteBody | None = None) -> None:
     """Send a dead session again, its failures forgotten."""
     await parts.client.replay([session_id], actor=caller.name, note=body.note if body is not None else "")
-    return JSONResponse(_DONE, 202)

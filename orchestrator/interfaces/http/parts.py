@@ -84,13 +84,18 @@ def needs(role: Role) -> dict[str, Any]:
     return {ROLE_KEY: role}
 
 
-def _caller(request: Request) -> Caller:
+# What a route depends on is awaited: the framework runs plain functions in threads, and three hops cost more than a request.
+async def _parts(request: Request) -> Parts:
+    return parts_of(request)
+
+
+async def _caller(request: Request) -> Caller:
     caller = request.state.caller
     assert isinstance(caller, Caller)  # noqa: S101 - GuardedRoute put it there
     return caller
 
 
-PartsOf: TypeAlias = Annotated[Parts, Depends(parts_of)]
+PartsOf: TypeAlias = Annotated[Parts, Depends(_parts)]
 CallerOf: TypeAlias = Annotated[Caller, Depends(_caller)]
 SessionId: TypeAlias = Annotated[
     str, Path(pattern=rf"^{PREFIX_PATTERN}-[0-9]{{8}}-[0-9]{{3,12}}$", examples=["SES-20261121-001"])
