@@ -1,8 +1,10 @@
 """The heartbeat of a worker process: renew every lease, bring back cancels, say that we live.
 
 A lease that is lost stops its step at once - what it would write is refused anyway. A cancel
-stops the step too, where it may (kernel/cancelling.py). Renewing all sessions of a process is one round trip. That a
-cancel is heard sooner than with the next renewal is the work of workers/cancelling.py.
+stops the step too, where it may (kernel/cancelling.py). What is renewed at once is one round trip, and is spread over the
+period as the claims were: thousands of renewals in one turn of the loop would keep everybody else waiting. While they are
+behind, the process takes nothing new (workers/admission.py). That a cancel is heard sooner than with the next renewal is
+the work of workers/cancelling.py.
 """
 
 import asyncio
@@ -20,6 +22,9 @@ from workers.slices import Slice
 
 log = logging.getLogger(__name__)
 
+#: Looks at what is to be renewed, in one period.
+LOOKS = 10
+
 
 class Heartbeat:
     """Two periodic tasks on the worker's loop."""
@@ -36,8 +41,15 @@ class Heartbeat:
         """Renew every lease in time, for as long as the process lives."""
         seconds = self._host.settings.lease.renew_seconds
         while True:
-            await asyncio.sleep(seconds)
-            await self.renew_all()
+            await asyncio.sleep(seconds / LOOKS)
+            before = time.monotonic() - seconds * (LOOKS - 1) / LOOKS
+            self._lanes.begin_renewals()
+            try:
+                await asyncio.gather(
+                    *(self.renew(mine) for mine in self._executor.slices.values() if mine.renewed < before)
+                )
+            finally:
+                self._lanes.end_renewals()
 
     async def renew_all(self) -> None:
         """Renew every lease now."""
@@ -45,6 +57,7 @@ class Heartbeat:
 
     async def renew(self, mine: Slice) -> None:
         """Renew one lease now, and let its slice hear of a cancel."""
+        mine.renewed = time.monotonic()
         with about(session_id=mine.session_id):
             await self._renew_lease(mine)
 

@@ -19,6 +19,7 @@ from uuid import uuid4
 from orchestrator.contracts.errors import StoreUnreachable
 from orchestrator.settings import Settings
 from orchestrator.telemetry import name_process
+from workers.admission import plan_pace
 from workers.cancelling import CancelPush
 from workers.composition import Urls, build_host
 from workers.executor import Executor
@@ -70,7 +71,8 @@ class WorkerProcess:
         self.ordered_out = threading.Event()
         self._ending = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.lanes = Lanes(settings.lanes.per_process, self._run_slice)
+        pace = plan_pace(lease_seconds=settings.lease.seconds, renew_seconds=settings.lease.renew_seconds)
+        self.lanes = Lanes(settings.lanes.per_process, self._run_slice, pace=pace)
         self._executor: Executor | None = None
         self._thread = threading.Thread(target=self._run, name="baton-loop", daemon=True)
         self._thread.start()
@@ -150,6 +152,7 @@ class WorkerProcess:
             is_draining=lambda: self.lanes.draining,
             finalizes=self._settings.queues.finalize in self._queues,
             steps=not self._queues or self._settings.queues.steps in self._queues,
+            tell_started=self.lanes.started,
         )
         self.lanes.start(self._loop)
         heartbeat = Heartbeat(host, self._executor, self.lanes, queues=self._queues)

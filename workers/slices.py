@@ -41,6 +41,7 @@ class Slice:
     stops_for: StopsFor = "graceful"
     interrupted: bool = False
     began: float = field(default_factory=time.monotonic)
+    renewed: float = field(default_factory=time.monotonic)
     steps: int = 0
     turn: Turn | None = None
     watch: Watch | None = None

@@ -17,6 +17,7 @@ from orchestrator.store.scripts import load_scripts
 from orchestrator.store.wire import Argument, Head, Reply, ServerRefused, Wire, pack_head
 
 RETRY_PAUSE_SECONDS = 0.1
+LEAST_HEADS = 4_096
 
 #: What the act answers that finds itself done already. After a repetition, the first answer was the true one.
 _AGAIN = {"submit": "existing", "post": "duplicate", "replay": "not_dead"}
@@ -43,7 +44,10 @@ class Limits:
 
 
 class Store:
-    """One store, for one event loop."""
+    """One store, for one event loop.
+
+    `heads` is how many beginnings of acts are kept packed: those of every session that is held, or none is found again.
+    """
 
     def __init__(
         self,
@@ -53,6 +57,7 @@ class Store:
         limits: Limits | None = None,
         patience_seconds: float = 20.0,
         durability: Durability | None = None,
+        heads: int = LEAST_HEADS,
     ) -> None:
         self.keys = Keys(partitions)
         self.limits = limits or Limits()
@@ -63,7 +68,7 @@ class Store:
         self.patience_seconds = patience_seconds
         self._scripts = load_scripts()
         # A slice does the same act on the same session at every step; half of its words are always the same.
-        self._head = lru_cache(maxsize=4096)(self._pack_head)
+        self._head = lru_cache(maxsize=heads)(self._pack_head)
 
     async def act(self, name: str, session_id: str, *args: Argument, critical: bool = False) -> list[Reply]:
         """Do one act on one session; repeat it over lost connections.

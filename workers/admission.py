@@ -1,0 +1,66 @@
+"""Decide how many sessions a process takes in now: as many as it can keep, not as many as it has lanes for.
+
+A lease begins in the server, when the claim is done there; it is kept from the moment at which the claim's answer is read,
+for only then the heartbeat knows of it. A process that claims ten thousand sessions at once has their answers lie
+unread for longer than a lease lasts, loses them, and gets them again as orphans. So what is let in is paced:
+
+    lanes     no session without a lane of its own
+    starting  at most `most_starting` sessions that were let in and whose claim is not answered
+    lag       nothing new while the loop is late by more than `most_lag_seconds`, or the heartbeat is that far behind
+
+Why no lease is lost by it. With a lease of L, renewed every R, and a lag of at most B: a claim's answer waits for no more
+than one turn of the loop, which is at most B, since few answers are under way; the next round of renewals comes R and at
+most B later. Hence no lease is older than R + 2B at its first renewal, and R + B at any other; with B = (L - R) / 4 that
+leaves half of L - R for the server and the wire. Where the sessions that run are more than the loop can serve, it falls
+behind whoever is let in, and then nobody is: renewals go before new claims. Whoever waits here waits in the broker, where
+another process may take it.
+
+A process with nothing to do takes one in, however late its loop is, so that a slow machine is slow and does not stand still.
+Pure. What it does not do: wait, count, or measure (workers/lanes.py).
+"""
+
+from typing import NamedTuple
+
+
+class Pace(NamedTuple):
+    """How fast sessions are let in."""
+
+    most_starting: int = 1_000
+    most_lag_seconds: float = 2.5
+
+
+def plan_pace(*, lease_seconds: float, renew_seconds: float) -> Pace:
+    """Return the pace at which no lease is lost.
+
+    >>> plan_pace(lease_seconds=15.0, renew_seconds=5.0).most_lag_seconds
+    2.5
+    """
+    return Pace(most_lag_seconds=(lease_seconds - renew_seconds) / 4)
+
+
+def choose_room(pace: Pace, *, free: int, held: int, starting: int, lag_seconds: float) -> int:
+    """Return how many sessions may be let in now.
+
+    `free` are lanes that nobody has, `held` those that somebody has, `starting` the sessions among these whose claim
+    is not answered.
+
+    >>> [choose_room(Pace(), free=9, held=1, starting=1, lag_seconds=lag) for lag in (0.0, 2.5, 2.6)]
+    [9, 9, 0]
+    >>> choose_room(Pace(most_starting=4), free=9, held=3, starting=3, lag_seconds=0.0)
+    1
+    """
+    room = max(min(free, pace.most_starting - starting), 0)
+    if lag_seconds <= pace.most_lag_seconds:
+        return room
+    return min(room, 1) if held == 0 else 0
+
+
+def is_eased(pace: Pace, *, starting: int) -> bool:
+    """Say whether those who waited for others to start should look again: once half of them have.
+
+    One that is woken for each claim that is answered would take in one session at a time.
+
+    >>> [is_eased(Pace(most_starting=4), starting=starting) for starting in (3, 2)]
+    [False, True]
+    """
+    return starting <= pace.most_starting // 2
