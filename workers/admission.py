@@ -6,14 +6,16 @@ unread for longer than a lease lasts, loses them, and gets them again as orphans
 
     lanes     no session without a lane of its own
     starting  at most `most_starting` sessions that were let in and whose claim is not answered
-    lag       nothing new while the loop is late by more than `most_lag_seconds`, or the heartbeat is that far behind
+    lag       nothing new while the loop is late by more than `most_lag_seconds`
 
-Why no lease is lost by it. With a lease of L, renewed every R, and a lag of at most B: a claim's answer waits for no more
-than one turn of the loop, which is at most B, since few answers are under way; the next round of renewals comes R and at
-most B later. Hence no lease is older than R + 2B at its first renewal, and R + B at any other; with B = (L - R) / 4 that
-leaves half of L - R for the server and the wire. Where the sessions that run are more than the loop can serve, it falls
-behind whoever is let in, and then nobody is: renewals go before new claims. Whoever waits here waits in the broker, where
-another process may take it.
+Why no lease is lost by it. A turn of the loop does all that is ready, so each thing that waits for another costs a turn, and
+a turn lasts B at most where the lag does. With a lease of L, renewed every R: a claim's answer is read in one turn, and
+its session known to the heartbeat in the next; few answers are under way, so no turn is longer for them. A renewal is due
+after R, and is on the wire four turns later: the timer, the heartbeat, the renewal's own task, the write. Nobody waits for
+its answer. Hence no lease is older than R + 6B when it is renewed; with B = (L - R) / 10 that leaves four tenths of L - R
+for the server, the wire, and a machine that becomes slower. Where the sessions that run are more than the loop can
+serve, it falls behind whoever is let in, and then nobody is: renewals go before new claims. Whoever waits here waits in the
+broker, where another process may take it.
 
 A process with nothing to do takes one in, however late its loop is, so that a slow machine is slow and does not stand still.
 Pure. What it does not do: wait, count, or measure (workers/lanes.py).
@@ -26,16 +28,16 @@ class Pace(NamedTuple):
     """How fast sessions are let in."""
 
     most_starting: int = 1_000
-    most_lag_seconds: float = 2.5
+    most_lag_seconds: float = 1.0
 
 
 def plan_pace(*, lease_seconds: float, renew_seconds: float) -> Pace:
     """Return the pace at which no lease is lost.
 
     >>> plan_pace(lease_seconds=15.0, renew_seconds=5.0).most_lag_seconds
-    2.5
+    1.0
     """
-    return Pace(most_lag_seconds=(lease_seconds - renew_seconds) / 4)
+    return Pace(most_lag_seconds=(lease_seconds - renew_seconds) / 10)
 
 
 def choose_room(pace: Pace, *, free: int, held: int, starting: int, lag_seconds: float) -> int:
@@ -44,7 +46,7 @@ def choose_room(pace: Pace, *, free: int, held: int, starting: int, lag_seconds:
     `free` are lanes that nobody has, `held` those that somebody has, `starting` the sessions among these whose claim
     is not answered.
 
-    >>> [choose_room(Pace(), free=9, held=1, starting=1, lag_seconds=lag) for lag in (0.0, 2.5, 2.6)]
+    >>> [choose_room(Pace(), free=9, held=1, starting=1, lag_seconds=lag) for lag in (0.0, 1.0, 1.1)]
     [9, 9, 0]
     >>> choose_room(Pace(most_starting=4), free=9, held=3, starting=3, lag_seconds=0.0)
     1

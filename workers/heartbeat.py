@@ -2,9 +2,9 @@
 
 A lease that is lost stops its step at once - what it would write is refused anyway. A cancel
 stops the step too, where it may (kernel/cancelling.py). What is renewed at once is one round trip, and is spread over the
-period as the claims were: thousands of renewals in one turn of the loop would keep everybody else waiting. While they are
-behind, the process takes nothing new (workers/admission.py). That a cancel is heard sooner than with the next renewal is
-the work of workers/cancelling.py.
+period as the claims were: thousands of renewals in one turn of the loop would keep everybody else waiting. How late they
+may be is what bounds the sessions that a process takes in (workers/admission.py). That a cancel is heard sooner than with
+the next renewal is the work of workers/cancelling.py.
 """
 
 import asyncio
@@ -34,6 +34,7 @@ class Heartbeat:
         self._executor = executor
         self._lanes = lanes
         self._queues = queues
+        self._renewals: set[asyncio.Task[None]] = set()
         self._started_at = int(time.time() * 1000)
         self.drain_ordered = asyncio.Event()
 
@@ -43,13 +44,16 @@ class Heartbeat:
         while True:
             await asyncio.sleep(seconds / LOOKS)
             before = time.monotonic() - seconds * (LOOKS - 1) / LOOKS
-            self._lanes.begin_renewals()
-            try:
-                await asyncio.gather(
-                    *(self.renew(mine) for mine in self._executor.slices.values() if mine.renewed < before)
-                )
-            finally:
-                self._lanes.end_renewals()
+            for mine in self._executor.slices.values():
+                if mine.renewed < before and not mine.renewing:
+                    self._renew_soon(mine)
+
+    def _renew_soon(self, mine: Slice) -> None:
+        """Renew a lease, and do not wait for the answer: it must not make the next ones late."""
+        mine.renewing = True
+        renewal = asyncio.create_task(self.renew(mine))
+        self._renewals.add(renewal)
+        renewal.add_done_callback(self._renewals.discard)
 
     async def renew_all(self) -> None:
         """Renew every lease now."""
@@ -58,8 +62,11 @@ class Heartbeat:
     async def renew(self, mine: Slice) -> None:
         """Renew one lease now, and let its slice hear of a cancel."""
         mine.renewed = time.monotonic()
-        with about(session_id=mine.session_id):
-            await self._renew_lease(mine)
+        try:
+            with about(session_id=mine.session_id):
+                await self._renew_lease(mine)
+        finally:
+            mine.renewing = False
 
     async def _renew_lease(self, mine: Slice) -> None:
         try:

@@ -45,7 +45,6 @@ class Lanes:
         self.draining = False
         self.lag_ms = 0.0
         self._expected = math.inf
-        self._behind_since = math.inf
         self._loop: asyncio.AbstractEventLoop | None = None
         self._empty: asyncio.Event | None = None
 
@@ -74,21 +73,12 @@ class Lanes:
 
     @property
     def lag_seconds(self) -> float:
-        """How late the loop is: when it looked last, or by now if it should have; or for how long renewals are under way."""
-        now = time.monotonic()
-        return max(self.lag_ms / 1000, now - self._expected, now - self._behind_since)
+        """How late the loop is: when it looked last, or by now if it should have."""
+        return max(self.lag_ms / 1000, time.monotonic() - self._expected)
 
     def is_contended(self) -> bool:
         """Say whether somebody waits for a lane: then a slice should come to its end."""
         return self._waiting > 0 and self._free == 0
-
-    def begin_renewals(self) -> None:
-        """Say that a round of renewals begins: what is behind with them takes nothing new."""
-        self._behind_since = time.monotonic()
-
-    def end_renewals(self) -> None:
-        """Say that it is over."""
-        self._behind_since = math.inf
 
     def hand_over(self, session_ids: Sequence[str]) -> int:
         """Put sessions into lanes, from any thread but the loop's; return how many were taken.
