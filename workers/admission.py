@@ -6,16 +6,17 @@ unread for longer than a lease lasts, loses them, and gets them again as orphans
 
     lanes     no session without a lane of its own
     starting  at most `most_starting` sessions that were let in and whose claim is not answered
-    lag       nothing new while the loop is late by more than `most_lag_seconds`
+    lag       nothing new while the loop is late by more than `most_lag_seconds`, or a renewal is so long without an answer
 
 Why no lease is lost by it. A turn of the loop does all that is ready, so each thing that waits for another costs a turn, and
 a turn lasts B at most where the lag does. With a lease of L, renewed every R: a claim's answer is read in one turn, and
 its session known to the heartbeat in the next; few answers are under way, so no turn is longer for them. A renewal is due
-after R, and is on the wire four turns later: the timer, the heartbeat, the renewal's own task, the write. Nobody waits for
-its answer. Hence no lease is older than R + 6B when it is renewed; with B = (L - R) / 10 that leaves four tenths of L - R
-for the server, the wire, and a machine that becomes slower. Where the sessions that run are more than the loop can
-serve, it falls behind whoever is let in, and then nobody is: renewals go before new claims. Whoever waits here waits in the
-broker, where another process may take it.
+after R, and is on the wire four turns later: the timer, the heartbeat, the renewal's own task, the write. It has a
+connection of its own (workers/heartbeat.py), so its trip is the server's time and not that of all that steps have sent before
+it; that trip is the seventh wait of B. Hence no lease is older than R + 7B when it is renewed; with B = (L - R) / 10 that
+leaves three tenths of L - R for a machine that becomes slower. Where the sessions that run are more than the loop or the
+server can serve, both fall behind whoever is let in, and then nobody is: renewals go before new claims. Whoever waits here
+waits in the broker, where another process may take it.
 
 A process with nothing to do takes one in, however late its loop is, so that a slow machine is slow and does not stand still.
 Pure. What it does not do: wait, count, or measure (workers/lanes.py).
@@ -41,7 +42,7 @@ def plan_pace(*, lease_seconds: float, renew_seconds: float) -> Pace:
 
 
 def choose_room(pace: Pace, *, free: int, held: int, starting: int, lag_seconds: float) -> int:
-    """Return how many sessions may be let in now.
+    """Return how many sessions may be let in now; `lag_seconds` is the loop's or the renewals', whichever is worse.
 
     `free` are lanes that nobody has, `held` those that somebody has, `starting` the sessions among these whose claim
     is not answered.

@@ -45,6 +45,8 @@ class Lanes:
         self.draining = False
         self.lag_ms = 0.0
         self._expected = math.inf
+        #: For how long the oldest renewal of a lease is without an answer; the heartbeat says it.
+        self.behind_seconds = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._empty: asyncio.Event | None = None
 
@@ -73,8 +75,8 @@ class Lanes:
 
     @property
     def lag_seconds(self) -> float:
-        """How late the loop is: when it looked last, or by now if it should have."""
-        return max(self.lag_ms / 1000, time.monotonic() - self._expected)
+        """How late the loop is, when it looked last or by now if it should have; or how late renewals are answered."""
+        return max(self.lag_ms / 1000, time.monotonic() - self._expected, self.behind_seconds)
 
     def is_contended(self) -> bool:
         """Say whether somebody waits for a lane: then a slice should come to its end."""

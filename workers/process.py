@@ -21,7 +21,7 @@ from orchestrator.settings import Settings
 from orchestrator.telemetry import name_process
 from workers.admission import plan_pace
 from workers.cancelling import CancelPush
-from workers.composition import Urls, build_host
+from workers.composition import Urls, build_host, build_store
 from workers.executor import Executor
 from workers.heartbeat import Heartbeat
 from workers.host import Host
@@ -155,9 +155,10 @@ class WorkerProcess:
             tell_started=self.lanes.started,
         )
         self.lanes.start(self._loop)
-        heartbeat = Heartbeat(host, self._executor, self.lanes, queues=self._queues)
+        beats = build_store(self._settings, self._urls.store)
+        heartbeat = Heartbeat(host, self._executor, self.lanes, queues=self._queues, store=beats)
         spare_the_collector()  # takes a while: a beat written before it might be over when the next is due
-        await host.client.fleet.beat(heartbeat.describe())
+        await heartbeat.beat()
         self._ready.set()
         push = CancelPush(host.store.url, self._executor, heartbeat)
         tasks = [
@@ -176,6 +177,7 @@ class WorkerProcess:
                 task.cancel()
             await asyncio.gather(*tasks, stopping, return_exceptions=True)
             await close_host(host)
+            await beats.aclose()
 
     async def _obey(self, heartbeat: Heartbeat) -> None:
         """Drain when an operator orders it, then end the process, or stay and take nothing."""

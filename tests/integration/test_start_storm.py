@@ -33,7 +33,9 @@ def test_a_storm_of_sessions_loses_no_lease(store_url: str, monkeypatch: pytest.
 
     async def play() -> None:
         lease = {"seconds": 3.0, "renew_seconds": 0.5}
-        async with scene(store_url, settings=Settings.model_validate({"lease": lease, "apps": {"bundled": False}})) as on:
+        async with scene(
+            store_url, settings=Settings.model_validate({"lease": lease, "apps": {"bundled": False}})
+        ) as on:
             pace = plan_pace(lease_seconds=lease["seconds"], renew_seconds=lease["renew_seconds"])
             executor: Executor
 
