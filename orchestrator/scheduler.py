@@ -49,6 +49,9 @@ LOOK_SECONDS = 1.0
 #: How long a monitor's session of today is known by its key.
 DAY_SECONDS = 2 * 86_400
 
+#: How long a scheduler that is told to end waits for a server that is away: it has nothing to hand back but its leads.
+ENDING_SECONDS = 2.0
+
 #: A store without workers still gets this many wake-ups, for the one that comes.
 LEAST_SLOTS = 8
 
@@ -128,13 +131,23 @@ class Scheduler:
         finally:
             bell.cancel()
             await asyncio.gather(bell, return_exceptions=True)
-            await self._client.fleet.yield_lead(self._name, [*self._led, *self._led_apps])
-            await self._client.fleet.leave(self._name)
+            await self._leave()
+
+    async def _leave(self) -> None:
+        """Give up our leads; where the server is away, they run out by themselves, and nobody waits for it."""
+        fleet = self._client.fleet
+        try:
+            async with asyncio.timeout(ENDING_SECONDS):
+                await fleet.yield_lead(self._name, [*self._led, *self._led_apps])
+                await fleet.leave(self._name)
+        except (StoreError, TimeoutError) as error:
+            log.warning("scheduler: its leads run out by themselves: %s", str(error) or "the server does not answer")
 
     def stop(self) -> None:
-        """End `run` after its round."""
+        """End `run` after its round; a round that waits for a server that is away ends soon."""
         self._stopping.set()
         self._rung.set()
+        self._store.end_patience(ENDING_SECONDS)
 
     async def _pause(self) -> None:
         try:

@@ -170,6 +170,9 @@ class ModelsSettings(Section):
     breaker_seconds: Annotated[float, Field(ge=0.1, le=86_400)] = Field(
         default=30.0, description="How long; then one call at a time tries it."
     )
+    patience_seconds: Annotated[float, Field(ge=0, le=2_592_000)] = Field(
+        default=900.0, description="How long a session waits for services that are left alone; then its step fails."
+    )
 
 
 class WorkerSettings(Section):

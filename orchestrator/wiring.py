@@ -11,7 +11,10 @@ from orchestrator.contracts.app import AppSpec
 from orchestrator.settings import Settings
 from orchestrator.store.durability import Durability
 from orchestrator.store.fitness import check_store
-from orchestrator.store.store import Limits, Store
+from orchestrator.store.store import LEAST_HEADS, Limits, Store
+
+#: Acts that a worker does again and again on a session: advance, commit, renew.
+ACTS_AGAIN = 3
 
 
 def build_store(settings: Settings, url: str) -> Store:
@@ -22,6 +25,7 @@ def build_store(settings: Settings, url: str) -> Store:
         partitions=settings.store.partitions,
         patience_seconds=settings.store.patience_seconds,
         durability=None if durability == "server" else Durability(replicas=settings.store.replicas),
+        heads=max(LEAST_HEADS, ACTS_AGAIN * settings.lanes.per_process),
         limits=Limits(
             state_bytes=limits.state_bytes,
             message_bytes=limits.message_bytes,

@@ -57,7 +57,9 @@ def build_app(spec: AppSpec, settings: Settings) -> AppRuntime:
     return AppRuntime(
         spec=spec,
         digest=spec.digest(),
-        models=Models(routes, settings.models, jitter=settings.retry.jitter),
+        models=Models(
+            routes, settings.models, jitter=settings.retry.jitter, patience_seconds=spec.model.patience_seconds
+        ),
         toolbox=build_toolbox(
             spec,
             load_module=load_module,

@@ -81,8 +81,10 @@ class Executor:
         is_draining: Callable[[], bool],
         finalizes: bool = False,
         steps: bool = True,
+        tell_started: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._host = host
+        self._tell_started = tell_started
         self._queues = frozenset[Queue]((*(("steps",) if steps else ()), *(("plugins",) if host.plugins else ())))
         self._finalizes = finalizes
         self._is_contended = is_contended
@@ -134,6 +136,7 @@ class Executor:
             raise StoreError("executor: a slice runs inside a task; this is a defect, report it")
         mine = Slice(session_id, claimed.record.fence, task, StepSpan(host.name), turn=turn)
         self.slices[session_id] = mine
+        self._tell_started(session_id)
         try:
             if self._claiming.pop(session_id, False):  # called out between the claim and now
                 mine.cancel = await host.leases.renew(session_id, mine.fence)
@@ -161,6 +164,7 @@ class Executor:
     async def _run_alone(self, session_id: str) -> SliceEnd:
         """Wait, without a lease, until no other suspect runs here; then claim it. By then another process may have it."""
         log.warning("session %s: its last holders died; it is run alone", session_id)
+        self._tell_started(session_id)  # whoever waits for its turn holds up nobody
         await self._suspects.acquire()
         turn = Turn(self._suspects)
         try:

@@ -13,6 +13,7 @@ from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.errors import BatonError, LeaseLost
 from orchestrator.contracts.failures import to_record
+from orchestrator.contracts.provider_errors import CircuitOpenError
 from orchestrator.contracts.session import Entry, Record, Wait
 from orchestrator.kernel.change import Change
 from orchestrator.kernel.retry import (
@@ -73,9 +74,10 @@ def settle_failure(spec: AppSpec, record: Record, error: Exception, now: int, ho
         prompt=text[:500],
         reason=failure.error,
     )
-    after = record.model_copy(
-        update={"cursor": cursor.model_copy(update={"failures": cursor.failures + 1, "admitted": None}), "wait": wait}
-    )
+    # A service that is still left alone has used up the patience; one that was asked begins anew.
+    held_at = cursor.held_at if isinstance(error, CircuitOpenError) else None
+    again = {"failures": cursor.failures + 1, "admitted": None, "held_at": held_at}
+    after = record.model_copy(update={"cursor": cursor.model_copy(update=again), "wait": wait})
     return Change(record=after, step="wait", directive="waiting", outcome="snoozed", data=told)
 
 

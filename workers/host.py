@@ -11,7 +11,6 @@ from orchestrator.contracts.session import Post, Record
 from orchestrator.settings import Settings
 from orchestrator.store.catalogues import Catalogues
 from orchestrator.store.leases import Claimed, Leases
-from orchestrator.store.pauses import Pauses
 from orchestrator.store.store import Store
 from workers.contexts import ContextCache
 from workers.plugins import PluginHost
@@ -46,7 +45,6 @@ class Host:
         self.contexts = ContextCache()
         self._opened = 0
         self.catalogues = Catalogues(store)
-        self.pauses = Pauses(store)
         self.paused: frozenset[str] = frozenset()
         self.digests = tuple(app.digest for app in apps.values())
         self.resend_ms = int(settings.scheduler.resend_seconds * 1000)

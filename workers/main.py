@@ -14,6 +14,7 @@ from orchestrator.archiver import Archiver
 from orchestrator.client import Client
 from orchestrator.installed import load_installed_apps
 from orchestrator.settings import Settings
+from orchestrator.store.readiness import store_url_of, wait_until_writable
 from orchestrator.telemetry import name_process
 from workers.celery_app import make_celery
 from workers.composition import Urls, build_scheduler
@@ -36,6 +37,7 @@ def run_worker(
 ) -> int:
     """Run a worker until SIGTERM; return its exit code."""
     load_installed_apps(settings)  # an app that does not validate does not boot, and says so before anything runs
+    asyncio.run(wait_for_servers(urls))
     if pool == "prefork":
         preload()  # the children share what their parent has imported
     app = make_celery(settings, urls.broker)
@@ -59,6 +61,7 @@ async def run_scheduler(settings: Settings, urls: Urls, *, make_wakeups: MakeWak
     """Run a scheduler until SIGTERM or SIGINT."""
     name = process_name()
     name_process(name)
+    await wait_for_servers(urls)
     scheduler = await build_scheduler(settings, name, urls, make_wakeups=make_wakeups)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -69,6 +72,14 @@ async def run_scheduler(settings: Settings, urls: Urls, *, make_wakeups: MakeWak
     finally:
         archiving.cancel()
         await asyncio.gather(archiving, return_exceptions=True)
+
+
+async def wait_for_servers(urls: Urls) -> None:
+    """Return once store and broker take writes; one that is away is not waited for here."""
+    await wait_until_writable(urls.store, "store")
+    broker = store_url_of(urls.broker)
+    if broker is not None:
+        await wait_until_writable(broker, "broker")
 
 
 async def keep_archive(settings: Settings, name: str, client: Client) -> None:

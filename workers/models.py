@@ -2,7 +2,9 @@
 
 Before a call the gate is asked (store/model_gate.py): a service whose circuit is open, that asked to be left alone, or whose
 rate is spent, is passed over. Where none may be called now, the call's place at the soonest is reserved and HeldBack
-says until when: the session then waits as a due entry, and no worker waits for it. Nothing is tried twice here.
+says until when: the session then waits as a due entry, and no worker waits for it. It waits in turn for a rate, for as long
+as that takes; for services that are left alone only as long as the app's patience lasts, and then the call has failed. Nothing
+is tried twice here.
 """
 
 import asyncio
@@ -17,9 +19,9 @@ from orchestrator.contracts.errors import BatonError, ConfigError
 from orchestrator.contracts.failures import FailureRecord, to_record
 from orchestrator.contracts.messages import ModelRequest, ModelResponse
 from orchestrator.contracts.ports import Piece, Provider, StreamingProvider
-from orchestrator.contracts.provider_errors import LLMError, LLMTimeoutError
+from orchestrator.contracts.provider_errors import CircuitOpenError, LLMError, LLMTimeoutError
 from orchestrator.contracts.rates import Price
-from orchestrator.kernel.failover import choose_failure, judge, may_fall_back, signature_of
+from orchestrator.kernel.failover import choose_failure, judge, may_fall_back, plan_hold, signature_of
 from orchestrator.kernel.rates import estimate_tokens, find_price, plan_buckets
 from orchestrator.settings_model import ModelsSettings
 from orchestrator.store.model_gate import Admitted, Charge, ModelGate, NotNow
@@ -32,10 +34,20 @@ PROBE_SPARE_SECONDS: Final = 15.0
 
 
 class HeldBack(BatonError):
-    """No service may be called now. `service` is where the place is reserved, None where it must be asked again."""
+    """No service may be called now. `service` is where the place is reserved, None where it must be asked again.
 
-    def __init__(self, wait_ms: int, why: str, service: str | None, failures: tuple[FailureRecord, ...]) -> None:
-        self.wait_ms, self.why, self.service, self.failures = wait_ms, why, service, failures
+    `since` is when the call was first held back by services that are left alone (ms), None where it only waits its turn.
+    """
+
+    def __init__(
+        self,
+        wait_ms: int,
+        why: str,
+        service: str | None,
+        failures: tuple[FailureRecord, ...],
+        since: int | None = None,
+    ) -> None:
+        self.wait_ms, self.why, self.service, self.failures, self.since = wait_ms, why, service, failures, since
         super().__init__(f"model: {why}; it is asked again in {wait_ms / 1000:.1f} s")
 
 
@@ -74,12 +86,21 @@ class _Refused(NamedTuple):
 
 
 class Models:
-    """The services of one app, in the order in which they are asked."""
+    """The services of one app, in the order in which they are asked; without a patience of its own, with the settings'."""
 
-    def __init__(self, routes: Sequence[Route], settings: ModelsSettings, *, jitter: float = 0.2) -> None:
+    def __init__(
+        self,
+        routes: Sequence[Route],
+        settings: ModelsSettings,
+        *,
+        jitter: float = 0.2,
+        patience_seconds: float | None = None,
+    ) -> None:
         self.routes = tuple(routes)
         self._settings = settings
         self._jitter = jitter
+        patience = settings.patience_seconds if patience_seconds is None else patience_seconds
+        self._patience_ms = int(patience * 1000)
 
     async def ask(
         self,
@@ -87,15 +108,19 @@ class Models:
         request: ModelRequest,
         *,
         mark: str,
+        now: int,
         admitted: str | None = None,
+        held_at: int | None = None,
         begin_stream: Callable[[], Callable[[Piece], None] | None] = lambda: None,
     ) -> Use:
         """Return the first answer.
 
-        `mark` names this try, `admitted` the service where its place was reserved. Where a service streams,
-        `begin_stream` is asked before its call for what takes the pieces.
+        `mark` names this try, `admitted` the service where its place was reserved; `held_at` is since when the call has been
+        held back, in ms like `now`. Where a service streams, `begin_stream` is asked before its call for what takes the
+        pieces.
 
-        Raise HeldBack where no service may be called now, else the LLMError that decides.
+        Raise HeldBack where no service may be called now, CircuitOpenError where that has lasted for too long, else the
+        LLMError that decides.
         """
         failures: list[LLMError] = []
         refused: list[_Refused] = []
@@ -150,7 +175,7 @@ class Models:
                 tuple(to_record(error) for error in failures),
                 tuple(one.route.service(one.model) for one in refused),
             )
-        raise await self._decide(gate, refused, failures, mark)
+        raise await self._decide(gate, refused, failures, mark, now, now if held_at is None else held_at)
 
     async def _call(
         self, route: Route, request: ModelRequest, begin_stream: Callable[[], Callable[[Piece], None] | None]
@@ -201,12 +226,18 @@ class Models:
             await gate.report(route.name, service, "answered", used=used)
 
     async def _decide(
-        self, gate: ModelGate, refused: Sequence[_Refused], failures: Sequence[LLMError], mark: str
+        self,
+        gate: ModelGate,
+        refused: Sequence[_Refused],
+        failures: Sequence[LLMError],
+        mark: str,
+        now: int,
+        since: int,
     ) -> Exception:
         """Return what follows when nobody answered: a wait for the soonest service, or the failure that decides.
 
         A rate gives way by itself, so it is waited for. A service that is held back may not come back: where another
-        has failed, that failure counts, or a session would go on for ever.
+        has failed, that failure counts, or a session would go on for ever; and where none was asked, the patience ends it.
         """
         rated = [one for one in refused if one.said.why == "rate"]
         if failures and not rated:
@@ -220,7 +251,22 @@ class Models:
                 return HeldBack(0, "rate", service, records)
             return HeldBack(place.wait_ms, place.why, service if place.reserved else None, records)
         spread = 1 + self._jitter * random.random()  # noqa: S311 - spreads those who wait, guards nothing
-        return HeldBack(int(said.wait_ms * spread) + 1, said.why, None, records)
+        wait_ms = plan_hold(
+            int(said.wait_ms * spread) + 1,
+            now=now,
+            since=since,
+            patience_ms=self._patience_ms,
+            is_asked=said.why == "asked",
+        )
+        if wait_ms is not None:
+            return HeldBack(wait_ms, said.why, None, records, since)
+        why = "asked to be left alone" if said.why == "asked" else "fails again and again"
+        return CircuitOpenError(
+            f"{service}: it {why}, and was not asked for {(now - since) / 1000:.0f} s; look at the service, "
+            "or name a fallback",
+            provider=soonest.route.name,
+            model=soonest.model or None,
+        )
 
     def _cost(self, route: Route, model: str, response: ModelResponse) -> Decimal | None:
         price = price_of(self._settings.prices, route.name, model)

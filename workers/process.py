@@ -16,11 +16,13 @@ from concurrent.futures import ThreadPoolExecutor
 from socket import gethostname
 from uuid import uuid4
 
-from orchestrator.contracts.errors import StoreUnreachable
+from orchestrator.contracts.errors import StoreError
 from orchestrator.settings import Settings
+from orchestrator.store.store import Store
 from orchestrator.telemetry import name_process
+from workers.admission import plan_pace
 from workers.cancelling import CancelPush
-from workers.composition import Urls, build_host
+from workers.composition import Urls, build_host, build_store
 from workers.executor import Executor
 from workers.heartbeat import Heartbeat
 from workers.host import Host
@@ -30,6 +32,8 @@ from workers.wakeups import Sender
 log = logging.getLogger(__name__)
 
 START_SECONDS = 60.0
+#: How long a process that ends tries to say so.
+LEAVE_SECONDS = 2.0
 
 #: Objects made between two looks of the cycle collector, and looks between those at older generations.
 GC_THRESHOLDS = (50_000, 20, 20)
@@ -70,8 +74,10 @@ class WorkerProcess:
         self.ordered_out = threading.Event()
         self._ending = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.lanes = Lanes(settings.lanes.per_process, self._run_slice)
+        pace = plan_pace(lease_seconds=settings.lease.seconds, renew_seconds=settings.lease.renew_seconds)
+        self.lanes = Lanes(settings.lanes.per_process, self._run_slice, pace=pace)
         self._executor: Executor | None = None
+        self._stores: tuple[Store, ...] = ()
         self._thread = threading.Thread(target=self._run, name="baton-loop", daemon=True)
         self._thread.start()
         if not self._ready.wait(START_SECONDS) or self._failure is not None:
@@ -108,7 +114,12 @@ class WorkerProcess:
             self._sender.close()
 
     async def _drain(self, grace_seconds: float) -> None:
+        """Drain; wait for a server that is away as long as there is something to hand back, and the grace lasts."""
+        for store in self._stores:
+            store.end_patience(grace_seconds)
         stopped = await self.lanes.drain(grace_seconds)
+        for store in self._stores:
+            store.end_patience(0)
         log.info("worker %s: drained, %d sessions handed back", self.name, stopped)
         self._stop.set()
 
@@ -144,17 +155,20 @@ class WorkerProcess:
             self._sender.wake_later,
             takes_plugins=self._settings.queues.plugins in self._queues,
         )
+        beats = build_store(self._settings, self._urls.store)
         self._executor = Executor(
             host,
             is_contended=self.lanes.is_contended,
             is_draining=lambda: self.lanes.draining,
             finalizes=self._settings.queues.finalize in self._queues,
             steps=not self._queues or self._settings.queues.steps in self._queues,
+            tell_started=self.lanes.started,
         )
+        self._stores = (host.store, beats)
         self.lanes.start(self._loop)
-        heartbeat = Heartbeat(host, self._executor, self.lanes, queues=self._queues)
+        heartbeat = Heartbeat(host, self._executor, self.lanes, queues=self._queues, store=beats)
         spare_the_collector()  # takes a while: a beat written before it might be over when the next is due
-        await host.client.fleet.beat(heartbeat.describe())
+        await heartbeat.beat()
         self._ready.set()
         push = CancelPush(host.store.url, self._executor, heartbeat)
         tasks = [
@@ -173,6 +187,7 @@ class WorkerProcess:
                 task.cancel()
             await asyncio.gather(*tasks, stopping, return_exceptions=True)
             await close_host(host)
+            await beats.aclose()
 
     async def _obey(self, heartbeat: Heartbeat) -> None:
         """Drain when an operator orders it, then end the process, or stay and take nothing."""
@@ -197,11 +212,12 @@ def spare_the_collector() -> None:
 
 
 async def close_host(host: Host) -> None:
-    """Leave the fleet and close what was opened."""
+    """Leave the fleet and close what was opened; where the server is away, the fleet forgets us by itself."""
     try:
-        await host.client.fleet.leave(host.name)
-    except StoreUnreachable as error:
-        log.warning("worker %s: did not leave the fleet: %s", host.name, error)
+        async with asyncio.timeout(LEAVE_SECONDS):
+            await host.client.fleet.leave(host.name)
+    except (StoreError, TimeoutError) as error:
+        log.warning("worker %s: did not leave the fleet: %s", host.name, str(error) or "the server does not answer")
     if host.plugins is not None:
         await host.plugins.aclose()
     for app in host.apps.values():

@@ -41,6 +41,8 @@ class Slice:
     stops_for: StopsFor = "graceful"
     interrupted: bool = False
     began: float = field(default_factory=time.monotonic)
+    renewed: float = field(default_factory=time.monotonic)
+    renewing: bool = False
     steps: int = 0
     turn: Turn | None = None
     watch: Watch | None = None

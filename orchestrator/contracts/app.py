@@ -152,6 +152,10 @@ class ModelSpec(Frozen):
     rules: dict[str, tuple["PolicyRule", ...]] = Field(
         default={}, description="The policy of the `rules` provider, by skill: the first rule that holds decides."
     )
+    patience_seconds: Annotated[float, Field(ge=0, le=2_592_000)] | None = Field(
+        default=None,
+        description="How long a session waits for services that are left alone because they fail; left out: `models.patience_seconds`.",
+    )
     stream: bool = Field(
         default=False, description="Whether answers can be watched while they are written, where the provider streams."
     )

@@ -14,7 +14,8 @@
         ├── ConfigurationError         the provider is set up wrongly
         ├── InvalidToolCallError       the model asks for a tool in a way that cannot be read
         ├── ProviderUnavailableError   the service is down or overloaded: try again
-        │   └── NetworkError           it was not reached: try again
+        │   ├── NetworkError           it was not reached: try again
+        │   └── CircuitOpenError       it was not even asked, for too long: it fails whoever asks it
         ├── LLMTimeoutError            it did not answer in time: try again
         └── StreamError                its answer broke off or made no sense: try again
 
@@ -121,6 +122,10 @@ class NetworkError(ProviderUnavailableError):
     """The service was not reached."""
 
 
+class CircuitOpenError(ProviderUnavailableError):
+    """The service was left alone for longer than its callers have patience: its circuit is open, or it asked for it."""
+
+
 class LLMTimeoutError(LLMError):
     """The service did not answer in time."""
 
@@ -168,6 +173,7 @@ ERROR_CLASSES: dict[str, type[LLMError]] = {
         ConfigurationError,
         ProviderUnavailableError,
         NetworkError,
+        CircuitOpenError,
         LLMTimeoutError,
         StreamError,
         InvalidToolCallError,

@@ -124,7 +124,7 @@ class Cursor(Frozen):
     asked for, leave by a route, or come to the end. `serial` counts steps and makes call ids;
     `failures` counts tries of the current step; `signals` came before anybody waited for them;
     `place` is where a plugin pass is, None outside of one. `admitted` names the model service whose rate has a place
-    for the next call.
+    for the next call; `held_at` is since when (ms) that call may not be made, because its services are left alone.
     """
 
     skill: str
@@ -143,6 +143,7 @@ class Cursor(Frozen):
     stop_reason: str = ""
     place: PassPlace | None = None
     admitted: str | None = None
+    held_at: int | None = None
 
 
 class Record(Frozen):

@@ -4,6 +4,8 @@
     in its favour          any answer, also a refusal of this very request, of this key, of this account
     another service helps  with everything but a request that any service would refuse
 
+A service that is left alone is waited for, and not for ever: `plan_hold` says for how long.
+
 Told by class alone. Pure: counting failures is the store's work (store/model_gate.py), trying again that of
 kernel/retry.py.
 """
@@ -61,6 +63,24 @@ def signature_of(error: Exception) -> str:
 def may_fall_back(error: Exception) -> bool:
     """Say whether another service may do better with the same request."""
     return isinstance(error, LLMError) and not isinstance(error, _HOPELESS)
+
+
+def plan_hold(wait_ms: int, *, now: int, since: int, patience_ms: int, is_asked: bool) -> int | None:
+    """Return for how many ms a call waits that no service takes now, or None where the patience with them is over.
+
+    `since` is when the call was first held back, in ms like `now`; `wait_ms` until the soonest service may be asked. The
+    patience ends to the millisecond, but for a time that a service asked for itself (`is_asked`): that one is kept to, and
+    the patience counts when it is over.
+
+    >>> [plan_hold(30_000, now=at, since=0, patience_ms=60_000, is_asked=False) for at in (0, 50_000, 60_000)]
+    [30000, 10000, None]
+    >>> plan_hold(3_600_000, now=0, since=0, patience_ms=60_000, is_asked=True)
+    3600000
+    """
+    left = since + patience_ms - now
+    if left <= 0:
+        return None
+    return wait_ms if is_asked else min(wait_ms, left)
 
 
 def choose_failure(errors: Sequence[LLMError]) -> LLMError:

@@ -14,8 +14,8 @@
 
 Outside partitions: `baton:meta` (hash: partitions, archive), `baton:apps` (set), `baton:ids:…`, `baton:idem:…`,
 `baton:model:<provider>` (hash: rates and circuits), `baton:workers` (zset + hash), `baton:leader:…`, `baton:tokens`,
-`baton:paused`, `baton:schedules`, `baton:webhooks` (hashes), `baton:audit` (stream), and the channels `baton:bell`
-and `baton:cancels`.
+`baton:paused`, `baton:schedules`, `baton:webhooks` (hashes), `baton:audit` (stream), `baton:start` (string, for a
+millisecond), and the channels `baton:bell` and `baton:cancels`.
 """
 
 from orchestrator.contracts.ids import partition_of

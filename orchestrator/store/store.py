@@ -2,11 +2,12 @@
 
 Every act can be repeated: it recognises itself (fence and revision, post id, submission digest,
 holder text) or does nothing the second time. So a connection lost in the middle of one is
-answered by doing it again, until `patience_seconds` are over. So is a critical act that cannot be confirmed: with
+answered by doing it again, until `patience_seconds` are over, or the patience of a process that ends. So is a critical act that cannot be confirmed: with
 `durability` given, such an act is answered only once it is safe (durability.py).
 """
 
 import asyncio
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -17,12 +18,13 @@ from orchestrator.store.scripts import load_scripts
 from orchestrator.store.wire import Argument, Head, Reply, ServerRefused, Wire, pack_head
 
 RETRY_PAUSE_SECONDS = 0.1
+LEAST_HEADS = 4_096
 
 #: What the act answers that finds itself done already. After a repetition, the first answer was the true one.
 _AGAIN = {"submit": "existing", "post": "duplicate", "replay": "not_dead"}
 
 #: The server is there but cannot serve yet: it loads its AOF, has just become a replica, or its memory or disk is full.
-_NOT_YET = frozenset(
+NOT_YET = frozenset(
     {"LOADING", "BUSY", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "OOM", "MISCONF", "NOREPLICAS"}
 )
 
@@ -43,7 +45,10 @@ class Limits:
 
 
 class Store:
-    """One store, for one event loop."""
+    """One store, for one event loop.
+
+    `heads` is how many beginnings of acts are kept packed: those of every session that is held, or none is found again.
+    """
 
     def __init__(
         self,
@@ -53,6 +58,7 @@ class Store:
         limits: Limits | None = None,
         patience_seconds: float = 20.0,
         durability: Durability | None = None,
+        heads: int = LEAST_HEADS,
     ) -> None:
         self.keys = Keys(partitions)
         self.limits = limits or Limits()
@@ -61,9 +67,10 @@ class Store:
         self.wire = Wire(url, on_connect=_load_scripts if durability is None else _load_scripts_and_identify)
         self._confirmer = None if durability is None else Confirmer(url, durability, _identify)
         self.patience_seconds = patience_seconds
+        self._ends_at = math.inf
         self._scripts = load_scripts()
         # A slice does the same act on the same session at every step; half of its words are always the same.
-        self._head = lru_cache(maxsize=4096)(self._pack_head)
+        self._head = lru_cache(maxsize=heads)(self._pack_head)
 
     async def act(self, name: str, session_id: str, *args: Argument, critical: bool = False) -> list[Reply]:
         """Do one act on one session; repeat it over lost connections.
@@ -87,7 +94,7 @@ class Store:
         deadline = loop.time() + self.patience_seconds
         # Whoever did not do the act may not have kept it: what another run of the server knows is found out by doing it again.
         while not await confirmer.confirm(self.wire.run_id):
-            if loop.time() >= deadline:
+            if loop.time() >= min(deadline, self._ends_at):
                 raise StoreUnreachable(
                     f"store: {name} of session {session_id} was done and not confirmed within {self.patience_seconds:g} s; "
                     "look at the server's disk and replicas, then try again"
@@ -138,9 +145,9 @@ class Store:
         deadline = loop.time() + self.patience_seconds
         while True:
             is_script_missing = isinstance(error, ServerRefused) and error.code == "NOSCRIPT" and source is not None
-            if isinstance(error, ServerRefused) and not is_script_missing and error.code not in _NOT_YET:
+            if isinstance(error, ServerRefused) and not is_script_missing and error.code not in NOT_YET:
                 raise error
-            if loop.time() >= deadline:
+            if loop.time() >= min(deadline, self._ends_at):
                 raise error if isinstance(error, StoreUnreachable) else StoreUnreachable(str(error))
             await asyncio.sleep(RETRY_PAUSE_SECONDS)
             try:
@@ -149,6 +156,14 @@ class Store:
                 return await self.wire.command(*args, head=head)
             except (StoreUnreachable, ServerRefused) as again:
                 error = again
+
+    def end_patience(self, seconds: float) -> None:
+        """Let nobody wait for a server that is away for longer than so many seconds from now, whoever waits already too.
+
+        For a process that is told to end: what it cannot say by then, others find out by themselves. Each command is
+        still tried once.
+        """
+        self._ends_at = min(self._ends_at, asyncio.get_running_loop().time() + seconds)
 
     async def now_ms(self) -> int:
         """Return the server's time."""

@@ -122,3 +122,38 @@ async def everything_stored(url: str) -> str:
         return "".join(str(dump) for dump in dumps)
     finally:
         await on.aclose()
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_review_that_is_cancelled_leaves_no_files(
+    store_url: str, repository: Path, monkeypatch: pytest.MonkeyPatch, own: bool
+) -> None:
+    """What was exported for the plugins is somebody's code; its folder is the worker's or one that the session names."""
+    scratch = repository.parent / "scratch"
+    scratch.mkdir(mode=0o700)
+    beside = scratch / "beside"
+    beside.mkdir()
+    if not own:
+        monkeypatch.setenv("BATON_REVIEW_SCRATCH", str(scratch))
+
+    async def play() -> None:
+        spec = load_app(REVIEW)
+        on = Stage(store_url, Settings(), {spec.name: spec})
+        try:
+            state = {"repo": str(repository), "commit": "HEAD", **({"scratch": str(scratch)} if own else {})}
+            session_id = (await on.client.submit(spec.name, overrides=state, actor="ada")).session_id
+            executor = on.worker()  # one without a sandbox: it leaves the plugins to another
+            await executor.run_slice(session_id)
+            record = await on.client.show(session_id)
+            assert (record.phase, record.queue) == ("ready", "plugins")
+            assert (scratch / session_id / "index.json").is_file()
+
+            await on.client.cancel(session_id, actor="ada", reason="enough")
+            record = await on.run(executor, session_id)
+
+            assert (record.phase, record.reason) == ("ended", "cancelled")
+            assert list(scratch.iterdir()) == [beside]
+        finally:
+            await on.aclose()
+
+    asyncio.run(play())

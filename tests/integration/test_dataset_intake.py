@@ -153,15 +153,16 @@ def test_a_request_that_cannot_be_carried_out_is_rejected_with_every_reason(stor
     play(store_url, tmp_path, act)
 
 
-def test_a_cancelled_intake_publishes_nothing(store_url: str, tmp_path: Path) -> None:
-    """Whoever cancels wants no project."""
+def test_a_cancelled_intake_publishes_nothing_and_leaves_nothing(store_url: str, tmp_path: Path) -> None:
+    """Whoever cancels wants no project; what is half made has images in it that nobody has scrubbed."""
 
     async def act(scene: Scene) -> None:
         record = await scene.take_in()
+        assert (scene.projects / ".intake" / record.session_id).is_dir()
         await scene.on.client.cancel(record.session_id, actor="ada", reason="enough")
         record = await scene.go_on(record)
 
         assert record.status == "abandoned"
-        assert not (scene.projects / "weather").exists()
+        assert list(scene.projects.iterdir()) == []
 
     play(store_url, tmp_path, act)

@@ -9,12 +9,16 @@ import pytest
 from orchestrator.app_loader import load_app
 from orchestrator.contracts.app import AppSpec, ModelSpec, RetryPolicy
 from orchestrator.contracts.budgets import AppBudget, BudgetSpec, SessionBudget
+from orchestrator.contracts.messages import ModelRequest
+from orchestrator.contracts.provider_errors import CircuitOpenError
 from orchestrator.contracts.session import Entry, Record
 from orchestrator.contracts.skill import Responsive, Route
 from orchestrator.kernel.rebuild import find_differences, fold
 from orchestrator.store.keys import model_key
+from orchestrator.store.model_gate import ModelGate
 from tests.integration.talker import PROVIDER, play, submit, talker
 from tests.stage import EVERYTHING, Stage
+from workers.models import HeldBack
 from workers.stub_llm import running
 
 
@@ -106,6 +110,87 @@ def test_a_service_that_fails_again_and_again_is_left_alone_by_all(store_url: st
         assert await on.store.command("HEXISTS", model_key(PROVIDER), f"open:{service}") == 0
 
     play(store_url, spec, scene, breaker_failures=2, breaker_seconds=3600)
+
+
+async def open_circuit(on: Stage, service: str) -> None:
+    """Open a service's circuit for long."""
+    await on.store.command("HSET", model_key(PROVIDER), f"open:{service}", "9" * 15 + "0")
+
+
+@pytest.mark.parametrize(("late_ms", "is_over"), [(-1, False), (0, True), (1, True)])
+def test_a_call_waits_for_an_open_circuit_as_long_as_its_patience(
+    store_url: str, stub: str, late_ms: int, is_over: bool
+) -> None:
+    """To the millisecond, by the clock that it is given; before, it waits no longer than until then."""
+    spec = talker(stub)
+
+    async def scene(on: Stage) -> None:
+        on.worker()
+        models = on.hosts[0].apps[spec.name].models
+        await open_circuit(on, f"{PROVIDER}/stub@{stub.split('/')[2]}")
+        request = ModelRequest(session_id="s", skill="talk", messages=(), tools=())
+        asked = models.ask(ModelGate(on.store), request, mark="m", now=5_000 + 60_000 + late_ms, held_at=5_000)
+
+        with pytest.raises(CircuitOpenError if is_over else HeldBack) as raised:
+            await asked
+
+        if isinstance(raised.value, HeldBack):
+            assert (raised.value.wait_ms, raised.value.since) == (1, 5_000)
+
+    play(store_url, spec, scene, patience_seconds=60)
+
+
+def test_a_session_that_waits_for_an_open_circuit_fails_in_the_end(store_url: str, stub: str) -> None:
+    """As one does whose service is down: it is tried again as often as the app says, then a person is told."""
+    spec = talker(stub, retry_policy=RetryPolicy(max_retries=1))
+    spec = spec.model_copy(update={"model": spec.model.model_copy(update={"patience_seconds": 3600})})
+
+    async def scene(on: Stage) -> None:
+        executor, session_id = on.worker(), await submit(on)
+        await open_circuit(on, f"{PROVIDER}/stub@{stub.split('/')[2]}")
+        record = await on.run(executor, session_id)
+        kind, why, seconds = waits(record)
+        assert (kind, why, record.cursor.failures) == ("limit", "circuit", 0)
+        assert 3590 < seconds <= 3600  # the app's own word, not the settings'
+        assert record.wait is not None
+        assert record.cursor.held_at == record.wait.since_at
+
+        await on.skip_to_due(session_id)
+        again = await on.run(executor, session_id)
+        assert again.cursor.held_at == record.cursor.held_at  # all waits together are one
+
+        long_ago = again.cursor.model_copy(update={"held_at": 1})
+        key = on.store.keys.of_session("record", session_id)
+        await on.store.command("HSET", key, "cursor", long_ago.to_json())
+        await on.skip_to_due(session_id)
+        record = await on.run(executor, session_id)
+        assert waits(record)[:2] == ("retry", "CircuitOpenError")
+        assert record.cursor.held_at == 1
+        await on.skip_to_due(session_id)
+        record = await on.run(executor, session_id)
+        assert (record.phase, record.failure and record.failure.error) == ("dead", "CircuitOpenError")
+
+    play(store_url, spec, scene, patience_seconds=1)
+
+
+def test_a_service_that_is_back_in_time_ends_the_patience(store_url: str, stub: str) -> None:
+    """The next outage is another one: its wait begins anew."""
+    spec = talker(stub)
+    service = f"{PROVIDER}/stub@{stub.split('/')[2]}"
+
+    async def scene(on: Stage) -> None:
+        executor, session_id = on.worker(), await submit(on)
+        await open_circuit(on, service)
+        assert (await on.run(executor, session_id)).cursor.held_at is not None
+        await let_pass(on, "open", service)
+        await on.skip_to_due(session_id)
+
+        record = await on.run(executor, session_id)
+
+        assert (record.status, record.cursor.held_at) == ("fine", None)
+        await journal(on, session_id)
+
+    play(store_url, spec, scene)
 
 
 def test_what_a_service_asks_of_one_session_all_keep_to(store_url: str, stub: str) -> None:

@@ -62,7 +62,13 @@ async def ask_model(world: World, record: Record, request: ModelRequest) -> Mode
     is_whole = False
     try:
         use = await world.app.models.ask(
-            ModelGate(store), request, mark=mark, admitted=cursor.admitted, begin_stream=begin_stream
+            ModelGate(store),
+            request,
+            mark=mark,
+            now=world.now(),
+            admitted=cursor.admitted,
+            held_at=cursor.held_at,
+            begin_stream=begin_stream,
         )
         is_whole = True
     finally:

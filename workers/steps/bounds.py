@@ -69,10 +69,9 @@ async def _perform(world: World, record: Record, step: Callable[[World, Record],
     if world.uses:
         change = change._replace(data={**change.data, **_told(world)})
     cursor = change.record.cursor
-    if cursor.admitted is not None:  # the place is used
-        change = change._replace(
-            record=change.record.model_copy(update={"cursor": cursor.model_copy(update={"admitted": None})})
-        )
+    if cursor.admitted is not None or cursor.held_at is not None:  # the place is used, the wait is over
+        gone = cursor.model_copy(update={"admitted": None, "held_at": None})
+        change = change._replace(record=change.record.model_copy(update={"cursor": gone}))
     return change
 
 
@@ -92,7 +91,7 @@ def _held_back(world: World, record: Record, held: HeldBack) -> Change:
         data["reserved"] = held.service
     if held.failures:
         data["failures"] = [failure.to_data() for failure in held.failures]
-    cursor = record.cursor.model_copy(update={"admitted": None})
+    cursor = record.cursor.model_copy(update={"admitted": None, "held_at": held.since})
     return suspend(record, wait, "wait", cursor=cursor, data=data)._replace(outcome="snoozed")
 
 

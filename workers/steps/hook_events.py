@@ -100,7 +100,7 @@ async def tell_after(run: HookRun, change: Change) -> Change:
     if change.directive in {"finalizing", "dead"} and run.memory.running:
         await tell_execution_end(run, record, "", "completed" if record.cursor.stop is not None else "error")
     if change.directive == "ended":
-        await run.tell(SESSION_END, {"status": change.status, "reason": record.reason})
+        await run.tell(SESSION_END, {"status": change.status, "reason": record.reason, "state": record.state})
     if change.step == "plugin_pass":
         await _tell_plugin(run, change)
     return run.seal(change)

@@ -347,7 +347,9 @@ def test_a_session_tells_its_life_in_order(play: Callable[[Play], None], ledger:
         ]
         assert [events.count(name) for name in ("session:start", "session:end", "session:resume")] == [1, 1, 1]
         assert events.count("execution:start") == events.count("execution:end") == 2
-        assert ledger.told("session:end") == [{"status": "fine", "reason": "rule"}]
+        (end,) = ledger.told("session:end")
+        assert (end["status"], end["reason"]) == ("fine", "rule")
+        assert end["state"] == (await on.on.client.show(session_id)).state  # a hook that clears up needs to know where
         assert ledger.told("session:resume") == [{"wait": "approval"}]
         assert ledger.told("approval:denied")[0]["reason"] == "no"
         assert ledger.told("user:notification")[0] == {"level": "warning", "message": "begun", "source": "hook:prompt"}

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 
+from workers.admission import Pace
 from workers.lanes import Lanes
 
 Scene = Callable[[], Awaitable[None]]
@@ -69,6 +70,75 @@ def test_a_task_blocks_only_while_no_lane_is_free() -> None:
         assert await third == 1
         assert await work.begun.get() == "c"
         assert not lanes.is_contended()
+        await lanes.drain(0)
+
+    play(scene)
+
+
+def test_a_task_blocks_while_too_many_sessions_start() -> None:
+    """Their leases run before their claims' answers are read: the next ones come when half of them are known."""
+
+    async def scene() -> None:
+        work = Work()
+        lanes = Lanes(9, work.run, pace=Pace(most_starting=2))
+        lanes.start(asyncio.get_running_loop())
+        rest = asyncio.create_task(hand_over(lanes, "a", "b", "c", "d"))
+        assert {await work.begun.get(), await work.begun.get()} == {"a", "b"}
+        while lanes._waiting == 0:  # noqa: ASYNC110 - the loop only lets the thread go on
+            await asyncio.sleep(0)
+
+        assert (lanes.held, rest.done(), lanes.is_contended()) == (2, False, False)  # nobody's slice has to end for it
+        lanes.started("a")
+        assert {await work.begun.get()} == {"c"}
+        lanes.started("b")
+        lanes.started("b")  # said twice, counted once
+        assert {await work.begun.get()} == {"d"}
+        assert (await rest, lanes.held) == (4, 4)
+        await lanes.drain(0)
+
+    play(scene)
+
+
+def test_a_session_that_ends_before_it_started_makes_room_as_well() -> None:
+    """Its claim was refused, or its wake-up was a second one."""
+
+    async def scene() -> None:
+        work = Work()
+        lanes = Lanes(9, work.run, pace=Pace(most_starting=1))
+        lanes.start(asyncio.get_running_loop())
+        await hand_over(lanes, "a")
+        assert await work.begun.get() == "a"
+        second = asyncio.create_task(hand_over(lanes, "b"))
+        work.ended["a"].set()
+
+        assert await work.begun.get() == "b"
+        lanes.started("b")
+        await hand_over(lanes, "b")
+        third = asyncio.create_task(hand_over(lanes, "c"))
+        assert await work.begun.get() == "c"
+        assert (await second, await third) == (1, 1)
+        await lanes.drain(0)
+
+    play(scene)
+
+
+def test_a_loop_that_is_late_takes_nothing_new_until_it_is_in_time() -> None:
+    """The leases that it has go before those that it might have."""
+
+    async def scene() -> None:
+        work = Work()
+        lanes = Lanes(9, work.run, pace=Pace(most_lag_seconds=0.2))
+        lanes.start(asyncio.get_running_loop())
+        await hand_over(lanes, "a")
+        assert await work.begun.get() == "a"
+        lanes.lag_ms = 300.0
+        waiting = asyncio.create_task(hand_over(lanes, "b"))
+
+        while lanes._waiting == 0:  # noqa: ASYNC110 - the loop only lets the thread go on
+            await asyncio.sleep(0)
+        assert work.seen == ["a"]
+        assert await work.begun.get() == "b"  # the next look found the loop in time
+        assert await waiting == 1
         await lanes.drain(0)
 
     play(scene)

@@ -32,6 +32,7 @@ TREE = {
     "ConfigurationError": ("LLMError", False),
     "ProviderUnavailableError": ("LLMError", True),
     "NetworkError": ("ProviderUnavailableError", True),
+    "CircuitOpenError": ("ProviderUnavailableError", True),
     "LLMTimeoutError": ("LLMError", True),
     "StreamError": ("LLMError", True),
     "InvalidToolCallError": ("LLMError", False),

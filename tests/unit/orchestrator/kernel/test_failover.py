@@ -16,7 +16,7 @@ from orchestrator.contracts.provider_errors import (
     RateLimitError,
     StreamError,
 )
-from orchestrator.kernel.failover import choose_failure, judge, may_fall_back, signature_of
+from orchestrator.kernel.failover import choose_failure, judge, may_fall_back, plan_hold, signature_of
 
 
 @pytest.mark.parametrize(
@@ -60,3 +60,20 @@ def test_the_failure_that_may_pass_soonest_decides() -> None:
 
     assert choose_failure([wrong, away, limited]) is limited
     assert choose_failure([wrong]) is wrong
+
+
+@pytest.mark.parametrize(("at", "wait_ms"), [(0, 500), (499, 500), (501, 499), (999, 1), (1_000, None), (1_001, None)])
+def test_a_service_that_is_left_alone_is_waited_for_to_the_millisecond(at: int, wait_ms: int | None) -> None:
+    """Without an end, sessions would wait for a service that is gone, and nobody would hear of it."""
+    assert plan_hold(500, now=7_000 + at, since=7_000, patience_ms=1_000, is_asked=False) == wait_ms
+
+
+@pytest.mark.parametrize(("at", "wait_ms"), [(0, 5_000), (999, 5_000), (1_000, None), (1_001, None)])
+def test_a_time_that_a_service_asked_for_is_kept_to(at: int, wait_ms: int | None) -> None:
+    """It said when it is back; whoever still finds it closed then has waited for long enough."""
+    assert plan_hold(5_000, now=at, since=0, patience_ms=1_000, is_asked=True) == wait_ms
+
+
+def test_without_patience_nobody_waits() -> None:
+    """An app that would rather fail at once says 0."""
+    assert plan_hold(500, now=9, since=9, patience_ms=0, is_asked=False) is None

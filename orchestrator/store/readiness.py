@@ -1,0 +1,70 @@
+"""Wait until a server takes writes, before a process begins that cannot do without.
+
+A server whose memory or disk is full, that still loads its data, or that has just become a replica, answers, and takes
+nothing. A running process outlives that; one that is about to start would end with an error, or try again many times a second.
+So it waits, and says so in one line. A server that cannot be reached is not waited for here: whoever needs it says so
+itself, and refuses or waits as it does at any other time; nor is an answer that will not change by itself.
+"""
+
+import asyncio
+import logging
+from urllib.parse import parse_qsl, urlsplit
+
+from orchestrator.contracts.errors import StoreUnreachable
+from orchestrator.store.keys import PREFIX
+from orchestrator.store.store import NOT_YET
+from orchestrator.store.wire import ServerRefused, Wire
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+#: What is written, for a millisecond, to see whether that is possible.
+PROBE = f"{PREFIX}:start"
+
+
+def store_url_of(broker_url: str) -> str | None:
+    """Return a broker's URL in the store's words, None where it is no Redis.
+
+    >>> store_url_of("redis+socket:///run/s.sock?virtual_host=1"), store_url_of("redis://host:6379/1")
+    ('unix:///run/s.sock?db=1', 'redis://host:6379/1')
+    >>> store_url_of("amqp://host") is None
+    True
+    """
+    parts = urlsplit(broker_url)
+    if parts.scheme in {"redis", "rediss", "sentinel"}:
+        return broker_url
+    if parts.scheme != "redis+socket":
+        return None
+    database = dict(parse_qsl(parts.query)).get("virtual_host", "0")
+    return f"unix://{parts.netloc}{parts.path}?db={database}"
+
+
+async def wait_until_writable(url: str, what: str) -> None:
+    """Return once the server behind a store's URL takes writes, or once waiting for it would be no use.
+
+    `what` names it in the one line that says so.
+    """
+    said = False
+    while (answer := await _find_trouble(url)) is not None:
+        if not said:
+            log.warning(
+                "%s: not started yet: %s; waiting until it takes writes (memory, disk, maxmemory?)", what, answer
+            )
+            said = True
+        await asyncio.sleep(LOOK_SECONDS)
+    if said:
+        log.warning("%s: it takes writes again; starting", what)
+
+
+async def _find_trouble(url: str) -> str | None:
+    """Return what the server says who is there and takes no writes now, else None."""
+    wire = Wire(url)
+    try:
+        await wire.command("SET", PROBE, "1", "PX", 1)
+    except ServerRefused as error:
+        return str(error) if error.code in NOT_YET else None
+    except StoreUnreachable:
+        return None
+    finally:
+        await wire.aclose()
+    return None
