@@ -54,7 +54,7 @@ def run(name: str, seconds: int) -> int:
     found = ", ".join(sorted(_kept(name) - before)) or "nothing found"
     print(f"{name:<12} {max(counts, default=0):>9} inputs {time.monotonic() - begun:>5.0f} s  {found}", flush=True)
     if ran.returncode != 0:
-        print("\n".join([*(line for line in told if line[:1] != "#"), ran.stdout]), flush=True)
+        print("\n".join([*(line for line in told if not line.startswith(("#", "INFO: "))), ran.stdout]), flush=True)
     return ran.returncode
 
 
