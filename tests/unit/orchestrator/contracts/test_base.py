@@ -22,6 +22,13 @@ def test_what_only_looks_like_one_is_read(text: str) -> None:
     assert load_json(dump_json(load_json(text))) == load_json(text)
 
 
+@pytest.mark.parametrize("text", ["\ud800", '{"a":"\udcff"}', b'"\xff"', b"\xed\xa0\x80"], ids=repr)
+def test_text_that_is_no_utf8_is_no_json(text: str | bytes) -> None:
+    """The store gives bytes that are no text as halves of surrogate pairs: a damaged field is refused like any other."""
+    with pytest.raises(ValueError, match=r"UTF-8|unicode|expected|invalid"):
+        load_json(text)
+
+
 class Box(Frozen):
     """A value that holds something that can change."""
 
