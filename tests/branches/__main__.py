@@ -18,7 +18,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.branches.ratchet import judge, read_allowed, table
+from tests.branches.ratchet import find_gaps, find_slack, read_allowed, table
 
 ROOT = Path(__file__).parents[2]
 ALLOWED = Path(__file__).with_name("allowed.txt")
@@ -31,12 +31,8 @@ KERNEL_TESTS = (
     "orchestrator/contracts",
     "orchestrator/kernel",
 )
-HOST_TESTS = (
-    "tests/unit/plugin_sandbox",
-    "tests/sandbox/test_host_cases.py",
-    "tests/sandbox/test_wheels.py",
-    "plugin_sandbox",
-)
+#: Not the wheels': what this environment borrows by a .pth is not shown inside of a box.
+HOST_TESTS = ("tests/unit/plugin_sandbox", "tests/sandbox/test_host_cases.py", "plugin_sandbox")
 BOX_TESTS = ("tests/unit/plugin_sandbox/box",)
 
 
@@ -62,9 +58,10 @@ def main() -> int:
             print(f"{name}: {count} left: {lines}{' | ' if lines and ways else ''}{ways}")
     print("", *table(judged, sizes, ("orchestrator/contracts/", "orchestrator/kernel/", "plugin_sandbox/")), sep="\n")
     print(*table(inside, sizes, (INSIDE,)), sep="\n")
-    wrong = judge(judged, read_allowed(ALLOWED.read_text(encoding="utf-8")))
-    print("", *wrong, sep="\n")
-    return 1 if wrong or any(codes) else 0
+    allowed = read_allowed(ALLOWED.read_text(encoding="utf-8"))
+    gaps = find_gaps(judged, allowed)
+    print("", *find_slack(judged, allowed), *gaps, sep="\n")
+    return 1 if gaps or any(codes) else 0
 
 
 def _run(folder: Path, tests: tuple[str, ...]) -> int:
@@ -75,7 +72,8 @@ def _run(folder: Path, tests: tuple[str, ...]) -> int:
 def _run_inside(folder: Path) -> None:
     switch = Path(sys.prefix) / "inside.rc"
     switch.write_text(
-        f"[run]\nbranch = true\nparallel = true\npatch = fork, _exit\nsource = {ROOT}/plugin_sandbox\ndata_file = {folder}/data\n",
+        f"[run]\nbranch = true\nparallel = true\npatch = fork, _exit\nsource = {ROOT}/plugin_sandbox\n"
+        f"omit = {ROOT}/plugin_sandbox/attacks/*\ndata_file = {folder}/data\n",
         encoding="utf-8",
     )
     try:
@@ -88,7 +86,12 @@ def _run_inside(folder: Path) -> None:
 def _report(folder: Path) -> dict[str, dict[str, dict[str, dict[str, int]]]]:
     data, told = f"--data-file={folder}/data", folder / "report.json"
     for command in (["combine", "-q", data, str(folder)], ["json", "-q", data, "-o", str(told)]):
-        subprocess.run([sys.executable, "-m", "coverage", *command], cwd=ROOT, check=True)
+        # A process that was killed while it wrote its figures leaves half of them: that is told and passed over.
+        made = subprocess.run(
+            [sys.executable, "-m", "coverage", *command], cwd=ROOT, check=False, capture_output=True, text=True
+        )
+        if made.returncode != 0:
+            raise SystemExit(f"coverage {command[0]}: {made.stdout}{made.stderr}")
     found: dict[str, dict[str, dict[str, dict[str, int]]]] = json.loads(told.read_text(encoding="utf-8"))
     return found
 

@@ -1,7 +1,7 @@
 """What may be left uncovered, file by file, and what a measurement says to that. Pure.
 
-A file that is not named has to be covered whole: every line, both ways of every branch. A number may only go down, and one
-that is larger than what is left is refused as well, for it would let the next gap in unseen.
+A file that is not named has to be covered whole: every line, both ways of every branch. A number may only go down. One that
+could be lowered is told and fails nothing: some branches of the sandbox are gone only where processes meet, or on another host.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,19 +17,22 @@ def read_allowed(text: str) -> dict[str, int]:
     return {name: int(count) for name, count in filter(None, lines)}
 
 
-def judge(left: Mapping[str, int], allowed: Mapping[str, int]) -> list[str]:
-    """Return what is wrong, a sentence each; `left` counts what was not covered of every measured file."""
-    wrong = []
-    for name, count in sorted(left.items()):
-        most = allowed.get(name, 0)
-        if count > most:
-            wrong.append(f"{name}: {count} lines and branches are not covered, {most} may be; write a test for them")
-        elif count < most:
-            wrong.append(f"{name}: only {count} are not covered; lower its {most} in allowed.txt")
-    wrong += [
-        f"{name}: is not measured any more; take it out of allowed.txt" for name in sorted(allowed.keys() - left.keys())
+def find_gaps(left: Mapping[str, int], allowed: Mapping[str, int]) -> list[str]:
+    """Return where more is left than may be, a sentence each; `left` counts what was not covered of every measured file."""
+    return [
+        f"{name}: {count} lines and branches are not covered, {allowed.get(name, 0)} may be; write a test for them"
+        for name, count in sorted(left.items())
+        if count > allowed.get(name, 0)
     ]
-    return wrong
+
+
+def find_slack(left: Mapping[str, int], allowed: Mapping[str, int]) -> list[str]:
+    """Return which numbers could be lowered, a sentence each."""
+    return [
+        f"{name}: {left.get(name, 0)} are left; lower its {most} in allowed.txt"
+        for name, most in sorted(allowed.items())
+        if left.get(name, 0) < most
+    ]
 
 
 def table(left: Mapping[str, int], sizes: Mapping[str, int], groups: Iterable[str]) -> list[str]:
