@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.contracts.errors import PayloadTooLarge
 from orchestrator.contracts.session import PendingCall, Post, Wait
-from orchestrator.store.leases import Claimed, Commit
+from orchestrator.store.leases import Claimed, ClaimRefused, Commit
 from tests.property.store_lab import APP, DIGEST, SMALL, Lab, entry
 
 SAID = '{"role":"user","content":"more"}'
@@ -283,3 +283,48 @@ def test_a_wait_that_was_answered_stands_nowhere_among_the_due(lab: Lab) -> None
 
     assert waiting == 9_000_000_000_000
     assert lab.snapshot(session_id).due is None
+
+
+@pytest.mark.parametrize("spent", [False, True])
+def test_a_dead_letter_is_told_with_the_entry_that_says_so(lab: Lab, spent: bool) -> None:
+    """Whoever is told reads on from there; the letter of a commit and that of a claim are told alike."""
+    session_id = lab.submit()
+    lab.run(lab.store.command("XADD", lab.key("outbox", session_id), "*", "begin", "1"))
+    if spent:
+        for number in range(3):
+            claim(lab, session_id, f"w:{number}")
+            lab.expire_lease(session_id)
+        lab.run(lab.leases.claim(session_id, "w:9", (DIGEST,)))
+    else:
+        commit(lab, claim(lab, session_id), "dead")
+    _, flat = lab.run(lab.store.command("XRANGE", lab.key("outbox", session_id), "-", "+"))[-1]
+    number, last = lab.snapshot(session_id).journal[-1]
+
+    assert (last.kind, flat[flat.index("phase") + 1]) == ("buried", "dead")
+    assert f"{flat[flat.index('seq') + 1]}-0" == number
+
+
+def test_a_session_that_waits_is_claimed_when_its_time_has_come_and_not_before(lab: Lab) -> None:
+    """A wake-up that was sent twice must not end a wait; one without a deadline ends only by a post."""
+    timed, open_end = lab.submit(), lab.submit()
+    commit(lab, claim(lab, timed), "waiting", due_at=9_000_000_000_000)
+    commit(lab, claim(lab, open_end), "waiting")
+    early = [lab.run(lab.leases.claim(one, "w:2", (DIGEST,))) for one in (timed, open_end)]
+    lab.pass_due(timed)
+
+    assert [one.answer for one in early if isinstance(one, ClaimRefused)] == ["early", "early"]
+    assert claim(lab, timed, "w:3").record.phase == "running"
+
+
+@pytest.mark.parametrize("taken", [0, 1, 2, 3])
+def test_a_step_takes_exactly_the_posts_that_it_read(lab: Lab, taken: int) -> None:
+    """Those that came meanwhile are the next step's."""
+    session_id = lab.submit()
+    for name in ("a", "b", "c"):
+        lab.run(lab.intake.post(session_id, Post(post_id=name, kind="signal", actor="al", name=name)))
+    held = claim(lab, session_id)
+    done = commit(lab, held, "ready", taken=taken)
+
+    assert [post.post_id for post in held.posts] == ["a", "b", "c"]
+    assert [Post.from_json(one).post_id for one in lab.snapshot(session_id).mailbox] == ["a", "b", "c"][taken:]
+    assert (done.posts, lab.snapshot(session_id).record["posts"]) == (3 - taken, str(3 - taken))  # type: ignore[attr-defined]
