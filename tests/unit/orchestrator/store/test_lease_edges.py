@@ -328,3 +328,33 @@ def test_a_step_takes_exactly_the_posts_that_it_read(lab: Lab, taken: int) -> No
     assert [post.post_id for post in held.posts] == ["a", "b", "c"]
     assert [Post.from_json(one).post_id for one in lab.snapshot(session_id).mailbox] == ["a", "b", "c"][taken:]
     assert (done.posts, lab.snapshot(session_id).record["posts"]) == (3 - taken, str(3 - taken))  # type: ignore[attr-defined]
+
+
+def test_a_wait_whose_time_has_come_is_told_once_and_leaves_no_gap(lab: Lab) -> None:
+    """Waking it again changes nothing: it is in line already."""
+    session_id = lab.submit()
+    commit(lab, claim(lab, session_id), "waiting", due_at=9_000_000_000_000)
+    before = lab.run(lab.due.wake(session_id))
+    lab.pass_due(session_id)
+    woken, again = (lab.run(lab.due.wake(session_id)) for _ in range(2))
+    now = lab.snapshot(session_id)
+
+    assert (before, woken, again) == (False, True, False)
+    assert [number for number, _ in now.journal] == ["1-0", "2-0", "3-0"]
+    assert (now.record["seq"], now.record["phase"], now.due) == ("3", "ready", None)
+    assert [member.split(":")[1] for member in now.members] == ["ready"]
+
+
+@pytest.mark.parametrize(("phase", "after"), [("finalizing", "finalizing"), ("ready", "ready")])
+def test_what_is_handed_back_stands_where_it_was(lab: Lab, phase: str, after: str) -> None:
+    """It is counted, told, in line again under its phase, and no attempt was made; handing it back twice is too late."""
+    session_id = lab.submit()
+    commit(lab, claim(lab, session_id), phase)
+    held = claim(lab, session_id, "w:2").record
+    done, again = (lab.run(lab.leases.release(session_id, held.fence)) for _ in range(2))
+    now = lab.snapshot(session_id)
+
+    assert (done, again, stat(lab, session_id, "released")) == (True, False, "1")
+    assert (now.record["phase"], now.record["attempts"], now.record["seq"], now.lease) == (after, "0", "3", None)
+    assert [number for number, _ in now.journal] == ["1-0", "2-0", "3-0"]
+    assert [member.split(":")[1] for member in now.members] == [after]
