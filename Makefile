@@ -4,7 +4,7 @@ PYTHON = $(or $(VIRTUAL_ENV),.venv)/bin/python
 LOCK = uv export --frozen --all-extras --no-emit-project --no-header --no-annotate --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help check test demo bench coverage mutants fmt lock env
+.PHONY: help check test demo bench coverage fuzz mutants fmt lock env
 
 help:  ## Print this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,10 +21,21 @@ demo:  ## The demo: three apps on real input
 bench:  ## Every bench with --quick, or one: make bench NAME=steps
 	@set -e; for name in $(or $(NAME),$(basename $(notdir $(filter-out bench/_%,$(wildcard bench/*.py))))); do ./baton bench $$name --quick; done
 
-coverage: env  ## Branch coverage of contracts, kernel and plugin_sandbox by their own tests
-	@mkdir -p .runtime && $(PYTHON) -m coverage run --branch --data-file=.runtime/coverage.data --source=orchestrator/contracts,orchestrator/kernel,plugin_sandbox \
-	  -m pytest -q tests/unit/orchestrator/contracts tests/unit/orchestrator/kernel tests/unit/plugin_sandbox tests/conformance tests/property/test_rebuild.py orchestrator/contracts orchestrator/kernel
-	@$(PYTHON) -m coverage report --data-file=.runtime/coverage.data --skip-covered -m --omit='plugin_sandbox/attacks/*'
+coverage: .runtime/coverage/made  ## Branch coverage of contracts, kernel and plugin_sandbox by their own tests, held by tests/branches/allowed.txt
+	@.runtime/coverage/bin/python -m tests.branches
+
+fuzz: .runtime/coverage/made  ## Readers of what others write under atheris: make fuzz NAME=journal SECONDS=60; NAME=all is the default
+	@.runtime/coverage/bin/python -m tests.fuzz $(or $(NAME),all) --seconds $(or $(SECONDS),60)
+
+# An environment beside .venv that measures: it sees what .venv holds, and has coverage and (where a wheel exists) atheris of its own.
+.runtime/coverage/made: tests/branches/inside.py | env
+	@rm -rf .runtime/coverage
+	@uv venv --quiet --python $(PYTHON) .runtime/coverage && uv pip install --quiet --python .runtime/coverage/bin/python 'coverage>=7.10'
+	@uv pip install --quiet --only-binary :all: --python .runtime/coverage/bin/python 'atheris>=3' || echo 'no wheel of atheris for this Python: make fuzz will skip'
+	@site="$$(.runtime/coverage/bin/python -c 'import site; print(site.getsitepackages()[0])')" && \
+	  $(PYTHON) -c "import site; print(site.getsitepackages()[0])" > "$$site/tests.pth" && \
+	  cp tests/branches/inside.py "$$site/baton_branches_inside.py" && echo 'import baton_branches_inside' > "$$site/baton_branches_inside.pth"
+	@touch $@
 
 mutants: env  ## Faults that no test notices: make mutants NAME="scripts/claim delivery" (docs/explanation/mutants.md)
 	@$(PYTHON) -m tests.mutation $(or $(NAME),hook_merge cancelling)

@@ -82,13 +82,16 @@ def fetch(
     most_bytes: int,
 ) -> Response:
     """Make one request; raise PluginError. Redirects are not followed: they are another host's, perhaps."""
-    parts = urlsplit(url)
-    if parts.scheme not in _PORTS or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        port = parts.port or _PORTS.get(parts.scheme)
+    except ValueError as error:
+        raise PluginError(f"network: {url!r} is no address: {error}") from error
+    if port is None or parts.scheme not in _PORTS or not parts.hostname:
         raise PluginError(f"network: {url!r} is no http or https address")
     if not proxy:
         raise PluginError("network: none was granted; name the host in isolation.hosts of the manifest")
     context = _make_context() if parts.scheme == "https" else None
-    port = parts.port or _PORTS[parts.scheme]
     tunnel = _Tunnel(parts.hostname, port, proxy, context, timeout_seconds)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:

@@ -92,12 +92,16 @@ def dump_json(value: object) -> str:
 def load_json(text: str | bytes) -> JsonValue:
     """Read JSON; NaN and infinities are refused as they are by every other reader of our data.
 
-    A number of which nothing but an infinity is left, like 1e999, is one of them. Raise ValueError.
+    A number of which nothing but an infinity is left, like 1e999, is one of them. Text that is no UTF-8, which the store hands out
+    as halves of surrogate pairs, is no JSON either. Raise ValueError.
 
     >>> load_json('{"a": 1e308}')
     {'a': 1e+308}
     """
-    value: JsonValue = from_json(text, allow_inf_nan=False)
+    try:
+        value: JsonValue = from_json(text, allow_inf_nan=False)
+    except TypeError as error:
+        raise ValueError("it is no UTF-8; give text that is") from error
     if _HUGE.search(text) if isinstance(text, str) else _HUGE_BYTES.search(text):
         _refuse_infinities(value)
     return value

@@ -31,7 +31,8 @@ class Endpoint(Frozen):
     @field_validator("url")
     @classmethod
     def _is_http(cls, url: str) -> str:
-        if not url.startswith(("https://", "http://")) or "@" in url.split("/")[2]:
+        host = url.split("/")[2] if url.startswith(("https://", "http://")) else ""
+        if not host or "@" in host:
             raise ValueError("not a URL of a receiver; write https://host/path, without a user or a password")
         return url
 

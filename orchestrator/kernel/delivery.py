@@ -6,7 +6,7 @@ Pure: `now` is the store's time, and taking the posts off the mailbox is the com
 """
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, assert_never
 
 from pydantic import JsonValue
 
@@ -132,6 +132,8 @@ def _fold_gate(spec: AppSpec, delivery: Delivery, post: Post, wait: Wait) -> Del
             cursor = enter(record, wait.target or record.cursor.skill)
             after = record.model_copy(update={"cursor": cursor, "wait": None})
             return delivery._replace(record=after, messages=(*delivery.messages, message)).note(post, "resumed")
+        case _:
+            assert_never(plan)
 
 
 def _again(delivery: Delivery, wait: Wait) -> Delivery:

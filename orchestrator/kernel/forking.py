@@ -85,6 +85,8 @@ def fold_point(before: Point | None, entries: Iterable[StoredEntry]) -> Point:
             raise Unreadable(f"journal: entry {seq + 1} is missing, found {number}; restore a backup")
         seq, at = number, written_at
         kind, written = body.get("kind"), _read_fields(number, body.get("set"))
+        if not isinstance(kind, str):
+            raise Unreadable(f"journal: entry {number} has no kind; restore a backup")
         fields.update(written)
         if "state" in written:
             state = _read_object("state", fields.pop("state"))
@@ -137,11 +139,9 @@ def plan_fork(
             f"session {origin}: at entry {point.seq} it comes to its end; fork it at {point.open_seq or 'an entry'} or before"
         )
     fields = point.fields
-    cursor = _read_shape(Cursor, fields, "cursor")
+    cursor = _read_needed(Cursor, fields, "cursor")  # what is open has one
     terminal, compacted = _read_shape(ToolCall, fields, "terminal"), _read_shape(Compacted, fields, "compacted")
     memory = _read_shape(HookMemory, fields, "hooks")
-    if cursor is None:
-        raise Unreadable(f"session {origin}: at entry {point.seq} it has no cursor; restore a backup")
     names = frozenset(injected_ids)
     calls = tuple(
         call.model_copy(update={"resolution": None})
@@ -239,8 +239,11 @@ def _read_number(name: str, text: str) -> int:
 
 def _read_shape(shape: type[_Shape], fields: Mapping[str, str], name: str) -> _Shape | None:
     """Return what a field holds, None where it is empty; raise Unreadable."""
-    if not fields.get(name):
-        return None
+    return _read_needed(shape, fields, name) if fields.get(name) else None
+
+
+def _read_needed(shape: type[_Shape], fields: Mapping[str, str], name: str) -> _Shape:
+    """Return what a field holds; raise Unreadable."""
     try:
         return shape.from_json(fields[name])
     except ValidationError as error:

@@ -5,6 +5,7 @@ Pure. A refusal changes nothing, and the session goes on waiting.
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import assert_never
 
 from pydantic import JsonValue
 
@@ -95,6 +96,8 @@ def _fits(field: PromptField, value: JsonValue) -> bool:
             return isinstance(value, bool)
         case "choice":
             return isinstance(value, str) and value in field.choices
+        case _:
+            assert_never(field.type)
 
 
 def _read(field: PromptField, text: str) -> JsonValue:

@@ -5,7 +5,7 @@ another matter: that is its declared effect. Pure; the wait itself is a due entr
 """
 
 import math
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias, assert_never
 
 from pydantic import ValidationError
 
@@ -86,6 +86,8 @@ def should_retry(
             if confidence is not None and confidence < policy.retry_low_confidence_threshold:
                 return RetryDecision(retry=False, reason="low_confidence_no_retry")
             return RetryDecision(retry=False, reason="permanent_error")
+        case _:
+            assert_never(kind)
 
 
 def plan_retry_seconds(

@@ -8,6 +8,7 @@ is left untouched, and what does not change is shared with the new one.
 
 import math
 from collections.abc import Sequence
+from typing import assert_never
 
 from pydantic import JsonValue
 
@@ -55,6 +56,8 @@ def _combine(update: StateUpdate, old: JsonValue, value: JsonValue) -> JsonValue
             return {**_as_mapping(update, old, "the state holds"), **_as_mapping(update, value, "the call gave")}
         case "add":
             return _sum(update, _as_number(update, old, "the state holds"), _as_number(update, value, "the call gave"))
+        case _:
+            assert_never(update.op)
 
 
 def _sum(update: StateUpdate, old: float, value: float) -> JsonValue:

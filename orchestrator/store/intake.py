@@ -6,13 +6,15 @@ in between poisons nothing. The reservation also holds the request's digest, so 
 cannot mean two things.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final
 
 from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError
 
 from orchestrator.contracts.base import JsonObject, dump_json
 from orchestrator.contracts.errors import (
@@ -45,6 +47,15 @@ class Submitted:
 
     session_id: str
     created: bool
+
+
+@contextmanager
+def _as_text(what: str) -> Iterator[None]:
+    """Refuse what no encoding carries, before anything is made of it."""
+    try:
+        yield
+    except (PydanticSerializationError, UnicodeEncodeError) as error:
+        raise InputError(f"{what}: it holds text that is no UTF-8; write it in UTF-8") from error
 
 
 class Intake:
@@ -87,23 +98,24 @@ class Intake:
         """Create the session that `draft` describes (its session_id is minted here).
 
         A key is known for `key_seconds`, or as long as the settings say.
-        Raise PayloadTooLarge or KeyConflict; then nothing was created.
+        Raise InputError, PayloadTooLarge or KeyConflict; then nothing was created.
         """
-        fields = encode_submission(draft)
         limits = self._store.limits
+        with _as_text("submission"):
+            fields, said = encode_submission(draft), tuple(message.to_json() for message in messages)
+            # The app's version is no part of the request: the same one, repeated after a deploy, means the same session.
+            request = {name: value for name, value in sorted(fields.items()) if name not in {"spec", "trace"}}
+            digest = sha256(dump_json(request).encode()).hexdigest()[:24]
         for name, limit in (("text", limits.text_bytes), ("state", limits.state_bytes)):
             size = len(fields[name].encode())
             if size > limit:
                 raise PayloadTooLarge(f"submission: {name}", size, limit)
-        # The app's version is no part of the request: the same one, repeated after a deploy, means the same session.
-        request = {name: value for name, value in sorted(fields.items()) if name not in {"spec", "trace"}}
-        digest = sha256(dump_json(request).encode()).hexdigest()[:24]
         session_id = await self.mint(prefix)
         seconds = key_seconds or self._key_ttl_seconds
         if key is not None:
             session_id = await self._reserve(draft.app, key, session_id, digest, seconds)
         await self._store.command("SADD", APPS, draft.app)
-        entry = Entry(kind="submitted", actor=draft.actor, set=fields, messages=tuple(m.to_json() for m in messages))
+        entry = Entry(kind="submitted", actor=draft.actor, set=fields, messages=said)
         flat: list[str | int] = [part for pair in fields.items() for part in pair]
         if key is not None:  # for how long `prune` must leave a trace of it
             flat += ["key_seconds", seconds]
@@ -116,7 +128,7 @@ class Intake:
             entry.to_json(),
             len(flat) // 2,
             *flat,
-            *(m.to_json() for m in messages),
+            *said,
             critical=True,
         )
         if reply[0] == "malformed":
@@ -152,7 +164,8 @@ class Intake:
 
         `answers` names the wait that this post is the answer to: it is accepted once.
         """
-        body = post.to_json()
+        with _as_text(f"session {session_id}: post"):
+            body = post.to_json()
         limits = self._store.limits
         if len(body.encode()) > limits.text_bytes:
             raise PayloadTooLarge(f"session {session_id}: post", len(body.encode()), limits.text_bytes)

@@ -211,9 +211,9 @@ def post(data: bytes) -> None:
     """A post and the wait that it may answer, as a JSON list of both: whatever is a Post is folded, and says so."""
     given = _json(data)
     said, asked = (given[0], given[1]) if isinstance(given, list) and len(given) > 1 else (given, None)
-    try:
-        one = Post.model_validate(said)
-        wait = None if asked is None else Wait.model_validate(asked)
+    try:  # as they come out of the store
+        one = Post.from_json(json.dumps(said))
+        wait = None if asked is None else Wait.from_json(json.dumps(asked))
     except ValidationError:
         return
     kept = Record(session_id=ORIGIN, app="a", spec="d", phase="running", cursor=Cursor(skill="start"), wait=wait)

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from functools import partial
-from typing import TypeAlias
+from typing import TypeAlias, assert_never
 
 from orchestrator.kernel.live.guard import guarded
 
@@ -193,6 +193,8 @@ def _ask(token: CancellationToken, state: CancellationState) -> None:
             token.request_immediate()
         case CancellationState.NONE:
             pass
+        case _:
+            assert_never(state)
 
 
 def _wake(future: "asyncio.Future[CancellationState]", state: CancellationState) -> None:

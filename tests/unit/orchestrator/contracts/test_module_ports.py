@@ -22,3 +22,18 @@ def test_what_the_loader_looks_for_is_what_the_protocol_asks(kind: Any) -> None:
 
     # A tool without a schema takes anything, so that this part may be missing.
     assert asked - {"input_schema"} == set(PARTS[kind])
+
+
+def test_a_tool_that_says_nothing_of_its_input_takes_anything() -> None:
+    """Models are shown an empty schema, which every input fits."""
+
+    class Bare(module_ports.Tool):
+        """A tool of two parts and no schema."""
+
+        name = "bare"
+        description = "Does little."
+
+        async def execute(self, arguments: Any, /) -> Any:
+            return arguments
+
+    assert Bare().input_schema == {}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from orchestrator.contracts.app import AppSpec, ModelSpec, StatusDef
 from orchestrator.contracts.budgets import BudgetSpec, SessionBudget, Spent
 from orchestrator.contracts.session import Cursor, Record, ToolCall, ToolOutcome
-from orchestrator.contracts.skill import Responsive, Route, TimerStep
+from orchestrator.contracts.skill import Responsive, Route, Supervisor, TimerStep
 from orchestrator.kernel.budgets import (
     NANO,
     Use,
@@ -43,6 +43,9 @@ def app(**session: Any) -> AppSpec:
         skills={
             "talk": Responsive(name="talk", prompt="Talk.", routes=END),
             "rest": TimerStep(name="rest", seconds=5, routes=END),
+            "by_model": Supervisor(name="by_model", subordinates=("rest",)),
+            "by_rule": Supervisor(name="by_rule", subordinates=("rest",), dispatch_strategy="rule"),
+            "by_item": Supervisor(name="by_item", subordinates=("rest",), for_each="items"),
         },
         model=ModelSpec(provider="scripted"),
         budget=BudgetSpec(session=SessionBudget(**session)) if session else None,
@@ -63,6 +66,11 @@ def record(spent: Spent | None = None, **cursor: Any) -> Record:
         ({"stage": "enter"}, {"turns", "tokens", "cost", "wall_seconds"}),
         ({"stage": "model"}, {"turns", "tokens", "cost", "wall_seconds"}),
         ({"stage": "route"}, {"wall_seconds"}),
+        ({"stage": "tools", "calls": [{"call_id": "c", "tool": "s:t"}]}, {"tool_calls", "wall_seconds"}),
+        ({"stage": "tools"}, {"wall_seconds"}),
+        ({"skill": "by_model", "stage": "enter"}, {"turns", "tokens", "cost", "wall_seconds"}),
+        ({"skill": "by_rule", "stage": "enter"}, {"wall_seconds"}),
+        ({"skill": "by_item", "stage": "enter"}, {"wall_seconds"}),
         ({"skill": "rest", "stage": "enter"}, {"wall_seconds"}),
         ({"stage": "end"}, set()),
         ({"stage": "model", "stop": "cancelled"}, set()),

@@ -7,7 +7,7 @@ import pytest
 from orchestrator.app_loader import load_app
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.session import Cursor, PendingCall, Record, Wait
-from orchestrator.kernel.cancelling import end_stopped, may_stop, stopped, stops_for
+from orchestrator.kernel.cancelling import _close, end_stopped, may_stop, stopped, stops_for
 from tests.stage import EVERYTHING
 
 
@@ -86,3 +86,20 @@ def test_every_open_call_gets_a_result_that_says_what_is_known() -> None:
     assert (change.outcome, change.data["x"], change.data["was_immediate"]) == ("cancelled", 1, False)
     plain = end_stopped(stopped(session(), "stopped", "why"), {}, (), ())
     assert (plain.outcome, "event" in plain.data) == ("succeeded", False)
+
+
+@pytest.mark.parametrize(
+    ("effect", "begun", "said"),
+    [
+        ("effectful", False, "hands:strike: the session was stopped before this call was made"),
+        ("effectful", True, "hands:strike: the session was stopped while this call ran; whether it acted is unknown"),
+        ("read_only", True, "hands:strike: the session was stopped while this call ran; its result was not waited for"),
+    ],
+)
+def test_an_open_call_ends_as_cancelled_and_says_whether_it_was_begun(effect: str, begun: bool, said: str) -> None:
+    """A person who looks later sees what may have happened outside."""
+    call = PendingCall.model_validate({"call_id": "c", "tool": "hands:strike", "effect": effect, "args": {"n": 1}})
+    ended = _close(session(calls=(call,)), call, is_begun=begun)
+
+    assert (ended.call_id, ended.args, ended.outcome, ended.skill) == ("c", {"n": 1}, "cancelled", "start")
+    assert ended.result == {"cancelled": True, "begun": begun, "error": said}

@@ -7,6 +7,7 @@ from orchestrator.contracts.context import Compacted
 from orchestrator.contracts.messages import Message, ToolRequest
 from orchestrator.kernel.compaction import (
     apply_cut,
+    compacted_event,
     count_tokens,
     plan_cut,
     shown,
@@ -119,3 +120,13 @@ def test_compacting_comes_to_an_end(sizes: list[int], budget: int, keep: int) ->
 
     assert cuts <= len(messages)
     assert is_whole(shown(messages, compacted))
+
+
+def test_what_hooks_hear_of_a_compaction_counts_what_a_model_sees() -> None:
+    """Before and after it, with what each of the two adds."""
+    assert compacted_event("simple", tokens=7, messages=2, strategy="cut") == {
+        "manager": "simple",
+        "token_count": 7,
+        "message_count": 2,
+        "strategy": "cut",
+    }

@@ -8,6 +8,7 @@ from orchestrator.app_loader import load_app
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.plugins import PromptField
 from orchestrator.contracts.session import Cursor, PendingCall, Post, Record, Wait, args_digest
+from orchestrator.contracts.tool_questions import ToolQuestion
 from orchestrator.kernel.delivery import KEPT_SIGNALS, Delivery, deliver
 from tests.stage import EVERYTHING
 
@@ -47,6 +48,7 @@ def told(done: Delivery) -> str:
 APPROVAL = wait("approval", call=CALL, digest=DIGEST)
 UNCERTAIN = wait("uncertain", call=CALL, digest=DIGEST)
 GATE = wait(gate=True, target="last", options=["resume_with_input", "escalate", "stop"])
+TOOL = wait(prompt_id="c-1", call=CALL, digest=DIGEST, fields=[PromptField(id="rows", type="integer")])
 PROMPT = wait(prompt_id="q", fields=[PromptField(id="rows", type="integer")])
 
 
@@ -76,6 +78,11 @@ PROMPT = wait(prompt_id="q", fields=[PromptField(id="rows", type="integer")])
         (wait(), post("input", value=0), "answered"),
         (GATE, post("input", text="x"), "resumed"),
         (GATE, post("decision", verdict="stop"), "stopped"),
+        (GATE, post("decision", verdict="stpo"), "refused: wait w: unknown action 'stpo'; did you mean 'stop'?"),
+        (TOOL, post("input", text="7"), "answered"),
+        (TOOL, post("decision", verdict="stop"), "rejected"),
+        (TOOL, post("decision", verdict="go"), "refused: answer the fields, or say stop"),
+        (TOOL, post("input", text="seven"), "refused: field 'rows': 'seven' does not fit; give a whole number"),
         (GATE, post("escalate", team="day"), "escalated"),
         (PROMPT, post("input", text="7"), "answered"),
         (PROMPT, post("decision", verdict="stop"), "aborted"),
@@ -183,6 +190,7 @@ def test_a_second_cancel_makes_the_first_one_no_milder() -> None:
         (wait("signal", signal="go"), "route", "failed", None),
         (wait("input"), "route", "failed", None),
         (PROMPT, "tools", None, None),
+        (TOOL, "tools", None, "timeout"),
     ],
 )
 def test_a_deadline_ends_a_wait_as_its_kind_says(
@@ -221,3 +229,37 @@ def test_a_number_of_any_length_is_a_number() -> None:
 
     assert told(deliver(spec(), session(asked), [post("input", value={"n": 10**400})], NOW)) == "answered"
     assert told(deliver(spec(), session(asked), [post("input", text="nan")], NOW)).startswith("refused: field 'n'")
+
+
+@pytest.mark.parametrize("asked", [wait("child", children={"S-2": None}), UNCERTAIN])
+def test_some_waits_no_silence_can_end(asked: Wait) -> None:
+    """The step looks at the children itself; what a crash hid only a person can find out."""
+    late = asked.model_copy(update={"deadline_at": NOW})
+    done = deliver(spec(), session(late), [], NOW)
+
+    assert (done.record.wait, done.notes) == (late, ())
+
+
+def test_a_tools_answer_is_kept_at_its_call_and_at_no_other() -> None:
+    """The call is made again with it; that of a refusal is not made."""
+    question = ToolQuestion(round=1, fields=TOOL.fields)
+    asking = CALL.model_copy(update={"asked": question})
+    before = session(TOOL, calls=(asking, OTHER))
+    first, other = deliver(spec(), before, [post("input", text="7")], NOW).record.cursor.calls
+    stop, silent = post("decision", verdict="stop", text="no need"), post("decision", verdict="stop")
+    refused = [deliver(spec(), before, [said], NOW).record.cursor.calls[0] for said in (stop, silent)]
+
+    assert (first.asked, other) == (question.model_copy(update={"answers": {"rows": 7}}), OTHER)
+    assert [(call.verdict, call.approver, call.rationale) for call in refused] == [
+        ("rejected", "ada", "no need"),
+        ("rejected", "ada", "nobody answers what it asks"),
+    ]
+
+
+def test_a_childs_end_reaches_the_wait_for_it() -> None:
+    """It is no person's answer, and the journal has the child's own."""
+    asked = wait("child", children={"S-2": None}, into="ends")
+    done = deliver(spec(), session(asked), [post("child_ended", name="S-2", value={"status": "fine"})], NOW)
+
+    assert (done.record.wait, done.record.cursor.stage, done.notes) == (None, "route", ())
+    assert done.record.state == {"ends": {"S-2": {"status": "fine"}}}

@@ -1,8 +1,10 @@
 """Safe expressions: what they compute, what they refuse, and that nothing hostile gets through."""
 
 import pickle
+import sys
 import time
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from orchestrator.contracts.errors import ConfigError
+from orchestrator.kernel.expression_compiler import reason_of
 from orchestrator.kernel.expressions import (
     ExpressionError,
     compile_expression,
@@ -24,6 +27,8 @@ STATE: dict[str, JsonValue] = {
     "none": None,
 }
 NAMES: dict[str, JsonValue] = {"state": STATE, "ok": True, "xs": [3, 1, 2], "text": "Hello", "empty": []}
+#: No JSON, which an app's own code could still put there.
+ODD: dict[str, Any] = {"odd": b"x"}
 
 VALUES = [
     ("1 + 2 * 3", 7),
@@ -33,6 +38,7 @@ VALUES = [
     ("-state['n']", -3),
     ("1 / 4", 0.25),
     ("'a' + 'b' * 3", "abbb"),
+    ("3 * 'b'", "bbb"),
     ("[1] + [2]", [1, 2]),
     ("(1, 'x')", [1, "x"]),
     ("{'a': state['n'], 'b': [1]}", {"a": 3, "b": [1]}),
@@ -137,6 +143,7 @@ REFUSED = [
     ("1 +\x00", 0, "not an expression"),
     ("1;2", 1, "not an expression"),
     ("await x", 0, ""),
+    ("'\ud800'", 0, "not an expression: 'utf-8' codec can't encode"),
     ("1 " * 1001, 0, "characters"),
     ("[" + "1," * 250 + "]", 0, "parts"),
     ("not " * 60 + "ok", 0, "deep"),
@@ -203,6 +210,9 @@ FAILING = [
     ("lower(1)", "needs text"),
     ("{text: 1, xs: 2}", "unhashable"),
     ("{xs[0]: 1}", "a key is text"),
+    ("int(xs)", "int needs a number or text, not a list"),
+    ("float(state)", "float needs a number or text, not a mapping"),
+    ("1 - odd", "- needs numbers, not bytes"),
     ("len(1)", "len needs"),
 ]
 
@@ -213,7 +223,7 @@ def test_a_failing_evaluation_says_why(text: str, what: str) -> None:
     expression = compile_expression(text)
 
     with pytest.raises(ExpressionError) as caught:
-        expression.evaluate(NAMES)
+        expression.evaluate({**NAMES, **ODD})
     assert what in str(caught.value)
 
 
@@ -367,3 +377,43 @@ def test_the_worst_expressions_end_soon(text: str) -> None:
     with suppress(ExpressionError):
         compile_expression(text).evaluate(names)
     assert time.process_time() - began < 2.0
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RecursionError("maximum"), "the values are nested too deeply"),
+        (MemoryError(), "the values are too large"),
+        (OverflowError("(34, 'Numerical result out of range')"), "the number is too large"),
+        (KeyError("a"), "there is no key 'a'"),
+        (KeyError(), "there is no key ''"),
+        (ValueError("x" * 300), "x" * 200),
+        (ValueError(), "ValueError"),
+    ],
+    ids=repr,
+)
+def test_what_python_says_is_said_in_the_languages_own_words(error: BaseException, said: str) -> None:
+    """App authors do not write Python, and no text is without an end."""
+    assert reason_of(error) == said
+
+
+def test_a_compiled_expression_shows_its_text() -> None:
+    """In a log, or under a debugger."""
+    assert repr(compile_expression("1 + 1")) == "Expression('1 + 1')"
+
+
+def test_a_stack_that_is_nearly_full_is_the_expressions_error() -> None:
+    """Whoever evaluates it deep inside of something else is told, not ended."""
+    expression, depth, frame = compile_expression("[" * 40 + "1" + "]" * 40), 0, sys._getframe()
+    while frame is not None:
+        depth, frame = depth + 1, frame.f_back  # type: ignore[assignment]
+    before, said = sys.getrecursionlimit(), ""
+
+    sys.setrecursionlimit(depth + 30)
+    try:
+        expression.evaluate({})
+    except ExpressionError as error:
+        said = error.what
+    finally:
+        sys.setrecursionlimit(before)
+    assert said == "the values are nested too deeply"

@@ -1,6 +1,7 @@
 """How a session stood at an entry, and what a fork of it begins with."""
 
 import pytest
+from pydantic import JsonValue
 
 from orchestrator.contracts.base import JsonObject, dump_json
 from orchestrator.contracts.errors import PhaseRefused, Unreadable
@@ -62,6 +63,31 @@ def test_a_journal_with_a_gap_is_refused(broken: list[StoredEntry]) -> None:
     """What is missing cannot be guessed."""
     with pytest.raises(Unreadable):
         fold_point(None, broken)
+
+
+@pytest.mark.parametrize("kind", [{}, ["step"], 1, None], ids=str)
+def test_an_entry_without_a_kind_is_refused_in_words(kind: JsonValue) -> None:
+    """A damaged journal is the operator's to restore, not a crash of whoever reads it."""
+    with pytest.raises(Unreadable, match=r"^journal: entry 2 has no kind; restore a backup$"):
+        fold_point(None, journal({"kind": kind}))
+
+
+def test_what_is_no_json_or_has_no_cursor_is_refused_in_words() -> None:
+    """A fork that began without knowing where would begin anywhere."""
+    point = fold_point(None, journal({"set": {"wait": "x"}}))
+    blind = point._replace(fields={**point.fields, "cursor": "{}"})
+
+    with pytest.raises(Unreadable, match=r"^journal: field 'cursor' cannot be read \(1 faults\); restore a backup$"):
+        plan_fork(blind, ORIGIN, OWN, actor="ada")
+    with pytest.raises(Unreadable, match=r"^journal: field 'state' is no JSON "):
+        fold_point(None, journal({"set": {"state": "{"}}))
+
+
+def test_a_step_after_a_wait_makes_the_session_ready() -> None:
+    """The store writes no phase where a claim had changed it already."""
+    entries = journal({"set": {"phase": "waiting"}}, {"state": {"n": 2}})
+
+    assert [fold_point(None, entries[:count]).fields.get("phase") for count in (1, 2, 3)] == [None, "waiting", "ready"]
 
 
 def test_behind_its_end_there_is_nothing_to_fork() -> None:

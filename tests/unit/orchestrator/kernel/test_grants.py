@@ -107,3 +107,10 @@ def test_a_session_without_grants_stays_as_it_is(hooks: HookMemory | None) -> No
     record = a_record(CALL, hooks=hooks)
 
     assert apply_grants(record) is record
+
+
+def test_grants_that_fit_none_of_the_calls_change_nothing() -> None:
+    """The very same record, also where there is something to compare with."""
+    record = a_record(CALL.model_copy(update={"args": {"n": 2}}), hooks=granted())
+
+    assert apply_grants(record) is record

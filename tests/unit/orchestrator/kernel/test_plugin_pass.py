@@ -255,3 +255,29 @@ def test_a_plain_text_answers_a_question_of_one_field() -> None:
 
     assert read_answer(one, post(one, text="mm")) == {"unit": "mm"}
     assert not isinstance(read_answer(two, post(two, text="mm")), dict)
+
+
+def test_a_blank_answer_is_one_only_where_every_field_may_be_left_out() -> None:
+    """A person who agrees with all defaults need not write anything."""
+    rows = PromptField(id="rows", type="integer", default=3)
+    note = PromptField(id="note", required=False)
+    asked = [
+        Wait(wait_id="w", kind="input", prompt_id="q", fields=fields) for fields in ((rows, note), (rows, UNIT), ())
+    ]
+    free, needed, nothing = (read_answer(wait, post(wait, text=" \n")) for wait in asked)
+
+    assert free == {"rows": 3}
+    assert not isinstance(needed, dict)
+    assert "an answer is an object of fields; give rows, unit" in needed.reason
+    assert nothing == {}
+
+
+def test_what_a_plugin_changed_and_logged_is_told_where_there_is_some() -> None:
+    """The journal is where a person looks for it afterwards."""
+    spec = spec_of()
+    quiet = settle_outcome(spec, skill_of(spec), at(), ended("a"), NOW, lambda _: None)
+    loud = ended("a").model_copy(update={"changes": ({"path": "x"},), "logs": ({"message": "hm"},)})
+    told = settle_outcome(spec, skill_of(spec), at(), loud, NOW, lambda _: None)
+
+    assert set(quiet.data) == {"plugin"}
+    assert (told.data["changes"], told.data["logs"]) == ([{"path": "x"}], [{"message": "hm"}])

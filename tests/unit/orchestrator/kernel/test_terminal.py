@@ -16,6 +16,7 @@ from orchestrator.kernel.terminal import (
     matches,
     settle,
     settle_escalated,
+    settle_over_budget,
     settle_stopped,
 )
 
@@ -89,9 +90,10 @@ def test_a_settled_session_is_never_settled_again(status: str) -> None:
         settle(rules=[YES], statuses={}, default_status="unclear", calls=[said("yes")], settled_as=status),
         settle_escalated(spec, "a", status),
         settle_stopped(spec, status),
+        settle_over_budget(spec, status),
     ]
 
-    assert settlements == [None, None, None]
+    assert settlements == [None] * 4
 
 
 def test_a_field_without_a_value_is_left_out() -> None:
@@ -148,3 +150,18 @@ def test_the_kept_call_decides_as_all_calls_would(rules: list[TerminalRule], ste
 
     everything = [call for step in steps for call in step]
     assert choose_rule(rules, [kept] if kept else []) == choose_rule(rules, everything)
+
+
+def test_a_spent_budget_ends_with_its_own_word_or_the_apps_default() -> None:
+    """Never with that of a cancelled session: nobody called it off."""
+    found = [
+        settle_over_budget(app(budget=budget, default_terminal_status=default, cancelled_status="called_off"))
+        for budget, default in (({"status": "broke"}, "unclear"), ({}, "unclear"), (None, "unclear"), ({}, None))
+    ]
+
+    assert [one and (one.status, one.reason) for one in found] == [
+        ("broke", "budget"),
+        ("unclear", "budget"),
+        ("unclear", "budget"),
+        None,
+    ]

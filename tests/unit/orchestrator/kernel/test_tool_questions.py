@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.contracts.app import AppSpec
+from orchestrator.contracts.app import AppSpec, RiskPolicy
 from orchestrator.contracts.errors import ToolError
 from orchestrator.contracts.session import Cursor, PendingCall, Post, Record, Wait
 from orchestrator.contracts.tool_questions import ToolQuestion
@@ -15,7 +15,9 @@ from orchestrator.kernel.tool_questions import (
     MOST_STATE_CHARS,
     answers_to,
     is_asking,
+    question_wait,
     read_question,
+    with_answers,
 )
 
 
@@ -171,3 +173,50 @@ def test_what_does_not_answer_leaves_the_question_open(post: Post, noted: str) -
 
     assert delivery.record.wait == wait
     assert noted in str(delivery.notes[0]["what"])
+
+
+def test_a_question_waits_as_long_as_an_approval_and_shows_no_earlier_answers() -> None:
+    """Its id names the call and the round: an answer to the first question is none to the second."""
+    asked = ask({"a": form({"n": {"type": "integer"}})}, before=ask({}))
+    call = PendingCall(call_id="c", tool="desk:book", asked=asked)
+    record = Record(session_id="S-1", app="a", spec="s", phase="running", cursor=Cursor(skill="one", calls=(call,)))
+    plain = question_wait(SPEC, record, call, 5)
+    guarded = question_wait(
+        SPEC.model_copy(update={"gateway": RiskPolicy(approval_timeout_seconds=2)}), record, call, 5
+    )
+
+    assert (plain.wait_id, plain.prompt_id, plain.kind) == ("S-1/input-c-2", "c-2", "input")
+    assert (plain.since_at, plain.deadline_at, guarded.deadline_at) == (5, 3_600_005, 2_005)
+    assert (plain.prompt, plain.fields, plain.reason) == (f"desk:book: {asked.prompt}", asked.fields, "tool_input")
+    assert plain.call == call.model_copy(update={"asked": None})
+
+
+def test_a_call_that_asks_nothing_has_no_question() -> None:
+    """A wait without one could never be answered."""
+    call = PendingCall(call_id="c", tool="desk:book")
+    record = Record(session_id="S-1", app="a", spec="s", phase="running", cursor=Cursor(skill="one", calls=(call,)))
+
+    with pytest.raises(ToolError, match=r"^desk:book: it asks nothing; this is a defect, report it$"):
+        question_wait(SPEC, record, call, 5)
+
+
+def test_answers_go_to_the_call_that_asked() -> None:
+    """Neither to another call with a question of its own, nor to one that has none."""
+    asked = ask({"a": form({"n": {"type": "integer"}})})
+    first, second = (PendingCall(call_id=name, tool="desk:book", asked=asked) for name in ("c", "d"))
+    bare = PendingCall(call_id="e", tool="desk:book")
+    wait = Wait(wait_id="w", kind="input", call=second)
+    record = Record(
+        session_id="S-1",
+        app="a",
+        spec="s",
+        phase="waiting",
+        cursor=Cursor(skill="one", calls=(first, second, bare)),
+        wait=wait,
+    )
+    after = with_answers(record, wait, {"n": 1})
+    nobody = with_answers(record, wait.model_copy(update={"call": None}), {"n": 1})
+
+    assert [call.asked and call.asked.answers for call in after.cursor.calls] == [None, {"n": 1}, None]
+    assert (after.wait, nobody.wait) == (None, None)
+    assert nobody.cursor == record.cursor

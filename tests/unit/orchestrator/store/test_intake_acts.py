@@ -157,3 +157,21 @@ def test_a_dead_letter_that_cannot_be_read_says_so_when_it_is_replayed(lab: Lab)
 
     with pytest.raises(Unreadable, match="cursor"):
         lab.run(lab.intake.replay(session_id, "al"))
+
+
+def test_text_that_no_encoding_carries_is_refused_before_anything_is_made(lab: Lab) -> None:
+    """A terminal hands over bytes that are no UTF-8 as such text: its user is told, and the session goes on."""
+    there = submit(lab, None).session_id
+    bad = [
+        draft(text="\udcff"),
+        draft(text="fine").model_copy(update={"state": {"a": "\ud800"}}),
+        draft(text="fine").model_copy(update={"actor": "\udcff"}),
+    ]
+    before = lab.run(lab.store.command("DBSIZE"))
+
+    for one in bad:
+        with pytest.raises(InputError, match=r"^submission: it holds text that is no UTF-8; write it in UTF-8$"):
+            lab.run(lab.intake.submit(one, PREFIX, key="k"))
+    with pytest.raises(InputError, match=rf"^session {there}: post: it holds text that is no UTF-8"):
+        lab.run(lab.intake.post(there, Post(post_id="p", kind="signal", actor="ada", name="go", value=["\udcff"])))
+    assert lab.run(lab.store.command("DBSIZE")) == before

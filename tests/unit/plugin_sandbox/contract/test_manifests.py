@@ -1,9 +1,12 @@
 """Manifests: strict, bounded, and one bad one is that plugin's rejection alone."""
 
+import os
 from pathlib import Path
 
 import pytest
 
+from plugin_sandbox import manifest
+from plugin_sandbox.copies import remove_tree
 from plugin_sandbox.manifest import ManifestInvalid, digest_of, read_manifest
 from plugin_sandbox.registry import Registry, choose_files
 from plugin_sandbox.settings import SandboxSettings
@@ -141,3 +144,59 @@ def test_a_digest_changes_with_any_file_and_refuses_links(tmp_path: Path) -> Non
     (folder / "link").symlink_to("/etc/passwd")
     with pytest.raises(ManifestInvalid, match="link: neither file nor folder"):
         digest_of(folder)
+
+
+def test_a_manifest_is_a_regular_file_that_can_be_read(tmp_path: Path) -> None:
+    """A pipe would keep whoever looks for plugins waiting."""
+    os.mkfifo(tmp_path / "manifest.yml")
+
+    with pytest.raises(ManifestInvalid, match=r"^manifest\.yml: it is no regular file; make it one$"):
+        read_manifest(tmp_path, SandboxSettings())
+
+
+def test_a_network_without_hosts_is_a_wish_for_everything(tmp_path: Path) -> None:
+    """Nobody grants that."""
+    write(tmp_path, GOOD + "isolation: {network: true}")
+
+    with pytest.raises(ManifestInvalid, match=r"^isolation\.network: no host is named; name hosts, or leave it out$"):
+        read_manifest(tmp_path, SandboxSettings())
+
+
+def test_a_package_has_a_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read whole before every call: as many files and bytes as are allowed, and not one more."""
+    monkeypatch.setattr(manifest, "_MOST_FILES", 3)
+    monkeypatch.setattr(manifest, "_MOST_PACKAGE_BYTES", len(GOOD) + 10)
+    write(tmp_path, GOOD, "x" * 10)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "__pycache__").mkdir()
+    (tmp_path / "__pycache__" / "big.pyc").write_bytes(b"x" * 1000)
+    whole = digest_of(tmp_path)
+
+    (tmp_path / "data" / "one").write_bytes(b"x")
+    with pytest.raises(ManifestInvalid, match=rf"^more than {len(GOOD) + 10} bytes; make the package smaller$"):
+        digest_of(tmp_path)
+    (tmp_path / "data" / "one").write_bytes(b"")
+    assert digest_of(tmp_path) != whole
+    (tmp_path / "data" / "two").write_bytes(b"")
+    with pytest.raises(ManifestInvalid, match=r"^more than 3 files; make the package smaller$"):
+        digest_of(tmp_path)
+
+
+def test_a_plugin_that_cannot_be_read_is_its_own_rejection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the file that is in the way; hidden folders and files beside them are no plugins."""
+    write(tmp_path / "good", GOOD)
+    write(tmp_path / ".hidden", GOOD)
+    write(tmp_path / "__pycache__", GOOD)
+    (tmp_path / "README.md").write_text("read me")
+    long = write(tmp_path / "long", GOOD.replace("name: p", "name: q"))
+    monkeypatch.chdir(long)
+    for _ in range(20):  # deeper than a path may be long, made from within
+        Path("d" * 250).mkdir()
+        os.chdir("d" * 250)
+    monkeypatch.undo()
+    report = Registry(SandboxSettings(), lab=[tmp_path]).reload()
+    remove_tree(long)
+
+    assert report.loaded == ("p",)
+    assert set(report.rejected) == {"long"}
+    assert report.rejected["long"].endswith("File name too long; make it readable")

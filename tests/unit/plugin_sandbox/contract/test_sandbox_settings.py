@@ -23,7 +23,8 @@ def test_a_program_by_its_bare_name_is_beside_the_interpreter_or_on_path() -> No
         programs={"ruff": "ruff", "sh": "sh", "own": "/opt/own", "none": "no-such-program"}
     ).programs
 
-    assert granted["ruff"] == str(Path(sys.executable).parent / "ruff")
+    beside = Path(sys.executable).parent / "ruff"
+    assert granted["ruff"] == (str(beside) if beside.exists() else shutil.which("ruff"))
     assert granted["sh"] == shutil.which("sh")
     assert granted["own"] == "/opt/own"
     assert granted["none"] == str(Path(sys.executable).parent / "no-such-program")
@@ -42,6 +43,12 @@ def test_a_program_by_its_bare_name_is_beside_the_interpreter_or_on_path() -> No
         ("sandbox:\n  allow_degraded: [seccmp]\n", "did you mean 'seccomp'?"),
         ("tier: strict\n", ":1: everything belongs under the one key 'sandbox'"),
         ("sandbox: [", "no YAML"),
+        ("- a\n", ":1: everything belongs under the one key 'sandbox'"),
+        ("sandbox: 5\n", ":1: everything belongs under the one key 'sandbox'"),
+        ("sandbox: {}\nmore: 1\n", ":1: everything belongs under the one key 'sandbox'"),
+        ("sandbox:\n  slots: 1\n  ceilings: 5\n", ":3: ceilings: "),
+        ("sandbox:\n  ceilings:\n    zzz: 5\n", ":3: ceilings.zzz: unknown; known: timeout_seconds, "),
+        ("sandbox:\n  slots: 1\n  hosts: [1]\n", ":3: hosts.0: "),
     ],
 )
 def test_what_is_wrong_is_said_with_its_line(tmp_path: Path, text: str, told: str) -> None:
@@ -60,3 +67,20 @@ def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
     """Not a traceback."""
     with pytest.raises(SettingsInvalid, match=r"nothing\.yaml: cannot be read"):
         load_settings(tmp_path / "nothing.yaml")
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "sandbox:\n", "{}\n", "sandbox: null\n"])
+def test_a_file_that_says_nothing_changes_nothing(tmp_path: Path, text: str) -> None:
+    """As none at all."""
+    path = tmp_path / "sandbox.yaml"
+    path.write_text(text)
+
+    assert load_settings(path) == SandboxSettings()
+
+
+def test_a_state_folder_is_a_path(tmp_path: Path) -> None:
+    """YAML has no word for one."""
+    path = tmp_path / "sandbox.yaml"
+    path.write_text(f"sandbox:\n  state_dir: {tmp_path}\n  preload: [json]\n")
+
+    assert load_settings(path) == SandboxSettings(state_dir=tmp_path, preload=("json",))

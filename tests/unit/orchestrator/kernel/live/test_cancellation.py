@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import threading
+from collections.abc import Coroutine
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -265,3 +267,37 @@ def test_a_wait_that_is_given_up_is_forgotten() -> None:
     asyncio.run(play())
 
     assert token.request_graceful()
+
+
+def test_a_wait_ends_once_with_the_first_request_however_many_follow() -> None:
+    """The second one comes before the loop has woken anybody, and must break nothing."""
+    token, faults = CancellationToken(), list[object]()
+
+    async def play() -> CancellationState:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+        waiting = asyncio.ensure_future(token.wait_cancelled())
+        await asyncio.wait({asyncio.ensure_future(_tick())})
+        assert (token.request_graceful(), token.request_immediate()) == (True, True)
+        state = await waiting
+        await asyncio.wait({asyncio.ensure_future(_tick())})
+        return state
+
+    assert (asyncio.run(play()), token.state, faults) == (GRACEFUL, IMMEDIATE, [])
+
+
+def test_a_loop_that_was_closed_under_a_wait_is_left_alone() -> None:
+    """Its thread is gone; whoever asks to stop is heard by the others."""
+    token, child, loop = CancellationToken(), CancellationToken(), asyncio.new_event_loop()
+    token.register_child(child)
+
+    async def begin() -> Coroutine[Any, Any, CancellationState]:
+        waiting = token.wait_cancelled()
+        waiting.send(None)
+        return waiting
+
+    waiting = loop.run_until_complete(begin())
+    loop.close()
+
+    assert token.request_graceful()
+    assert child.state == GRACEFUL
+    waiting.close()

@@ -1,11 +1,20 @@
 """Folders that modules come from."""
 
+import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
 
 from orchestrator.contracts.errors import ModuleMissing
-from orchestrator.kernel.live.module_sources import FileSystemModuleSource, FolderResolver, find_package
+from orchestrator.kernel.live.module_sources import (
+    FileSystemModuleSource,
+    FolderResolver,
+    add_to_path,
+    find_package,
+    import_package,
+    remove_from_path,
+)
 from tests.unit.orchestrator.kernel.live.loading import write_module
 
 PACKAGE = "baton_module_tool_x"
@@ -61,3 +70,30 @@ def test_a_file_system_source_gives_copies() -> None:
 
     assert (source.get_module_paths(), source.get_mention_mappings()) == ([Path("/a")], {"docs": Path("/d")})
     assert (FileSystemModuleSource().get_module_paths(), FileSystemModuleSource().get_mention_mappings()) == ([], {})
+
+
+def test_a_package_without_code_is_imported_empty_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever mounts it is told what it lacks; the import itself has not failed."""
+    spec = ModuleSpec("baton_module_bare", None)
+    monkeypatch.setitem(sys.modules, "baton_module_bare", None)
+    del sys.modules["baton_module_bare"]
+
+    module = import_package(spec)
+
+    assert not hasattr(module, "mount")
+    assert import_package(spec) is module
+
+
+def test_a_folder_that_somebody_took_off_the_path_is_given_back_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is gone, which is what was asked for."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    add_to_path("/of/ours")
+    sys.path.remove("/of/ours")
+
+    remove_from_path("/of/ours")
+
+    assert "/of/ours" not in sys.path
+    add_to_path("/of/ours")
+    assert sys.path[-1] == "/of/ours"
+    remove_from_path("/of/ours")
+    assert "/of/ours" not in sys.path

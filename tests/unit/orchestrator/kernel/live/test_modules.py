@@ -393,3 +393,14 @@ def test_a_folder_that_was_on_the_path_stays(tmp_path: Path, monkeypatch: pytest
     loader.cleanup()
 
     assert sys.path.count(str(tmp_path)) == 1
+
+
+def test_the_first_search_path_that_has_a_module_gives_it(tmp_path: Path) -> None:
+    """Those before it have others; those behind it are not asked."""
+    for name in ("b", "c"):
+        write_module(tmp_path / name, "tool-search", TOOL + f"WHERE = {name!r}\n")
+    write_module(tmp_path / "a", "tool-other", TOOL)
+
+    load(ModuleLoader(search_paths=[tmp_path / name for name in ("a", "b", "c")]), "tool-search")
+
+    assert sys.modules["baton_module_tool_search"].WHERE == "b"

@@ -1,0 +1,86 @@
+"""How the host judges a run: what it saw itself counts before what the plugin says of itself."""
+
+import signal
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from plugin_sandbox.inner.box import Ended
+from plugin_sandbox.outcome import TIMEOUT_EXIT, _described, _exit_code, _judge
+from plugin_sandbox.protocol import Frame, ProtocolError, parse_result
+
+FINE = Ended(exit_code=0, signal=0, bit=None, peak_memory_bytes=0, cpu_seconds=0.0)
+FAILED = replace(FINE, exit_code=1)
+BROKEN = ProtocolError("result: it is no object")
+
+
+def says(result: str, message: str = "", kind: str | None = None) -> Frame:
+    """Return what a plugin says of itself."""
+    asked = b'{"fields":[{"id":"a"}],"reason":""}' if result == "input_required" else b"null"
+    told = b"null" if kind is None else f'"{kind}"'.encode()
+    head = f'{{"result":"{result}","per_file":[],"error_message":"{message}","input_required":'.encode()
+    return parse_result(head + asked + b',"error_kind":' + told + b"}")
+
+
+@pytest.mark.parametrize(
+    ("frame", "ended", "violations", "verdict"),
+    [
+        (says("success"), FINE, (), ("success", "", "")),
+        (says("failed", "no"), FAILED, (), ("failed", "", "no")),
+        (says("failed", "no"), replace(FAILED, exit_code=3), (), ("failed", "", "no")),
+        (says("input_required"), replace(FINE, exit_code=2), (), ("ask", "", "")),
+        (None, None, (), ("cancelled", "", "")),
+        (says("success"), replace(FINE, bit="cancelled"), ("a",), ("cancelled", "", "")),
+        (says("success"), replace(FINE, bit="wall", detail="x"), ("a",), ("timeout", "timeout_seconds", "timeout")),
+        (None, replace(FAILED, bit="memory", detail="why"), (), ("memory_limit", "memory_mb", "why")),
+        (None, replace(FAILED, bit="output", limit="stderr_kb"), (), ("output_limit", "stderr_kb", "")),
+        (says("success"), FINE, ("a",), ("policy_violation", "", "")),
+        (says("failed", "no"), replace(FAILED, bit="cpu"), ("a",), ("policy_violation", "", "no")),
+        (says("failed", "no"), replace(FAILED, bit="cpu", detail="d"), (), ("cpu_limit", "cpu_seconds", "d")),
+        (None, replace(FAILED, bit="processes", limit="x"), (), ("process_limit", "x", "")),
+        (says("failed", "no", "memory"), FAILED, (), ("memory_limit", "memory_mb", "no")),
+        (says("failed", "no", "disk"), replace(FAILED, limit="inodes"), (), ("disk_limit", "inodes", "no")),
+        (says("failed", "no", "files"), replace(FAILED, limit="inodes"), (), ("failed", "open_files", "no")),
+        (says("success", "", "memory"), FINE, (), ("success", "", "")),
+        (says("failed", "no"), replace(FAILED, disk_full=True), (), ("disk_limit", "disk_mb", "no")),
+        (None, replace(FAILED, disk_full=True, limit="inodes"), (), ("disk_limit", "inodes", "")),
+        (says("success"), replace(FINE, disk_full=True), (), ("success", "", "")),
+        (None, replace(FAILED, signal=signal.SIGXFSZ), (), ("disk_limit", "file_mb", "")),
+        (None, replace(FAILED, processes_refused=True), (), ("process_limit", "processes", "")),
+        (None, replace(FAILED, signal=11, exit_code=-11), (), ("failed", "", "it was ended by signal 11")),
+        (None, FINE, (), ("protocol_error", "", "the plugin ended without an answer")),
+        (BROKEN, FINE, (), ("protocol_error", "", "result: it is no object")),
+        (BROKEN, FAILED, (), ("protocol_error", "", "result: it is no object")),
+        (BROKEN, replace(FAILED, exit_code=3), (), ("failed", "", "")),
+        (None, FAILED, (), ("failed", "", "")),
+        (says("success"), FAILED, (), ("protocol_error", "", "it says success and exits with 1")),
+        (says("failed"), FINE, (), ("protocol_error", "", "it says failed and exits with 0")),
+        (says("input_required"), FINE, (), ("protocol_error", "", "it says input_required and exits with 0")),
+    ],
+)
+def test_what_was_seen_counts_before_what_is_said(
+    frame: Any, ended: Ended | None, violations: tuple[str, ...], verdict: tuple[str, str, str]
+) -> None:
+    """A plugin can write any frame and end with any code; it cannot talk itself out of a limit."""
+    assert _judge(frame, ended, "", violations) == verdict
+
+
+def test_a_refusal_is_the_whole_verdict() -> None:
+    """Nothing of the plugin has run."""
+    assert _judge(None, None, "seccomp: missing", ("a",)) == ("sandbox_unavailable", "", "seccomp: missing")
+
+
+def test_an_exit_code_says_that_time_ran_out_or_that_nothing_was_run() -> None:
+    """Whoever reads an entry by a script goes by it."""
+    assert _exit_code("timeout", replace(FINE, exit_code=-9)) == TIMEOUT_EXIT
+    assert _exit_code("success", FINE) == 0
+    assert _exit_code("sandbox_unavailable", None) == 3
+
+
+def test_a_description_that_cannot_be_read_describes_nothing() -> None:
+    """The others still do."""
+    fine = {"path": "a", "kind": "modify"}
+    told = ({"changes": [fine, {"path": 5}, "x"]}, {"changes": None}, {"changes": [{**fine, "path": "b"}]})
+
+    assert [one.path for one in _described(told)] == ["a", "b"]
