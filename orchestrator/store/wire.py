@@ -32,19 +32,20 @@ CONNECT_SECONDS = 5.0
 
 
 class Head(NamedTuple):
-    """The first words of a command that is sent again and again, packed once (`pack_head`)."""
+    """The first words of a command that is sent again and again, packed once (`pack_head`); `key` says to which server."""
 
     length: int
     words: bytes
+    key: str = ""
 
 
-def pack_head(*args: Argument) -> Head:
+def pack_head(*args: Argument, key: str = "") -> Head:
     """Pack the words that a command begins with.
 
-    >>> pack_head("GET")
-    Head(length=1, words=b'$3\\r\\nGET\\r\\n')
+    >>> pack_head("GET", key="k")
+    Head(length=1, words=b'$3\\r\\nGET\\r\\n', key='k')
     """
-    return Head(len(args), _words(args))
+    return Head(len(args), _words(args), key)
 
 
 def _pack(args: tuple[Argument, ...]) -> bytes:
@@ -59,10 +60,10 @@ def _words(args: tuple[Argument, ...]) -> bytes:
 
 
 class ServerRefused(StoreError):
-    """The server answered with an error; `code` is the protocol's own first word."""
+    """The server answered with an error; `code` is the protocol's own first word, `text` all of them."""
 
     def __init__(self, text: str) -> None:
-        self.code = text.split(" ", 1)[0]
+        self.text, self.code = text, text.split(" ", 1)[0]
         super().__init__(f"store: the server answered {text!r}; see its log")
 
 
@@ -112,7 +113,9 @@ class Wire:
         try:
             self._options = _options_of(self._sentinels) if self._sentinels is not None else parse_url(url)
         except ValueError as error:
-            raise ConfigError(f"store URL: {error}; use redis://, rediss://, sentinel:// or unix://") from error
+            raise ConfigError(
+                f"store URL: {error}; use redis://, rediss://, unix://, sentinel:// or redis+cluster://"
+            ) from error
         self._on_connect = on_connect
         #: How often it was opened, and which run of which server it leads to, where `on_connect` finds that out.
         self.opened, self.run_id = 0, ""
@@ -133,7 +136,7 @@ class Wire:
         reply = await self._send(args, head)
         if self._sentinels is not None and isinstance(reply, hiredis.ReplyError) and str(reply).startswith("READONLY"):
             self._abort()  # it was the primary once: the next command asks the Sentinels who is
-        return _checked(reply)
+        return checked(reply)
 
     def _abort(self) -> None:
         if self._protocol is not None and self._protocol.transport is not None:
@@ -223,16 +226,16 @@ class Wire:
         options = self._options
         if options.get("password"):
             user = (str(options["username"]),) if options.get("username") else ()
-            _checked(await self._send(("AUTH", *user, str(options["password"]))))
+            checked(await self._send(("AUTH", *user, str(options["password"]))))
         if options.get("db"):
-            _checked(await self._send(("SELECT", int(options["db"]))))
+            checked(await self._send(("SELECT", int(options["db"]))))
         self.opened += 1
         if self._on_connect is not None:
             await self._on_connect(self)
 
     async def during_open(self, *args: Argument) -> Reply:
         """Send a command from `on_connect`, before anybody else may use the connection."""
-        return _checked(await self._send(args))
+        return checked(await self._send(args))
 
     async def subscribe(self, channel: str, on_message: Callable[[str], None]) -> None:
         """Turn this connection into a listener; use it for nothing else afterwards."""
@@ -265,7 +268,8 @@ def _options_of(sentinels: Sentinels) -> dict[str, Any]:
     return {"db": sentinels.db, "username": sentinels.username or None, "password": sentinels.password or None}
 
 
-def _checked(reply: Reply) -> Reply:
+def checked(reply: Reply) -> Reply:
+    """Return a reply; raise ServerRefused for one that is an error."""
     if isinstance(reply, hiredis.ReplyError):
         raise ServerRefused(str(reply))
     return reply
