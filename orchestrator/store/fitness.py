@@ -87,7 +87,7 @@ async def check_store(store: Store) -> list[str]:
     warnings = []
     for text in await ask_each(store, "INFO"):
         info = parse_info(str(text))
-        if info.get("redis_mode") == "cluster" and not is_cluster(store.url):
+        if info.get("cluster_enabled") == "1" and not is_cluster(store.url):
             raise StoreUnfit(
                 "store: this server is one of a cluster; name the cluster, redis+cluster://host:port,host:port"
             )

@@ -109,6 +109,18 @@ class ClusterOfServers:
         said = str(await self.ask(port, "INFO", "replication")).splitlines()
         return "role:master" in said or "master_link_status:up" in said
 
+    async def until_copied(self, port: int) -> None:
+        """Wait until all replicas of a master have what it has; of a replica, nothing is waited for."""
+
+        async def is_copied() -> bool:
+            said = str(await self.ask(port, "INFO", "replication")).splitlines()
+            told = dict(line.split(":", 1) for line in said if ":" in line)
+            lines = [line for name, line in told.items() if name.startswith("slave") and name[5:].isdigit()]
+            wanted = f"offset={told.get('master_repl_offset')}"
+            return told.get("role") != "master" or all(wanted in line.split(",") for line in lines)
+
+        await self.until(is_copied)
+
     async def until_follows(self, port: int) -> None:
         """Wait until a server that is started again is a replica that has its master's data."""
 
