@@ -169,6 +169,10 @@ def broker_beside(url: str) -> str:
     'sentinel://a:26379,b:26379/main?db=1'
     """
     parts = urlsplit(url)
+    if "cluster" in parts.scheme:
+        raise ConfigError(
+            f"store URL {parts.scheme}://…: a cluster carries no queues of Celery; set BATON_BROKER_URL to another server"
+        )
     query = dict(parse_qsl(parts.query))
     named = query.pop("db", None) or ("" if parts.scheme in {"unix", "sentinel"} else parts.path.strip("/")) or "0"
     if parts.scheme not in {"redis", "rediss", "unix", "sentinel"} or not named.isdigit():

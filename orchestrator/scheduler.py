@@ -30,13 +30,14 @@ from orchestrator.kernel.dispatching import is_paused, plan_dispatch
 from orchestrator.kernel.monitoring import watch_key
 from orchestrator.schedules import Schedules
 from orchestrator.settings import Settings
+from orchestrator.store.cluster import open_wire
 from orchestrator.store.due import Due, Tick
 from orchestrator.store.fleet import WorkerInfo
 from orchestrator.store.keys import BELL
 from orchestrator.store.pauses import Pauses
 from orchestrator.store.store import Store
 from orchestrator.store.unreadable import bury_unreadable
-from orchestrator.store.wire import ServerRefused, Wire
+from orchestrator.store.wire import ServerRefused
 
 log = logging.getLogger(__name__)
 
@@ -163,7 +164,7 @@ class Scheduler:
     async def _listen(self) -> None:
         """Ring on every submission and post; a lost connection only means slower rounds."""
         while True:
-            wire = Wire(self._store.url)
+            wire = open_wire(self._store.url)
             try:
                 await wire.subscribe(BELL, self._ring)
                 self._ring("")  # what rang while nobody listened

@@ -4,12 +4,16 @@ Under xdist every worker process has a server of its own. Named so that they do 
 bundled server's own package brings.
 """
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
 
 from orchestrator.embedded import RunningServer, temporary
+from orchestrator.embedded_binary import bundled_path
 from orchestrator.embedded_wire import ask
+from tests.chaos.cluster import ClusterOfServers
+from tests.chaos.run import make_folder
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +40,30 @@ def store_url(empty_server: RunningServer) -> str:
 def broker_url(empty_server: RunningServer) -> str:
     """Return Celery's URL of an empty broker: another database of the same server."""
     return empty_server.broker_url
+
+
+@pytest.fixture(scope="session")
+def temporary_cluster() -> Iterator[ClusterOfServers]:
+    """Lend a Redis Cluster of three masters to the whole run."""
+    if bundled_path() is None:
+        pytest.skip("no server is bundled for this platform")
+    with make_folder() as folder:
+        cluster = ClusterOfServers(folder)
+        try:
+            asyncio.run(cluster.begin())
+            yield cluster
+        finally:
+            cluster.close()
+
+
+@pytest.fixture
+def empty_cluster(temporary_cluster: ClusterOfServers) -> ClusterOfServers:
+    """Lend the cluster with nothing in it, and no error counted."""
+
+    async def empty() -> None:
+        for port in temporary_cluster.ports:
+            await temporary_cluster.ask(port, "FLUSHALL")
+            await temporary_cluster.ask(port, "CONFIG", "RESETSTAT")
+
+    asyncio.run(empty())
+    return temporary_cluster

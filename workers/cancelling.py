@@ -14,8 +14,9 @@ import asyncio
 import logging
 
 from orchestrator.contracts.errors import StoreUnreachable
+from orchestrator.store.cluster import open_wire
 from orchestrator.store.keys import CANCELS
-from orchestrator.store.wire import ServerRefused, Wire
+from orchestrator.store.wire import ServerRefused
 from workers.executor import Executor
 from workers.heartbeat import Heartbeat
 
@@ -38,7 +39,7 @@ class CancelPush:
     async def listen_forever(self) -> None:
         """Listen for as long as the process lives; a connection that is lost only makes cancels slower."""
         while True:
-            wire = Wire(self._url)
+            wire = open_wire(self._url)
             try:
                 await wire.subscribe(CANCELS, self.hear)
                 self.listening.set()

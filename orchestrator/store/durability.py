@@ -22,6 +22,8 @@ from orchestrator.store.wire import ServerRefused, Wire
 CONNECTIONS = 4
 #: How long one wait asks for; well below the time after which a connection counts as dead.
 WAIT_MS = 3_000
+#: What a server answers that has just stopped to be the one that did the act: nothing is known then.
+_MOVED_ON = frozenset({"UNBLOCKED", "READONLY", "MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +73,11 @@ class Confirmer:
         except StoreUnreachable:
             run_id = ""
         except ServerRefused as error:
-            asked.set_exception(error)
-            asked.exception()  # seen, should nobody wait any more
-            return
+            if error.code not in _MOVED_ON:
+                asked.set_exception(error)
+                asked.exception()  # seen, should nobody wait any more
+                return
+            run_id = ""
         finally:
             self._idle.append(wire)
             self._begin()

@@ -2,18 +2,25 @@
 
 Refused: a server too old for our scripts, an eviction policy that may drop keys, another number
 of partitions than the store was created with, a cluster as broker, with `durability: wait` a server that
-cannot confirm. Warned: no AOF - an
-acknowledged submission could then be lost with the server.
+cannot confirm, one server of a cluster in place of the cluster. Warned: no AOF - an
+acknowledged submission could then be lost with the server - and masters of a cluster whose clocks differ.
+All masters of a cluster are asked.
 """
 
+from collections.abc import Sequence
+
 from orchestrator.contracts.errors import ConfigError, StoreUnfit
+from orchestrator.store.cluster_map import is_cluster
 from orchestrator.store.keys import META
+from orchestrator.store.servers import ask_each
 from orchestrator.store.store import Store
 from orchestrator.store.wire import ServerRefused
 
 OLDEST = (6, 2)
 #: The first server with WAITAOF.
 WAITAOF = (7, 2)
+#: By how much the clocks of a cluster's masters may differ: what is asked of them one after another differs by a moment itself.
+CLOCKS_SECONDS = 2.0
 
 
 def check_broker_url(url: str) -> None:
@@ -61,10 +68,31 @@ def judge_server(info: dict[str, str], *, waits: bool = False) -> list[str]:
     return []
 
 
+def judge_clocks(times: Sequence[float]) -> list[str]:
+    """Return a warning where servers that were asked at once tell different times (s).
+
+    >>> judge_clocks([1.0, 1.5]), judge_clocks([1.0, 9.5])
+    ([], ["store: the masters' clocks differ by 8.5 s; synchronise them, each tells the time of its own sessions"])
+    """
+    apart = max(times) - min(times)
+    if apart <= CLOCKS_SECONDS:
+        return []
+    return [
+        f"store: the masters' clocks differ by {apart:.1f} s; synchronise them, each tells the time of its own sessions"
+    ]
+
+
 async def check_store(store: Store) -> list[str]:
     """Return warnings; raise StoreUnfit. Fixes the number of partitions of a new store."""
-    info = parse_info(str(await store.command("INFO")))
-    warnings = judge_server(info, waits=store.durability is not None)
+    warnings = []
+    for text in await ask_each(store, "INFO"):
+        info = parse_info(str(text))
+        if info.get("cluster_enabled") == "1" and not is_cluster(store.url):
+            raise StoreUnfit(
+                "store: this server is one of a cluster; name the cluster, redis+cluster://host:port,host:port"
+            )
+        warnings += judge_server(info, waits=store.durability is not None)
+    warnings += judge_clocks([int(seconds) + int(micros) / 1e6 for seconds, micros in await ask_each(store, "TIME")])
     partitions = store.keys.partitions
     await store.command("HSETNX", META, "partitions", partitions)
     fixed = int(await store.command("HGET", META, "partitions"))
@@ -76,4 +104,4 @@ async def check_store(store: Store) -> list[str]:
         await store.command("FUNCTION", "STATS")
     except ServerRefused:
         warnings.append("store: a server before 7.0; it works, and 7.2 or later can confirm writes with WAITAOF")
-    return warnings
+    return list(dict.fromkeys(warnings))

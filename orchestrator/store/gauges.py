@@ -8,6 +8,7 @@ from orchestrator.contracts.phases import PHASES
 from orchestrator.store.codec import pairs
 from orchestrator.store.fitness import parse_info
 from orchestrator.store.keys import ARCHIVED_AT, META
+from orchestrator.store.servers import ask_each, merge_infos
 from orchestrator.store.store import Store
 from orchestrator.store.wire import Reply
 
@@ -57,8 +58,8 @@ async def measure(store: Store, apps: Sequence[str]) -> Gauges:
 
 
 async def server_info(store: Store) -> dict[str, str]:
-    """Return what the server says of itself."""
-    return parse_info(str(await store.command("INFO")))
+    """Return what the server says of itself, or the masters of a cluster together (`merge_infos`)."""
+    return merge_infos([parse_info(str(text)) for text in await ask_each(store, "INFO")])
 
 
 async def archived_at(store: Store) -> int:

@@ -11,6 +11,7 @@
     baton:{p07}:deliveries, deliveryinfo, undelivered      zset + hash + hash   webhooks on their way, and given up
     baton:{p07}:g:<sid>   string  an archived session's submission digest, while its idempotency key is known
     baton:{p07}:t:<sid>   stream  what a model says now
+    baton:{p07}:durable   string  marks behind which a master of a cluster has it all (cluster_durability.py)
 
 Outside partitions: `baton:meta` (hash: partitions, archive), `baton:apps` (set), `baton:ids:…`, `baton:idem:…`,
 `baton:model:<provider>` (hash: rates and circuits), `baton:workers` (zset + hash), `baton:leader:…`, `baton:tokens`,
@@ -62,6 +63,7 @@ _OF_PARTITION = {
     "deliveries": "deliveries",
     "deliveryinfo": "deliveryinfo",
     "undelivered": "undelivered",
+    "durable": "durable",
 }
 #: Keys that belong to no session: whoever calls an act on one names it (`Store.act_on_key`).
 OF_NO_SESSION = frozenset({"model"})

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from orchestrator.contracts.errors import StoreUnreachable
+from orchestrator.store.cluster import open_wire
+from orchestrator.store.cluster_durability import ClusterConfirmer, open_confirmer
 from orchestrator.store.durability import Confirmer, Durability
 from orchestrator.store.keys import Keys
 from orchestrator.store.scripts import load_scripts
@@ -64,8 +66,10 @@ class Store:
         self.limits = limits or Limits()
         self.url = url
         self.durability = durability
-        self.wire = Wire(url, on_connect=_load_scripts if durability is None else _load_scripts_and_identify)
-        self._confirmer = None if durability is None else Confirmer(url, durability, _identify)
+        self.wire = open_wire(url, on_connect=_load_scripts if durability is None else _load_scripts_and_identify)
+        self._confirmer = (
+            None if durability is None else open_confirmer(self.wire, url, durability, _identify, self.keys)
+        )
         self.patience_seconds = patience_seconds
         self._ends_at = math.inf
         self._scripts = load_scripts()
@@ -88,7 +92,12 @@ class Store:
         return reply
 
     async def _confirm(
-        self, confirmer: Confirmer, reply: list[Reply], name: str, session_id: str, args: tuple[Argument, ...]
+        self,
+        confirmer: Confirmer | ClusterConfirmer,
+        reply: list[Reply],
+        name: str,
+        session_id: str,
+        args: tuple[Argument, ...],
     ) -> list[Reply]:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.patience_seconds
@@ -108,7 +117,7 @@ class Store:
     def _pack_head(self, name: str, session_id: str) -> Head:
         script = self._scripts[name]
         keys = self.keys.for_script(script.keys, session_id)
-        return pack_head("EVALSHA", script.sha, len(keys), *keys, session_id)
+        return pack_head("EVALSHA", script.sha, len(keys), *keys, session_id, key=keys[0])
 
     async def act_on_partition(self, name: str, partition: int, *args: Argument) -> list[Reply]:
         """Do one act on what the sessions of a partition share."""

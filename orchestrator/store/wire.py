@@ -32,30 +32,31 @@ CONNECT_SECONDS = 5.0
 
 
 class Head(NamedTuple):
-    """The first words of a command that is sent again and again, packed once (`pack_head`)."""
+    """The first words of a command that is sent again and again, packed once (`pack_head`); `key` says to which server."""
 
     length: int
     words: bytes
+    key: str = ""
 
 
 _pack = cast("Callable[[tuple[Argument, ...]], bytes]", hiredis.pack_command)  # its stub means words of one length only
 
 
-def pack_head(*args: Argument) -> Head:
+def pack_head(*args: Argument, key: str = "") -> Head:
     """Pack the words that a command begins with.
 
-    >>> pack_head("GET")
-    Head(length=1, words=b'$3\\r\\nGET\\r\\n')
+    >>> pack_head("GET", key="k")
+    Head(length=1, words=b'$3\\r\\nGET\\r\\n', key='k')
     """
     packed = _pack(args)
-    return Head(len(args), packed[packed.index(b"\n") + 1 :])
+    return Head(len(args), packed[packed.index(b"\n") + 1 :], key)
 
 
 class ServerRefused(StoreError):
-    """The server answered with an error; `code` is the protocol's own first word."""
+    """The server answered with an error; `code` is the protocol's own first word, `text` all of them."""
 
     def __init__(self, text: str) -> None:
-        self.code = text.split(" ", 1)[0]
+        self.text, self.code = text, text.split(" ", 1)[0]
         super().__init__(f"store: the server answered {text!r}; see its log")
 
 
@@ -105,7 +106,9 @@ class Wire:
         try:
             self._options = _options_of(self._sentinels) if self._sentinels is not None else parse_url(url)
         except ValueError as error:
-            raise ConfigError(f"store URL: {error}; use redis://, rediss://, sentinel:// or unix://") from error
+            raise ConfigError(
+                f"store URL: {error}; use redis://, rediss://, unix://, sentinel:// or redis+cluster://"
+            ) from error
         self._on_connect = on_connect
         #: How often it was opened, and which run of which server it leads to, where `on_connect` finds that out.
         self.opened, self.run_id = 0, ""
@@ -219,16 +222,16 @@ class Wire:
         options = self._options
         if options.get("password"):
             user = (str(options["username"]),) if options.get("username") else ()
-            _checked(await self._send(("AUTH", *user, str(options["password"]))))
+            checked(await self._send(("AUTH", *user, str(options["password"]))))
         if options.get("db"):
-            _checked(await self._send(("SELECT", int(options["db"]))))
+            checked(await self._send(("SELECT", int(options["db"]))))
         self.opened += 1
         if self._on_connect is not None:
             await self._on_connect(self)
 
     async def during_open(self, *args: Argument) -> Reply:
         """Send a command from `on_connect`, before anybody else may use the connection."""
-        return _checked(await self._send(args))
+        return checked(await self._send(args))
 
     async def subscribe(self, channel: str, on_message: Callable[[str], None]) -> None:
         """Turn this connection into a listener; use it for nothing else afterwards."""
@@ -261,7 +264,8 @@ def _options_of(sentinels: Sentinels) -> dict[str, Any]:
     return {"db": sentinels.db, "username": sentinels.username or None, "password": sentinels.password or None}
 
 
-def _checked(reply: Reply) -> Reply:
+def checked(reply: Reply) -> Reply:
+    """Return a reply; raise ServerRefused for one that is an error."""
     if isinstance(reply, hiredis.ReplyError):
         raise ServerRefused(str(reply))
     return reply
