@@ -15,7 +15,7 @@ from orchestrator.contracts.messages import Message
 from orchestrator.contracts.session import Entry, PendingCall, Record
 from orchestrator.contracts.streaming import StreamPiece
 from orchestrator.interfaces.console.shown import visible
-from orchestrator.operations import Operations, Page
+from orchestrator.operations import Operations, Page, Place
 
 SESSION = "EVERY-20260101-001"
 EVIL = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}\u202egpj.exe"
@@ -122,7 +122,7 @@ def poison_client(given: Client, given_operations: Operations, record: Record) -
         "intents": answer({EVIL: poison_model(PendingCall)}),
         "events": events,
         "stream": stream,
-        "search": answer([types.SimpleNamespace(record=record)]),
+        "search": answer(types.SimpleNamespace(listed=(types.SimpleNamespace(record=record),), after=Place(1, EVIL))),
     }
     for name, value in told.items():
         setattr(client, name, value)

@@ -274,6 +274,26 @@ def test_lists_are_filtered_searched_and_paged(store_url: str) -> None:
     assert jump == f"/console/sessions/{session_id}"
 
 
+def test_a_search_that_left_out_older_sessions_says_so_and_goes_on(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was not looked at must not seem to be absent."""
+    monkeypatch.setattr("orchestrator.search.LOOKED", 3)
+
+    async def act(api: ApiStage, browser: Browser) -> list[tuple[bool, bool]]:
+        for text in ("needle", "hay", "hay", "hay"):
+            await api.on.client.submit("everything", actor="ada", text=text)
+        found, path = [], "/console/sessions?q=needle"
+        while path:
+            page = await browser.open(path)
+            found.append(("older ones may" in page.text, "EVERY-" in page.text))
+            links = [one["href"] for tag, one in page.elements if tag == "a" and "cursor=" in one.get("href", "")]
+            path = f"/console/sessions{links[0]}" if links else ""
+        return found
+
+    assert play(store_url, act) == [(True, False), (False, True)]
+
+
 def test_apps_are_shown_with_their_rules(store_url: str) -> None:
     """Every skill and status of the app stands in the drawing."""
 
