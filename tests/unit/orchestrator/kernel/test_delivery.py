@@ -161,7 +161,7 @@ def test_signals_wait_for_who_waits_for_them() -> None:
     assert (told(signalled), signalled.record.wait, signalled.record.cursor.stage) == ("signalled", None, "route")
 
 
-@pytest.mark.parametrize(("stage", "stop"), [("end", None), ("tools", "stopped")])
+@pytest.mark.parametrize(("stage", "stop"), [("end", None), ("tools", "stopped"), ("tools", "cancelled")])
 def test_nothing_but_a_cancel_reaches_a_session_whose_work_is_done(stage: str, stop: str | None) -> None:
     """An answer that is late must not open what is closed."""
     done = deliver(spec(), session(wait(), stage=stage, stop=stop), [post("input", text="x")], NOW)

@@ -3,6 +3,7 @@
 Most of these hold a fault that a mutation run had planted and that no test had noticed (docs/explanation/mutants.md).
 """
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -302,6 +303,7 @@ def test_a_dead_letter_is_told_with_the_entry_that_says_so(lab: Lab, spent: bool
 
     assert (last.kind, flat[flat.index("phase") + 1]) == ("buried", "dead")
     assert f"{flat[flat.index('seq') + 1]}-0" == number
+    assert json.loads(lab.snapshot(session_id).deadinfo or "{}")["attempts"] == (3 if spent else 1)
 
 
 def test_a_session_that_waits_is_claimed_when_its_time_has_come_and_not_before(lab: Lab) -> None:
