@@ -19,7 +19,7 @@ ServiceName = Annotated[str, Field(min_length=1, max_length=200)]
 class StoreSettings(Section):
     """The server that holds the truth."""
 
-    url: Url = Field(default="", description="Redis or Valkey by URL; empty: the bundled server.")
+    url: Url = Field(default="", description="Redis, Valkey or a Redis Cluster by URL; empty: the bundled server.")
     partitions: Annotated[int, Field(ge=1, le=16_384)] = Field(
         default=64, description="Fixed when the store is created; each is one slot of a cluster."
     )

@@ -31,8 +31,10 @@ def empty_server(temporary_server: RunningServer) -> RunningServer:
 
 
 @pytest.fixture
-def store_url(empty_server: RunningServer) -> str:
-    """Return the URL of an empty store."""
+def store_url(request: pytest.FixtureRequest, empty_server: RunningServer) -> str:
+    """Return the URL of an empty store: one server, or by the parameter `cluster` a Redis Cluster."""
+    if getattr(request, "param", "server") == "cluster":
+        return str(request.getfixturevalue("empty_cluster").url)
     return empty_server.url
 
 

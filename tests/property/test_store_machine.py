@@ -23,6 +23,7 @@ from hypothesis.stateful import (
 from orchestrator.contracts.errors import KeyConflict, LeaseLost, NotWaiting, PayloadTooLarge, PhaseRefused, StoreError
 from orchestrator.contracts.session import Post
 from orchestrator.store.leases import Claimed, Commit
+from tests.chaos.cluster import ClusterOfServers
 from tests.property.store_checks import check_session
 from tests.property.store_lab import APP, DIGEST, Lab, build_commit
 from tests.property.store_model import DIRECTIVES, Place, Session
@@ -396,3 +397,20 @@ def test_every_history_of_acts_is_what_the_model_says(lab: Lab) -> None:
         lambda: StoreMachine(lab),  # type: ignore[arg-type]  # it calls what it is given, whatever makes the machine
         settings=settings.get_profile("ci"),
     )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_every_history_on_a_cluster_is_what_the_model_says_too(empty_cluster: ClusterOfServers) -> None:
+    """The same acts where keys lie on several masters, a quarter as often: none of them is refused for where its keys are."""
+    lab = Lab(empty_cluster.url)
+    try:
+        run_state_machine_as_test(
+            lambda: StoreMachine(lab),  # type: ignore[arg-type]  # as above
+            settings=settings(settings.get_profile("ci"), max_examples=20),
+        )
+        errors = lab.run(empty_cluster.errors())
+    finally:
+        lab.close()
+
+    assert not {"CROSSSLOT", "MOVED"} & errors.keys()

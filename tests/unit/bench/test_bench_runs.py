@@ -14,6 +14,11 @@ WANTED = {
         "streams": {"stream_client_bytes", "streams_held_cpu_seconds_per_minute", "all_told_after_last_seconds"},
         "ratios": {"listing_growth"},
     },
+    "cluster": {
+        "rates": {"one_steps_per_s", "cluster_steps_per_s"},
+        "server": {"one_server_cpu_ms_per_1000_steps", "busiest_master_cpu_ms_per_1000_steps"},
+        "ratios": {"cluster_to_one", "busiest_master_cpu_to_one"},
+    },
     "hooks": {
         "emit_us": {"none_0_ours_us", "none_1_ours_us", "none_10_ours_us", "answer_10_ours_us", "none_10_floor_us"},
         "ratios": {"none_1_ours_to_floor", "none_10_ours_to_floor", "answer_10_ours_to_floor"},
