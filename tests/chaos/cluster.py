@@ -36,6 +36,7 @@ class ClusterOfServers:
     ports: list[int] = field(default_factory=list)
     buses: dict[int, int] = field(default_factory=dict)
     processes: "dict[int, subprocess.Popen[bytes]]" = field(default_factory=dict)
+    halted: "dict[int, subprocess.Popen[bytes]]" = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -152,6 +153,16 @@ class ClusterOfServers:
         process.send_signal(signal.SIGKILL)
         await asyncio.to_thread(process.wait, 10)
 
+    def halt(self, port: int) -> None:
+        """Stop a server in the middle of whatever it does: its connections stay, and nothing answers."""
+        self.halted[port] = self.processes.pop(port)
+        self.halted[port].send_signal(signal.SIGSTOP)
+
+    def resume(self, port: int) -> None:
+        """Let a halted server go on, as if nothing had been."""
+        self.processes[port] = self.halted.pop(port)
+        self.processes[port].send_signal(signal.SIGCONT)
+
     async def until_taken_over(self, port: int) -> None:
         """Wait until all slots of a dead master have another one, as the others see it."""
 
@@ -173,11 +184,13 @@ class ClusterOfServers:
 
     def close(self) -> None:
         """End everything, by pid."""
-        for process in self.processes.values():
+        every = [*self.processes.values(), *self.halted.values()]
+        for process in every:
             process.kill()
-        for process in self.processes.values():
+        for process in every:
             process.wait(timeout=10)
         self.processes.clear()
+        self.halted.clear()
 
 
 @asynccontextmanager

@@ -92,8 +92,9 @@ async def until(test: Callable[[], bool], driving: list[asyncio.Task[None]]) -> 
         await pause(0.02)
 
 
-def test_a_dead_master_takes_nothing_that_was_acknowledged(folder: Path) -> None:
-    """Its sessions stand still until its replica has taken over, the others go on; in the end every story is whole."""
+@pytest.mark.parametrize("how", ["killed", "halted"])
+def test_a_dead_master_takes_nothing_that_was_acknowledged(folder: Path, how: str) -> None:
+    """Refused connections, or none that answers: its sessions stand still until its replica has taken over, the others go on; in the end every story is whole."""
 
     async def run() -> None:
         async with cluster_of_servers(folder, masters=3, replicas=1) as cluster:
@@ -108,9 +109,15 @@ def test_a_dead_master_takes_nothing_that_was_acknowledged(folder: Path) -> None
             await until(lambda: min(story.commits for story in stories) >= 3, driving)
 
             # What is written of its partitions from here on has no second copy until it is back, as a replica.
-            await cluster.kill(struck)
+            if how == "killed":
+                await cluster.kill(struck)
+            else:
+                cluster.halt(struck)
             await cluster.until_taken_over(struck)
-            cluster.start(struck)
+            if how == "killed":
+                cluster.start(struck)
+            else:
+                cluster.resume(struck)
             await cluster.until_follows(struck)
             before = {story.session_id: story.commits for story in stories}
             await until(lambda: all(story.commits >= before[story.session_id] + 2 for story in stories), driving)
