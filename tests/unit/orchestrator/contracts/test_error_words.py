@@ -9,7 +9,6 @@ from orchestrator.contracts.errors import (
     PayloadTooLarge,
     SourceInvalid,
     ToolNeedsInput,
-    UnknownStatus,
 )
 
 
@@ -18,10 +17,6 @@ from orchestrator.contracts.errors import (
     [
         (AppInvalid("demo", ["a.yaml:1:1: x: y", "a.yaml:2:1: z: y"]), "a.yaml:1:1: x: y\na.yaml:2:1: z: y"),
         (SourceInvalid(iter(["a.yaml:1:1: x: y"])), "a.yaml:1:1: x: y"),  # type: ignore[arg-type]
-        (
-            UnknownStatus("dnoe", where="a.yaml:3:4", declared=["done"]),
-            "a.yaml:3:4: unknown status 'dnoe'; did you mean 'done'?",
-        ),
         (
             PayloadTooLarge("text", 12, 10, unit="characters"),
             "text: 12 characters, over the limit of 10; make it smaller or raise the limit in config/runtime.yaml",
@@ -41,11 +36,9 @@ def test_an_error_says_where_what_and_what_to_do(error: BatonError, said: str) -
 def test_an_error_can_be_asked_for_what_its_catcher_needs() -> None:
     """Nobody reads its text to learn what went wrong."""
     too_large, conflict = PayloadTooLarge("text", 12, 10), KeyConflict("k1", "S-1")
-    unknown = UnknownStatus("dnoe", where="here", declared=[])
 
     assert (too_large.what, too_large.size, too_large.limit) == ("text", 12, 10)
     assert (conflict.key, conflict.session_id) == ("k1", "S-1")
-    assert (unknown.status, unknown.where) == ("dnoe", "here")
     assert SourceInvalid(["a", "b"]).problems == ("a", "b")
 
 
