@@ -30,4 +30,4 @@ def test_runbooks_are_listed_and_shown(baton: Baton) -> None:
 
     assert "no_scheduler" in names
     assert "# No scheduler lives" in shown
-    assert "did you mean 'no_workers'" in baton.refuse("runbook", "show", "no_worker", code=1)
+    assert "did you mean 'no_workers'" in baton.refuse("runbook", "show", "no_worker", code=2)
