@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.store.gauges import Gauges, measure
@@ -97,6 +97,17 @@ async def walk(lab: Lab, app: str, bucket: str, since_at: int | None, limit: int
 
 
 @many
+# Below what is wanted there is more of the same app, in the same partition: it is not entered a second time.
+@example(
+    members=[
+        Member(APPS[0], bucket, "-" if bucket == "running" else "0", TIMES[0], f"A-20260101-00{number}")
+        for number, bucket in enumerate(("ready", "ready", "running"))
+    ],
+    app="",
+    bucket="running",
+    since_at=None,
+    limit=2,
+)
 @given(
     members=indexes(),
     app=st.sampled_from(("", *APPS, "ap", "zzz")),

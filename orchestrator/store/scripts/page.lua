@@ -67,6 +67,7 @@ while most > 0 do
       members = call('ZREVRANGEBYLEX', K.by, high .. since .. ':' .. sid, '[' .. name, 'LIMIT', 0, most)
     end
     take(members, name)
+    looked_for = its_app
     if app ~= '' and bucket ~= '' and not is_kind and sub(name, -3) == ':-:' then break end -- without ranks it is one group
   elseif bucket ~= '' then -- over the app's other buckets: first to those that are wanted, then to the app before
     local _, upper = range_of(its_app)
