@@ -4,6 +4,7 @@ A server whose memory or disk is full, that still loads its data, or that has ju
 nothing. A running process outlives that; one that is about to start would end with an error, or try again many times a second.
 So it waits, and says so in one line. A server that cannot be reached is not waited for here: whoever needs it says so
 itself, and refuses or waits as it does at any other time; nor is an answer that will not change by itself.
+Of a cluster, the master is asked that has the place of one key.
 """
 
 import asyncio
@@ -11,9 +12,10 @@ import logging
 from urllib.parse import parse_qsl, urlsplit
 
 from orchestrator.contracts.errors import StoreUnreachable
+from orchestrator.store.cluster import open_wire
 from orchestrator.store.keys import PREFIX
 from orchestrator.store.store import NOT_YET
-from orchestrator.store.wire import ServerRefused, Wire
+from orchestrator.store.wire import ServerRefused
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +60,7 @@ async def wait_until_writable(url: str, what: str) -> None:
 
 async def _find_trouble(url: str) -> str | None:
     """Return what the server says who is there and takes no writes now, else None."""
-    wire = Wire(url)
+    wire = open_wire(url)
     try:
         await wire.command("SET", PROBE, "1", "PX", 1)
     except ServerRefused as error:

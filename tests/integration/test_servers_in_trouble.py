@@ -22,7 +22,7 @@ from orchestrator.store.keys import Keys
 from orchestrator.wiring import build_client
 
 ROOT = Path(__file__).parents[2]
-KINDS = {"worker": ("worker", "--queues", "baton.steps"), "scheduler": ("scheduler",)}
+KINDS = {"worker": ("worker", "--queues", "baton.steps,baton.finalize"), "scheduler": ("scheduler",)}
 #: Far longer than any test waits: what is bounded by it has failed.
 PATIENCE = 300
 SECONDS = 60.0
