@@ -4,6 +4,7 @@ import errno
 import os
 import secrets
 import socket
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from plugin_sandbox.inner.box import LAYERS, Box, Ground, LayerFailed
 from plugin_sandbox.model import Limits
 from plugin_sandbox.zygote import Interpreter
 
+ROOT = Path(__file__).parents[4]
 _INTERPRETER = Interpreter.ask(sys.executable)
 
 
@@ -41,18 +43,21 @@ def build_box(tmp_path: Path) -> Box:
     )
 
 
-def talk_with_fault(box: Box, is_refused: Callable[[str, tuple[Any, ...]], bool]) -> Talk:
-    """Serve the box in a child in which these system calls answer EPERM."""
-    children = []
+def talk_with_fault(box: Box, number: int | None) -> Talk:
+    """Serve the box in a process of its own, in which the system calls of that fault answer EPERM; None: no fault.
+
+    A fresh one: what other tests have imported may start threads in a fork of this one, and a process with threads
+    enters no user namespace.
+    """
+    children: list[subprocess.Popen[bytes]] = []
 
     def send(message: bytes, fds: list[int]) -> None:
-        held = [os.dup(descriptor) for descriptor in fds]
-        child = os.fork()
-        if child == 0:
-            _serve(message, tuple(held), is_refused)
+        code = f"from {__name__} import serve; serve({number}, {fds})"
+        child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, pass_fds=fds, cwd=ROOT)
         children.append(child)
-        for descriptor in held:
-            os.close(descriptor)
+        assert child.stdin is not None
+        child.stdin.write(message)
+        child.stdin.close()
 
     halt = Stop()
     try:
@@ -60,10 +65,13 @@ def talk_with_fault(box: Box, is_refused: Callable[[str, tuple[Any, ...]], bool]
     finally:
         halt.close()
         for child in children:
-            os.waitpid(child, 0)
+            child.wait()
 
 
-def _serve(message: bytes, fds: tuple[int, ...], is_refused: Callable[[str, tuple[Any, ...]], bool]) -> None:
+def serve(number: int | None, fds: list[int]) -> None:
+    """Serve the box whose description comes over the standard input, with a fault; `fds` are its files."""
+    message = sys.stdin.buffer.read()
+    is_refused = (lambda name, args: False) if number is None else FAULTS[number][0]
     real, real_prctl = syscalls.call, syscalls.prctl
 
     def refuse(name: str, args: tuple[Any, ...]) -> None:
@@ -130,10 +138,12 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("is_refused", "layer"), FAULTS, ids=[f"{n}-{layer}" for n, (_, layer) in enumerate(FAULTS)])
-def test_a_layer_that_cannot_be_installed_is_refused_by_name(tmp_path: Path, is_refused: Any, layer: str) -> None:
+@pytest.mark.parametrize("number", range(len(FAULTS)), ids=[f"{n}-{layer}" for n, (_, layer) in enumerate(FAULTS)])
+def test_a_layer_that_cannot_be_installed_is_refused_by_name(tmp_path: Path, number: int) -> None:
     """Fail closed: nothing of the plugin has run, and the operator learns what is missing."""
-    talk = talk_with_fault(build_box(tmp_path), is_refused)
+    layer = FAULTS[number][1]
+
+    talk = talk_with_fault(build_box(tmp_path), number)
 
     assert talk.refused is not None, talk
     assert talk.refused[0] == layer, talk.refused
@@ -151,7 +161,7 @@ def test_every_layer_has_its_fault() -> None:
 
 def test_without_a_fault_the_same_box_is_built(tmp_path: Path) -> None:
     """The positive control of the table above."""
-    talk = talk_with_fault(build_box(tmp_path), lambda name, args: False)
+    talk = talk_with_fault(build_box(tmp_path), None)
 
     assert talk.refused is None, talk
     assert {talk.layers[name] for name in ("overlay", "seccomp", "landlock", "disk_quota", "pid_namespace")} == {"on"}
