@@ -19,7 +19,7 @@ supported_extensions: [".txt"]
 isolation:
 """
 _CODE = """\
-import json, os, sys, time
+import json, os, signal, sys, time
 from plugin_sandbox.api import Plugin as Base, PluginError
 
 class Plugin(Base):

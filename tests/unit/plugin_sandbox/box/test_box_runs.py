@@ -20,7 +20,7 @@ APPEND = """
 with open(path, "a") as file:
     file.write("hello\\n")
 """
-SLEEP = "time.sleep(60)"
+SLEEP = "signal.pause()"
 SHOW = """
 def see(path):
     try:
@@ -167,7 +167,7 @@ async def _wait_running() -> None:
 @pytest.mark.parametrize("victim", ["zygote", "monitor"])
 def test_no_plugin_outlives_what_guards_it(sandbox: Sandbox, make_call: Any, victim: str) -> None:
     """Whichever dies first: nothing of the plugin lives on, and the next call is served."""
-    call = make_call(APPEND + "[os.fork() or (os.setsid(), time.sleep(60)) for _ in range(3)]\n" + SLEEP, processes=4)
+    call = make_call(APPEND + "[os.fork() or (os.setsid(), signal.pause()) for _ in range(3)]\n" + SLEEP, processes=4)
     found: list[Outcome] = []
     work = threading.Thread(target=lambda: found.append(sandbox.run_blocking(call)))
     work.start()
