@@ -55,7 +55,10 @@ METRICS: Final[Mapping[str, tuple[Kind, str]]] = {
     "baton_worker_slots": ("gauge", "Sessions that all workers together can hold, by line."),
     "baton_worker_running": ("gauge", "Sessions that are in workers' lanes now, by line."),
     "baton_worker_memory_bytes": ("gauge", "Resident memory of all workers, and of the largest one."),
-    "baton_worker_loop_lag_seconds": ("gauge", "How late the slowest worker's event loop is."),
+    "baton_worker_loop_lag_seconds": (
+        "gauge",
+        "How late the slowest worker's event loop was at its worst since its last beat.",
+    ),
     "baton_clock_ahead_seconds": ("gauge", "How far the clocks of processes differ from the server's, by extreme."),
     "baton_app_versions": ("gauge", "Versions of an app that living workers have; more than 1 while a deploy goes on."),
     "baton_store_memory_bytes": ("gauge", "Memory that the server uses."),

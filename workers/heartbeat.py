@@ -134,7 +134,7 @@ class Heartbeat:
             draining=self._lanes.draining,
             digests={app: runtime.digest for app, runtime in self._host.apps.items()},
             rss_bytes=process.memory_info().rss,
-            loop_lag_ms=round(self._lanes.lag_ms, 1),
+            loop_lag_ms=round(self._lanes.take_worst_lag_ms(), 1),
             steps=self._executor.steps,
             plugin_slots=0 if plugins is None or self._lanes.draining else plugins.slots,
             plugins_running=0 if plugins is None else plugins.sessions,

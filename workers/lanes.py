@@ -43,7 +43,7 @@ class Lanes:
         self._again: set[str] = set()
         self.count = count
         self.draining = False
-        self.lag_ms = 0.0
+        self.lag_ms = self._worst_lag_ms = 0.0
         self._expected = math.inf
         #: For how long the oldest renewal of a lease is without an answer; the heartbeat says it.
         self.behind_seconds = 0.0
@@ -63,6 +63,7 @@ class Lanes:
 
     def _measure(self) -> None:
         self.lag_ms = max((time.monotonic() - self._expected) * 1000, 0.0)
+        self._worst_lag_ms = max(self._worst_lag_ms, self.lag_ms)
         if self._loop is not None:
             self._plan_look(self._loop)
         with self._changed:
@@ -77,6 +78,12 @@ class Lanes:
     def lag_seconds(self) -> float:
         """How late the loop is, when it looked last or by now if it should have; or how late renewals are answered."""
         return max(self.lag_ms / 1000, time.monotonic() - self._expected, self.behind_seconds)
+
+    def take_worst_lag_ms(self) -> float:
+        """Return how late the loop was at its worst since this was last asked: a look alone may fall between two stalls."""
+        overdue_ms = (time.monotonic() - self._expected) * 1000  # negative while the next look is not due
+        worst, self._worst_lag_ms = max(self._worst_lag_ms, overdue_ms), 0.0
+        return worst
 
     def is_contended(self) -> bool:
         """Say whether somebody waits for a lane: then a slice should come to its end."""

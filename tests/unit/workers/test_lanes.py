@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Awaitable, Callable
 
 from workers.admission import Pace
@@ -140,6 +141,25 @@ def test_a_loop_that_is_late_takes_nothing_new_until_it_is_in_time() -> None:
         assert await work.begun.get() == "b"  # the next look found the loop in time
         assert await waiting == 1
         await lanes.drain(0)
+
+    play(scene)
+
+
+def test_a_stall_is_told_even_when_the_latest_look_found_the_loop_in_time() -> None:
+    """A beat tells the worst since the beat before, whether the look that was due has come or not; then it is forgotten."""
+
+    async def scene() -> None:
+        lanes = Lanes(1, Work().run)
+        lanes.start(asyncio.get_running_loop())
+        lanes._expected = time.monotonic() - 50
+        lanes._measure()
+        lanes._measure()
+
+        assert lanes.lag_ms < 1_000
+        assert lanes.take_worst_lag_ms() >= 50_000
+        assert lanes.take_worst_lag_ms() < 1_000
+        lanes._expected = time.monotonic() - 50
+        assert lanes.take_worst_lag_ms() >= 50_000
 
     play(scene)
 
