@@ -192,6 +192,7 @@ class WorkerProcess:
     async def _obey(self, heartbeat: Heartbeat) -> None:
         """Drain when an operator orders it, then end the process, or stay and take nothing."""
         await heartbeat.drain_ordered.wait()
+        self.lanes.draining = True  # first: whoever is told that we were ordered out may rely on it
         self.ordered_out.set()
         log.warning("worker %s: drain ordered; taking nothing new", self.name)
         await self.lanes.drain(self._settings.worker.grace_seconds)
