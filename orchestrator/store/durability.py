@@ -16,14 +16,14 @@ from dataclasses import dataclass
 
 from orchestrator.contracts.errors import StoreUnreachable
 from orchestrator.store.keys import DURABLE
-from orchestrator.store.wire import ServerRefused, Wire
+from orchestrator.store.wire import NOT_YET, ServerRefused, Wire
 
 #: Waits at once. With one, whoever asks just after an fsync began would wait for two of them.
 CONNECTIONS = 4
 #: How long one wait asks for; well below the time after which a connection counts as dead.
 WAIT_MS = 3_000
-#: What a server answers that has just stopped to be the one that did the act: nothing is known then.
-_MOVED_ON = frozenset({"UNBLOCKED", "READONLY", "MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN"})
+#: What a server answers that cannot confirm now: it has stopped to be the one that did the act, or takes no mark at present.
+_NOT_NOW = NOT_YET | {"UNBLOCKED", "MOVED", "ASK"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Confirmer:
         except StoreUnreachable:
             run_id = ""
         except ServerRefused as error:
-            if error.code not in _MOVED_ON:
+            if error.code not in _NOT_NOW:
                 asked.set_exception(error)
                 asked.exception()  # seen, should nobody wait any more
                 return

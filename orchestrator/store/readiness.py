@@ -14,8 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 from orchestrator.contracts.errors import StoreUnreachable
 from orchestrator.store.cluster import open_wire
 from orchestrator.store.keys import PREFIX
-from orchestrator.store.store import NOT_YET
-from orchestrator.store.wire import ServerRefused
+from orchestrator.store.wire import NOT_YET, ServerRefused
 
 log = logging.getLogger(__name__)
 

@@ -17,18 +17,13 @@ from orchestrator.store.cluster_durability import ClusterConfirmer, open_confirm
 from orchestrator.store.durability import Confirmer, Durability
 from orchestrator.store.keys import Keys
 from orchestrator.store.scripts import load_scripts
-from orchestrator.store.wire import Argument, Head, Reply, ServerRefused, Wire, pack_head
+from orchestrator.store.wire import NOT_YET, Argument, Head, Reply, ServerRefused, Wire, pack_head
 
 RETRY_PAUSE_SECONDS = 0.1
 LEAST_HEADS = 4_096
 
 #: What the act answers that finds itself done already. After a repetition, the first answer was the true one.
 _AGAIN = {"submit": "existing", "post": "duplicate", "replay": "not_dead"}
-
-#: The server is there but cannot serve yet: it loads its AOF, has just become a replica, or its memory or disk is full.
-NOT_YET = frozenset(
-    {"LOADING", "BUSY", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "OOM", "MISCONF", "NOREPLICAS"}
-)
 
 
 @dataclass(frozen=True, slots=True)

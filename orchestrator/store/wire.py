@@ -30,6 +30,11 @@ log = logging.getLogger(__name__)
 REPLY_SECONDS = 10.0
 CONNECT_SECONDS = 5.0
 
+#: The server is there but cannot serve yet: it loads its AOF, has just become a replica, or its memory or disk is full.
+NOT_YET = frozenset(
+    {"LOADING", "BUSY", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "OOM", "MISCONF", "NOREPLICAS"}
+)
+
 
 class Head(NamedTuple):
     """The first words of a command that is sent again and again, packed once (`pack_head`); `key` says to which server."""

@@ -224,6 +224,34 @@ def test_a_full_memory_is_waited_for(empty_server: RunningServer) -> None:
     asyncio.run(run())
 
 
+def test_a_memory_that_fills_between_an_act_and_its_confirmation_is_waited_for(empty_server: RunningServer) -> None:
+    """The act is done and its mark is not taken: a caller who heard a refusal would take it for not done."""
+
+    async def run() -> None:
+        store = Store(empty_server.url, partitions=2, durability=Durability(disk=False))
+        confirmer = store._confirmer
+        assert confirmer is not None
+        confirm, answers = confirmer.confirm, []
+
+        async def confirm_when_full(run_id: str) -> bool:
+            await store.command("CONFIG", "SET", "maxmemory", 0 if answers else 1)
+            answers.append(await confirm(run_id))
+            return answers[-1]
+
+        confirmer.confirm = confirm_when_full  # type: ignore[method-assign]
+        await store.command("CONFIG", "SET", "maxmemory", 0)
+        posting = asyncio.create_task(Intake(store).submit(draft(), "SES", key="k"))
+        while not (answers or posting.done()):  # noqa: ASYNC110 - the loop only lets the submission go on
+            await asyncio.sleep(0)
+        await store.command("CONFIG", "SET", "maxmemory", 0)
+
+        assert (await posting).created
+        assert answers == [False, True]
+        await store.aclose()
+
+    asyncio.run(run())
+
+
 def test_a_connection_that_was_lost_makes_contexts_unknown(tmp_path: Path) -> None:
     """See tests/unit/workers/test_contexts.py for what the cache does; here only that a new connection is told apart."""
 
