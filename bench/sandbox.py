@@ -116,9 +116,9 @@ def bubblewrap_ms(bwrap: str) -> float:
     )
     binds = [word for path in seen if Path(path).exists() for word in ("--ro-bind", path, path)]
     began = time.perf_counter()
-    inside = ("--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp")  # noqa: S108 - a mount of its own
+    inside = ("--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp")  # noqa: S108 - a mount of its own, below what is bound
     subprocess.run(
-        [bwrap, "--unshare-all", "--die-with-parent", *binds, *inside, sys.executable, "-c", _BARE],
+        [bwrap, "--unshare-all", "--die-with-parent", *inside, *binds, sys.executable, "-c", _BARE],
         input=b"{}",
         capture_output=True,
         check=True,
