@@ -235,6 +235,8 @@ def _launch(home: Path, fsync: Fsync, held: int) -> str:
         capture_output=True,
         text=True,
         check=False,
+        # Python ignores SIGXFSZ, and so does the server then: a limit on its files is an error that it sees, and not its end.
+        restore_signals=False,
     )
     name = f"embedded server {binary.path} {binary.version}"
     if started.returncode != 0:

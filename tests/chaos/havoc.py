@@ -23,8 +23,8 @@ from tests.chaos.plan import OUTSIDE, SCHEDULERS, WORKERS, Fault
 from tests.chaos.power import Cut, Power
 from tests.chaos.proxy import Proxy
 
-#: For how long the server refuses to write because its memory is full.
-MEMORY_SECONDS = 1.5
+#: For how long the server refuses to write because its memory or its disk is full.
+FULL_SECONDS = 1.5
 #: How long a process may take to end that was asked to: its grace, and the patience for a server that is away.
 TERM_SECONDS = 45.0
 _CONTINUE = signal.SIGCONT
@@ -80,7 +80,12 @@ class Havoc:
 
     async def _strike(self, fault: Fault) -> None:
         match fault.what:
-            case "restart" | "stop_server" | "power" | "memory":
+            case "disk" if self.power.fsync == "always":
+                self.left_out.append(
+                    fault
+                )  # a server that promised the disk ends itself then, and its supervisor waits
+                return
+            case "restart" | "stop_server" | "power" | "memory" | "disk":
                 async with self._server:
                     await self._strike_server(fault)
             case "deploy":
@@ -149,8 +154,12 @@ class Havoc:
         at = await self.control.store.now_ms()
         if fault.what == "memory":
             await self.control.store.command("CONFIG", "SET", "maxmemory", 1)
-            await pause(MEMORY_SECONDS)
+            await pause(FULL_SECONDS)
             await self.control.store.command("CONFIG", "SET", "maxmemory", 0)
+        elif fault.what == "disk":
+            self.power.limit_files(full=True)
+            await pause(FULL_SECONDS)
+            self.power.limit_files(full=False)
         elif fault.what == "power":
             await self._cut_power(fault)
         else:

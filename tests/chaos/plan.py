@@ -17,6 +17,7 @@ What: TypeAlias = Literal[
     "slow",  # every piece of the network takes longer
     "clock",  # its wall clock jumps, hours or days, either way
     "memory",  # the server takes no writes: its memory is full
+    "disk",  # the server's file cannot grow: its disk is full
     "restart",  # the server is killed, and starts with its AOF
     "stop_server",  # the server ends in order, and starts again
     "power",  # the server loses its power, and what no fsync has covered
@@ -75,7 +76,7 @@ def make_plan(
 def _of_the_server(chance: random.Random, seconds: float, only: frozenset[str], power_cuts: int | None) -> list[Fault]:
     """Return what happens to the server and to everybody: one after another, with time to recover in between."""
     minutes = max(round(seconds / 60), 1)
-    wanted: list[What] = ["restart", "stop_server", "memory"] * minutes
+    wanted: list[What] = ["restart", "stop_server", "memory", "disk"] * minutes
     wanted += ["power"] * (minutes if power_cuts is None else power_cuts)
     wanted = [what for what in wanted if not only or what in only]
     chance.shuffle(wanted)

@@ -9,6 +9,7 @@ With `always`, all that was answered is on the disk, and nothing is cut off.
 
 import asyncio
 import os
+import resource
 import signal
 from collections import deque
 from collections.abc import Callable
@@ -76,6 +77,11 @@ class Power:
         os.kill(self.server.pid, signal.SIGKILL)
         while embedded.status(self.folder).state != "stopped":
             await pause(0.01)
+
+    def limit_files(self, *, full: bool) -> None:
+        """Let its files not grow any more, as on a full disk; or again."""
+        most = 1 if full else resource.RLIM_INFINITY
+        resource.prlimit(self.server.pid, resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
 
     async def watch_forever(self) -> None:
         """Measure the file, again and again."""

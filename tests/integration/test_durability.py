@@ -37,6 +37,12 @@ pytestmark = [
 CALL = PendingCall(call_id="c1", tool="tool", args={})
 
 
+async def fill(store: Store) -> None:
+    """Write until the server has tried to write it to its disk, and has noticed."""
+    while True:
+        await store.command("SET", "x", 1)
+
+
 @asynccontextmanager
 async def powered(durability: Durability | None) -> AsyncIterator[tuple[Power, Store]]:
     """Lend a server that can lose its power, some seconds old, and a store on it."""
@@ -220,6 +226,31 @@ def test_a_full_memory_is_waited_for(empty_server: RunningServer) -> None:
             await store.command("NO_SUCH_COMMAND")
         await refused.aclose()
         await store.aclose()
+
+    asyncio.run(run())
+
+
+@pytest.mark.timeout(60)
+def test_a_full_disk_is_waited_for() -> None:
+    """The server lives and refuses; what it took before and what waited meanwhile outlives its death afterwards."""
+
+    async def run() -> None:
+        async with powered(None) as (power, store):
+            before = await Intake(store).submit(draft(), "SES", key="before")
+            power.limit_files(full=True)
+            refused = Store(power.server.url, partitions=2, patience_seconds=0)
+            with pytest.raises(StoreUnreachable, match="MISCONF"):
+                await fill(refused)
+            submitting = asyncio.create_task(Intake(store).submit(draft(), "SES", key="meanwhile"))
+            await refused.aclose()
+            power.limit_files(full=False)
+            meanwhile = await submitting
+            await power.kill()
+            await power.start()
+
+            assert meanwhile.created
+            for session_id in (before.session_id, meanwhile.session_id):
+                assert (await Views(store).record(session_id)).phase == "ready"
 
     asyncio.run(run())
 
