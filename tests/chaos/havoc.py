@@ -184,6 +184,7 @@ class Havoc:
 
     def _cut_everybody_off(self) -> None:
         self._has_power = False
+        self.driver.cuts += 1
         self.driver.gate.clear()
         for proxy in self.proxies.values():
             proxy.cut()

@@ -11,6 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
+from dataclasses import replace
 from functools import wraps
 from itertools import count
 from pathlib import Path
@@ -175,7 +176,8 @@ def split_at(ops: Iterable[Op], cuts: Iterable[float]) -> list[list[Op]]:
     """Return the parts of a history between moments at which the server went back in time.
 
     What was under way at such a moment may have happened before it, and may have been lost with it: it is unheard of in
-    the earlier part, and belongs to the later one as it was answered.
+    the earlier part, and belongs to the later one as it was answered. Was it not repeated, its answer may have been on its
+    way when the moment came - its process was stopped, or slow - and then it counts for nothing afterwards.
     """
     parts: list[list[Op]] = [[]]
     left = list(ops)
@@ -183,7 +185,11 @@ def split_at(ops: Iterable[Op], cuts: Iterable[float]) -> list[list[Op]]:
         before = [op for op in left if op.ended is not None and op.ended <= cut]
         across = [op for op in left if op.began <= cut and (op.ended is None or op.ended > cut)]
         parts[-1] = before + [Op(op.what, op.args, op.began) for op in across]
-        left = [op for op in left if op not in before]
+        left = [
+            replace(op, may_be_undone=op.ended is not None and not op.args[-1]) if op in across else op
+            for op in left
+            if op not in before
+        ]
         parts.append(left)
     if len(parts) == 1:
         parts[0] = left

@@ -8,7 +8,7 @@ Models say what is legal; this module knows no lease and no clock. Sessions shar
 its own, which keeps the search small. Times are any comparable numbers of one clock.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -18,13 +18,17 @@ Model: TypeAlias = Callable[[Any, "Op"], Iterable[Hashable]]
 
 @dataclass(frozen=True)
 class Op:
-    """One operation. `ended` and `answer` are None for one whose process never heard."""
+    """One operation. `ended` and `answer` are None for one whose process never heard.
+
+    One that `may_be_undone` was answered, and may have been forgotten since: it may also count for nothing.
+    """
 
     what: str
     args: tuple[Any, ...]
     began: float
     ended: float | None = None
     answer: Any = None
+    may_be_undone: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,8 +99,12 @@ def _candidates(ops: Sequence[Op], done: int) -> list[int]:
     return sorted((one for one in found if ops[one].began <= horizon), key=lambda one: ops[one].ended is None)
 
 
-def _choices(model: Model, ops: Sequence[Op], done: int, state: Any) -> Any:
-    return ((number, after) for number in _candidates(ops, done) for after in model(state, ops[number]))
+def _choices(model: Model, ops: Sequence[Op], done: int, state: Any) -> Iterator[tuple[int, Any]]:
+    for number in _candidates(ops, done):
+        for after in model(state, ops[number]):
+            yield number, after
+        if ops[number].may_be_undone:
+            yield number, state
 
 
 def register(state: Any, op: Op) -> Iterable[Hashable]:

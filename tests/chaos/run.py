@@ -158,6 +158,7 @@ async def _run(options: Options, folder: Path, fleet: Fleet, power: Power, newer
             messages=options.messages,
             spread_seconds=options.seconds * 0.95,
             work_seconds=work,
+            is_safe=options.is_safe,
         )
         await driver.submit(options.sessions)
         await pause(1.5)  # what was submitted is on the disk: a session whose submission is lost cannot be told of

@@ -1,6 +1,7 @@
 """The search for a linear order finds each violation that is planted, and accepts what may have been."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -178,6 +179,21 @@ def test_what_is_under_way_at_a_cut_belongs_to_both_sides() -> None:
 
     assert [op.ended for op in before] == [5, None]
     assert [op.what for op in after] == ["commit", "claim"]
+
+
+def test_what_was_answered_before_the_server_went_back_and_heard_afterwards_may_be_gone() -> None:
+    """A process that was stopped reads its answer when it goes on; a repeated act was answered by the server that came back."""
+    heard_late = replace(commit(995, 10, 4), ended=3_000)
+    repeated = replace(commit(995, 10, 4, again=True), ended=3_000)
+
+    _, after = split_at([heard_late, claim(4_000, 20, 4)], [998])
+    _, kept = split_at([repeated, claim(4_000, 20, 4)], [998])
+    _, begun_later = split_at([claim(0, 10, 4), commit(1_500, 10, 4)], [998])
+
+    assert holds(revisions, Revision(), *after)
+    assert holds(revisions, Revision(), *after[:1], claim(4_000, 20, 5))
+    assert not holds(revisions, Revision(), *kept)
+    assert not holds(revisions, Revision(), *begun_later, claim(4_000, 20, 4))
 
 
 def test_the_models_start_with_what_they_are_told() -> None:
