@@ -4,6 +4,8 @@ A kill -9 takes nothing that the server has written: the kernel keeps it. A powe
 To see that without a machine that may be switched off, the file of acts is cut off after a kill, at the worst place that
 is possible: `everysec` may lose its last second, but nothing that a WAITAOF has confirmed to anybody. Confirmed
 is what lies before the last mark (store/durability.py) of which some process has written down that it was confirmed.
+What was answered may be older than its place in the file: while an fsync takes its time, the server answers, and writes up to
+two seconds later. So the server is asked, too, when it had nothing left to write; what was answered until then is in the file.
 With `always`, all that was answered is on the disk, and nothing is cut off.
 """
 
@@ -13,12 +15,16 @@ import resource
 import signal
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from orchestrator import embedded
+from orchestrator.contracts.errors import StoreUnreachable
 from orchestrator.embedded import Fsync, RunningServer
 from orchestrator.store.keys import DURABLE
+from orchestrator.store.wire import ServerRefused, Wire
 from tests.chaos.fleet import pause
 from tests.chaos.history import now_ms
 
@@ -31,11 +37,19 @@ SETTLE_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Cut:
-    """A power cut: when (monotonic ms), how many bytes of the file it took, and how far back that was."""
+    """A power cut: when (monotonic ms), how many bytes of the file it took, and how old what it took may have been."""
 
     at: float
     bytes_lost: int
     back_ms: float
+
+
+class Size(NamedTuple):
+    """How long the file was (monotonic ms), and whether all that had been answered by then was in it."""
+
+    at: float
+    bytes: int
+    is_whole: bool
 
 
 def find_mark(file: Path, number: int) -> int:
@@ -57,7 +71,7 @@ class Power:
         self.folder = folder
         self.fsync: Fsync = fsync
         self.server: RunningServer = embedded.start(folder, fsync=fsync)
-        self._sizes: deque[tuple[float, int]] = deque(maxlen=500)
+        self._sizes: deque[Size] = deque(maxlen=500)
 
     @property
     def file(self) -> Path:
@@ -85,9 +99,17 @@ class Power:
 
     async def watch_forever(self) -> None:
         """Measure the file, again and again."""
-        while True:
-            self._sizes.append((now_ms(), self._size()))
-            await pause(LOOK_SECONDS)
+        wire = Wire(self.server.url)
+        try:
+            while True:
+                at, is_whole = now_ms(), False
+                with suppress(StoreUnreachable, ServerRefused):
+                    said = str(await wire.command("INFO", "persistence")).splitlines()
+                    is_whole = "aof_buffer_length:0" in said
+                self._sizes.append(Size(at, self._size(), is_whole))
+                await pause(LOOK_SECONDS)
+        finally:
+            await wire.aclose()
 
     def _size(self) -> int:
         return self.file.stat().st_size
@@ -106,9 +128,10 @@ class Power:
         whole = self._size()
         keep, since = answered, at
         if self.fsync != "always":
-            early = [(when, size) for when, size in self._sizes if when <= at - EVERYSEC_MS]
-            since, keep = early[-1] if early else (at - EVERYSEC_MS, 0)
-            keep = max(keep, find_mark(file, count_confirmed()))
+            early = [size for size in self._sizes if size.at <= at - EVERYSEC_MS]
+            keep = max(early[-1].bytes if early else 0, find_mark(file, count_confirmed()))
+            oldest = early[0].at if early else at - EVERYSEC_MS
+            since = next((size.at for size in reversed(early) if size.is_whole), oldest)
         os.truncate(file, keep)
         self._sizes.clear()
         return Cut(at, whole - keep, at - since)
