@@ -38,8 +38,8 @@ class Proxy:
         if self._server is not None:
             self._server.close()
         self.cut()
-        self._asks.set()
-        self._answers.set()
+        for task in tuple(self._tasks):
+            task.cancel()
         await asyncio.gather(*tuple(self._tasks), return_exceptions=True)
 
     def cut(self) -> None:
@@ -90,6 +90,10 @@ class Proxy:
             writer.transport.abort()
             return
         both = {writer, to_writer}
+        if self._refuses:  # cut off while it was being made
+            for one in both:
+                one.transport.abort()
+            return
         self._writers |= both
         pumps = [
             asyncio.ensure_future(self._pump(reader, to_writer, self._asks)),
