@@ -89,6 +89,9 @@ class Proxy:
         except OSError:
             writer.transport.abort()
             return
+        except asyncio.CancelledError:
+            writer.transport.abort()
+            raise
         both = {writer, to_writer}
         if self._refuses:  # cut off while it was being made
             for one in both:
