@@ -115,13 +115,20 @@ def install(folder: Path) -> None:
     """Let this process write its history: wrap what asks the store for leases and commits."""
     recorder = Recorder(folder)
     claim, commit, renew, release, rescue = Leases.claim, Leases.commit, Leases.renew, Leases.release, Due.rescue
-    repeat = Store._repeat_after
+    repeat, confirm = Store._repeat_after, Confirmer.confirm
 
     async def repeated(self: Store, *args: Any) -> Any:
         repeats = _repeats.get()
         if repeats is not None:
             repeats.append(1)
         return await repeat(self, *args)
+
+    async def unconfirmed(self: Confirmer, run_id: str) -> bool:
+        is_safe = await confirm(self, run_id)
+        repeats = _repeats.get()
+        if not is_safe and repeats is not None:
+            repeats.append(1)  # the act is done again now, though it may have been done
+        return is_safe
 
     @wraps(claim)
     async def record_claim(self: Leases, sid: str, *args: Any, **named: Any) -> Any:
@@ -147,6 +154,7 @@ def install(folder: Path) -> None:
 
     record_confirmations(recorder)
     Store._repeat_after = repeated  # type: ignore[method-assign]
+    Confirmer.confirm = unconfirmed  # type: ignore[method-assign]
     Leases.claim, Leases.commit = record_claim, record_commit  # type: ignore[method-assign]
     Leases.renew, Leases.release = record_renew, record_release  # type: ignore[method-assign]
     Due.rescue = record_rescue  # type: ignore[method-assign]

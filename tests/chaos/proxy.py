@@ -9,6 +9,7 @@ bytes arrive late, or not at all and with them the connection - as in a network.
 """
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 
 PIECE = 65_536
@@ -86,12 +87,9 @@ class Proxy:
                 to_reader, to_writer = await asyncio.open_unix_connection(self.target)
             else:
                 to_reader, to_writer = await asyncio.open_connection(*self.target)
-        except OSError:
+        except (OSError, asyncio.CancelledError):  # only `aclose` cancels, and nobody waits for what is returned
             writer.transport.abort()
             return
-        except asyncio.CancelledError:
-            writer.transport.abort()
-            raise
         both = {writer, to_writer}
         if self._refuses:  # cut off while it was being made
             for one in both:
@@ -102,15 +100,14 @@ class Proxy:
             asyncio.ensure_future(self._pump(reader, to_writer, self._asks)),
             asyncio.ensure_future(self._pump(to_reader, writer, self._answers)),
         ]
-        try:
+        with suppress(asyncio.CancelledError):
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for pump in pumps:
-                pump.cancel()
-            await asyncio.gather(*pumps, return_exceptions=True)
-            self._writers -= both
-            for one in both:
-                one.transport.abort()
+        for pump in pumps:
+            pump.cancel()
+        await asyncio.gather(*pumps, return_exceptions=True)
+        self._writers -= both
+        for one in both:
+            one.transport.abort()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, opened: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
