@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from statistics import median
 from typing import Literal
@@ -288,6 +289,7 @@ def describe_machine() -> dict[str, object]:
     }
 
 
+@cache
 def time_a_loop() -> dict[str, float]:
     """Return what a plain loop of this interpreter takes here and now, in ms of processor time: best and median.
 
