@@ -1,11 +1,17 @@
 """The search for a linear order finds each violation that is planted, and accepts what may have been."""
 
+import asyncio
 import random
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from tests.chaos.history import find_shrinking_fences, judge_histories, split_at
+from orchestrator.store.due import Due
+from orchestrator.store.durability import Confirmer
+from orchestrator.store.leases import Commit, Leases
+from orchestrator.store.store import Store
+from tests.chaos.history import find_shrinking_fences, install, judge_histories, read_histories, split_at
 from tests.chaos.lease_models import Lease, Revision, lease_model, revisions
 from tests.chaos.linear import Model, Op, check_history, lock, register
 
@@ -194,6 +200,40 @@ def test_what_was_answered_before_the_server_went_back_and_heard_afterwards_may_
     assert holds(revisions, Revision(), *after[:1], claim(4_000, 20, 5))
     assert not holds(revisions, Revision(), *kept)
     assert not holds(revisions, Revision(), *begun_later, claim(4_000, 20, 4))
+
+
+@pytest.mark.parametrize(("confirmations", "is_repeated"), [((True,), False), ((False, True), True)])
+def test_an_act_that_is_done_again_for_want_of_a_confirmation_counts_as_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, confirmations: tuple[bool, ...], *, is_repeated: bool
+) -> None:
+    """Its last answer may be a refusal although it happened: a checker that does not know that finds a violation."""
+    wrapped = [(Leases, name) for name in ("claim", "commit", "renew", "release")]
+    wrapped += [
+        (Due, "rescue"),
+        (Store, "_repeat_after"),
+        (Confirmer, "confirm"),
+        (Confirmer, "_mark"),
+        (Confirmer, "_ask"),
+    ]
+    for owner, name in wrapped:  # `install` is for a process of its own: let it be undone
+        monkeypatch.setattr(owner, name, getattr(owner, name))
+    answers = iter(confirmations)
+
+    async def confirm(*_: object) -> bool:
+        return next(answers)
+
+    async def write(self: Leases, *_: object) -> str:
+        while not await Confirmer.confirm(self, "run"):  # type: ignore[arg-type]
+            pass
+        return "written"
+
+    monkeypatch.setattr(Confirmer, "confirm", confirm)
+    monkeypatch.setattr(Leases, "commit", write)
+    install(tmp_path)
+    asyncio.run(Leases.commit(object.__new__(Leases), "SES-20261121-001", 7, 0, Commit("continue", {}, ("{}",))))
+
+    [op] = read_histories(tmp_path)["SES-20261121-001"]
+    assert op.args[-1] is is_repeated
 
 
 def test_the_models_start_with_what_they_are_told() -> None:
