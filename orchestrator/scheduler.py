@@ -41,7 +41,8 @@ from orchestrator.store.wire import ServerRefused
 
 log = logging.getLogger(__name__)
 
-#: How long a bell is answered late, so that a burst of submissions becomes one round.
+#: How long at least from the end of one round to the beginning of the next: the first bell is answered at once, and what a
+#: burst of submissions rings after it becomes one round.
 BELL_SECONDS = 0.003
 
 #: How often the fleet and the leads are looked at.
@@ -96,6 +97,7 @@ class Scheduler:
         self._rung = asyncio.Event()
         self._named: set[str] = set()
         self._round_due_at = 0.0
+        self._round_ended_at = 0.0
         self._is_line_empty = False
         self._sent: dict[int, int] = {}
         self._stopping = asyncio.Event()
@@ -128,6 +130,7 @@ class Scheduler:
                 except StoreError as error:  # away, or in trouble: what is due stays due
                     log.warning("scheduler: %s", error)
                     self._round_due_at = time.monotonic() + self._settings.scheduler.tick_seconds
+                self._round_ended_at = time.monotonic()
                 await self._pause()
         finally:
             bell.cancel()
@@ -154,7 +157,7 @@ class Scheduler:
         try:
             async with asyncio.timeout(self._round_due_at - time.monotonic()):
                 await self._rung.wait()
-            await asyncio.sleep(BELL_SECONDS)
+            await asyncio.sleep(self._round_ended_at + BELL_SECONDS - time.monotonic())
         except TimeoutError:
             return
         finally:
@@ -192,8 +195,9 @@ class Scheduler:
         numbers = {self._store.keys.partition(session_id) for session_id in named} & set(self._led)
         done = Round(partitions=len(numbers))
         if numbers:
-            ticks = await self._tick_all(await self._client.views.apps(), sorted(numbers))
-            await self._dispatch_from(ticks, done)
+            apps = await self._client.views.apps()
+            ticks, lying = await asyncio.gather(self._tick_all(apps, sorted(numbers)), self._count_lying())
+            await self._dispatch_from(ticks, done, lying)
             self._is_line_empty = done.in_line == len(done.sent)
             self._round_due_at = min(self._round_due_at, time.monotonic() + self._settings.scheduler.tick_seconds)
         return done
@@ -217,7 +221,8 @@ class Scheduler:
             if expired:
                 log.warning("scheduler: rescued %d orphans of %d expired leases", done.rescued, len(expired))
             ticks = await self._tick_all(apps)
-        await self._dispatch_from(ticks, done)
+        is_anybody = any(tick.in_line for tick in ticks)
+        await self._dispatch_from(ticks, done, await self._count_lying() if is_anybody else 0)
         self._is_line_empty = done.in_line == len(done.sent)
         pace = self._settings.scheduler
         rest = pace.tick_seconds
@@ -253,28 +258,32 @@ class Scheduler:
         self._sent = sent if few is None else {**self._sent, **sent}
         return ticks
 
-    async def _dispatch_from(self, ticks: Sequence[Tick], done: Round) -> None:
-        in_line = [one for tick in ticks for one in tick.in_line if not is_paused(self._paused, one.app, one.bucket)]
-        done.in_line = len(in_line)
-        if in_line:
-            done.sent = await self._dispatch(in_line, ticks)
-            for session_id in done.sent:  # a look that follows may be at other partitions
-                self._sent[self._store.keys.partition(session_id)] += 1
-
-    async def _dispatch(self, in_line: Sequence[InLine], ticks: Sequence[Tick]) -> list[str]:
-        scheduler, queues = self._settings.scheduler, self._settings.queues
-        # What is under way, and what lies in the broker: the second also counts wake-ups that nobody
-        # took before their mark ran out, so that a fleet that is down does not fill the broker.
-        loop = asyncio.get_running_loop()
+    async def _count_lying(self) -> int | None:
+        """Return how many messages lie in the broker for those who take steps; None where it does not say."""
+        loop, queues = asyncio.get_running_loop(), self._settings.queues
         try:
             lying = [
                 await loop.run_in_executor(None, self._wakeups.backlog, queue)
                 for queue in (queues.steps, queues.finalize)
             ]
         except OSError as error:
-            log.warning("scheduler: %d sessions stay in line (%s)", len(in_line), error)
-            return []
-        room = 2 * self._slots - max(sum(self._sent.values()), sum(lying))
+            log.warning("scheduler: what is due stays in line (%s)", error)
+            return None
+        return sum(lying)
+
+    async def _dispatch_from(self, ticks: Sequence[Tick], done: Round, lying: int | None) -> None:
+        in_line = [one for tick in ticks for one in tick.in_line if not is_paused(self._paused, one.app, one.bucket)]
+        done.in_line = len(in_line)
+        if in_line and lying is not None:
+            done.sent = await self._dispatch(in_line, ticks, lying)
+            for session_id in done.sent:  # a look that follows may be at other partitions
+                self._sent[self._store.keys.partition(session_id)] += 1
+
+    async def _dispatch(self, in_line: Sequence[InLine], ticks: Sequence[Tick], lying: int) -> list[str]:
+        scheduler, queues = self._settings.scheduler, self._settings.queues
+        # What is under way, and what lies in the broker: the second also counts wake-ups that nobody
+        # took before their mark ran out, so that a fleet that is down does not fill the broker.
+        room = 2 * self._slots - max(sum(self._sent.values()), lying)
         chosen, busy = [], _sum_busy(ticks)
         if room > 0:
             chosen = plan_dispatch(in_line, room=room, busy=busy, limits=self._limits)

@@ -4,97 +4,13 @@ Order, fairness and limits are decided late, from everything that is in line; wh
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
-from orchestrator.app_loader import load_app
-from orchestrator.client import Client
-from orchestrator.contracts.app import AppSpec
-from orchestrator.contracts.session import Priority
 from orchestrator.scheduler import LEAST_SLOTS, Round, Scheduler
-from orchestrator.settings import Settings
-from orchestrator.store.fleet import WorkerInfo
-from orchestrator.store.leases import Claimed, Commit, Leases
-from orchestrator.store.store import Store
+from orchestrator.store.leases import Commit
+from tests.line import Taken, line
 from tests.property.store_lab import entry
-
-PLAIN = load_app(Path(__file__).parents[1] / "chaos" / "apps" / "plain")
-SECONDS = 20.0
-
-
-@dataclass
-class Taken:
-    """A broker that keeps what it is sent; `lying` is what it says of its lists, `away` that it refuses."""
-
-    sent: list[str] = field(default_factory=list)
-    lying: int = 0
-    away: bool = False
-
-    def send(self, queue: str, session_ids: Sequence[str]) -> None:
-        if self.away:
-            raise OSError("broker: away")
-        self.sent.extend(session_ids)
-
-    def backlog(self, queue: str) -> int:
-        if self.away:
-            raise OSError("broker: away")
-        return self.lying
-
-
-@dataclass
-class Line:
-    """A store with sessions in line, and schedulers that look at it."""
-
-    store: Store
-    client: Client
-    settings: Settings
-    specs: Mapping[str, AppSpec]
-    leases: Leases
-
-    def scheduler(self, name: str, broker: Taken) -> Scheduler:
-        """Return another scheduler."""
-        return Scheduler(name, self.store, self.client, broker, self.settings, self.specs)
-
-    async def submit(self, app: str, count: int, priority: Priority = "normal") -> list[str]:
-        """Put sessions in line, in this order."""
-        found = []
-        for _ in range(count):
-            submitted = await self.client.submit(app, overrides={}, actor="ada", priority=priority)
-            found.append(submitted.session_id)
-        return found
-
-    async def work(self, session_id: str) -> Claimed:
-        """Take a session, as a worker does with a wake-up."""
-        digests = tuple(spec.digest() for spec in self.specs.values())
-        claimed = await self.leases.claim(session_id, f"w:{session_id}", digests)
-        assert isinstance(claimed, Claimed)
-        return claimed
-
-    async def end(self, claimed: Claimed) -> None:
-        """Let a worker be done with a session."""
-        commit = Commit("finalizing", {}, (entry(),))
-        await self.leases.commit(claimed.record.session_id, claimed.record.fence, claimed.record.rev, commit)
-
-    async def slots(self, count: int) -> None:
-        """Let a worker with so many lanes be alive."""
-        await self.client.fleet.beat(WorkerInfo(name="w", slots=count))
-
-
-@asynccontextmanager
-async def line(url: str, **apps: dict[str, object]) -> AsyncIterator[Line]:
-    """Lend a line for these apps; their values are fields of their specs."""
-    specs = {name: PLAIN.model_copy(update={"name": name, **parts}) for name, parts in apps.items()}
-    settings = Settings.model_validate({"apps": {"bundled": False}, "scheduler": {"resend_seconds": 30}})
-    store = Store(url)
-    try:
-        async with asyncio.timeout(SECONDS):
-            yield Line(store, Client(store, specs), settings, specs, Leases(store, lease_seconds=30, max_attempts=3))
-    finally:
-        await store.aclose()
 
 
 async def settle_leads(*schedulers: Scheduler) -> None:
@@ -286,61 +202,6 @@ def test_one_unreadable_session_holds_up_nobody(store_url: str) -> None:
             assert (done.rescued, done.sent) == (1, [orphan])
             [(dead, info)] = await on.client.dead_letters()
             assert (dead, info["reason"]) == (broken, "unreadable")
-
-    asyncio.run(play())
-
-
-def test_a_bell_is_answered_by_a_look_at_its_session_alone(store_url: str) -> None:
-    """A submission to a quiet store is under way after one look, however many partitions there are."""
-
-    async def play() -> None:
-        async with line(store_url, a={}) as on:
-            broker = Taken()
-            scheduler = on.scheduler("s", broker)
-            await scheduler.round()
-            named = await on.submit("a", 1)
-
-            assert scheduler._will_do(set(named))
-            done = await scheduler.round_of(named)
-
-            assert (done.partitions, done.sent, broker.sent) == (1, named, named)
-            assert (await scheduler.round()).sent == []
-
-    asyncio.run(play())
-
-
-def test_a_bell_gives_nobody_a_turn_before_those_who_wait_longer(store_url: str) -> None:
-    """With somebody in line, or an app that has a limit, only a look at all of them knows whose turn it is."""
-
-    async def play() -> None:
-        async with line(store_url, a={}) as on:
-            scheduler = on.scheduler("s", Taken())
-            assert not scheduler._will_do({"PLN-20260101-001"})  # it has not looked at all yet
-            await on.submit("a", 2 * LEAST_SLOTS + 1)
-            await scheduler.round()
-            assert not scheduler._will_do({"PLN-20260101-001"})
-            assert not scheduler._will_do({""})  # it could not listen for a while
-        async with line(store_url, narrow={"max_running": 3}) as on:
-            scheduler = on.scheduler("s", Taken())
-            await scheduler.round()
-            assert not scheduler._will_do({"PLN-20260101-001"})
-
-    asyncio.run(play())
-
-
-def test_bells_leave_room_for_what_is_under_way_elsewhere(store_url: str) -> None:
-    """The broker gets no more than twice the slots, also when each bell looks at another partition."""
-
-    async def play() -> None:
-        async with line(store_url, a={}) as on:
-            broker = Taken()
-            scheduler = on.scheduler("s", broker)
-            await scheduler.round()
-
-            for session_id in await on.submit("a", 2 * LEAST_SLOTS + 3):
-                await scheduler.round_of([session_id])
-
-            assert len(broker.sent) == 2 * LEAST_SLOTS
 
     asyncio.run(play())
 
