@@ -5,13 +5,14 @@ silent when it happened more often than the journal and the people who were aske
 
 A server that lost power may have lost what it had acknowledged. Who drives the sessions finds out what, and has it in
 `Told.lost`; the ledger counts that as forgotten, and as wrong only where it was promised safe (`is_safe`). An act that
-was announced by what was lost is repeated unnoticed: it is excused if it happened within what such a moment may take.
+was announced by what was lost is repeated unnoticed: it is excused if it happened within what such a moment may take, or
+after it, for each announcement that is known to be lost: whoever is about to act hears nothing of a server that dies meanwhile.
 
 Pure: it judges values, which `evidence` gathers.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.client import Client
@@ -23,6 +24,8 @@ from tests.chaos.evidence import Evidence, Outside, Seen, gather_evidence
 
 #: The moments from which a server went back in time, and how far at most, in monotonic ms.
 Cuts = Sequence[tuple[float, float]]
+#: By session, the moments that took a critical commit of it, one for each such commit.
+Taken = Mapping[str, Sequence[float]]
 
 
 @dataclass
@@ -59,15 +62,17 @@ async def settle_ledger(client: Client, driver: Driver) -> Ledger:
     return judge(await gather_evidence(client, driver))
 
 
-def judge(evidence: Evidence, *, cuts: Cuts = (), is_safe: bool = True) -> Ledger:
+def judge(evidence: Evidence, *, cuts: Cuts = (), taken: Taken | None = None, is_safe: bool = True) -> Ledger:
     """Return the sums, and a line for everything that is wrong; `is_safe` says that no cut may lose anything."""
+    windows = [] if is_safe else list(cuts)
+    known = {} if is_safe or taken is None else taken
     ledger = Ledger(sessions=len(evidence.sessions))
     for seen in evidence.sessions:
         ledger.journals[seen.told.session_id] = seen.journal
         _check_end(ledger, seen, evidence.messages)
         _check_messages(ledger, seen)
         _check_waits(ledger, seen)
-        _check_effects(ledger, seen, evidence.outside, cuts, is_safe=is_safe)
+        _check_effects(ledger, seen, evidence.outside, windows, known.get(seen.told.session_id, ()))
         _check_rebuild(ledger, seen)
         ledger.forgotten.update(line.split(" ", 1)[0] for line in seen.told.lost)
         if is_safe:
@@ -149,7 +154,7 @@ def _check_waits(ledger: Ledger, seen: Seen) -> None:
         ledger.say(told, f"a question was asked twice: {told.permits}")
 
 
-def _check_effects(ledger: Ledger, seen: Seen, outside: Outside, cuts: Cuts, *, is_safe: bool) -> None:
+def _check_effects(ledger: Ledger, seen: Seen, outside: Outside, cuts: Cuts, taken: Sequence[float]) -> None:
     """Compare the calls of the journal with what the tools did: once a key, or with a person's word."""
     told, record, journal = seen.told, seen.record, seen.journal
     retried = Counter[str]()
@@ -173,18 +178,33 @@ def _check_effects(ledger: Ledger, seen: Seen, outside: Outside, cuts: Cuts, *, 
     for number in called.keys() | {one for sid, one in outside.acts if sid == told.session_id}:
         times = outside.acts.get((told.session_id, number), [])
         allowed = 1 + retried[number]
-        # What happened just before the server went back in time was announced by what is gone.
-        excused = 0 if is_safe else sum(any(cut - back <= at <= cut for cut, back in cuts) for at in times)
+        excused = _count_excused(times, cuts, taken)
         ledger.repeated_by_loss += max(min(len(times) - allowed, excused), 0)
         if not called[number]:
             ledger.say(told, f"act {number} happened {len(times)} times, and no journal knows of it")
         elif not 1 <= len(times) <= allowed + excused:
-            ledger.say(told, f"act {number} happened {len(times)} times, {retried[number]} retries were allowed")
+            ledger.say(
+                told,
+                f"act {number} happened {len(times)} times, {retried[number]} retries were allowed{_tell(times, cuts)}",
+            )
     ledger.uncertain += sum(told.uncertain.values())
     for name in ("notes", "acts", "permits"):
         numbers = record.state.get(name, [])
         if not isinstance(numbers, list) or len(numbers) != len({str(number) for number in numbers}):
             ledger.say(told, f"{name} were committed as {numbers}")
+
+
+def _count_excused(times: Sequence[float], cuts: Cuts, taken: Sequence[float]) -> int:
+    """Return how many of these acts may have been announced by what is gone."""
+    within = [at for at in times if any(cut - back <= at <= cut for cut, back in cuts)]
+    after = [at for at in times if at not in within and any(cut < at for cut in taken)]
+    return len(within) + min(len(after), len(taken))
+
+
+def _tell(times: Sequence[float], cuts: Cuts) -> str:
+    """Say how long after a cut each act was, and how far back that one went."""
+    near = [min(((at - cut, back) for cut, back in cuts), key=lambda one: abs(one[0])) for at in times if cuts]
+    return "".join(f"; {after:+.0f} ms from a cut of {back:.0f} ms" for after, back in near)
 
 
 def _asked_number(journal: list[Entry], answered: Entry) -> str:

@@ -10,6 +10,7 @@ import asyncio
 import os
 import shutil
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -178,12 +179,17 @@ async def _run(options: Options, folder: Path, fleet: Fleet, power: Power, newer
             supervising.cancel()
         evidence = await gather_evidence(control, driver)
         cuts = [(cut.at, cut.back_ms + SLACK_MS) for cut in havoc.cuts]
-        ledger = judge(evidence, cuts=cuts, is_safe=options.is_safe)
         histories = read_histories(folder / "history")
         own = {sid: histories.get(sid, []) for sid in driver.told}
         broken = judge_histories(own, lease_ms=lease * 1000, cuts=[cut.at for cut in havoc.cuts])
-        lost, broken_commits = judge_commits(own, ledger.journals, cuts, is_safe=options.is_safe)
-        ledger.forgotten.update(line.split(" ", 1)[0] for line in lost)
+        journals = {seen.told.session_id: seen.journal for seen in evidence.sessions}
+        gone, broken_commits = judge_commits(own, journals, cuts, is_safe=options.is_safe)
+        taken: dict[str, list[float]] = defaultdict(list)
+        for one in gone:
+            if one.is_critical:
+                taken[one.session_id].append(one.at)
+        ledger = judge(evidence, cuts=cuts, taken=taken, is_safe=options.is_safe)
+        ledger.forgotten.update(["commit"] * len(gone))
         recoveries = list_recoveries(ledger, havoc.blows, failover_seconds=FAILOVER_SECONDS)
         calm = [one for one in recoveries if one.is_orphaned and not one.is_struck and one.is_led]
         late = [tell_recovery(ledger, havoc.blows, one) for one in calm if one.seconds > lease + 2]
@@ -200,7 +206,7 @@ async def _run(options: Options, folder: Path, fleet: Fleet, power: Power, newer
             operations=sum(len(ops) for ops in own.values()),
             acknowledged=sum(op.what == "commit" and op.answer == "committed" for ops in own.values() for op in ops),
             cuts=havoc.cuts,
-            lost=[*(f"{one.session_id}: {line}" for one in driver.told.values() for line in one.lost), *lost],
+            lost=[*(f"{one.session_id}: {line}" for one in driver.told.values() for line in one.lost), *map(str, gone)],
             recoveries=recoveries,
             slow=late,
             seconds=loop.time() - began,
@@ -240,18 +246,32 @@ async def _wait_for_workers(client: Client, count: int, seconds: float = 60) -> 
             await pause(0.1)
 
 
+@dataclass(frozen=True)
+class Gone:
+    """An acknowledged commit that a cut has taken; `at` is the cut's moment."""
+
+    session_id: str
+    rev: int
+    fence: int
+    is_critical: bool
+    at: float
+
+    def __str__(self) -> str:
+        return f"commit {self.rev} of {self.session_id} under fence {self.fence}"
+
+
 def judge_commits(
     histories: dict[str, list[Op]],
     journals: dict[str, list[Entry]],
     cuts: list[tuple[float, float]],
     *,
     is_safe: bool,
-) -> tuple[list[str], list[str]]:
+) -> tuple[list[Gone], list[str]]:
     """Compare every acknowledged commit with the journals: its entry is there, at its revision, with its fence.
 
     Return what a cut has taken, and what is wrong: gone without a cut to explain it, or critical and promised safe.
     """
-    lost, wrong = [], []
+    gone, wrong = [], []
     for sid, ops in histories.items():
         steps = [entry.fence for entry in journals.get(sid, []) if entry.kind == "step"]
         for op in ops:
@@ -260,11 +280,11 @@ def judge_commits(
             fence, rev, _, critical = op.args[:4]
             if rev < len(steps) and steps[rev] == fence:
                 continue
-            line = f"commit {rev} of {sid} under fence {fence}"
             # The answer may have come a moment before the cut to an act that was done within what the cut took back.
-            explained = any(cut - back <= op.ended <= cut + back for cut, back in cuts)
-            if not explained or (is_safe and critical):
-                wrong.append(f"{sid}: acknowledged and not in its journal: {line}")
+            at = next((cut for cut, back in cuts if cut - back <= op.ended <= cut + back), None)
+            one = Gone(sid, rev, fence, critical, at or 0.0)
+            if at is None or (is_safe and critical):
+                wrong.append(f"{sid}: acknowledged and not in its journal: {one}")
             else:
-                lost.append(line)
-    return lost, wrong
+                gone.append(one)
+    return gone, wrong

@@ -253,6 +253,21 @@ def test_only_a_cut_that_may_lose_data_excuses_a_repetition(evidence: Evidence) 
     assert judge(twice, cuts=[(at + 500, 1_000)], is_safe=True).wrong
 
 
+def test_an_act_after_a_cut_is_excused_once_for_each_announcement_that_is_known_to_be_lost(evidence: Evidence) -> None:
+    """Whoever was about to act does so although the server is gone; without a lost announcement nothing explains it."""
+    key, times = _acts(evidence)
+    cut = times[0] - 100
+    thrice = {key: [cut + 100, cut + 5_000, cut + 9_000]}
+    acted = replace(evidence, outside=replace(evidence.outside, acts=thrice))
+
+    excused = judge(acted, cuts=[(cut, 1_000)], taken={key[0]: [cut, cut]}, is_safe=False)
+    assert (excused.wrong, excused.repeated_by_loss) == ([], 2)
+    [once] = judge(acted, cuts=[(cut, 1_000)], taken={key[0]: [cut]}, is_safe=False).wrong
+    assert "happened 3 times, 0 retries were allowed; +100 ms from a cut of 1000 ms; +5000 ms" in once
+    assert judge(acted, cuts=[(cut, 1_000)], taken={key[0]: [cut + 20_000] * 2}, is_safe=False).wrong
+    assert judge(acted, cuts=[(cut, 1_000)], taken={key[0]: [cut, cut]}, is_safe=True).wrong
+
+
 def test_a_loss_is_counted_and_is_wrong_where_it_was_promised_safe(evidence: Evidence) -> None:
     """What a cut took is told by name either way."""
     evidence.sessions[0].told.lost.append("signal m7")
@@ -290,7 +305,7 @@ def test_a_lost_commit_needs_a_cut_and_must_not_have_been_critical(evidence: Evi
     last = _commits(seen, critical=True)[-1].ended or 0
     cut = [(last + 100, 1_000.0)]
 
-    lost, wrong = judge_commits({sid: _commits(seen, critical=False)}, shorter, cut, is_safe=True)
-    assert (len(lost), wrong) == (1, [])
+    [one], wrong = judge_commits({sid: _commits(seen, critical=False)}, shorter, cut, is_safe=True)
+    assert (one.session_id, one.is_critical, one.at, wrong) == (sid, False, cut[0][0], [])
     lost, wrong = judge_commits({sid: _commits(seen, critical=True)}, shorter, cut, is_safe=True)
     assert (lost, len(wrong)) == ([], 1)
