@@ -155,11 +155,11 @@ class Driver:
     async def _post(self, told: Told) -> None:
         told.serial += 1
         post_id = f"m{told.serial}"
+        cuts = self.cuts  # the first answer may be read after a cut that it came before
         # False says that it was there already: said by a repetition, whose first answer was lost on the way.
         await self.client.signal(told.session_id, "message", actor="driver", post_id=post_id)
         told.posts.append(post_id)
         if self.random.random() < 0.05:
-            cuts = self.cuts
             was_new = await self.client.signal(told.session_id, "message", actor="driver", post_id=post_id)
             assert not was_new or (self.cuts > cuts and not self.is_safe), f"{told.session_id}: {post_id} was forgotten"
             told.doubled += not was_new
