@@ -7,7 +7,7 @@ other half are the files that the tools write, and the journals.
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,15 +95,15 @@ class Driver:
                 raise AssertionError(f"{told.session_id}: its submission was acknowledged long ago and is gone")
             posts = [entry.data["post"] for entry in journal if entry.kind == "posted"]
             kept = [post for post in posts if isinstance(post, dict)]
-            signals = {str(post["post_id"]) for post in kept if post["kind"] == "signal"}
+            signals = [str(post["post_id"]) for post in kept if post["kind"] == "signal"]
             texts = [str(post["text"]) for post in kept if post["kind"] == "input"]
-            decided = {str(post["wait_id"]) for post in kept if post["kind"] == "decision"}
-            told.lost += [f"signal {one}" for one in told.posts if one not in signals]
-            told.lost += [f"answer {one}" for one in told.answers if one not in texts]
-            told.lost += [f"decision {one}" for one in told.permits if one not in decided]
-            told.posts = [one for one in told.posts if one in signals]
-            told.answers = [one for one in told.answers if one in texts]
-            told.permits = [one for one in told.permits if one in decided]
+            decided = [str(post["wait_id"]) for post in kept if post["kind"] == "decision"]
+            for name, said, found in (
+                ("signal", told.posts, signals),
+                ("answer", told.answers, texts),
+                ("decision", told.permits, decided),
+            ):
+                told.lost += [f"{name} {one}" for one in take_lost(said, found)]
             if told.settled is not None and (await self.client.show(told.session_id)).phase != "ended":
                 told.lost.append(f"end {told.settled[1]}")
                 told.settled = told.ended_at = None
@@ -183,6 +183,25 @@ class Driver:
                 told.uncertain[verdict] += 1
         except (NotWaiting, PhaseRefused):
             return  # the question that was seen is answered already, and the session goes on
+
+
+def take_lost(said: list[str], kept: Sequence[str]) -> list[str]:
+    """Take out of what was acknowledged, and return, what is not kept: each as often as it is missing.
+
+    The same question may be answered again after a moment that took its first answer, by whoever was at it meanwhile.
+
+    >>> said = ["a", "b", "b", "c"]
+    >>> take_lost(said, ["b", "c"]), said
+    (['a', 'b'], ['b', 'c'])
+    """
+    left, lost = Counter(kept), list[str]()
+    for one in [*said]:
+        if left[one]:
+            left[one] -= 1
+        else:
+            said.remove(one)
+            lost.append(one)
+    return lost
 
 
 def read_lines(path: Path) -> list[str]:
