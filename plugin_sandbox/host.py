@@ -160,9 +160,8 @@ class Sandbox:
             run.refused = explain(failed.layer, failed.text)
         except OSError as error:
             run.refused = f"{error.filename or 'sandbox'}: {error.strerror or error}; see that the host has room and rights for it"
-        if not run.missing:
-            limits = cap_limits(call.plugin.manifest.isolation, self._settings.ceilings)
-            run.missing = self._launcher.missing_for(limits) if run.tier else ()
+        limits = cap_limits(call.plugin.manifest.isolation, self._settings.ceilings)
+        run.missing = self._launcher.missing_for(limits) if run.tier else ()
         return run.settle(call)
 
     def _perform(self, call: Call, halt: Stop, run: _Run) -> None:
