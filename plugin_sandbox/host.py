@@ -261,6 +261,8 @@ def _way_out(grants: Grants | None, limits: Limits, place: str) -> Iterator[Prox
 def _read_changes(call: Call, limits: Limits, talk: Talk, copy: Path | None) -> workspace.Changes:
     if copy is not None:
         return workspace.compare_copy(call.workspace, copy, limits=limits)
+    if talk.changes_fd < 0:
+        return workspace.Changes()  # it was ended before its box was built
     return workspace.read_changes(talk.changes_fd, call.workspace, limits=limits)
 
 
