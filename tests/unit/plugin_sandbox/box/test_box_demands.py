@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from plugin_sandbox import zygote
 from plugin_sandbox.conversation import Stop
 from plugin_sandbox.copies import remove_tree
 from plugin_sandbox.doctor import CANARIES
@@ -114,19 +116,21 @@ def test_a_state_folder_that_cannot_be_made_is_named(
     assert "see that the host has room and rights for it" in (entry.error or "")
 
 
-@pytest.mark.parametrize("what", ["slot", "workspace"])
-def test_a_cancel_ends_a_call_that_waits_for_its_turn(
+@pytest.mark.parametrize("what", ["slot", "workspace", "nothing"])
+def test_a_cancel_ends_a_call_that_waits_for_its_turn_or_has_just_got_it(
     settings: SandboxSettings, make_call: MakeCall, tmp_path: Path, what: str
 ) -> None:
     """It is told as cancelled, and not as the shortage that it waited for."""
     call, state = make_call(APPEND), tmp_path / "state"
-    busy = (
-        hold_slot(state / "slots", 1, None, lambda: False) if what == "slot" else workspace_lock(call.workspace, state)
-    )
+    busy: dict[str, contextlib.AbstractContextManager[object]] = {
+        "slot": hold_slot(state / "slots", 1, None, lambda: False),
+        "workspace": workspace_lock(call.workspace, state),
+        "nothing": contextlib.nullcontext(),
+    }
     with (
         contextlib.closing(Stop()) as halt,
         contextlib.closing(Sandbox(settings.model_copy(update={"slots": 1}))) as sandbox,
-        busy,
+        busy[what],
     ):
         halt.set()
         entry = sandbox.run_blocking(call, halt).entry
@@ -177,14 +181,35 @@ def make_plain(home: Path, settings: SandboxSettings, isolation: str = "{}") -> 
     return make_call_of(home / "package", home / "workspace", settings)
 
 
-def test_the_standard_tier_runs_what_it_can_and_tells_what_it_lacks(home: Path, standard: SandboxSettings) -> None:
-    """Permitted by name, and shown with every entry."""
+@pytest.mark.parametrize("is_ordinary", [False, pytest.param(True, marks=as_root)], ids=["itself", "ordinary"])
+def test_the_standard_tier_runs_what_it_can_and_tells_what_it_lacks(
+    home: Path, standard: SandboxSettings, monkeypatch: pytest.MonkeyPatch, *, is_ordinary: bool
+) -> None:
+    """Permitted by name, and shown with every entry; under root and for an ordinary user's worker."""
+    shutil.copytree(ROOT / "plugin_sandbox", home / "plugin_sandbox", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(zygote, "_HOME_OF_PACKAGE", str(home))
+    monkeypatch.setenv("TMPDIR", str(home))
     call = make_plain(home, standard)
-
-    entry = run(standard, call, force_tier="standard")
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            if is_ordinary:
+                for path in (home, *home.rglob("*")):
+                    os.chown(path, 12_345, 12_345)
+                os.setgroups([])
+                os.setresgid(12_345, 12_345, 12_345)
+                os.setresuid(12_345, 12_345, 12_345)
+            os.write(writer, run(standard, call, force_tier="standard").model_dump_json().encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as file:
+        entry = ResultEntry.model_validate_json(file.read())
+    os.waitpid(child, 0)
 
     assert (entry.status, entry.isolation.tier) == ("success", "standard"), entry
-    assert entry.isolation.missing == ("disk_quota", "uts_namespace")
+    assert entry.isolation.missing == STANDARD_LACKS
     assert (call.workspace / "data.txt").read_text() == "done"
 
 

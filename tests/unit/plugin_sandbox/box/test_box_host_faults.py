@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 import threading
 import time
@@ -106,24 +107,32 @@ def test_a_call_whose_box_is_never_built_ends_as_what_ended_it(
     assert entry_of(sandbox.run_blocking(make_call(APPEND))).status == "success"
 
 
-def test_a_call_that_a_dying_zygote_held_is_handed_to_the_next(
-    sandbox: Sandbox, make_call: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("deaths", "status"), [(1, "success"), (2, "sandbox_unavailable")])
+def test_a_call_that_a_dying_zygote_held_is_handed_to_one_other(
+    sandbox: Sandbox, make_call: Any, monkeypatch: pytest.MonkeyPatch, deaths: int, status: str
 ) -> None:
-    """Nothing of it has run: nobody has to ask again."""
-    sandbox.start()
-    (first,) = wait_process("plugin-zygote")
-    real = Zygote.send
+    """Nothing of it has run: nobody has to ask again, unless the next one dies of the same."""
+    real, left = Zygote.send, [None] * deaths
 
     def send_and_kill(self: Zygote, message: bytes, fds: list[int]) -> None:
-        monkeypatch.setattr(Zygote, "send", real)
+        if not left:
+            real(self, message, fds)
+            return
+        left.pop()
+        self.close()
+        self.start()
+        process = self._process
+        assert process is not None
+        process.send_signal(signal.SIGSTOP)  # it has the call, and does nothing about it
         real(self, message, fds)
-        first.kill()
+        process.kill()
 
-    first.suspend()  # it has the call, and does nothing about it
     monkeypatch.setattr(Zygote, "send", send_and_kill)
 
-    assert entry_of(sandbox.run_blocking(make_call(APPEND))).status == "success"
-    assert find("plugin-zygote") != [first]
+    entry = entry_of(sandbox.run_blocking(make_call(APPEND)))
+
+    assert (entry.status, left) == (status, [])
+    assert ("ended twice before a box was built (no word)" in (entry.error or "")) is (deaths == 2)
 
 
 @pytest.mark.parametrize("is_quick", [False, True], ids=["with the call", "before the call"])
