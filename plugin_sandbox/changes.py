@@ -209,7 +209,7 @@ class _Walk:
             if self._left <= 0:
                 return
             if not stat.S_ISDIR(before.st_mode):
-                if not (self._whole and is_left_out(before)):
+                if not (self._whole and _is_left_out(before)):
                     self._changes.entries.append(Change(one, "delete"))
                 continue
             folders.append(one)
@@ -221,7 +221,7 @@ class _Walk:
         self._changes.entries += [Change(one, "delete", is_folder=True) for one in reversed(folders)]
 
 
-def is_left_out(found: os.stat_result) -> bool:
+def _is_left_out(found: os.stat_result) -> bool:
     """Say whether a copy goes without it: a pipe, a socket or a device. What a plugin never saw, it has not removed."""
     return not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode) or stat.S_ISLNK(found.st_mode))
 
