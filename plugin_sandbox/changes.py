@@ -209,7 +209,8 @@ class _Walk:
             if self._left <= 0:
                 return
             if not stat.S_ISDIR(before.st_mode):
-                self._changes.entries.append(Change(one, "delete"))
+                if not (self._whole and _is_left_out(before)):
+                    self._changes.entries.append(Change(one, "delete"))
                 continue
             folders.append(one)
             folder = open_beneath(self._lower, one, os.O_RDONLY | os.O_DIRECTORY)
@@ -218,6 +219,11 @@ class _Walk:
             finally:
                 os.close(folder)
         self._changes.entries += [Change(one, "delete", is_folder=True) for one in reversed(folders)]
+
+
+def _is_left_out(found: os.stat_result) -> bool:
+    """Say whether a copy goes without it: a pipe, a socket or a device. What a plugin never saw, it has not removed."""
+    return not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode) or stat.S_ISLNK(found.st_mode))
 
 
 def _is_closed(found: os.stat_result) -> bool:

@@ -19,7 +19,7 @@ from plugin_sandbox.attacks import cli as attack_cli
 from plugin_sandbox.doctor import examine
 from plugin_sandbox.host import Sandbox
 from plugin_sandbox.manifest import ManifestInvalid, digest_of, read_manifest
-from plugin_sandbox.model import Call, Outcome, PluginRecord
+from plugin_sandbox.model import Call, Outcome, PluginRecord, Prompt
 from plugin_sandbox.schema import render_schema
 from plugin_sandbox.settings import SandboxSettings, SettingsInvalid, load_settings
 
@@ -142,18 +142,15 @@ def _object(text: str, what: str) -> dict[str, Any]:
 
 
 def _show(outcome: Outcome, output: str) -> None:
+    entry = outcome.told
     if output == "json":
-        entry = outcome.entry or outcome.prompt
-        print(entry.model_dump_json(exclude_none=True) if entry is not None else "{}")
+        print(entry.model_dump_json(exclude_none=True))
         return
     for line in outcome.logs:
         print(f"{line.level:8} {line.message}", file=sys.stderr)
-    if outcome.prompt is not None:
-        wanted = ", ".join(f"{one.id} ({one.type})" for one in outcome.prompt.fields)
-        print(f"{outcome.prompt.plugin} asks: {outcome.prompt.reason}\nanswer with --answers: {wanted}")
-        return
-    entry = outcome.entry
-    if entry is None:
+    if isinstance(entry, Prompt):
+        wanted = ", ".join(f"{one.id} ({one.type})" for one in entry.fields)
+        print(f"{entry.plugin} asks: {entry.reason}\nanswer with --answers: {wanted}")
         return
     used = entry.isolation
     print(f"{entry.plugin} {entry.version}: {entry.status}" + (f" ({entry.limit})" if entry.limit else ""))

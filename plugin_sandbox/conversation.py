@@ -127,8 +127,7 @@ class _Drain:
                 for key, _ in ready:
                     self._take(selector, key.fileobj)
         for source in (self._result, self._stderr):
-            if source in self._taken:
-                self._drain_rest(source)
+            self._drain_rest(source)
         self._talk.result = bytes(self._taken[self._result])
         self._talk.stderr = bytes(self._taken[self._stderr])
         return self._talk
@@ -144,10 +143,7 @@ class _Drain:
 
     def _take_chunk(self, source: int) -> bool:
         """Read what is there; False at its end, or when there is more than it may be."""
-        try:
-            chunk = os.read(source, _CHUNK)
-        except BlockingIOError:
-            return True
+        chunk = os.read(source, _CHUNK)
         taken, cap = self._taken[source], self._caps[source]
         taken += chunk[: cap - len(taken) + 1]
         if len(taken) > cap:
@@ -171,10 +167,7 @@ class _Drain:
                 return
 
     def _take_report(self) -> None:
-        try:
-            message, fds, _, _ = socket.recv_fds(self._report, REPORT_BYTES, 1)
-        except ConnectionError:
-            message, fds = b"", []
+        message, fds, _, _ = socket.recv_fds(self._report, REPORT_BYTES, 1)
         if not message:
             self._talk.is_lost = True
             return
@@ -186,7 +179,7 @@ class _Drain:
                 self._deadline = min(self._deadline, time.monotonic() + self._box.limits.wall_seconds + _END_SECONDS)
             case "refused":
                 self._talk.refused = (said["layer"], said["error"])
-            case "ended":
+            case _:  # ended: there are no others
                 self._talk.ended = Ended(**said)
 
     def _end(self, why: Bit) -> None:

@@ -82,7 +82,7 @@ def remove_tree(folder: Path) -> None:
                         os.rename(entry, f".gone-{serial}", src_dir_fd=current, dst_dir_fd=top)
                         waiting.append(f".gone-{serial}")
                         moved = True
-                    elif entry not in waiting:
+                    else:
                         waiting.append(entry)
                         moved = True
             finally:

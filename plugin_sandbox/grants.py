@@ -23,8 +23,6 @@ AUTHORITIES: Final = (
     "/etc/ssl/cert.pem",
 )
 _CONNECT: Final = re.compile(rb"CONNECT (\[[0-9a-f:.]{2,45}\]|[a-z0-9._-]{1,253}):([1-9][0-9]{0,4}) HTTP/1\.[01]")
-#: Addresses in which another one is wrapped, as some networks translate them.
-_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Place = tuple[str, int]  # host, port
@@ -84,15 +82,16 @@ class Grants:
 def is_public(address: Address) -> bool:
     """Say whether an address, and any that is wrapped in it, is of the world outside.
 
+    What NAT64 makes of an address (64:ff9b::/96) lies in a reserved range and is none, whatever it wraps: where a network has
+    nothing else to offer, an operator names the host in `private_hosts`.
+
     >>> [is_public(ipaddress.ip_address(one)) for one in ("1.1.1.1", "127.0.0.1", "::ffff:10.0.0.1", "169.254.169.254")]
     [True, False, False, False]
     """
     if not address.is_global or address.is_multicast or address.is_reserved or address.is_unspecified:
         return False
     if isinstance(address, ipaddress.IPv6Address):
-        inner = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-        if address in _NAT64:
-            inner.append(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
+        inner = (address.ipv4_mapped, address.sixtofour, *(address.teredo or ()))
         return all(one is None or is_public(one) for one in inner)
     return True
 

@@ -160,9 +160,8 @@ class Sandbox:
             run.refused = explain(failed.layer, failed.text)
         except OSError as error:
             run.refused = f"{error.filename or 'sandbox'}: {error.strerror or error}; see that the host has room and rights for it"
-        if not run.missing:
-            limits = cap_limits(call.plugin.manifest.isolation, self._settings.ceilings)
-            run.missing = self._launcher.missing_for(limits) if run.tier else ()
+        limits = cap_limits(call.plugin.manifest.isolation, self._settings.ceilings)
+        run.missing = self._launcher.missing_for(limits) if run.tier else ()
         return run.settle(call)
 
     def _perform(self, call: Call, halt: Stop, run: _Run) -> None:
@@ -262,6 +261,8 @@ def _way_out(grants: Grants | None, limits: Limits, place: str) -> Iterator[Prox
 def _read_changes(call: Call, limits: Limits, talk: Talk, copy: Path | None) -> workspace.Changes:
     if copy is not None:
         return workspace.compare_copy(call.workspace, copy, limits=limits)
+    if talk.changes_fd < 0:
+        return workspace.Changes()  # it was ended before its box was built
     return workspace.read_changes(talk.changes_fd, call.workspace, limits=limits)
 
 

@@ -37,6 +37,7 @@ _NAMESPACED = frozenset(
 )
 #: What the standard tier lacks even where all of it works: disk use is only looked at, the host's name is seen.
 STANDARD_LACKS = ("disk_quota", "uts_namespace")
+_END_SECONDS = 5.0
 
 
 class Refused(Exception):
@@ -185,11 +186,12 @@ class Launcher:
     def _talk(self, box: Box, request: bytes, stop: Stop) -> Talk:
         if not self._settings.warm:
             return self._talk_cold(box, request, stop)
-        talk = hold_talk(box, request, self._zygote.send, stop)
-        if talk.is_lost and not talk.layers and not talk.over:
-            # The zygote died with the call in its hands. Nothing was built, so nothing of the plugin has run: once more.
+        for _ in range(2):
             talk = hold_talk(box, request, self._zygote.send, stop)
-        return talk
+            if not talk.is_lost or talk.layers or talk.over:
+                return talk
+            # The zygote died with the call in its hands. Nothing was built, so nothing of the plugin has run: once more.
+        raise self._zygote.explain_loss()
 
     def _talk_cold(self, box: Box, request: bytes, stop: Stop) -> Talk:
         started: list[subprocess.Popen[bytes]] = []
@@ -205,7 +207,7 @@ class Launcher:
         finally:
             for process in started:
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(5)
+                    process.wait(_END_SECONDS)
                 if process.returncode is None:
                     process.kill()
                     process.wait()

@@ -190,3 +190,8 @@ class Outcome(Shape):
     prompt: Prompt | None = None
     changes: tuple[FileChange, ...] = ()  # what was published; in a dry run what was described
     logs: tuple[LogRecord, ...] = ()
+
+    @property
+    def told(self) -> "ResultEntry | Prompt":
+        """The entry, or the prompt: one of them is there."""
+        return self.entry or self.prompt  # type: ignore[return-value]

@@ -19,7 +19,7 @@ REQUEST_BYTES: Final = 1_048_576
 _DEPTH: Final = 50
 _LOG_LINES: Final = 2_000
 _MESSAGE_CHARS: Final = 4_000
-_LEVELS: Final = {"DEBUG": "DEBUG", "INFO": "INFO", "WARNING": "WARNING", "WARN": "WARNING", "ERROR": "ERROR"}
+_LEVELS: Final = {level: level for level in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")} | {"WARN": "WARNING"}
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
@@ -93,8 +93,9 @@ def parse_result(data: bytes) -> Frame:
     found = _read_object(data, "result")
     try:
         frame = Frame.model_validate_json(json.dumps(found))
-    except (ValidationError, ValueError) as error:
-        raise ProtocolError(f"result: {_first(error)}") from error
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        raise ProtocolError(f"result: {'.'.join(map(str, problem['loc']))}: {problem['msg']}") from error
     if (frame.result == "input_required") is (frame.input_required is None):
         raise ProtocolError("result: input_required and its question do not go together")
     if frame.input_required is not None:
@@ -104,13 +105,6 @@ def parse_result(data: bytes) -> Frame:
         if any(one.type == "choice" and not one.choices for one in frame.input_required.fields):
             raise ProtocolError("result: a field of type choice needs choices")
     return frame
-
-
-def _first(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        problem = error.errors(include_url=False, include_input=False)[0]
-        return f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
-    return str(error)
 
 
 def _read_object(data: bytes, what: str) -> Json:
@@ -189,8 +183,6 @@ def _record(line: str, plugin: str) -> LogRecord:
     except ProtocolError:
         return _make("INFO", line, plugin, {})
     level = _LEVELS.get(str(found.get("level", "")).upper(), "INFO")
-    if str(found.get("level", "")).upper() == "CRITICAL":
-        level = "CRITICAL"
     context = found.get("context")
     return _make(level, str(found.get("message", "")), plugin, context if isinstance(context, dict) else {})
 

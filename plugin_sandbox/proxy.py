@@ -93,7 +93,7 @@ class Proxy:
         poll.register(self.listener, select.POLLIN)
         poll.register(self._end, select.POLLIN)
         slots = threading.BoundedSemaphore(_AT_ONCE)
-        while not self._is_over:
+        while True:
             if self._end in dict(poll.poll()):
                 return
             with contextlib.suppress(OSError):  # whoever knocked is gone

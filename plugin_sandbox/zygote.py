@@ -29,6 +29,7 @@ _ASK = (
     "print(json.dumps([sys.path, sys.prefix, sys.base_prefix, sysconfig.get_config_var('LIBDIR') or '']))"
 )
 _ASK_SECONDS = 20
+_END_SECONDS = 5
 
 
 class ZygoteLost(Exception):
@@ -72,11 +73,6 @@ class Zygote:
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
 
-    @property
-    def pid(self) -> int | None:
-        """The process's number, if this process started it."""
-        return self._process.pid if self._process else None
-
     def start(self) -> None:
         """Start it unless it runs."""
         with self._fresh_lock():
@@ -93,9 +89,17 @@ class Zygote:
                 try:
                     socket.send_fds(inbox, [message], fds)
                     return
-                except (BrokenPipeError, ConnectionError):
-                    self._forget()
-        raise ZygoteLost(f"{self._executable}: ends as soon as it starts: {self._last_words()}")
+                except ConnectionError:
+                    self._forget(inbox)
+        raise self.explain_loss()
+
+    def explain_loss(self) -> ZygoteLost:
+        """Return what to raise where it ends again and again before it has served a call."""
+        with self._fresh_lock():
+            said = _last_line(self._log) if self._log else ""
+        return ZygoteLost(
+            f"{self._executable}: ended twice before a box was built ({said or 'no word'}); see that it runs here"
+        )
 
     def _fresh_lock(self) -> threading.Lock:
         """The lock; a new one in a forked child, where another thread of the parent may have held it."""
@@ -111,16 +115,9 @@ class Zygote:
         self._process, self._socket = launch(self._executable, ["warm"], list(self._preload), self._log)
         return self._socket
 
-    def _last_words(self) -> str:
-        if self._log is None:
-            return ""
-        self._log.seek(0)
-        return self._log.read(65536).decode(errors="replace").strip().rpartition("\n")[2]
-
-    def _forget(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+    def _forget(self, inbox: socket.socket) -> None:
+        inbox.close()
+        self._socket = None
         if self._process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(1)
@@ -134,7 +131,7 @@ class Zygote:
                 self._socket = None
             if self._process is not None:
                 try:
-                    self._process.wait(5)
+                    self._process.wait(_END_SECONDS)
                 except subprocess.TimeoutExpired:
                     self._process.kill()
                     self._process.wait()
@@ -142,6 +139,11 @@ class Zygote:
             if self._log is not None:
                 self._log.close()
                 self._log = None
+
+
+def _last_line(log: IO[bytes]) -> str:
+    log.seek(0)
+    return log.read(65_536).decode(errors="replace").strip().rpartition("\n")[2]
 
 
 def launch(

@@ -95,6 +95,17 @@ def test_without_groups_and_watchdog_nothing_counts_and_nothing_runs(
     assert "and the watchdog is off" in (entry.error or "")
 
 
+def test_what_was_left_out_by_name_is_not_asked_for(
+    settings: SandboxSettings, make_call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The attack suite shows by such boxes what a layer is good for: they have to be built."""
+    monkeypatch.setattr(cgroups, "find_own", dict)
+
+    entry = run(Sandbox(settings, off=("watchdog", *GROUPS)), make_call("print(1)", processes=1))
+
+    assert (entry.status, entry.isolation.missing) == ("skipped", ())
+
+
 @pytest.mark.parametrize("off", [(), ("watchdog",)])
 def test_a_group_that_cannot_be_made_is_told_or_refused(
     settings: SandboxSettings, make_call: Any, monkeypatch: pytest.MonkeyPatch, off: tuple[str, ...]

@@ -116,13 +116,19 @@ def test_a_slot_has_one_holder_and_is_waited_for(tmp_path: Path) -> None:
         with pytest.raises(SlotTaken), hold_slot(tmp_path, 1, None, lambda: True):
             pass
         seen: list[int] = []
+        found_busy = threading.Event()
+
+        def look_on() -> bool:
+            found_busy.set()
+            return False
 
         def wait() -> None:
-            with hold_slot(tmp_path, 1, None, lambda: False) as number:
+            with hold_slot(tmp_path, 1, None, look_on) as number:
                 seen.append(number)
 
         waiter = threading.Thread(target=wait)
         waiter.start()
+        assert found_busy.wait(10)
     waiter.join()
 
     assert seen == [first]

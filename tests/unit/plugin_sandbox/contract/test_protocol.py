@@ -46,10 +46,16 @@ def test_a_malformed_answer_is_a_protocol_error(data: bytes) -> None:
         parse_result(data)
 
 
-@pytest.mark.parametrize("frame", [GOOD, ASK])
+DETAILED = {**GOOD, "per_file": [{"path": "a", "status": "described", "changes": [{"n": 1.5, "big": 9**4000}]}]}
+
+
+@pytest.mark.parametrize("frame", [GOOD, ASK, DETAILED])
 def test_a_well_formed_answer_is_read(frame: dict[str, object]) -> None:
     """What the runner writes is what the host reads."""
-    assert parse_result(json.dumps(frame).encode()).result == frame["result"]
+    found = parse_result(json.dumps(frame).encode())
+
+    assert found.result == frame["result"]
+    assert [one.model_dump(exclude_none=True) for one in found.per_file] == frame["per_file"]
 
 
 def test_what_a_plugin_logs_cannot_forge_a_line_or_a_field() -> None:
@@ -59,6 +65,7 @@ def test_what_a_plugin_logs_cannot_forge_a_line_or_a_field() -> None:
         "plain \u202e text",
         '{"level":"loud","message":5}',
         "[" * 5000,
+        '{"level":"Critical","message":"six"}',
     ]
 
     records = parse_logs("\n".join(lines).encode(), "mine")
@@ -68,6 +75,7 @@ def test_what_a_plugin_logs_cannot_forge_a_line_or_a_field() -> None:
         ("INFO", "mine"),
         ("INFO", "mine"),
         ("INFO", "mine"),
+        ("CRITICAL", "mine"),
     ]
     assert records[0].message == "one\\nERROR two"
     assert "\u202e" not in records[1].message

@@ -49,6 +49,7 @@ def test_a_program_by_its_bare_name_is_beside_the_interpreter_or_on_path() -> No
         ("sandbox:\n  slots: 1\n  ceilings: 5\n", ":3: ceilings: "),
         ("sandbox:\n  ceilings:\n    zzz: 5\n", ":3: ceilings.zzz: unknown; known: timeout_seconds, "),
         ("sandbox:\n  slots: 1\n  hosts: [1]\n", ":3: hosts.0: "),
+        ("sandbox:\n  <<: {slots: 0}\n", ":1: slots: "),  # a key that is merged in has no line of its own
     ],
 )
 def test_what_is_wrong_is_said_with_its_line(tmp_path: Path, text: str, told: str) -> None:

@@ -2,12 +2,14 @@
 
 import signal
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from plugin_sandbox.inner.box import Ended
-from plugin_sandbox.outcome import TIMEOUT_EXIT, _described, _exit_code, _judge
+from plugin_sandbox.model import Call, Isolation, Manifest, PluginRecord
+from plugin_sandbox.outcome import TIMEOUT_EXIT, _described, _exit_code, _judge, settle
 from plugin_sandbox.protocol import Frame, ProtocolError, parse_result
 
 FINE = Ended(exit_code=0, signal=0, bit=None, peak_memory_bytes=0, cpu_seconds=0.0)
@@ -84,3 +86,23 @@ def test_a_description_that_cannot_be_read_describes_nothing() -> None:
     told = ({"changes": [fine, {"path": 5}, "x"]}, {"changes": None}, {"changes": [{**fine, "path": "b"}]})
 
     assert [one.path for one in _described(told)] == ["a", "b"]
+
+
+@pytest.mark.parametrize(("answers", "is_asked"), [(0, True), (1, True), (2, False)])
+def test_a_plugin_asks_as_often_as_its_manifest_says(answers: int, *, is_asked: bool) -> None:
+    """One that asks again and again would keep a person, and the session that waits for the person, for ever."""
+    manifest = Manifest(name="p", version="1", api_version="1", supported_extensions=(), isolation=Isolation(prompts=2))
+    call = Call(
+        plugin=PluginRecord(manifest=manifest, path=Path("/nowhere"), digest=""),
+        workspace=Path("/nowhere"),
+        files=(),
+        answers={str(number): {"a": "x"} for number in range(answers)},
+    )
+
+    found = settle(call, frame=says("input_required"), ended=replace(FINE, exit_code=2))
+
+    assert (found.prompt is not None) is is_asked
+    if not is_asked:
+        assert found.entry is not None
+        assert (found.entry.status, found.entry.limit) == ("failed", "prompts")
+        assert found.entry.error == "it asked more than 2 times"

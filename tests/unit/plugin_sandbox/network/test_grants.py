@@ -57,7 +57,7 @@ def test_only_what_both_name_is_granted() -> None:
             "224.0.0.1",
         ),
         *("255.255.255.255", "::1", "::", "fe80::1%eth0", "fc00::1", "ff02::1", "::ffff:127.0.0.1", "2002:7f00:1::"),
-        *("64:ff9b::7f00:1", "64:ff9b::a00:1", "2001:db8::1"),
+        *("64:ff9b::7f00:1", "64:ff9b::a00:1", "64:ff9b::101:101", "2001:db8::1"),
     ],
 )
 def test_a_name_that_leads_inside_is_denied(address: str) -> None:
@@ -68,6 +68,20 @@ def test_a_name_that_leads_inside_is_denied(address: str) -> None:
         grants.choose(("a.org", 443), ["1.1.1.1", address])
 
     assert Grants.make(["a.org"], ["a.org"], ["a.org"]).choose(("a.org", 443), [address]) == (address,)
+
+
+@pytest.mark.parametrize("address", ["1.1.1.1", "2606:4700::1111", "2002:101:101::"])
+def test_a_name_that_leads_outside_is_reached_at_all_its_addresses(address: str) -> None:
+    """In the order of the answer, each once."""
+    grants = Grants.make(["a.org"], ["a.org"], [])
+
+    assert grants.choose(("a.org", 443), ["8.8.8.8", address, "8.8.8.8"]) == ("8.8.8.8", address)
+
+
+def test_a_name_without_an_address_is_denied() -> None:
+    """And told as that, not as a connection that failed."""
+    with pytest.raises(Denied, match=r"a\.org: has no address"):
+        Grants.make(["a.org"], ["a.org"], []).choose(("a.org", 443), [])
 
 
 def test_an_address_that_is_granted_as_such_needs_no_second_word() -> None:

@@ -1,13 +1,18 @@
 """The way out, with real sockets on both sides."""
 
 import contextlib
+import gc
+import os
 import socket
 import tempfile
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from plugin_sandbox import proxy as ours
 from plugin_sandbox.grants import Grants
 from plugin_sandbox.proxy import Proxy, hold_proxy
 
@@ -145,10 +150,119 @@ def test_the_end_of_the_call_ends_every_connection(server: Any) -> None:
     assert not Path(proxy.path).exists()
 
 
-def test_what_a_killed_worker_left_goes_with_the_slots_next_run() -> None:
-    """Nobody can tidy up after SIGKILL but who comes next."""
+@pytest.mark.parametrize(
+    "is_ours",
+    [True, pytest.param(False, marks=pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away"))],
+)
+def test_what_a_killed_worker_left_goes_with_the_slots_next_run(*, is_ours: bool) -> None:
+    """Nobody can tidy up after SIGKILL but who comes next; what another user has put there is not ours to remove."""
     left = Path(tempfile.mkdtemp(prefix="baton-proxy-t-0-"))
     (left / "s").touch()
+    if not is_ours:
+        os.chown(left, 12_345, 12_345)
 
     with hold_proxy(granted("a.org"), 1000, "t-0"):
-        assert not left.exists()
+        assert left.exists() is not is_ours
+    if not is_ours:
+        (left / "s").unlink()
+        left.rmdir()
+
+
+def test_a_long_way_to_temporary_files_leaves_room_for_the_socket(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel takes some hundred bytes for a socket's address, whatever an operator calls the folder."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("d" * 200)))
+    host = f"127.0.0.1:{server.port}"
+
+    with hold_proxy(granted(host), 1000, "t-0") as proxy:
+        assert b"200 connected" in ask(proxy, f"CONNECT {host} HTTP/1.1\r\n\r\n".encode())
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port of this machine at which nobody listens, and nobody else can."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        yield int(holder.getsockname()[1])
+
+
+def test_a_host_that_does_not_answer_is_told_as_failed(closed_port: int) -> None:
+    """Granted it was: the operator looks at the host, not at the grants."""
+    host = f"127.0.0.1:{closed_port}"
+    with hold_proxy(granted(host), 1000, "t-0") as proxy:
+        answer = ask(proxy, f"CONNECT {host} HTTP/1.1\r\n\r\n".encode())
+    (use,) = proxy.uses()
+
+    assert answer == b"HTTP/1.1 502 not reached\r\n\r\n"
+    assert (use.verdict, "refused" in use.why) == ("failed", True)
+
+
+def test_the_next_address_is_tried_where_one_does_not_answer(server: Any) -> None:
+    """As everybody does who connects to a name."""
+    place = f"many.example:{server.port}"
+    with hold_proxy(granted(place, private=(place,)), 1000, "t-0", lambda *_: ["127.0.0.9", "127.0.0.1"]) as proxy:
+        answer = ask(proxy, f"CONNECT {place} HTTP/1.1\r\n\r\nGET /x HTTP/1.1\r\n\r\n".encode())
+
+    assert answer.endswith(b"/x")
+
+
+def test_more_connections_at_once_than_a_plugin_may_have_are_closed(server: Any) -> None:
+    """Each costs the worker a thread; those that are there go on."""
+    host = f"127.0.0.1:{server.port}"
+    with hold_proxy(granted(host), 1000, "t-0") as proxy, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(9)]
+        heads = []
+        for client in clients:
+            client.settimeout(10)
+            client.connect(proxy.path)
+            with contextlib.suppress(ConnectionError):
+                client.sendall(f"CONNECT {host} HTTP/1.1\r\n\r\n".encode())
+                heads.append(client.recv(100)[:12])
+
+    assert [head for head in heads if head] == [b"HTTP/1.1 200"] * 8
+    assert len(proxy.uses()) == 8
+
+
+def test_a_worker_without_a_thread_to_spare_closes_the_way_and_goes_on(server: Any) -> None:
+    """The plugin's connection fails, and no other call of the worker does."""
+    host = f"127.0.0.1:{server.port}"
+    with hold_proxy(granted(host), 1000, "t-0") as proxy:
+        before = threading.stack_size(1 << 46)  # more than any machine maps: the kernel refuses the thread
+        try:
+            first = ask(proxy, f"CONNECT {host} HTTP/1.1\r\n\r\n".encode())
+        finally:
+            threading.stack_size(before)
+        second = ask(proxy, f"CONNECT {host} HTTP/1.1\r\n\r\n".encode())
+
+    assert (first, second[:12]) == (b"", b"HTTP/1.1 200")
+
+
+def test_a_name_that_is_answered_after_the_end_connects_nobody(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who answers for a name may take minutes; the call is over by then, and its slot another's."""
+    monkeypatch.setattr(ours, "_JOIN_SECONDS", 0.01)
+    asked, answer = threading.Event(), threading.Event()
+
+    def resolve_late(*_: object) -> list[str]:
+        asked.set()
+        answer.wait(10)
+        return ["127.0.0.1"]
+
+    place = f"slow.example:{server.port}"
+    with socket.socket(socket.AF_UNIX) as client:
+        with hold_proxy(granted(place, private=(place,)), 1000, "t-0", resolve_late) as proxy:
+            client.connect(proxy.path)
+            client.sendall(f"CONNECT {place} HTTP/1.1\r\n\r\nGET /late HTTP/1.1\r\n\r\n".encode())
+            assert asked.wait(10)
+        end, late = proxy.end, [one for one in threading.enumerate() if one.name == "sandbox-proxy"]
+        os.fstat(end)  # kept, for the thread that will look at it
+        answer.set()
+        for thread in late:
+            thread.join(10)
+
+    assert [one.verdict for one in proxy.uses()] == ["failed"]
+    assert server.heard == []
+    del proxy, late, thread
+    gc.collect()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(end)

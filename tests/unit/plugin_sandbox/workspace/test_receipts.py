@@ -1,6 +1,7 @@
 """A run that was published under its name is told again, and not done again."""
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from plugin_sandbox import publishing
+from plugin_sandbox import publishing, receipts
 from plugin_sandbox.host import Sandbox
 from plugin_sandbox.manifest import digest_of, read_manifest
 from plugin_sandbox.model import Call, Outcome, PluginRecord
@@ -97,5 +98,28 @@ def test_old_receipts_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     eldest = next((tmp_path / "receipts").iterdir())
     os.utime(eldest, (time.time() - 8 * 86_400,) * 2)
     keep_receipt(tmp_path, "new", "[]")
+
+    assert (read_receipt(tmp_path, "old"), read_receipt(tmp_path, "new")) == (None, "[]")
+
+
+def test_a_receipt_that_another_process_takes_away_first_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All workers of a host tidy up the same folder."""
+    monkeypatch.setattr(receipts, "_EVERY", 1)
+    keep_receipt(tmp_path, "old", "{}")
+    (eldest,) = (tmp_path / "receipts").iterdir()
+
+    @contextlib.contextmanager
+    def look_slowly(folder: Path) -> Iterator[list[os.DirEntry[str]]]:
+        with real(folder) as entries:
+            found = list(entries)
+        eldest.unlink()
+        yield found
+
+    real = os.scandir
+    with monkeypatch.context() as patch:
+        patch.setattr(receipts.os, "scandir", look_slowly)
+        keep_receipt(tmp_path, "new", "[]")
 
     assert (read_receipt(tmp_path, "old"), read_receipt(tmp_path, "new")) == (None, "[]")
