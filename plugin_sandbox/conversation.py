@@ -102,6 +102,14 @@ def _seal(request: bytes) -> int:
     return descriptor
 
 
+def _read(source: int) -> bytes | None:
+    """Return what lies in a pipe, b"" at its end, None where nothing lies there now."""
+    try:
+        return os.read(source, _CHUNK)
+    except BlockingIOError:
+        return None
+
+
 class _Drain:
     """The loop over a call's descriptors."""
 
@@ -142,29 +150,26 @@ class _Drain:
             selector.unregister(source)
 
     def _take_chunk(self, source: int) -> bool:
-        """Read what is there; False at its end, or when there is more than it may be."""
-        chunk = os.read(source, _CHUNK)
+        """Read what is there; False at its end, or when there is more than it may be.
+
+        A plugin may open its end of a pipe for reading, too, and be quicker: then there is nothing, and it is no end.
+        """
+        chunk = _read(source)
         taken, cap = self._taken[source], self._caps[source]
-        taken += chunk[: cap - len(taken) + 1]
+        taken += (chunk or b"")[: cap - len(taken) + 1]
         if len(taken) > cap:
             del taken[cap:]
             self._end("output")
             return False
-        return bool(chunk)
+        return chunk != b""
 
     def _drain_rest(self, source: int) -> None:
         """What a dead tree left in a pipe; a pipe that is still held open has nothing more to say."""
-        while True:
-            try:
-                chunk = os.read(source, _CHUNK)
-            except BlockingIOError:
-                return
+        while chunk := _read(source):
             taken, cap = self._taken[source], self._caps[source]
             if len(taken) + len(chunk) > cap and self._talk.over is None:
                 self._talk.over = "output"
             taken += chunk[: cap - len(taken)]
-            if not chunk:
-                return
 
     def _take_report(self) -> None:
         message, fds, _, _ = socket.recv_fds(self._report, REPORT_BYTES, 1)

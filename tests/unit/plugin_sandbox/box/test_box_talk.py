@@ -11,7 +11,7 @@ from dataclasses import asdict
 
 import pytest
 
-from plugin_sandbox.conversation import Stop, Talk, hold_talk
+from plugin_sandbox.conversation import Stop, Talk, _Drain, hold_talk
 from plugin_sandbox.inner.box import Box, BoxLimits, Ended
 
 CAP = 100_000
@@ -97,3 +97,22 @@ def test_the_first_reason_to_end_a_call_is_the_one_that_is_told() -> None:
     assert found.over == "cancelled"
     assert (found.is_lost, found.ended) == (True, None)
     assert max(len(found.result), len(found.stderr)) <= CAP
+
+
+def test_a_pipe_that_its_plugin_reads_itself_is_not_at_its_end() -> None:
+    """It may open its own end for reading and be quicker than the host that was just told that something lies there."""
+    read, write = os.pipe2(os.O_NONBLOCK)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        with contextlib.closing(Stop()) as halt, ours, theirs:
+            drain = _Drain(BOX, read, -1, ours, halt)
+
+            assert drain._take_chunk(read)  # nothing there
+            os.write(write, b"x")
+            assert drain._take_chunk(read)
+            os.close(write)
+            write = -1
+            assert not drain._take_chunk(read)
+    finally:
+        for descriptor in {read, write} - {-1}:
+            os.close(descriptor)
