@@ -7,7 +7,7 @@ other half are the files that the tools write, and the journals.
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from orchestrator.client import Client
 from orchestrator.contracts.errors import NotWaiting, PhaseRefused
 from orchestrator.contracts.session import Record, Wait
 from tests.chaos.fleet import pause
+from tests.chaos.history import now_ms
 
 APP = "ledger"
 #: A session takes signals that nobody waits for yet, but not without a limit: the poster does not run further ahead.
@@ -35,9 +36,16 @@ class Told:
     uncertain: Counter[str] = field(default_factory=Counter)
     ended_at: float | None = None
     settled: tuple[str, str | None, int] | None = None
-    #: What was acknowledged and is gone, because the server went back in time; each line begins with what it was.
+    #: What was acknowledged, and when (monotonic ms): a word for what it is, and which one.
+    acknowledged: dict[str, float] = field(default_factory=dict)
+    #: What of it is gone, because the store went back in time, and what of that no such moment explains.
     lost: list[str] = field(default_factory=list)
+    unexplained: list[str] = field(default_factory=list)
     serial: int = 0
+
+    def note(self, what: str, which: str) -> None:
+        """Note that something was acknowledged just now."""
+        self.acknowledged[f"{what} {which}"] = now_ms()
 
 
 class Driver:
@@ -66,6 +74,8 @@ class Driver:
         self.gate.set()
         #: Whether a server that goes back in time keeps what it acknowledged; how often it went.
         self.is_safe, self.cuts = is_safe, 0
+        #: Whether a server may answer just now that another one has taken over from: nothing that is only read is believed.
+        self.is_doubtful = False
         self._busy = 0
         self._calm = asyncio.Event()
         self._calm.set()
@@ -83,10 +93,12 @@ class Driver:
             if not self._busy:
                 self._calm.set()
 
-    async def find_losses(self) -> None:
+    async def find_losses(self, since: float, is_touched: Callable[[str], bool] = lambda _: True) -> None:
         """Compare what was acknowledged with what the journals have kept, and go on from there; the gate is closed.
 
-        Whoever is answered has to do this after a server that lost power: it is the price of not waiting for its disk.
+        Whoever is answered has to do this after a server that lost power, or what its replica had not got: it is the price
+        of waiting for neither. What was acknowledged before `since` (monotonic ms) may not be gone, nor anything of
+        a session that `is_touched` knows to be elsewhere.
         """
         await self._calm.wait()
         for told in self.told.values():
@@ -98,15 +110,18 @@ class Driver:
             signals = {str(post["post_id"]) for post in kept if post["kind"] == "signal"}
             texts = [str(post["text"]) for post in kept if post["kind"] == "input"]
             decided = {str(post["wait_id"]) for post in kept if post["kind"] == "decision"}
-            told.lost += [f"signal {one}" for one in told.posts if one not in signals]
-            told.lost += [f"answer {one}" for one in told.answers if one not in texts]
-            told.lost += [f"decision {one}" for one in told.permits if one not in decided]
+            lost = [f"signal {one}" for one in told.posts if one not in signals]
+            lost += [f"answer {one}" for one in told.answers if one not in texts]
+            lost += [f"decision {one}" for one in told.permits if one not in decided]
             told.posts = [one for one in told.posts if one in signals]
             told.answers = [one for one in told.answers if one in texts]
             told.permits = [one for one in told.permits if one in decided]
             if told.settled is not None and (await self.client.show(told.session_id)).phase != "ended":
-                told.lost.append(f"end {told.settled[1]}")
+                lost.append(f"end {told.settled[1]}")
                 told.settled = told.ended_at = None
+            told.lost += lost
+            is_touching = is_touched(told.session_id)
+            told.unexplained += [one for one in lost if not is_touching or told.acknowledged[one] < since]
 
     async def submit(self, count: int) -> None:
         """Submit every session, each of them twice under its key: there is one of it."""
@@ -143,6 +158,9 @@ class Driver:
         """Look at a session once, post what is due by now, and answer what it asks."""
         record = await self.client.show(told.session_id)
         if record.phase in {"ended", "dead"}:
+            if self.is_doubtful:
+                return  # an end is not confirmed to those who read it: who has to be sure looks again
+            told.note("end", str(record.status))
             told.ended_at = asyncio.get_running_loop().time()
             told.settled = (record.phase, record.status, record.rev)
             return
@@ -157,11 +175,13 @@ class Driver:
         post_id = f"m{told.serial}"
         # False says that it was there already: said by a repetition, whose first answer was lost on the way.
         await self.client.signal(told.session_id, "message", actor="driver", post_id=post_id)
+        told.note("signal", post_id)
         told.posts.append(post_id)
         if self.random.random() < 0.05:
             cuts = self.cuts
             was_new = await self.client.signal(told.session_id, "message", actor="driver", post_id=post_id)
-            assert not was_new or (self.cuts > cuts and not self.is_safe), f"{told.session_id}: {post_id} was forgotten"
+            may_be_new = not self.is_safe and (self.is_doubtful or self.cuts > cuts)
+            assert not was_new or may_be_new, f"{told.session_id}: {post_id} was forgotten"
             told.doubled += not was_new
 
     async def _answer(self, told: Told, record: Record, wait: Wait) -> None:
@@ -171,9 +191,11 @@ class Driver:
                 told.serial += 1
                 text = f"{told.serial}"
                 await self.client.answer(told.session_id, actor="driver", text=text)
+                told.note("answer", text)
                 told.answers.append(text)
             elif wait.kind == "approval":
                 await self.client.decide(told.session_id, allow=True, actor="driver", wait_id=wait.wait_id)
+                told.note("decision", wait.wait_id)
                 told.permits.append(wait.wait_id)
             elif wait.kind == "uncertain" and wait.call is not None:
                 lines = read_lines(self.folder / "act.calls")

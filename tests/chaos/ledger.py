@@ -4,25 +4,24 @@ Lost: acknowledged and not taken. Twice: taken again. Reordered: taken in anothe
 silent when it happened more often than the journal and the people who were asked know of.
 
 A server that lost power may have lost what it had acknowledged. Who drives the sessions finds out what, and has it in
-`Told.lost`; the ledger counts that as forgotten, and as wrong only where it was promised safe (`is_safe`). An act that
+`Told.lost`; the ledger counts that as forgotten, and as wrong where it was promised safe (`is_safe`), or where no cut
+explains it: it was acknowledged before anything may be gone, or lies in another part of the store. An act that
 was announced by what was lost is repeated unnoticed: it is excused if it happened within what such a moment may take.
 
 Pure: it judges values, which `evidence` gathers.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from orchestrator.client import Client
 from orchestrator.contracts.errors import Unreadable
 from orchestrator.contracts.session import Entry
 from orchestrator.kernel.rebuild import find_differences, fold
+from tests.chaos.cuts import Windows
 from tests.chaos.driver import Driver, Told
 from tests.chaos.evidence import Evidence, Outside, Seen, gather_evidence
-
-#: The moments from which a server went back in time, and how far at most, in monotonic ms.
-Cuts = Sequence[tuple[float, float]]
 
 
 @dataclass
@@ -59,20 +58,22 @@ async def settle_ledger(client: Client, driver: Driver) -> Ledger:
     return judge(await gather_evidence(client, driver))
 
 
-def judge(evidence: Evidence, *, cuts: Cuts = (), is_safe: bool = True) -> Ledger:
-    """Return the sums, and a line for everything that is wrong; `is_safe` says that no cut may lose anything."""
+def judge(evidence: Evidence, *, cuts_of: Callable[[str], Windows] = lambda _: (), is_safe: bool = True) -> Ledger:
+    """Return the sums, and a line for everything that is wrong.
+
+    `cuts_of` says when the part of the store that a session is in went back; `is_safe` that no such cut may lose anything.
+    """
     ledger = Ledger(sessions=len(evidence.sessions))
     for seen in evidence.sessions:
         ledger.journals[seen.told.session_id] = seen.journal
         _check_end(ledger, seen, evidence.messages)
         _check_messages(ledger, seen)
         _check_waits(ledger, seen)
-        _check_effects(ledger, seen, evidence.outside, cuts, is_safe=is_safe)
+        _check_effects(ledger, seen, evidence.outside, cuts_of(seen.told.session_id), is_safe=is_safe)
         _check_rebuild(ledger, seen)
         ledger.forgotten.update(line.split(" ", 1)[0] for line in seen.told.lost)
-        if is_safe:
-            for line in seen.told.lost:
-                ledger.say(seen.told, f"acknowledged and lost: {line}")
+        for line in seen.told.lost if is_safe else seen.told.unexplained:
+            ledger.say(seen.told, f"acknowledged and lost: {line}")
     return ledger
 
 
@@ -149,7 +150,7 @@ def _check_waits(ledger: Ledger, seen: Seen) -> None:
         ledger.say(told, f"a question was asked twice: {told.permits}")
 
 
-def _check_effects(ledger: Ledger, seen: Seen, outside: Outside, cuts: Cuts, *, is_safe: bool) -> None:
+def _check_effects(ledger: Ledger, seen: Seen, outside: Outside, cuts: Windows, *, is_safe: bool) -> None:
     """Compare the calls of the journal with what the tools did: once a key, or with a person's word."""
     told, record, journal = seen.told, seen.record, seen.journal
     retried = Counter[str]()

@@ -23,7 +23,7 @@ from tests.chaos.evidence import Evidence, Seen, gather_evidence
 from tests.chaos.fleet import APPS
 from tests.chaos.ledger import Ledger, judge
 from tests.chaos.linear import Op
-from tests.chaos.run import judge_commits
+from tests.chaos.verdict import judge_commits
 from tests.stage import Stage
 
 MESSAGES = 12
@@ -247,10 +247,10 @@ def test_only_a_cut_that_may_lose_data_excuses_a_repetition(evidence: Evidence) 
     at = times[0]
     twice = replace(evidence, outside=replace(evidence.outside, acts={key: [at, at + 900]}))
 
-    excused = judge(twice, cuts=[(at + 500, 1_000)], is_safe=False)
+    excused = judge(twice, cuts_of=lambda _: [(at + 500, 1_000)], is_safe=False)
     assert (excused.wrong, excused.repeated_by_loss) == ([], 1)
-    assert judge(twice, cuts=[(at + 5_000, 1_000)], is_safe=False).wrong
-    assert judge(twice, cuts=[(at + 500, 1_000)], is_safe=True).wrong
+    assert judge(twice, cuts_of=lambda _: [(at + 5_000, 1_000)], is_safe=False).wrong
+    assert judge(twice, cuts_of=lambda _: [(at + 500, 1_000)], is_safe=True).wrong
 
 
 def test_a_loss_is_counted_and_is_wrong_where_it_was_promised_safe(evidence: Evidence) -> None:
