@@ -64,6 +64,7 @@ class Havoc:
             for fault in self.plan:
                 await pause(max(began + fault.at - loop.time(), 0))
                 group.create_task(self._strike(fault))
+        await self.store.settle(self)
 
     async def supervise_forever(self) -> None:
         """Start again what ends by itself, as a supervisor does: Celery's worker gives up where its broker refuses its start."""

@@ -56,6 +56,7 @@ class Pair:
     folder: Path
     proxy: Proxy | None = None
     words: tuple[str, ...] = WORDS
+    down_after_ms: int = DOWN_AFTER_MS
     ports: list[int] = field(default_factory=list)
     sentinels: list[int] = field(default_factory=list)
     processes: "dict[int, subprocess.Popen[bytes]]" = field(default_factory=dict)
@@ -91,7 +92,7 @@ class Pair:
             config = self.folder / f"{port}.conf"
             config.write_text(
                 f"sentinel monitor {NAME} 127.0.0.1 {self.primary} 2\n"
-                f"sentinel down-after-milliseconds {NAME} {DOWN_AFTER_MS}\nsentinel failover-timeout {NAME} 5000\n"
+                f"sentinel down-after-milliseconds {NAME} {self.down_after_ms}\nsentinel failover-timeout {NAME} 5000\n"
             )
             self.start(port, "--sentinel", "--bind", "127.0.0.1", config=config)
             self.sentinels.append(port)

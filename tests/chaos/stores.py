@@ -2,6 +2,7 @@
 
     start    everything answers            url, url_over   where the store is, for the run and for a process with a network
     strike   one fault, until it is over   cuts            when it went back in time, how far at most
+    settle   what nobody planned
     refused  what servers refused          aclose          nothing is left
 
 The broker is a bundled server in any case, reached by each process over its own network: Celery speaks neither to a cluster nor,
@@ -72,6 +73,10 @@ class StoreUnderChaos(ABC):
     async def strike(self, fault: Fault, hands: Hands) -> bool:
         """Let it happen, and return True once it is over; False for one that cannot happen."""
 
+    @abstractmethod
+    async def settle(self, hands: Hands) -> None:
+        """Find out what happened to it that nobody planned, once everything has struck."""
+
     async def refused(self) -> dict[str, int]:
         """Return how often the store's servers refused a command, by the error's first word."""
         return {}
@@ -123,6 +128,9 @@ class BundledStore(StoreUnderChaos):
                 await pause(fault.lasts)
                 await self.bundled.start()
         return True
+
+    async def settle(self, hands: Hands) -> None:
+        """Do nothing: nobody takes over from it."""
 
     async def _cut_power(self, fault: Fault, hands: Hands) -> None:
         """Cut everybody off first: an answer that nobody has got was never given. Then those outside find their losses."""
