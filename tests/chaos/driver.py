@@ -7,9 +7,10 @@ other half are the files that the tools write, and the journals.
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 
 from orchestrator.client import Client
@@ -36,8 +37,9 @@ class Told:
     uncertain: Counter[str] = field(default_factory=Counter)
     ended_at: float | None = None
     settled: tuple[str, str | None, int] | None = None
-    #: What was acknowledged, and when (monotonic ms): a word for what it is, and which one.
-    acknowledged: dict[str, float] = field(default_factory=dict)
+    #: What was acknowledged, and when (monotonic ms): a word for what it is, and which one. Twice is possible where a server
+    #: that nobody follows any more was told first.
+    acknowledged: dict[str, list[float]] = field(default_factory=dict)
     #: What of it is gone, because the store went back in time, and what of that no such moment explains.
     lost: list[str] = field(default_factory=list)
     unexplained: list[str] = field(default_factory=list)
@@ -45,7 +47,15 @@ class Told:
 
     def note(self, what: str, which: str) -> None:
         """Note that something was acknowledged just now."""
-        self.acknowledged[f"{what} {which}"] = now_ms()
+        self.acknowledged.setdefault(f"{what} {which}", []).append(now_ms())
+
+    def forget(self, what: str, which: Sequence[str], *, since: float) -> None:
+        """Note what is gone that was acknowledged; nothing explains what was so before `since`."""
+        for one in which:
+            line = f"{what} {one}"
+            self.lost.append(line)
+            if self.acknowledged[line].pop(0) < since:
+                self.unexplained.append(line)
 
 
 class Driver:
@@ -107,21 +117,18 @@ class Driver:
                 raise AssertionError(f"{told.session_id}: its submission was acknowledged long ago and is gone")
             posts = [entry.data["post"] for entry in journal if entry.kind == "posted"]
             kept = [post for post in posts if isinstance(post, dict)]
-            signals = {str(post["post_id"]) for post in kept if post["kind"] == "signal"}
-            texts = [str(post["text"]) for post in kept if post["kind"] == "input"]
-            decided = {str(post["wait_id"]) for post in kept if post["kind"] == "decision"}
-            lost = [f"signal {one}" for one in told.posts if one not in signals]
-            lost += [f"answer {one}" for one in told.answers if one not in texts]
-            lost += [f"decision {one}" for one in told.permits if one not in decided]
-            told.posts = [one for one in told.posts if one in signals]
-            told.answers = [one for one in told.answers if one in texts]
-            told.permits = [one for one in told.permits if one in decided]
+            bound = since if is_touched(told.session_id) else inf
+            told.posts, lost = divide(told.posts, [str(post["post_id"]) for post in kept if post["kind"] == "signal"])
+            told.forget("signal", lost, since=bound)
+            told.answers, lost = divide(told.answers, [str(post["text"]) for post in kept if post["kind"] == "input"])
+            told.forget("answer", lost, since=bound)
+            told.permits, lost = divide(
+                told.permits, [str(post["wait_id"]) for post in kept if post["kind"] == "decision"]
+            )
+            told.forget("decision", lost, since=bound)
             if told.settled is not None and (await self.client.show(told.session_id)).phase != "ended":
-                lost.append(f"end {told.settled[1]}")
+                told.forget("end", [str(told.settled[1])], since=bound)
                 told.settled = told.ended_at = None
-            told.lost += lost
-            is_touching = is_touched(told.session_id)
-            told.unexplained += [one for one in lost if not is_touching or told.acknowledged[one] < since]
 
     async def submit(self, count: int) -> None:
         """Submit every session, each of them twice under its key: there is one of it."""
@@ -205,6 +212,20 @@ class Driver:
                 told.uncertain[verdict] += 1
         except (NotWaiting, PhaseRefused):
             return  # the question that was seen is answered already, and the session goes on
+
+
+def divide(acknowledged: Sequence[str], kept: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return what of it is kept, and what is gone: of what was acknowledged twice, the first.
+
+    >>> divide(["a", "b", "a", "c"], ["c", "a"])
+    (['a', 'c'], ['a', 'b'])
+    """
+    gone = Counter(acknowledged) - Counter(kept)
+    found, lost = [], []
+    for one in acknowledged:
+        (lost if gone[one] > 0 else found).append(one)
+        gone[one] -= 1
+    return found, lost
 
 
 def read_lines(path: Path) -> list[str]:

@@ -11,7 +11,7 @@ from orchestrator.settings import Settings
 from orchestrator.store.cluster_map import slot_of
 from orchestrator.store.keys import Keys
 from tests.chaos.cuts import ACT_MS, SLACK_MS, Cut
-from tests.chaos.driver import Driver, Told
+from tests.chaos.driver import Driver, Told, divide
 from tests.chaos.evidence import Evidence, Outside
 from tests.chaos.fleet import APPS
 from tests.chaos.offsets import Bound, Look, Takeover, find_bound, read_takeover
@@ -78,7 +78,7 @@ async def _find(url: str, outside: Path) -> dict[bool, Told]:
         for told in (struck, other):
             await driver._post(told)
             told.posts += ["m98", "m99"]
-            told.acknowledged |= {"signal m98": 100.0, "signal m99": 200.0}
+            told.acknowledged |= {"signal m98": [100.0], "signal m99": [200.0]}
         await driver.find_losses(150.0, lambda sid: sid == struck.session_id)
         return {True: struck, False: other}
     finally:
@@ -95,6 +95,18 @@ def test_a_loss_from_before_a_cut_is_not_explained_by_it(empty_server: RunningSe
     assert found[True].posts == ["m1"]
     assert found[True].unexplained == ["signal m98"]
     assert found[False].unexplained == ["signal m98", "signal m99"]
+
+
+def test_of_what_was_acknowledged_twice_the_first_is_gone() -> None:
+    """A server that nobody follows was told, and then the question came again: that is one loss, and one answer."""
+    told = Told("SES")
+    told.permits, told.acknowledged = ["w1", "w1"], {"decision w1": [100.0, 900.0]}
+
+    told.permits, lost = divide(told.permits, ["w1"])
+    told.forget("decision", lost, since=500.0)
+
+    assert (told.permits, told.lost, told.unexplained) == (["w1"], ["decision w1"], ["decision w1"])
+    assert told.acknowledged == {"decision w1": [900.0]}
 
 
 @pytest.mark.parametrize("place", [0, 1])
