@@ -73,7 +73,8 @@ class Confirmer:
         except StoreUnreachable:
             run_id = ""
         except ServerRefused as error:
-            if error.code not in _NOT_NOW:
+            # A replica waits for nobody, and says so with no word of its own: a master that was replaced in the middle.
+            if error.code not in _NOT_NOW and not await _is_replica(wire):
                 asked.set_exception(error)
                 asked.exception()  # seen, should nobody wait any more
                 return
@@ -91,13 +92,15 @@ class Confirmer:
         if self._wanted.replicas:
             commands.append(("WAIT", self._wanted.replicas, WAIT_MS))
         await self._mark(wire)
+        opened = wire.opened
         for command in commands:
             reply = await wire.command(*command)
             if command[0] == "WAITAOF" and int(reply[0]) < 1:
                 return ""
             if command[0] == "WAIT" and int(reply) < self._wanted.replicas:
                 return ""
-        return wire.run_id
+        # Over a connection that was lost and opened again meanwhile, a server waited that knows nothing of the mark.
+        return wire.run_id if wire.opened == opened else ""
 
     async def _mark(self, wire: Wire) -> int:
         """Write the next mark, behind everything that was done until now, and return its number."""
@@ -110,3 +113,11 @@ class Confirmer:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for wire in self._wires:
             await wire.aclose()
+
+
+async def _is_replica(wire: Wire) -> bool:
+    """Say whether the server has become one; one that cannot be asked may have."""
+    try:
+        return "role:slave" in str(await wire.command("INFO", "replication")).splitlines()
+    except (StoreUnreachable, ServerRefused):
+        return True

@@ -1,12 +1,16 @@
-"""Redis Sentinel: which server is the primary now? Asked anew for each connection.
+"""Redis Sentinel: which server is the primary now? Asked anew for each connection, and every few seconds of its use.
 
     sentinel://[[USER]:PASSWORD@]HOST:PORT[,HOST:PORT ...]/NAME[?db=N&sentinel_password=...]
 
 User and password are the servers'; NAME is what the Sentinels call the primary. The first Sentinel that answers is believed; a
-server that turns out to be no primary any more answers READONLY, and then they are asked again (wire.py).
+server that turns out to be no primary any more answers READONLY, and then they are asked again (wire.py). One that stood still
+while another took over believes that it is the primary until the Sentinels tell it, some ten seconds later, and nothing that
+it takes until then is kept: so most of the Sentinels that the URL names are believed against it.
 """
 
 import asyncio
+import socket
+from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -73,6 +77,33 @@ async def find_primary(sentinels: Sentinels) -> tuple[str, int]:
             return found
         problems.append(f"{host}:{port} knows no {sentinels.name!r}")
     raise StoreUnreachable(f"store: no Sentinel names a primary ({'; '.join(problems)}); are they running?")
+
+
+async def is_replaced(sentinels: Sentinels, place: tuple[str, int]) -> bool:
+    """Say whether most of the Sentinels name another server as the primary than the one at this place.
+
+    One that does not answer names none. What cannot be found out, or are two names of one server, replaces nobody.
+    """
+    said = await asyncio.gather(*(_ask_in_time(host, port, sentinels) for host, port in sentinels.hosts))
+    others = Counter(found for found in said if found is not None and found != place)
+    [(other, voices)] = others.most_common(1) or [(place, 0)]
+    if voices <= len(sentinels.hosts) // 2:
+        return False
+    loop = asyncio.get_running_loop()
+    try:
+        asked = [await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM) for host, port in (place, other)]
+    except (OSError, UnicodeError):
+        return False
+    own, theirs = ({address for *_, address in found} for found in asked)
+    return own.isdisjoint(theirs)
+
+
+async def _ask_in_time(host: str, port: int, sentinels: Sentinels) -> tuple[str, int] | None:
+    try:
+        async with asyncio.timeout(ASK_SECONDS):
+            return await _ask(host, port, sentinels)
+    except (OSError, TimeoutError, hiredis.ProtocolError):
+        return None
 
 
 async def _ask(host: str, port: int, sentinels: Sentinels) -> tuple[str, int] | None:

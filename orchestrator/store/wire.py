@@ -20,7 +20,7 @@ import hiredis
 from redis.asyncio.connection import SSLConnection, UnixDomainSocketConnection, parse_url
 
 from orchestrator.contracts.errors import ConfigError, StoreError, StoreUnreachable
-from orchestrator.store.sentinel import SCHEME, Sentinels, find_primary, parse_sentinels
+from orchestrator.store.sentinel import SCHEME, Sentinels, find_primary, is_replaced, parse_sentinels
 
 Reply: TypeAlias = Any
 Argument: TypeAlias = str | bytes | int | float | memoryview
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 REPLY_SECONDS = 10.0
 CONNECT_SECONDS = 5.0
+#: How long a connection is used before the Sentinels are asked again who is primary.
+LOOK_SECONDS = 3.0
 
 #: The server is there but cannot serve yet: it loads its AOF, has just become a replica, or its memory or disk is full.
 NOT_YET = frozenset(
@@ -123,6 +125,8 @@ class Wire:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._watched: asyncio.Future[Reply] | None = None
+        self._look: asyncio.TimerHandle | None = None
+        self._looking: asyncio.Task[None] | None = None
 
     async def command(self, *args: Argument, head: Head | None = None) -> Reply:
         """Send one command and return its reply; raise ServerRefused or StoreUnreachable.
@@ -168,6 +172,30 @@ class Wire:
         if self._watch is None and self._loop is not None:
             self._watched = protocol.waiting[0] if protocol.waiting else None
             self._watch = self._loop.call_later(REPLY_SECONDS, self._check_progress)
+        self._look_later(protocol)
+
+    def _look_later(self, protocol: _Protocol) -> None:
+        if self._sentinels is not None and self._look is None and self._loop is not None:
+            self._look = self._loop.call_later(LOOK_SECONDS, self._look_now, self._sentinels, protocol)
+
+    def _look_now(self, sentinels: Sentinels, protocol: _Protocol) -> None:
+        self._look = None
+        if not protocol.closed and (self._looking is None or self._looking.done()):
+            self._looking = asyncio.ensure_future(self._leave_if_replaced(sentinels, protocol))
+
+    async def _leave_if_replaced(self, sentinels: Sentinels, protocol: _Protocol) -> None:
+        """End a connection to a server that stood still while another became primary: it is the last to know."""
+        place = str(self._options["host"]), int(self._options["port"])
+        replaced = await is_replaced(sentinels, place)
+        if protocol is not self._protocol or protocol.closed:
+            return
+        if replaced:
+            log.warning("store: %s:%d is not the primary any more; asking the Sentinels who is", *place)
+            self._abort()
+        elif self._on_push is not None or protocol.waiting:
+            self._look_later(
+                protocol
+            )  # whoever listens, or waits for a server that stands still, sends nothing meanwhile
 
     def _check_progress(self) -> None:
         """Give up a connection whose oldest command was not answered for a whole period."""
@@ -201,6 +229,9 @@ class Wire:
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
         kind = options.get("connection_class")
 
         def make() -> _Protocol:
@@ -258,6 +289,13 @@ class Wire:
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
+            self._looking = None
         protocol, self._protocol = self._protocol, None
         if protocol is not None and protocol.transport is not None:
             protocol.transport.close()

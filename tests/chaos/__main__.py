@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from orchestrator.embedded_binary import bundled_path
-from tests.chaos.plan import KINDS
+from tests.chaos.plan import KINDS, STORES, kinds_of
 from tests.chaos.report import describe, render
 from tests.chaos.run import Options, run
 
@@ -24,16 +24,30 @@ def parse(words: list[str]) -> tuple[argparse.Namespace, Options]:
     reader.add_argument("--seed", type=int, default=1, help="what is drawn from it goes wrong again (1)")
     reader.add_argument("--sessions", type=int, default=40, help="how many sessions are driven (40)")
     reader.add_argument(
+        "--store",
+        choices=STORES,
+        default="server",
+        help="what the stack stands on: the bundled server, a primary with a replica under three Sentinels,"
+        " or a cluster of three masters with a replica each; over the latter two masters fail over (server)",
+    )
+    reader.add_argument(
         "--durability", choices=["server", "wait"], default="server", help="store.durability of the stack (server)"
     )
-    reader.add_argument("--fsync", choices=["always", "everysec"], default="everysec", help="of the server (everysec)")
+    reader.add_argument("--fsync", choices=["always", "everysec"], default="everysec", help="of each server (everysec)")
     reader.add_argument("--only", default="", help=f"kinds of faults, with commas between: {', '.join(KINDS)}")
-    reader.add_argument("--power-cuts", type=int, help="how often the server loses its power (once a minute)")
+    reader.add_argument("--power-cuts", type=int, help="how often the one server loses its power (once a minute)")
     reader.add_argument("--json", nargs="?", const="-", help="write one object to this file, or print it")
     found = reader.parse_args(words)
     only = frozenset(word for word in found.only.split(",") if word)
     if unknown := only - set(KINDS):
         reader.error(f"--only: no fault {', '.join(sorted(unknown))}; known: {', '.join(KINDS)}")
+    possible = kinds_of(found.store)
+    if never := only - set(possible):
+        reader.error(
+            f"--only: {', '.join(sorted(never))} cannot happen over --store {found.store}; {', '.join(possible)} can"
+        )
+    if found.power_cuts and found.store != "server":
+        reader.error(f"--power-cuts: no power is cut over --store {found.store}; masters fail over there instead")
     if found.seconds < 5 or found.sessions < 1:
         reader.error("--seconds: at least 5, with one session or more; shorter proves nothing")
     options = Options(
@@ -44,6 +58,7 @@ def parse(words: list[str]) -> tuple[argparse.Namespace, Options]:
         fsync=found.fsync,
         only=only,
         power_cuts=found.power_cuts,
+        store=found.store,
     )
     return found, options
 

@@ -62,12 +62,11 @@ class ClusterOfServers:
             self.buses[port] = free_port()
             self.start(port)
         await asyncio.gather(*(self.until(lambda port=port: self._answers(port)) for port in self.ports))
-        first, share = self.ports[0], -(-SLOTS // self.masters)
+        first = self.ports[0]
         for place, port in enumerate(self.ports):
             if place < self.masters:
-                last = min((place + 1) * share, SLOTS) - 1
                 await self.ask(port, "CLUSTER", "SET-CONFIG-EPOCH", place + 1)
-                await self.ask(port, "CLUSTER", "ADDSLOTSRANGE", place * share, last)
+                await self.ask(port, "CLUSTER", "ADDSLOTSRANGE", *self.share(place))
             if place:
                 await self.ask(port, "CLUSTER", "MEET", "127.0.0.1", first, self.buses[first])
         for port in self.ports:
@@ -76,6 +75,15 @@ class ClusterOfServers:
             master = str(await self.ask(self.ports[place % self.masters], "CLUSTER", "MYID"))
             await self.until(lambda port=port, master=master: self._does(port, "CLUSTER", "REPLICATE", master))
         await self.until_well()
+
+    def share(self, place: int) -> tuple[int, int]:
+        """Return the slots, from first to last, of the so-manieth master."""
+        share = -(-SLOTS // self.masters)
+        return place * share, min((place + 1) * share, SLOTS) - 1
+
+    def start_again(self, port: int) -> None:
+        """Start a dead server: it finds out by itself whose replica it is now."""
+        self.start(port)
 
     async def until_well(self) -> None:
         """Wait until every running server sees all slots served, and every replica has its master's data."""
@@ -130,6 +138,14 @@ class ClusterOfServers:
 
         await self.until(follows)
 
+    async def until_replica(self, port: int) -> None:
+        """Wait until a server that was a master says that it is none any more."""
+
+        async def is_replica() -> bool:
+            return "role:slave" in str(await self.ask(port, "INFO", "replication")).splitlines()
+
+        await self.until(is_replica)
+
     async def _does(self, port: int, *words: str | int) -> bool:
         try:
             await self.ask(port, *words)
@@ -172,10 +188,10 @@ class ClusterOfServers:
 
         await self.until(is_over)
 
-    async def errors(self) -> dict[str, int]:
-        """Return how often the running servers refused a command, by the error's first word."""
+    async def errors(self, *ports: int) -> dict[str, int]:
+        """Return how often these servers, or all that run, refused a command, by the error's first word."""
         total: dict[str, int] = {}
-        for port in self.processes:
+        for port in ports or self.processes:
             for line in str(await self.ask(port, "INFO", "errorstats")).splitlines():
                 if line.startswith("errorstat_"):
                     name, _, count = line.removeprefix("errorstat_").partition(":count=")

@@ -7,15 +7,17 @@ other half are the files that the tools write, and the journals.
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 
 from orchestrator.client import Client
 from orchestrator.contracts.errors import NotWaiting, PhaseRefused
 from orchestrator.contracts.session import Record, Wait
 from tests.chaos.fleet import pause
+from tests.chaos.history import now_ms
 
 APP = "ledger"
 #: A session takes signals that nobody waits for yet, but not without a limit: the poster does not run further ahead.
@@ -35,9 +37,25 @@ class Told:
     uncertain: Counter[str] = field(default_factory=Counter)
     ended_at: float | None = None
     settled: tuple[str, str | None, int] | None = None
-    #: What was acknowledged and is gone, because the server went back in time; each line begins with what it was.
+    #: What was acknowledged, and when (monotonic ms): a word for what it is, and which one. Twice is possible where a server
+    #: that nobody follows any more was told first.
+    acknowledged: dict[str, list[float]] = field(default_factory=dict)
+    #: What of it is gone, because the store went back in time, and what of that no such moment explains.
     lost: list[str] = field(default_factory=list)
+    unexplained: list[str] = field(default_factory=list)
     serial: int = 0
+
+    def note(self, what: str, which: str) -> None:
+        """Note that something was acknowledged just now."""
+        self.acknowledged.setdefault(f"{what} {which}", []).append(now_ms())
+
+    def forget(self, what: str, which: Sequence[str], *, since: float) -> None:
+        """Note what is gone that was acknowledged; nothing explains what was so before `since`."""
+        for one in which:
+            line = f"{what} {one}"
+            self.lost.append(line)
+            if self.acknowledged[line].pop(0) < since:
+                self.unexplained.append(line)
 
 
 class Driver:
@@ -66,6 +84,8 @@ class Driver:
         self.gate.set()
         #: Whether a server that goes back in time keeps what it acknowledged; how often it went.
         self.is_safe, self.cuts = is_safe, 0
+        #: Whether a server may answer just now that another one has taken over from: nothing that is only read is believed.
+        self.is_doubtful = False
         self._busy = 0
         self._calm = asyncio.Event()
         self._calm.set()
@@ -83,10 +103,12 @@ class Driver:
             if not self._busy:
                 self._calm.set()
 
-    async def find_losses(self) -> None:
+    async def find_losses(self, since: float, is_touched: Callable[[str], bool] = lambda _: True) -> None:
         """Compare what was acknowledged with what the journals have kept, and go on from there; the gate is closed.
 
-        Whoever is answered has to do this after a server that lost power: it is the price of not waiting for its disk.
+        Whoever is answered has to do this after a server that lost power, or what its replica had not got: it is the price
+        of waiting for neither. What was acknowledged before `since` (monotonic ms) may not be gone, nor anything of
+        a session that `is_touched` knows to be elsewhere.
         """
         await self._calm.wait()
         for told in self.told.values():
@@ -95,17 +117,17 @@ class Driver:
                 raise AssertionError(f"{told.session_id}: its submission was acknowledged long ago and is gone")
             posts = [entry.data["post"] for entry in journal if entry.kind == "posted"]
             kept = [post for post in posts if isinstance(post, dict)]
-            signals = [str(post["post_id"]) for post in kept if post["kind"] == "signal"]
-            texts = [str(post["text"]) for post in kept if post["kind"] == "input"]
-            decided = [str(post["wait_id"]) for post in kept if post["kind"] == "decision"]
-            for name, said, found in (
-                ("signal", told.posts, signals),
-                ("answer", told.answers, texts),
-                ("decision", told.permits, decided),
-            ):
-                told.lost += [f"{name} {one}" for one in take_lost(said, found)]
+            bound = since if is_touched(told.session_id) else inf
+            told.posts, lost = divide(told.posts, [str(post["post_id"]) for post in kept if post["kind"] == "signal"])
+            told.forget("signal", lost, since=bound)
+            told.answers, lost = divide(told.answers, [str(post["text"]) for post in kept if post["kind"] == "input"])
+            told.forget("answer", lost, since=bound)
+            told.permits, lost = divide(
+                told.permits, [str(post["wait_id"]) for post in kept if post["kind"] == "decision"]
+            )
+            told.forget("decision", lost, since=bound)
             if told.settled is not None and (await self.client.show(told.session_id)).phase != "ended":
-                told.lost.append(f"end {told.settled[1]}")
+                told.forget("end", [str(told.settled[1])], since=bound)
                 told.settled = told.ended_at = None
 
     async def submit(self, count: int) -> None:
@@ -143,6 +165,9 @@ class Driver:
         """Look at a session once, post what is due by now, and answer what it asks."""
         record = await self.client.show(told.session_id)
         if record.phase in {"ended", "dead"}:
+            if self.is_doubtful:
+                return  # an end is not confirmed to those who read it: who has to be sure looks again
+            told.note("end", str(record.status))
             told.ended_at = asyncio.get_running_loop().time()
             told.settled = (record.phase, record.status, record.rev)
             return
@@ -158,10 +183,12 @@ class Driver:
         cuts = self.cuts  # the first answer may be read after a cut that it came before
         # False says that it was there already: said by a repetition, whose first answer was lost on the way.
         await self.client.signal(told.session_id, "message", actor="driver", post_id=post_id)
+        told.note("signal", post_id)
         told.posts.append(post_id)
         if self.random.random() < 0.05:
             was_new = await self.client.signal(told.session_id, "message", actor="driver", post_id=post_id)
-            assert not was_new or (self.cuts > cuts and not self.is_safe), f"{told.session_id}: {post_id} was forgotten"
+            may_be_new = not self.is_safe and (self.is_doubtful or self.cuts > cuts)
+            assert not was_new or may_be_new, f"{told.session_id}: {post_id} was forgotten"
             told.doubled += not was_new
 
     async def _answer(self, told: Told, record: Record, wait: Wait) -> None:
@@ -171,9 +198,11 @@ class Driver:
                 told.serial += 1
                 text = f"{told.serial}"
                 await self.client.answer(told.session_id, actor="driver", text=text)
+                told.note("answer", text)
                 told.answers.append(text)
             elif wait.kind == "approval":
                 await self.client.decide(told.session_id, allow=True, actor="driver", wait_id=wait.wait_id)
+                told.note("decision", wait.wait_id)
                 told.permits.append(wait.wait_id)
             elif wait.kind == "uncertain" and wait.call is not None:
                 lines = read_lines(self.folder / "act.calls")
@@ -185,23 +214,18 @@ class Driver:
             return  # the question that was seen is answered already, and the session goes on
 
 
-def take_lost(said: list[str], kept: Sequence[str]) -> list[str]:
-    """Take out of what was acknowledged, and return, what is not kept: each as often as it is missing.
+def divide(acknowledged: Sequence[str], kept: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return what of it is kept, and what is gone: of what was acknowledged twice, the first.
 
-    The same question may be answered again after a moment that took its first answer, by whoever was at it meanwhile.
-
-    >>> said = ["a", "b", "b", "c"]
-    >>> take_lost(said, ["b", "c"]), said
-    (['a', 'b'], ['b', 'c'])
+    >>> divide(["a", "b", "a", "c"], ["c", "a"])
+    (['a', 'c'], ['a', 'b'])
     """
-    left, lost = Counter(kept), list[str]()
-    for one in [*said]:
-        if left[one]:
-            left[one] -= 1
-        else:
-            said.remove(one)
-            lost.append(one)
-    return lost
+    gone = Counter(acknowledged) - Counter(kept)
+    found, lost = [], []
+    for one in acknowledged:
+        (lost if gone[one] > 0 else found).append(one)
+        gone[one] -= 1
+    return found, lost
 
 
 def read_lines(path: Path) -> list[str]:

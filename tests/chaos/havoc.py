@@ -1,7 +1,7 @@
 """Carries out a plan of faults on a running stack, and notes what really struck, and when.
 
 Everything that is stopped or cut goes on in the end. One worker at least is left at work: how fast sessions recover can be
-told only while somebody is there to take them.
+told only while somebody is there to take them. What happens to the store is the store's to know (stores.py).
 """
 
 import asyncio
@@ -17,14 +17,11 @@ from orchestrator.settings import Settings
 from tests.chaos.clock import write_offset
 from tests.chaos.driver import Driver
 from tests.chaos.fleet import Fleet, Member, pause
-from tests.chaos.history import count_confirmed
-from tests.chaos.monkey import Blow, Monkey
+from tests.chaos.monkey import Blow, Monkey, wall_ms
 from tests.chaos.plan import OUTSIDE, SCHEDULERS, WORKERS, Fault
-from tests.chaos.power import Cut, Power
 from tests.chaos.proxy import Proxy
+from tests.chaos.stores import StoreUnderChaos
 
-#: For how long the server refuses to write because its memory or its disk is full.
-FULL_SECONDS = 1.5
 #: How long a process may take to end that was asked to: its grace, and the patience for a server that is away.
 TERM_SECONDS = 45.0
 _CONTINUE = signal.SIGCONT
@@ -37,12 +34,11 @@ class Havoc:
     fleet: Fleet
     control: Client
     driver: Driver
-    power: Power
+    store: StoreUnderChaos
     proxies: dict[str, Proxy]
     newer: Settings
     plan: Sequence[Fault]
     history: Path
-    cuts: list[Cut] = field(default_factory=list)
     struck: list[Fault] = field(default_factory=list)
     left_out: list[Fault] = field(default_factory=list)
     overdue: list[str] = field(default_factory=list)
@@ -68,6 +64,7 @@ class Havoc:
             for fault in self.plan:
                 await pause(max(began + fault.at - loop.time(), 0))
                 group.create_task(self._strike(fault))
+        await self.store.settle(self)
 
     async def supervise_forever(self) -> None:
         """Start again what ends by itself, as a supervisor does: Celery's worker gives up where its broker refuses its start."""
@@ -80,14 +77,10 @@ class Havoc:
 
     async def _strike(self, fault: Fault) -> None:
         match fault.what:
-            case "disk" if self.power.fsync == "always":
-                self.left_out.append(
-                    fault
-                )  # a server that promised the disk ends itself then, and its supervisor waits
-                return
-            case "restart" | "stop_server" | "power" | "memory" | "disk":
-                async with self._server:
-                    await self._strike_server(fault)
+            case "restart" | "stop_server" | "power" | "memory" | "disk" | "failover" | "hang":
+                if not await self._strike_store(fault):
+                    self.left_out.append(fault)
+                    return
             case "deploy":
                 await self._deploy()
             case "cut" | "freeze" | "deafen" | "slow":
@@ -104,10 +97,14 @@ class Havoc:
 
     async def _target(self, slot: str) -> Member | None:
         """Return who is in that place if it may be struck: at work, and not the last one of its kind at work."""
-        if self._server.locked():
-            return None  # who is at work cannot be asked just now
         role = "scheduler" if slot in SCHEDULERS else "worker"
-        able = {member.slot: member for member in await self.monkey.able(role) if member.slot not in self._ailing}
+        if not self._server.locked():
+            everybody = await self.monkey.able(role)
+        elif self.store.is_replicated:
+            everybody = self.monkey.grown(role)
+        else:
+            return None  # who is at work cannot be asked just now
+        able = {member.slot: member for member in everybody if member.slot not in self._ailing}
         return able.get(slot) if role == "scheduler" or len(able) > 1 else None
 
     async def _strike_process(self, fault: Fault) -> bool:
@@ -130,8 +127,7 @@ class Havoc:
             member = await self._target(fault.slot)
             if member is None:
                 return False
-            at = await self.control.store.now_ms()
-            self.blows.append(Blow(fault.what, member.role, member.pids(), at, lasts_ms=int(fault.lasts * 1000)))
+            self.blows.append(Blow(fault.what, member.role, member.pids(), wall_ms(), lasts_ms=int(fault.lasts * 1000)))
         self._ailing.add(fault.slot)
         self._offline.add(fault.slot)
         match fault.what:
@@ -150,44 +146,28 @@ class Havoc:
         self._ailing.discard(fault.slot)
         return True
 
-    async def _strike_server(self, fault: Fault) -> None:
-        at = await self.control.store.now_ms()
-        if fault.what == "memory":
-            await self.control.store.command("CONFIG", "SET", "maxmemory", 1)
-            await pause(FULL_SECONDS)
-            await self.control.store.command("CONFIG", "SET", "maxmemory", 0)
-        elif fault.what == "disk":
-            self.power.limit_files(full=True)
-            await pause(FULL_SECONDS)
-            self.power.limit_files(full=False)
-        elif fault.what == "power":
-            await self._cut_power(fault)
-        else:
-            await (self.power.kill() if fault.what == "restart" else self.power.stop())
-            await pause(fault.lasts)
-            await self.power.start()
-        over = await self.control.store.now_ms()
-        self.blows.append(Blow(fault.what, "server", [], at, lasts_ms=over - at))
+    async def _strike_store(self, fault: Fault) -> bool:
+        """Let one thing at a time happen to the store."""
+        async with self._server:
+            at = wall_ms()
+            if not await self.store.strike(fault, self):
+                return False
+            self.blows.append(Blow(fault.what, "server", [], at, lasts_ms=wall_ms() - at))
+        return True
 
-    async def _cut_power(self, fault: Fault) -> None:
-        """Cut everybody off first: an answer that nobody has got was never given. Then those outside find their losses."""
-        self.cuts.append(await self.power.cut(self._cut_everybody_off, lambda: count_confirmed(self.history)))
-        await pause(fault.lasts)
-        await self.power.start()
+    def cut_everybody_off(self) -> None:
+        """Let nobody be answered any more."""
+        self._has_power = False
+        for proxy in self.proxies.values():
+            proxy.cut()
+
+    def heal_everybody(self) -> None:
+        """Let everybody go on who is not offline for a reason of its own; those outside in any case."""
         self._has_power = True
         for slot, proxy in self.proxies.items():
             if slot not in self._offline:
                 proxy.heal()
         self.proxies[OUTSIDE].heal()
-        await self.driver.find_losses()
-        self.driver.gate.set()
-
-    def _cut_everybody_off(self) -> None:
-        self._has_power = False
-        self.driver.cuts += 1
-        self.driver.gate.clear()
-        for proxy in self.proxies.values():
-            proxy.cut()
 
     async def _deploy(self) -> None:
         """Replace every process by one of the next version, half of them at a time; sessions that began go on."""
@@ -212,7 +192,7 @@ class Havoc:
     async def _wait_for(self, slot: str) -> None:
         """Return once somebody is at work there again, whoever it is."""
         role = "scheduler" if slot in SCHEDULERS else "worker"
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(60 + self.store.patience_seconds):
             while not any(one.slot == slot for one in await self.monkey.able(role)):
                 await pause(0.2)
 

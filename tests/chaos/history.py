@@ -194,7 +194,9 @@ def split_at(ops: Iterable[Op], cuts: Iterable[float]) -> list[list[Op]]:
         across = [op for op in left if op.began <= cut and (op.ended is None or op.ended > cut)]
         parts[-1] = before + [Op(op.what, op.args, op.began) for op in across]
         left = [
-            replace(op, may_be_undone=op.ended is not None and not op.args[-1]) if op in across else op
+            replace(op, may_be_undone=op.may_be_undone or (op.ended is not None and not op.args[-1]))
+            if op in across
+            else op
             for op in left
             if op not in before
         ]
@@ -204,12 +206,36 @@ def split_at(ops: Iterable[Op], cuts: Iterable[float]) -> list[list[Op]]:
     return parts
 
 
-def judge_histories(histories: dict[str, list[Op]], *, lease_ms: float, cuts: Iterable[float] = ()) -> list[str]:
-    """Return a line for each session whose history neither one register nor one lock could have answered."""
+def doubt(ops: Iterable[Op], spans: Iterable[tuple[float, float]]) -> list[Op]:
+    """Return a history in which all that was answered in one of these spans may be undone.
+
+    Two servers may have answered as one then: who stood still while another took over, and did not know it yet. Which of
+    them it was that answered is not known, and what one of them did counts for nothing.
+    """
+    windows = list(spans)
+    return [
+        replace(op, may_be_undone=True)
+        if op.ended is not None and any(op.began <= until and op.ended > since for since, until in windows)
+        else op
+        for op in ops
+    ]
+
+
+def judge_histories(
+    histories: dict[str, list[Op]],
+    *,
+    lease_ms: float,
+    cuts: Iterable[float] = (),
+    spans: Iterable[tuple[float, float]] = (),
+) -> list[str]:
+    """Return a line for each session whose history neither one register nor one lock could have answered.
+
+    `cuts` are the moments at which the store went back in time, `spans` those in which two servers may have answered.
+    """
     wrong = []
-    moments = list(cuts)
+    moments, windows = list(cuts), list(spans)
     for sid, ops in histories.items():
-        for part in split_at(ops, moments):
+        for part in split_at(doubt(ops, windows), moments):
             for name, model, initial in (
                 ("revisions", revisions, Revision()),
                 ("leases", lease_model(lease_ms), Lease()),

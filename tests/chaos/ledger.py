@@ -4,7 +4,8 @@ Lost: acknowledged and not taken. Twice: taken again. Reordered: taken in anothe
 silent when it happened more often than the journal and the people who were asked know of.
 
 A server that lost power may have lost what it had acknowledged. Who drives the sessions finds out what, and has it in
-`Told.lost`; the ledger counts that as forgotten, and as wrong only where it was promised safe (`is_safe`). An act that
+`Told.lost`; the ledger counts that as forgotten, and as wrong where it was promised safe (`is_safe`), or where no cut
+explains it: it was acknowledged before anything may be gone, or lies in another part of the store. An act that
 was announced by what was lost is repeated unnoticed: it is excused if it happened within what such a moment may take, or
 after it, for each announcement that is known to be lost: whoever is about to act hears nothing of a server that dies meanwhile.
 
@@ -12,20 +13,16 @@ Pure: it judges values, which `evidence` gathers.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.client import Client
 from orchestrator.contracts.errors import Unreadable
 from orchestrator.contracts.session import Entry
 from orchestrator.kernel.rebuild import find_differences, fold
+from tests.chaos.cuts import Windows
 from tests.chaos.driver import Driver, Told
 from tests.chaos.evidence import Evidence, Outside, Seen, gather_evidence
-
-#: The moments from which a server went back in time, and how far at most, in monotonic ms.
-Cuts = Sequence[tuple[float, float]]
-#: By session, the moments that took a critical commit of it, one for each such commit.
-Taken = Mapping[str, Sequence[float]]
 
 
 @dataclass
@@ -62,22 +59,31 @@ async def settle_ledger(client: Client, driver: Driver) -> Ledger:
     return judge(await gather_evidence(client, driver))
 
 
-def judge(evidence: Evidence, *, cuts: Cuts = (), taken: Taken | None = None, is_safe: bool = True) -> Ledger:
-    """Return the sums, and a line for everything that is wrong; `is_safe` says that no cut may lose anything."""
-    windows = [] if is_safe else list(cuts)
-    known = {} if is_safe or taken is None else taken
+def judge(
+    evidence: Evidence,
+    *,
+    cuts_of: Callable[[str], Windows] = lambda _: (),
+    taken_of: Callable[[str], Sequence[float]] = lambda _: (),
+    is_safe: bool = True,
+) -> Ledger:
+    """Return the sums, and a line for everything that is wrong.
+
+    `cuts_of` says when the part of the store that a session is in went back, `taken_of` the moments that took a critical commit of a
+    session, once for each such commit; `is_safe` that no such cut may lose anything.
+    """
     ledger = Ledger(sessions=len(evidence.sessions))
     for seen in evidence.sessions:
         ledger.journals[seen.told.session_id] = seen.journal
         _check_end(ledger, seen, evidence.messages)
         _check_messages(ledger, seen)
         _check_waits(ledger, seen)
-        _check_effects(ledger, seen, evidence.outside, windows, known.get(seen.told.session_id, ()))
+        sid = seen.told.session_id
+        cuts, taken = ((), ()) if is_safe else (cuts_of(sid), taken_of(sid))
+        _check_effects(ledger, seen, evidence.outside, cuts, taken)
         _check_rebuild(ledger, seen)
         ledger.forgotten.update(line.split(" ", 1)[0] for line in seen.told.lost)
-        if is_safe:
-            for line in seen.told.lost:
-                ledger.say(seen.told, f"acknowledged and lost: {line}")
+        for line in seen.told.lost if is_safe else seen.told.unexplained:
+            ledger.say(seen.told, f"acknowledged and lost: {line}")
     return ledger
 
 
@@ -154,7 +160,7 @@ def _check_waits(ledger: Ledger, seen: Seen) -> None:
         ledger.say(told, f"a question was asked twice: {told.permits}")
 
 
-def _check_effects(ledger: Ledger, seen: Seen, outside: Outside, cuts: Cuts, taken: Sequence[float]) -> None:
+def _check_effects(ledger: Ledger, seen: Seen, outside: Outside, cuts: Windows, taken: Sequence[float]) -> None:
     """Compare the calls of the journal with what the tools did: once a key, or with a person's word."""
     told, record, journal = seen.told, seen.record, seen.journal
     retried = Counter[str]()
@@ -194,14 +200,14 @@ def _check_effects(ledger: Ledger, seen: Seen, outside: Outside, cuts: Cuts, tak
             ledger.say(told, f"{name} were committed as {numbers}")
 
 
-def _count_excused(times: Sequence[float], cuts: Cuts, taken: Sequence[float]) -> int:
+def _count_excused(times: Sequence[float], cuts: Windows, taken: Sequence[float]) -> int:
     """Return how many of these acts may have been announced by what is gone."""
     within = [at for at in times if any(cut - back <= at <= cut for cut, back in cuts)]
     after = [at for at in times if at not in within and any(cut < at for cut in taken)]
     return len(within) + min(len(after), len(taken))
 
 
-def _tell(times: Sequence[float], cuts: Cuts) -> str:
+def _tell(times: Sequence[float], cuts: Windows) -> str:
     """Say how long after a cut each act was, and how far back that one went."""
     near = [min(((at - cut, back) for cut, back in cuts), key=lambda one: abs(one[0])) for at in times if cuts]
     return "".join(f"; {after:+.0f} ms from a cut of {back:.0f} ms" for after, back in near)

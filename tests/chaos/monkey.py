@@ -12,13 +12,20 @@ from dataclasses import dataclass, field
 from orchestrator.client import Client
 from tests.chaos.fleet import Fleet, Member, pause
 
-#: How long a scheduler is left alone while it starts; a worker says itself when it is there.
+#: How long a scheduler is left alone while it starts; a worker says itself when it is there, or where nobody can be asked
+#: it is believed to be after a while.
 GROWN_SECONDS = 3.0
+WORKER_GROWN_SECONDS = 8.0
+
+
+def wall_ms() -> int:
+    """Return the wall clock's milliseconds: every server of a run has the same, and may not answer just now."""
+    return time.time_ns() // 1_000_000
 
 
 @dataclass
 class Blow:
-    """What was done to which process, and for how long; `held` are the sessions that a killed worker had."""
+    """What was done to which process, when (wall clock, ms), and for how long; `held` are the sessions of a killed worker."""
 
     what: str
     role: str
@@ -67,18 +74,24 @@ class Monkey:
             return [one for one in running if time.monotonic() - one.began > GROWN_SECONDS]
         return [one for one in running if alive & set(one.pids())]
 
+    def grown(self, role: str) -> list[Member]:
+        """Return who is at work as far as can be told without asking the store."""
+        enough = GROWN_SECONDS if role == "scheduler" else WORKER_GROWN_SECONDS
+        now = time.monotonic()
+        return [one for one in self.fleet.of(role) if not one.stopped and now - one.began > enough]
+
     async def kill(self, member: Member) -> None:
         """Kill a process with its children, and start its like."""
         pids = member.pids()
         self.fleet.kill(member)
-        at = await self.client.store.now_ms()
-        self.blows.append(Blow("kill", member.role, pids, at, await self.held_by(pids)))
+        blow = Blow("kill", member.role, pids, wall_ms())
         self.fleet.start(member.role, pool=member.pool, slot=member.slot)
+        blow.held = await self.held_by(pids)  # the store may be away for a while
+        self.blows.append(blow)
 
     async def stop(self, member: Member, seconds: float) -> None:
         """Stop a process for a while, some of them for longer than a lease; the others go on meanwhile."""
-        at = await self.client.store.now_ms()
-        self.blows.append(Blow("stop", member.role, member.pids(), at, lasts_ms=int(seconds * 1000)))
+        self.blows.append(Blow("stop", member.role, member.pids(), wall_ms(), lasts_ms=int(seconds * 1000)))
         member.stopped = True
         member.signal(signal.SIGSTOP)
         await pause(seconds)

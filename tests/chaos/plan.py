@@ -22,8 +22,13 @@ What: TypeAlias = Literal[
     "stop_server",  # the server ends in order, and starts again
     "power",  # the server loses its power, and what no fsync has covered
     "deploy",  # every process is replaced by one with a newer version of the app
+    "failover",  # a master is killed, its replica takes over, and it comes back as one
+    "hang",  # a master stands still until its replica has taken over, and goes on as if nothing had been
 ]
 KINDS: Final = get_args(What)
+#: What the stack stands on: one server with the broker beside it, or servers that take over from each other.
+StoreKind: TypeAlias = Literal["server", "sentinel", "cluster"]
+STORES: Final = get_args(StoreKind)
 
 #: How often each is drawn. What concerns the server or everybody has times of its own.
 _WEIGHTS: Final[dict[What, int]] = {"kill": 6, "stop": 4, "cut": 3, "freeze": 2, "deafen": 3, "slow": 2, "clock": 2}
@@ -32,11 +37,28 @@ SCHEDULERS: Final = ("s1", "s2")
 #: Whoever submits, posts and answers: nobody kills it, and its network fails like any other.
 OUTSIDE: Final = "outside"
 _NETWORK: Final = frozenset({"cut", "freeze", "deafen", "slow"})
+_OF_ONE_SERVER: Final = frozenset({"memory", "disk", "restart", "stop_server", "power"})
+_OF_SEVERAL: Final = frozenset({"failover", "hang"})
+#: How many masters a cluster has.
+SHARDS: Final = 3
+
+
+def kinds_of(store: StoreKind) -> tuple[What, ...]:
+    """Return what can go wrong in a run over such a store.
+
+    >>> sorted(set(kinds_of("server")) ^ set(kinds_of("cluster")))
+    ['disk', 'failover', 'hang', 'memory', 'power', 'restart', 'stop_server']
+    """
+    missing = _OF_SEVERAL if store == "server" else _OF_ONE_SERVER
+    return tuple(what for what in KINDS if what not in missing)
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One of them: seconds from the beginning, what, to whom, for how long. `size` is a delay, or a jump, in seconds."""
+    """One of them: seconds from the beginning, what, to whom, for how long. `size` is a delay, or a jump, in seconds.
+
+    `slot` is a process's place; for a master, which part of the store it has (`shard_of`).
+    """
 
     at: float
     what: What
@@ -52,6 +74,7 @@ def make_plan(
     lease_seconds: float,
     only: frozenset[str] = frozenset(),
     power_cuts: int | None = None,
+    store: StoreKind = "server",
 ) -> tuple[Fault, ...]:
     """Return the faults of a run in their order; `only` leaves out all other kinds."""
     chance = random.Random(f"plan:{seed}")
@@ -63,13 +86,16 @@ def make_plan(
         slot = chance.choice(list(WORKERS))
         if chance.random() < 1 / 7:
             slot = chance.choice(SCHEDULERS)
-        if what in _NETWORK and chance.random() < 1 / 8:
-            slot = OUTSIDE
+        if what in _NETWORK and chance.random() < 1 / 8 and store == "server":
+            slot = OUTSIDE  # over several servers, only brokers are reached over a network of ours, and it has none
         lasts = chance.uniform(0.3, 3 * lease_seconds if what == "stop" else 1.5 * lease_seconds)
         size = chance.uniform(0.005, 0.1) if what == "slow" else chance.choice((-1, 1)) * chance.uniform(60, 300_000)
         found.append(Fault(round(at, 2), what, slot, round(min(lasts, max(seconds - at, 0.3)), 2), round(size, 3)))
         at += chance.uniform(0.7, 2.0)
-    found += _of_the_server(chance, seconds, only, power_cuts)
+    if store == "server":
+        found += _of_the_server(chance, seconds, only, power_cuts)
+    else:
+        found += _of_the_servers(chance, seconds, only, SHARDS if store == "cluster" else 1)
     return tuple(sorted(found, key=lambda fault: fault.at))
 
 
@@ -80,11 +106,39 @@ def _of_the_server(chance: random.Random, seconds: float, only: frozenset[str], 
     wanted += ["power"] * (minutes if power_cuts is None else power_cuts)
     wanted = [what for what in wanted if not only or what in only]
     chance.shuffle(wanted)
-    deploys = ["deploy"] if not only or "deploy" in only else []
-    places = len(wanted) + len(deploys)
-    order: list[What] = [*wanted[: len(wanted) // 2], *deploys, *wanted[len(wanted) // 2 :]]  # type: ignore[list-item]
-    step = seconds * 0.9 / max(places, 1)
+    order = _with_a_deploy(wanted, only)
+    step = seconds * 0.9 / max(len(order), 1)
     return [
         Fault(round(step * (number + chance.uniform(0.3, 0.7)), 2), what, lasts=round(chance.uniform(0.2, 1.5), 2))
         for number, what in enumerate(order)
     ]
+
+
+def _of_the_servers(chance: random.Random, seconds: float, only: frozenset[str], shards: int) -> list[Fault]:
+    """Return what happens to masters with replicas: one after another; each lasts as long as it takes to be taken over."""
+    wanted: list[What] = ["failover", "hang"] * max(round(seconds / 30), 1)
+    wanted = [what for what in wanted if not only or what in only]
+    chance.shuffle(wanted)
+    order = _with_a_deploy(wanted, only)
+    step = seconds * 0.9 / max(len(order), 1)
+    return [
+        Fault(
+            round(step * (number + chance.uniform(0.1, 0.5)), 2),
+            what,
+            "" if what == "deploy" else shard_of(chance.randrange(shards)),
+            round(chance.uniform(0.2, 1.5), 2),
+        )
+        for number, what in enumerate(order)
+    ]
+
+
+def _with_a_deploy(wanted: list[What], only: frozenset[str]) -> list[What]:
+    """Return them in their order, with a deploy in the middle."""
+    half = len(wanted) // 2
+    deploys: list[What] = ["deploy"] if not only or "deploy" in only else []
+    return [*wanted[:half], *deploys, *wanted[half:]]
+
+
+def shard_of(number: int) -> str:
+    """Return the place of a master: what it has of the store, whoever it is by then."""
+    return f"shard{number}"

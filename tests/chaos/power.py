@@ -16,7 +16,6 @@ import signal
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +24,7 @@ from orchestrator.contracts.errors import StoreUnreachable
 from orchestrator.embedded import Fsync, RunningServer
 from orchestrator.store.keys import DURABLE
 from orchestrator.store.wire import ServerRefused, Wire
+from tests.chaos.cuts import Cut
 from tests.chaos.fleet import pause
 from tests.chaos.history import now_ms
 
@@ -33,15 +33,6 @@ LOOK_SECONDS = 0.02
 EVERYSEC_MS = 1_000.0
 #: Between the moment from which nobody is answered any more and the kill: what was answered before is written down by then.
 SETTLE_SECONDS = 0.05
-
-
-@dataclass(frozen=True)
-class Cut:
-    """A power cut: when (monotonic ms), how many bytes of the file it took, and how old what it took may have been."""
-
-    at: float
-    bytes_lost: int
-    back_ms: float
 
 
 class Size(NamedTuple):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.chaos.cuts import Cut
 from tests.chaos.havoc import tell_fault
 from tests.chaos.recovery import Recovery
 from tests.chaos.run import Outcome
@@ -40,6 +41,22 @@ def _commit() -> str:
     return done.stdout.strip()
 
 
+def tell_cut(cut: Cut) -> dict[str, int]:
+    """Return what a moment may have taken."""
+    return {"bytes_lost": cut.bytes_lost, "back_ms": round(cut.back_ms)}
+
+
+def tell_cuts(found: dict[str, Any]) -> tuple[str, str]:
+    """Return a row of what the moments took at which the store went back in time."""
+    kind, told = ("power cuts took", found["power_cuts"])
+    if found["store"] != "server":
+        kind, told = "failovers may have taken", found["failovers"]
+    parts = [
+        " ".join(filter(None, [one.get("what"), f"{one['bytes_lost']} bytes ({one['back_ms']} ms)"])) for one in told
+    ]
+    return kind, ", ".join(parts) or "none"
+
+
 def describe(outcome: Outcome) -> dict[str, Any]:
     """Return everything that is known of a run."""
     options, ledger = outcome.options, outcome.ledger
@@ -52,6 +69,7 @@ def describe(outcome: Outcome) -> dict[str, Any]:
     calm = [one for one in rescued if not one.is_struck and one.is_led]
     return {
         "green": not outcome.wrong,
+        "store": options.store,
         "seed": options.seed,
         "seconds": options.seconds,
         "took_seconds": round(outcome.seconds, 1),
@@ -64,7 +82,11 @@ def describe(outcome: Outcome) -> dict[str, Any]:
         "ledger": sums,
         "operations_checked": outcome.operations,
         "commits_acknowledged": outcome.acknowledged,
-        "power_cuts": [{"bytes_lost": cut.bytes_lost, "back_ms": round(cut.back_ms)} for cut in outcome.cuts],
+        "power_cuts": [tell_cut(cut) for cut in outcome.cuts if cut.what == "power"],
+        "failovers": [
+            {"what": cut.what, "place": cut.place, **tell_cut(cut)} for cut in outcome.cuts if cut.what != "power"
+        ],
+        "refused": outcome.refused,
         "forgotten": dict(ledger.forgotten),
         "lost": outcome.lost,
         "recovery_seconds": seconds(calm),
@@ -83,10 +105,9 @@ def render(found: dict[str, Any]) -> str:
     again = found["recovery_seconds_struck_again"]
     faults = ", ".join(f"{count} {what}" for what, count in found["faults"].items())
     forgotten = ", ".join(f"{count} {what}s" for what, count in found["forgotten"].items()) or "nothing"
-    cuts = ", ".join(f"{one['bytes_lost']} bytes ({one['back_ms']} ms)" for one in found["power_cuts"]) or "none"
     rows = [
         ("seed, seconds", f"{found['seed']}, {found['seconds']:g} (took {found['took_seconds']:g})"),
-        ("durability, appendfsync", f"{found['durability']}, {found['fsync']}"),
+        ("store, durability, appendfsync", f"{found['store']}, {found['durability']}, {found['fsync']}"),
         ("faults", f"{sum(found['faults'].values())}: {faults}"),
         ("sessions at their end", f"{ledger['ended']} of {ledger['sessions']}"),
         ("messages, steps", f"{ledger['messages']}, {ledger['steps']}"),
@@ -100,10 +121,12 @@ def render(found: dict[str, Any]) -> str:
         ),
         ("… where more struck meanwhile", f"{again['p50']} s, {again['p95']} s, {again['max']} s of {again['count']}"),
         ("operations in a linear order", f"{found['operations_checked']}"),
-        ("power cuts took", cuts),
+        tell_cuts(found),
         ("of what was acknowledged", forgotten),
         ("effects repeated by that", f"{ledger['repeated_by_loss']}"),
     ]
+    if found["store"] == "cluster":
+        rows.append(("commands that spanned slots", f"{found['refused'].get('CROSSSLOT', 0)}"))
     lines = [f"  {name:<34}{value}" for name, value in rows]
     verdict = "kept every promise" if found["green"] else f"{len(found['wrong'])} broken:"
     return "\n".join([*lines, f"  {'verdict':<34}{verdict}", *(f"    {line}" for line in found["wrong"][:40])])

@@ -1,6 +1,7 @@
 """One run: a real stack on a server of its own, sessions with effects outside, a planned monkey, and a verdict.
 
-The stack is what an operator starts: the bundled server with its AOF, two schedulers, four workers of three pools. Every
+The stack is what an operator starts: a store (stores.py; by default the bundled server with its AOF), two schedulers, four
+workers of three pools. Every
 process has a network of its own (proxy.py), a wall clock of its own (clock.py), and writes down what it asked for
 (history.py). What is judged, and by whom: messages, effects, timers, approvals, ends and journals by the ledger, leases
 and commits by the search for a linear order.
@@ -10,36 +11,37 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from orchestrator.client import Client
-from orchestrator.contracts.session import Entry
 from orchestrator.embedded import Fsync
 from orchestrator.installed import load_installed_apps
 from orchestrator.settings import Settings
 from orchestrator.wiring import build_client
 from tests.chaos import clock
+from tests.chaos.cuts import Cut
 from tests.chaos.driver import Driver
 from tests.chaos.evidence import gather_evidence
 from tests.chaos.fleet import APPS, Fleet, fleet_of, pause, quick_settings
 from tests.chaos.havoc import Havoc
-from tests.chaos.history import Recorder, judge_histories, read_histories, record_confirmations
-from tests.chaos.ledger import Ledger, judge
-from tests.chaos.linear import Op
-from tests.chaos.plan import OUTSIDE, SCHEDULERS, WORKERS, Fault, make_plan
-from tests.chaos.power import Cut, Power
+from tests.chaos.history import Recorder, read_histories, record_confirmations
+from tests.chaos.ledger import Ledger
+from tests.chaos.plan import OUTSIDE, SCHEDULERS, WORKERS, Fault, StoreKind, make_plan
 from tests.chaos.proxy import Proxy
 from tests.chaos.recovery import Recovery, list_recoveries, tell_recovery
+from tests.chaos.replicated import ClusterStore, SentinelStore
+from tests.chaos.stores import BundledStore, StoreUnderChaos
+from tests.chaos.verdict import judge_run
 
-#: The longest that sessions may take to come to their ends once everything is healed.
-END_SECONDS = 90.0
-#: What a cut may take beyond the marks that bound it.
-SLACK_MS = 100.0
+STORES: Final[dict[StoreKind, type[StoreUnderChaos]]] = {
+    "server": BundledStore,
+    "sentinel": SentinelStore,
+    "cluster": ClusterStore,
+}
 #: A dead scheduler's partitions are led again after its leader's lease, its sign of life, and a look of the others.
 FAILOVER_SECONDS = 3.5
 
@@ -55,6 +57,7 @@ class Options:
     fsync: Fsync = "everysec"
     only: frozenset[str] = frozenset()
     power_cuts: int | None = None
+    store: StoreKind = "server"
 
     @property
     def messages(self) -> int:
@@ -63,8 +66,8 @@ class Options:
 
     @property
     def is_safe(self) -> bool:
-        """Whether a power cut may lose nothing that somebody relies on."""
-        return self.durability == "wait" or self.fsync == "always"
+        """Whether a power cut or a failover may lose nothing that somebody relies on."""
+        return self.durability == "wait" or (self.fsync == "always" and self.store == "server")
 
 
 @dataclass
@@ -80,6 +83,7 @@ class Outcome:
     operations: int
     acknowledged: int
     cuts: list[Cut]
+    refused: dict[str, int]
     lost: list[str]
     recoveries: list[Recovery]
     ended: list[str] = field(default_factory=list)
@@ -105,7 +109,11 @@ def make_settings(options: Options, folder: Path) -> tuple[Settings, Settings]:
     shutil.copytree(APPS, newer, ignore=shutil.ignore_patterns("__pycache__"))
     declared = newer / "ledger" / "app.yaml"
     declared.write_text(declared.read_text(encoding="utf-8") + "version: '2'\n", encoding="utf-8")
-    store = {"durability": options.durability, "patience_seconds": 30.0}
+    store = {
+        "durability": options.durability,
+        "patience_seconds": STORES[options.store].patience_seconds,
+        "replicas": int(options.durability == "wait" and options.store != "server"),
+    }
     lease = {"seconds": 3.0, "renew_seconds": 1.0, "max_attempts": 20}
     return quick_settings(store=store, lease=lease), quick_settings(newer, store=store, lease=lease)
 
@@ -119,35 +127,42 @@ def run(options: Options) -> Outcome:
         (folder / "history").mkdir()
         (folder / "logs").mkdir()
         os.environ["CHAOS_LEDGER"] = str(outside)
-        settings, newer = make_settings(options, folder)
-        power = Power(folder / "server", fsync=options.fsync)
-        parts = {"settings": settings, "seed": options.seed, "dropped": 0.15, "doubled": 0.05, "late": 0.1}
         try:
-            with fleet_of(power.server.url, power.server.broker_url, folder / "logs", **parts) as fleet:
-                fleet.history = folder / "history"
-                return asyncio.run(_run(options, folder, fleet, power, newer))
+            return asyncio.run(_run_on_a_store(options, folder))
         finally:
-            power.close()
             os.environ.pop("CHAOS_LEDGER", None)
 
 
-async def _run(options: Options, folder: Path, fleet: Fleet, power: Power, newer: Settings) -> Outcome:
+async def _run_on_a_store(options: Options, folder: Path) -> Outcome:
+    settings, newer = make_settings(options, folder)
+    store = STORES[options.store](folder, fsync=options.fsync)
+    parts = {"settings": settings, "seed": options.seed, "dropped": 0.15, "doubled": 0.05, "late": 0.1}
+    try:
+        await store.start()
+        with fleet_of(store.url, store.bundled.server.broker_url, folder / "logs", **parts) as fleet:
+            fleet.history = folder / "history"
+            return await _run(options, folder, fleet, store, newer)
+    finally:
+        await store.aclose()
+
+
+async def _run(options: Options, folder: Path, fleet: Fleet, store: StoreUnderChaos, newer: Settings) -> Outcome:
     loop = asyncio.get_running_loop()
     began = loop.time()
-    proxies = {slot: Proxy(folder / f"{slot}.sock", power.server.socket) for slot in (*WORKERS, *SCHEDULERS, OUTSIDE)}
+    server = store.bundled.server.socket
+    proxies = {slot: Proxy(folder / f"{slot}.sock", server) for slot in (*WORKERS, *SCHEDULERS, OUTSIDE)}
     for slot, proxy in proxies.items():
         await proxy.start()
         hands = folder / f"{slot}.clock"
         clock.write_offset(hands, 0)
-        fleet.places[slot] = (f"unix://{proxy.path}?db=0", f"redis+socket://{proxy.path}?virtual_host=1", hands)
+        fleet.places[slot] = (store.url_over(proxy.path), f"redis+socket://{proxy.path}?virtual_host=1", hands)
     for slot in SCHEDULERS:
         fleet.start("scheduler", slot=slot)
     for slot, pool in WORKERS.items():
         fleet.start("worker", pool=pool, slot=slot)
     specs = load_installed_apps(fleet.settings)
     undo = record_confirmations(Recorder(folder / "history"))
-    watching = asyncio.create_task(power.watch_forever())
-    control = build_client(quick_settings(), power.server.url, specs)
+    control = build_client(quick_settings(store={"patience_seconds": store.patience_seconds}), store.url, specs)
     client = build_client(fleet.settings, fleet.places[OUTSIDE][0], specs)
     try:
         await _wait_for_workers(control, len(WORKERS))
@@ -170,30 +185,30 @@ async def _run(options: Options, folder: Path, fleet: Fleet, power: Power, newer
             lease_seconds=lease,
             only=options.only,
             power_cuts=options.power_cuts,
+            store=options.store,
         )
-        havoc = Havoc(fleet, control, driver, power, proxies, newer, plan, folder / "history")
+        havoc = Havoc(fleet, control, driver, store, proxies, newer, plan, folder / "history")
         supervising = asyncio.create_task(havoc.supervise_forever())
         try:
-            unfinished = await _play(havoc, driver, options)
+            unfinished = await _play(havoc, driver, options.seconds, store.end_seconds)
         finally:
             supervising.cancel()
         evidence = await gather_evidence(control, driver)
-        cuts = [(cut.at, cut.back_ms + SLACK_MS) for cut in havoc.cuts]
-        histories = read_histories(folder / "history")
-        own = {sid: histories.get(sid, []) for sid in driver.told}
-        broken = judge_histories(own, lease_ms=lease * 1000, cuts=[cut.at for cut in havoc.cuts])
-        journals = {seen.told.session_id: seen.journal for seen in evidence.sessions}
-        gone, broken_commits = judge_commits(own, journals, cuts, is_safe=options.is_safe)
-        taken: dict[str, list[float]] = defaultdict(list)
-        for one in gone:
-            if one.is_critical:
-                taken[one.session_id].append(one.at)
-        ledger = judge(evidence, cuts=cuts, taken=taken, is_safe=options.is_safe)
-        ledger.forgotten.update(["commit"] * len(gone))
+        found = judge_run(
+            evidence,
+            read_histories(folder / "history"),
+            store.cuts,
+            keys=control.store.keys,
+            lease_ms=lease * 1000,
+            is_safe=options.is_safe,
+        )
+        ledger, refused = found.ledger, await store.refused()
         recoveries = list_recoveries(ledger, havoc.blows, failover_seconds=FAILOVER_SECONDS)
         calm = [one for one in recoveries if one.is_orphaned and not one.is_struck and one.is_led]
         late = [tell_recovery(ledger, havoc.blows, one) for one in calm if one.seconds > lease + 2]
-        wrong = [*unfinished, *ledger.wrong, *broken, *broken_commits]
+        wrong = [*unfinished, *found.wrong]
+        if spanning := refused.get("CROSSSLOT", 0):
+            wrong.append(f"{spanning} commands named keys of several slots")
         return Outcome(
             options=options,
             plan=plan,
@@ -203,17 +218,17 @@ async def _run(options: Options, folder: Path, fleet: Fleet, power: Power, newer
             overdue=havoc.overdue,
             ledger=ledger,
             wrong=wrong,
-            operations=sum(len(ops) for ops in own.values()),
-            acknowledged=sum(op.what == "commit" and op.answer == "committed" for ops in own.values() for op in ops),
-            cuts=havoc.cuts,
-            lost=[*(f"{one.session_id}: {line}" for one in driver.told.values() for line in one.lost), *map(str, gone)],
+            operations=found.operations,
+            acknowledged=found.acknowledged,
+            cuts=store.cuts,
+            refused=refused,
+            lost=[*(f"{one.session_id}: {line}" for one in driver.told.values() for line in one.lost), *found.lost],
             recoveries=recoveries,
             slow=late,
             seconds=loop.time() - began,
             logs=fleet.logs() if wrong else "",
         )
     finally:
-        watching.cancel()
         undo()
         await client.aclose()
         await control.aclose()
@@ -221,15 +236,18 @@ async def _run(options: Options, folder: Path, fleet: Fleet, power: Power, newer
             await proxy.aclose()
 
 
-async def _play(havoc: Havoc, driver: Driver, options: Options) -> list[str]:
-    """Let the monkey and the driver do their work; return what did not come to its end."""
+async def _play(havoc: Havoc, driver: Driver, seconds: float, end_seconds: float) -> list[str]:
+    """Let the monkey and the driver do their work; return what did not come to its end.
+
+    `end_seconds` is the longest that sessions may take to it once everything is healed.
+    """
     try:
-        async with asyncio.timeout(options.seconds + END_SECONDS), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(seconds + end_seconds), asyncio.TaskGroup() as group:
             raging = group.create_task(havoc.rage())
             group.create_task(_drive(driver, raging))
     except TimeoutError:
         left = [told.session_id for told in driver.told.values() if told.ended_at is None]
-        return [f"{one}: not at its end {END_SECONDS:.0f} s after the last fault" for one in left] or ["it hangs"]
+        return [f"{one}: not at its end {end_seconds:.0f} s after the last fault" for one in left] or ["it hangs"]
     return []
 
 
@@ -244,47 +262,3 @@ async def _wait_for_workers(client: Client, count: int, seconds: float = 60) -> 
     async with asyncio.timeout(seconds):
         while sum(info.kind == "worker" for info in await client.workers()) < count:
             await pause(0.1)
-
-
-@dataclass(frozen=True)
-class Gone:
-    """An acknowledged commit that a cut has taken; `at` is the cut's moment."""
-
-    session_id: str
-    rev: int
-    fence: int
-    is_critical: bool
-    at: float
-
-    def __str__(self) -> str:
-        return f"commit {self.rev} of {self.session_id} under fence {self.fence}"
-
-
-def judge_commits(
-    histories: dict[str, list[Op]],
-    journals: dict[str, list[Entry]],
-    cuts: list[tuple[float, float]],
-    *,
-    is_safe: bool,
-) -> tuple[list[Gone], list[str]]:
-    """Compare every acknowledged commit with the journals: its entry is there, at its revision, with its fence.
-
-    Return what a cut has taken, and what is wrong: gone without a cut to explain it, or critical and promised safe.
-    """
-    gone, wrong = [], []
-    for sid, ops in histories.items():
-        steps = [entry.fence for entry in journals.get(sid, []) if entry.kind == "step"]
-        for op in ops:
-            if op.what != "commit" or op.answer != "committed" or op.ended is None:
-                continue
-            fence, rev, _, critical = op.args[:4]
-            if rev < len(steps) and steps[rev] == fence:
-                continue
-            # The answer may have come a moment before the cut to an act that was done within what the cut took back.
-            at = next((cut for cut, back in cuts if cut - back <= op.ended <= cut + back), None)
-            one = Gone(sid, rev, fence, critical, at or 0.0)
-            if at is None or (is_safe and critical):
-                wrong.append(f"{sid}: acknowledged and not in its journal: {one}")
-            else:
-                gone.append(one)
-    return gone, wrong

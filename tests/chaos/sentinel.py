@@ -1,8 +1,8 @@
-"""A primary and its replica watched by three Sentinels, and a proxy that follows whoever is the primary.
+"""A primary and its replica watched by three Sentinels, and where wanted a proxy that follows whoever is the primary.
 
-Baton's store takes one address. A pair behind a failover is reached as many sites do it: over something that knows who is
-primary just now, and ends the old connections when that changes. Here that is our own proxy; what it does not know is
-Baton.
+The store asks the Sentinels itself (`url`). It may also be given one address: a pair behind a failover is reached as many
+sites do it, over something that knows who is primary just now, and ends the old connections when that changes. Here that is
+our own proxy; what it does not know is Baton.
 """
 
 import asyncio
@@ -23,6 +23,9 @@ NAME = "baton"
 SENTINELS = 3
 #: How long a primary may be silent before the Sentinels look for another.
 DOWN_AFTER_MS = 1_000
+#: How long one of these things may take on a machine that is busy with something else.
+BEGIN_SECONDS, CHANGE_SECONDS = 20.0, 120.0
+WORDS = ("--appendonly", "yes", "--save", "")
 
 
 def free_port() -> int:
@@ -48,15 +51,24 @@ async def ask(port: int, *words: str) -> list[str]:
 
 @dataclass
 class Pair:
-    """Two servers and their Sentinels; `proxy` leads to the primary."""
+    """Two servers and their Sentinels; `proxy` leads to the primary, where there is one."""
 
     folder: Path
-    proxy: Proxy
+    proxy: Proxy | None = None
+    words: tuple[str, ...] = WORDS
+    down_after_ms: int = DOWN_AFTER_MS
     ports: list[int] = field(default_factory=list)
     sentinels: list[int] = field(default_factory=list)
     processes: "dict[int, subprocess.Popen[bytes]]" = field(default_factory=dict)
+    halted: "dict[int, subprocess.Popen[bytes]]" = field(default_factory=dict)
     primary: int = 0
     failovers: int = 0
+    following: "asyncio.Task[None] | None" = None
+
+    @property
+    def url(self) -> str:
+        """Return the store's URL, which names the Sentinels."""
+        return f"sentinel://{','.join(f'127.0.0.1:{port}' for port in self.sentinels)}/{NAME}?db=0"
 
     def start(self, port: int, *words: str, config: Path | None = None) -> None:
         """Start a server, or with `config` a Sentinel."""
@@ -69,25 +81,33 @@ class Pair:
             )
 
     async def begin(self) -> None:
-        """Start everything, and wait until the replica follows and every Sentinel knows the others."""
+        """Start everything, wait until the replica follows and every Sentinel knows the others, and follow the primary."""
         self.ports = [free_port(), free_port()]
         self.primary = self.ports[0]
-        kept = ("--appendonly", "yes", "--save", "", "--bind", "127.0.0.1", "--repl-diskless-sync-delay", "0")
-        self.start(self.ports[0], *kept)
-        self.start(self.ports[1], *kept, "--replicaof", "127.0.0.1", str(self.ports[0]))
-        await self._until(lambda: self._says(self.ports[1], "master_link_status:up"))
+        self.start(self.ports[0], *self._own_words())
+        self.start_again(self.ports[1])
+        await self.until_follows(self.ports[1])
         for _ in range(SENTINELS):
             port = free_port()
             config = self.folder / f"{port}.conf"
             config.write_text(
                 f"sentinel monitor {NAME} 127.0.0.1 {self.primary} 2\n"
-                f"sentinel down-after-milliseconds {NAME} {DOWN_AFTER_MS}\nsentinel failover-timeout {NAME} 5000\n"
+                f"sentinel down-after-milliseconds {NAME} {self.down_after_ms}\nsentinel failover-timeout {NAME} 5000\n"
             )
             self.start(port, "--sentinel", "--bind", "127.0.0.1", config=config)
             self.sentinels.append(port)
         for port in self.sentinels:
             await self._until(lambda port=port: self._says(port, f"slaves=1,sentinels={SENTINELS}"))
-        self.proxy.target = ("127.0.0.1", self.primary)
+        if self.proxy is not None:
+            self.proxy.target = ("127.0.0.1", self.primary)
+        self.following = asyncio.create_task(self.follow_forever())
+
+    def _own_words(self) -> tuple[str, ...]:
+        return (*self.words, "--bind", "127.0.0.1", "--repl-diskless-sync-delay", "0")
+
+    def start_again(self, port: int) -> None:
+        """Start a server as a replica of whoever is primary now."""
+        self.start(port, *self._own_words(), "--replicaof", "127.0.0.1", str(self.primary))
 
     async def _says(self, port: int, words: str) -> bool:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -98,7 +118,23 @@ class Pair:
         finally:
             writer.transport.abort()
 
-    async def _until(self, test: object, seconds: float = 20) -> None:
+    async def until_follows(self, port: int) -> None:
+        """Wait until a server is a replica that has its primary's data."""
+        await self._until(lambda: self._says(port, "master_link_status:up"), CHANGE_SECONDS)
+
+    async def until_replica(self, port: int) -> None:
+        """Wait until a server that was the primary says that it is not any more."""
+        await self._until(lambda: self._says(port, "role:slave"), CHANGE_SECONDS)
+
+    async def until_taken_over(self, port: int) -> None:
+        """Wait until most Sentinels name another primary."""
+
+        async def is_over() -> bool:
+            return self.primary != port
+
+        await self._until(is_over, CHANGE_SECONDS)
+
+    async def _until(self, test: object, seconds: float = BEGIN_SECONDS) -> None:
         async with asyncio.timeout(seconds):
             while True:
                 with suppress(OSError, ValueError, asyncio.IncompleteReadError):  # it is just starting
@@ -121,26 +157,45 @@ class Pair:
             if voices > SENTINELS // 2 and primary != self.primary:
                 self.primary = primary
                 self.failovers += 1
-                self.proxy.target = ("127.0.0.1", primary)
-                self.proxy.drop()
+                if self.proxy is not None:
+                    self.proxy.target = ("127.0.0.1", primary)
+                    self.proxy.drop()
             await pause(0.05)
 
     async def kill_primary(self) -> int:
         """Kill the primary, and return its port once the other one is it."""
-        gone, before = self.primary, self.failovers
-        self.processes[gone].send_signal(signal.SIGKILL)
-        await asyncio.to_thread(self.processes.pop(gone).wait, 10)
-        async with asyncio.timeout(30):
-            while self.failovers == before:
-                await pause(0.05)
+        gone = self.primary
+        await self.kill(gone)
+        await self.until_taken_over(gone)
         return gone
+
+    async def kill(self, port: int) -> None:
+        """Kill a server."""
+        process = self.processes.pop(port)
+        process.send_signal(signal.SIGKILL)
+        await asyncio.to_thread(process.wait, 10)
+
+    def halt(self, port: int) -> None:
+        """Stop a server in the middle of whatever it does: its connections stay, and nothing answers."""
+        self.halted[port] = self.processes.pop(port)
+        self.halted[port].send_signal(signal.SIGSTOP)
+
+    def resume(self, port: int) -> None:
+        """Let a halted server go on, as if nothing had been."""
+        self.processes[port] = self.halted.pop(port)
+        self.processes[port].send_signal(signal.SIGCONT)
 
     def close(self) -> None:
         """End everything, by pid."""
-        for process in self.processes.values():
+        if self.following is not None:
+            self.following.cancel()
+        every = [*self.processes.values(), *self.halted.values()]
+        for process in every:
             process.kill()
-        for process in self.processes.values():
+        for process in every:
             process.wait(timeout=10)
+        self.processes.clear()
+        self.halted.clear()
 
 
 @asynccontextmanager
@@ -148,14 +203,10 @@ async def sentinel_pair(folder: Path) -> AsyncIterator[Pair]:
     """Lend a pair that is ready to fail over."""
     proxy = Proxy(folder / "primary.sock", folder)
     pair = Pair(folder, proxy)
-    following: asyncio.Task[None] | None = None
     try:
         await pair.begin()
         await proxy.start()
-        following = asyncio.create_task(pair.follow_forever())
         yield pair
     finally:
-        if following is not None:
-            following.cancel()
         await proxy.aclose()
         pair.close()

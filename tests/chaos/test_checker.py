@@ -23,7 +23,7 @@ from tests.chaos.evidence import Evidence, Seen, gather_evidence
 from tests.chaos.fleet import APPS
 from tests.chaos.ledger import Ledger, judge
 from tests.chaos.linear import Op
-from tests.chaos.run import judge_commits
+from tests.chaos.verdict import judge_commits
 from tests.stage import Stage
 
 MESSAGES = 12
@@ -247,10 +247,10 @@ def test_only_a_cut_that_may_lose_data_excuses_a_repetition(evidence: Evidence) 
     at = times[0]
     twice = replace(evidence, outside=replace(evidence.outside, acts={key: [at, at + 900]}))
 
-    excused = judge(twice, cuts=[(at + 500, 1_000)], is_safe=False)
+    excused = judge(twice, cuts_of=lambda _: [(at + 500, 1_000)], is_safe=False)
     assert (excused.wrong, excused.repeated_by_loss) == ([], 1)
-    assert judge(twice, cuts=[(at + 5_000, 1_000)], is_safe=False).wrong
-    assert judge(twice, cuts=[(at + 500, 1_000)], is_safe=True).wrong
+    assert judge(twice, cuts_of=lambda _: [(at + 5_000, 1_000)], is_safe=False).wrong
+    assert judge(twice, cuts_of=lambda _: [(at + 500, 1_000)], is_safe=True).wrong
 
 
 def test_an_act_after_a_cut_is_excused_once_for_each_announcement_that_is_known_to_be_lost(evidence: Evidence) -> None:
@@ -260,12 +260,14 @@ def test_an_act_after_a_cut_is_excused_once_for_each_announcement_that_is_known_
     thrice = {key: [cut + 100, cut + 5_000, cut + 9_000]}
     acted = replace(evidence, outside=replace(evidence.outside, acts=thrice))
 
-    excused = judge(acted, cuts=[(cut, 1_000)], taken={key[0]: [cut, cut]}, is_safe=False)
-    assert (excused.wrong, excused.repeated_by_loss) == ([], 2)
-    [once] = judge(acted, cuts=[(cut, 1_000)], taken={key[0]: [cut]}, is_safe=False).wrong
+    def judged(*taken: float, is_safe: bool = False) -> Ledger:
+        return judge(acted, cuts_of=lambda _: [(cut, 1_000)], taken_of=lambda _: taken, is_safe=is_safe)
+
+    assert (judged(cut, cut).wrong, judged(cut, cut).repeated_by_loss) == ([], 2)
+    [once] = judged(cut).wrong
     assert "happened 3 times, 0 retries were allowed; +100 ms from a cut of 1000 ms; +5000 ms" in once
-    assert judge(acted, cuts=[(cut, 1_000)], taken={key[0]: [cut + 20_000] * 2}, is_safe=False).wrong
-    assert judge(acted, cuts=[(cut, 1_000)], taken={key[0]: [cut, cut]}, is_safe=True).wrong
+    assert judged(cut + 20_000, cut + 20_000).wrong
+    assert judged(cut, cut, is_safe=True).wrong
 
 
 def test_a_loss_is_counted_and_is_wrong_where_it_was_promised_safe(evidence: Evidence) -> None:

@@ -79,16 +79,7 @@ def test_a_failover_takes_nothing_where_a_replica_was_waited_for(folder: Path) -
             # What is written from here on has no second copy until the dead one is back as a replica.
             dead = await pair.kill_primary()
             before = {one: len(posts) for one, posts in acknowledged.items()}
-            pair.start(
-                dead,
-                "--appendonly",
-                "yes",
-                "--save",
-                "",
-                "--bind",
-                "127.0.0.1",
-                *("--replicaof", "127.0.0.1", str(pair.primary)),
-            )
+            pair.start_again(dead)
             await until(lambda: all(len(acknowledged[one]) >= before[one] + 2 for one in sessions), posters)
             over.set()
             await asyncio.gather(*posters)

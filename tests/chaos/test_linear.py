@@ -11,7 +11,7 @@ from orchestrator.store.due import Due
 from orchestrator.store.durability import Confirmer
 from orchestrator.store.leases import Commit, Leases
 from orchestrator.store.store import Store
-from tests.chaos.history import find_shrinking_fences, install, judge_histories, read_histories, split_at
+from tests.chaos.history import doubt, find_shrinking_fences, install, judge_histories, read_histories, split_at
 from tests.chaos.lease_models import Lease, Revision, lease_model, revisions
 from tests.chaos.linear import Model, Op, check_history, lock, register
 
@@ -185,6 +185,32 @@ def test_what_is_under_way_at_a_cut_belongs_to_both_sides() -> None:
 
     assert [op.ended for op in before] == [5, None]
     assert [op.what for op in after] == ["commit", "claim"]
+
+
+def test_what_two_servers_answered_as_one_may_be_gone() -> None:
+    """A master that stands still and goes on answers beside its successor: each history is whole, and one of them is kept."""
+    both = [claim(0, 10, 0), claim(4_000, 20, 0), commit(4_100, 20, 0), commit(4_200, 10, 0), claim(9_000, 9_000, 1)]
+
+    assert judge_histories({"SES": both}, lease_ms=LEASE_MS)
+    assert not judge_histories({"SES": both}, lease_ms=LEASE_MS, cuts=[2_000], spans=[(2_000, 6_000)])
+    assert judge_histories({"SES": both}, lease_ms=LEASE_MS, cuts=[2_000], spans=[(2_000, 3_900)])
+
+
+def test_only_what_was_answered_in_such_a_span_is_in_doubt() -> None:
+    """What nobody heard of needs no doubt; what ended before and what began behind it is one server's."""
+    before, heard_in_it, unheard, behind = (
+        claim(0, 10, 0),
+        replace(commit(990, 10, 0), ended=1_500),
+        Op("renew", (10, False), 1_200),
+        claim(2_100, 20, 1),
+    )
+
+    assert [op.may_be_undone for op in doubt([before, heard_in_it, unheard, behind], [(1_000, 2_000)])] == [
+        False,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_what_was_answered_before_the_server_went_back_and_heard_afterwards_may_be_gone() -> None:

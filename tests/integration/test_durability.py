@@ -22,7 +22,7 @@ from orchestrator.store.keys import DURABLE
 from orchestrator.store.leases import Claimed, Commit, Leases
 from orchestrator.store.store import Store
 from orchestrator.store.views import Views
-from orchestrator.store.wire import ServerRefused
+from orchestrator.store.wire import ServerRefused, Wire
 from tests.chaos.fleet import pause
 from tests.chaos.power import Power
 from tests.chaos.run import make_folder
@@ -279,6 +279,61 @@ def test_a_memory_that_fills_between_an_act_and_its_confirmation_is_waited_for(e
         assert (await posting).created
         assert answers == [False, True]
         await store.aclose()
+
+    asyncio.run(run())
+
+
+@pytest.mark.timeout(60)
+def test_a_server_that_is_replaced_between_mark_and_wait_confirms_nothing() -> None:
+    """A master that stood still reads the wait when it is a replica already, and refuses it: the act is done again elsewhere,
+    and its caller hears of no error.
+    """  # noqa: D205 - one sentence
+
+    async def run() -> None:
+        async with powered(Durability()) as (_, store):
+            await store.command("PING")
+            confirmer = store._confirmer
+            assert isinstance(confirmer, Confirmer)
+            mark = confirmer._mark
+
+            async def mark_and_be_replaced(wire: Wire) -> int:
+                number = await mark(wire)
+                await store.command("REPLICAOF", "127.0.0.1", 1)
+                return number
+
+            confirmer._mark = mark_and_be_replaced  # type: ignore[method-assign]
+
+            assert not await confirmer.confirm(store.wire.run_id)
+            await store.command("REPLICAOF", "NO", "ONE")
+            confirmer._mark = mark  # type: ignore[method-assign]
+            assert await confirmer.confirm(store.wire.run_id)
+
+    asyncio.run(run())
+
+
+@pytest.mark.timeout(60)
+def test_a_server_that_never_saw_the_mark_confirms_nothing() -> None:
+    """The connection is lost behind the mark and leads elsewhere when it opens again: a wait there returns at once, and says
+    nothing of what was done.
+    """  # noqa: D205 - one sentence
+
+    async def run() -> None:
+        async with powered(Durability()) as (_, store):
+            await store.command("PING")
+            confirmer = store._confirmer
+            assert isinstance(confirmer, Confirmer)
+            mark = confirmer._mark
+
+            async def mark_and_lose(wire: Wire) -> int:
+                number = await mark(wire)
+                wire._abort()
+                return number
+
+            confirmer._mark = mark_and_lose  # type: ignore[method-assign]
+
+            assert not await confirmer.confirm(store.wire.run_id)
+            confirmer._mark = mark  # type: ignore[method-assign]
+            assert await confirmer.confirm(store.wire.run_id)
 
     asyncio.run(run())
 
