@@ -193,9 +193,8 @@ class Wire:
             log.warning("store: %s:%d is not the primary any more; asking the Sentinels who is", *place)
             self._abort()
         elif self._on_push is not None or protocol.waiting:
-            self._look_later(
-                protocol
-            )  # whoever listens, or waits for a server that stands still, sends nothing meanwhile
+            # Whoever listens, or waits for a server that stands still, sends nothing meanwhile.
+            self._look_later(protocol)
 
     def _check_progress(self) -> None:
         """Give up a connection whose oldest command was not answered for a whole period."""
