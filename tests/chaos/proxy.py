@@ -104,7 +104,8 @@ class Proxy:
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         for pump in pumps:
             pump.cancel()
-        await asyncio.gather(*pumps, return_exceptions=True)
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(*pumps, return_exceptions=True)
         self._writers -= both
         for one in both:
             one.transport.abort()
