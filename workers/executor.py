@@ -152,6 +152,7 @@ class Executor:
             return "lost"
         except asyncio.CancelledError:
             if not mine.lost:
+                mine.leaving = True
                 await asyncio.shield(host.leases.release(session_id, mine.fence))
                 return "released"
             return "lost"
@@ -234,9 +235,11 @@ class Executor:
                 keep=keep,
                 ends_at=ends_at(app.spec, change.record),
             )
+            mine.leaving = directive != "continue" and not keep
             try:
                 done = await host.leases.commit(record.session_id, record.fence, rev, commit)
             except PayloadTooLarge as error:
+                mine.leaving = True
                 await bury(host, record.session_id, record.fence, rev, "too_large", str(error))
                 return "committed"
             self.steps += 1

@@ -88,7 +88,7 @@ class Heartbeat:
         try:
             cancel = await self._leases.renew(mine.session_id, mine.fence)
         except LeaseLost as error:
-            if self._executor.slices.get(mine.session_id) is mine:  # it may have ended by itself meanwhile
+            if self._executor.slices.get(mine.session_id) is mine and not mine.leaving:  # it may have ended by itself
                 log.warning("%s", error)
                 mine.lost = True
                 self._host.contexts.forget(mine.session_id)

@@ -29,13 +29,17 @@ class Turn:
 
 @dataclass(slots=True)
 class Slice:
-    """One session in one lane: what the heartbeat and the drain need to know of it."""
+    """One session in one lane: what the heartbeat and the drain need to know of it.
+
+    `leaving`: what is under way gives the lease back. A renewal overtaken by it finds none, which is no loss.
+    """
 
     session_id: str
     fence: int
     task: "asyncio.Task[object]"
     span: StepSpan = field(default_factory=lambda: StepSpan(""))
     lost: bool = False
+    leaving: bool = False
     cancel: Cancel | None = None
     performing: bool = False
     stops_for: StopsFor = "graceful"

@@ -1,6 +1,9 @@
 """The heartbeat: leases live as long as their holder does, and the fleet knows who is at work."""
 
 import asyncio
+from typing import Any
+
+import pytest
 
 from orchestrator.settings import Settings
 from tests.unit.workers.scenes import scene
@@ -46,6 +49,41 @@ def test_a_store_in_trouble_stops_no_heartbeat(store_url: str) -> None:
             assert not running.done()
             on.step.go_on.set()
             assert await running == "committed"
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("how", ["commit", "release", "too_large"])
+def test_a_lease_that_its_holder_gives_back_is_not_lost(
+    store_url: str, how: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A renewal on a connection of its own may come behind the act that gives the lease back, and before that act's answer."""
+
+    async def play() -> None:
+        async with scene(store_url) as on:
+            session_id = await on.submit()
+            if how == "too_large":
+                on.step.result = {"text": "x" * 300_000}
+            act, overtaken = on.host.store.act, 0
+
+            async def then_renew(name: str, *args: Any, **named: Any) -> Any:
+                nonlocal overtaken
+                reply = await act(name, *args, **named)
+                if name in {"commit", "release", "bury"} and reply[0] != "large":
+                    overtaken += 1
+                    await on.renew()
+                return reply
+
+            monkeypatch.setattr(on.host.store, "act", then_renew)
+            running = on.start(session_id)
+            await on.step.began.wait()
+            if how == "release":
+                running.cancel()
+            on.step.go_on.set()
+
+            assert await running == ("released" if how == "release" else "committed")
+            assert overtaken == 1
+            assert "is lost" not in caplog.text
 
     asyncio.run(play())
 
