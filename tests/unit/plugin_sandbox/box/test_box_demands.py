@@ -188,7 +188,7 @@ def test_the_standard_tier_runs_what_it_can_and_tells_what_it_lacks(
     """Permitted by name, and shown with every entry; under root and for an ordinary user's worker."""
     shutil.copytree(ROOT / "plugin_sandbox", home / "plugin_sandbox", ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(zygote, "_HOME_OF_PACKAGE", str(home))
-    monkeypatch.setenv("TMPDIR", str(home))
+    monkeypatch.setattr(tempfile, "tempdir", str(home))  # found once a process, and this one's may be closed to others
     call = make_plain(home, standard)
     reader, writer = os.pipe()
     child = os.fork()
