@@ -5,7 +5,6 @@ are told whom to follow. Everything is over when all of them agree.
 """
 
 import asyncio
-import signal
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -19,6 +18,7 @@ from orchestrator.store.cluster_map import SLOTS
 from orchestrator.store.wire import ServerRefused, Wire
 from tests.chaos.fleet import pause
 from tests.chaos.sentinel import free_port
+from tests.chaos.servers import Servers
 
 #: How long a master may be silent before its replica takes over; without replicas nobody should ever be found silent.
 DOWN_AFTER_MS, PATIENT_MS = 3_000, 60_000
@@ -26,7 +26,7 @@ BEGIN_SECONDS = 60.0
 
 
 @dataclass
-class ClusterOfServers:
+class ClusterOfServers(Servers):
     """Servers by their ports; the first `masters` of them began as masters."""
 
     folder: Path
@@ -35,8 +35,6 @@ class ClusterOfServers:
     words: tuple[str, ...] = ("--appendonly", "yes", "--save", "")
     ports: list[int] = field(default_factory=list)
     buses: dict[int, int] = field(default_factory=dict)
-    processes: "dict[int, subprocess.Popen[bytes]]" = field(default_factory=dict)
-    halted: "dict[int, subprocess.Popen[bytes]]" = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -163,22 +161,6 @@ class ClusterOfServers:
         """Return the port of a slot's master."""
         return next(port for first, last, port in await self.owners() if first <= slot <= last)
 
-    async def kill(self, port: int) -> None:
-        """Kill a server."""
-        process = self.processes.pop(port)
-        process.send_signal(signal.SIGKILL)
-        await asyncio.to_thread(process.wait, 10)
-
-    def halt(self, port: int) -> None:
-        """Stop a server in the middle of whatever it does: its connections stay, and nothing answers."""
-        self.halted[port] = self.processes.pop(port)
-        self.halted[port].send_signal(signal.SIGSTOP)
-
-    def resume(self, port: int) -> None:
-        """Let a halted server go on, as if nothing had been."""
-        self.processes[port] = self.halted.pop(port)
-        self.processes[port].send_signal(signal.SIGCONT)
-
     async def until_taken_over(self, port: int) -> None:
         """Wait until all slots of a dead master have another one, as the others see it."""
 
@@ -197,16 +179,6 @@ class ClusterOfServers:
                     name, _, count = line.removeprefix("errorstat_").partition(":count=")
                     total[name] = total.get(name, 0) + int(count)
         return total
-
-    def close(self) -> None:
-        """End everything, by pid."""
-        every = [*self.processes.values(), *self.halted.values()]
-        for process in every:
-            process.kill()
-        for process in every:
-            process.wait(timeout=10)
-        self.processes.clear()
-        self.halted.clear()
 
 
 @asynccontextmanager

@@ -6,7 +6,6 @@ our own proxy; what it does not know is Baton.
 """
 
 import asyncio
-import signal
 import socket
 import subprocess
 from collections import Counter
@@ -18,6 +17,7 @@ from pathlib import Path
 from orchestrator.embedded_binary import find_server
 from tests.chaos.fleet import pause
 from tests.chaos.proxy import Proxy
+from tests.chaos.servers import Servers
 
 NAME = "baton"
 SENTINELS = 3
@@ -50,7 +50,7 @@ async def ask(port: int, *words: str) -> list[str]:
 
 
 @dataclass
-class Pair:
+class Pair(Servers):
     """Two servers and their Sentinels; `proxy` leads to the primary, where there is one."""
 
     folder: Path
@@ -59,8 +59,6 @@ class Pair:
     down_after_ms: int = DOWN_AFTER_MS
     ports: list[int] = field(default_factory=list)
     sentinels: list[int] = field(default_factory=list)
-    processes: "dict[int, subprocess.Popen[bytes]]" = field(default_factory=dict)
-    halted: "dict[int, subprocess.Popen[bytes]]" = field(default_factory=dict)
     primary: int = 0
     failovers: int = 0
     following: "asyncio.Task[None] | None" = None
@@ -169,33 +167,11 @@ class Pair:
         await self.until_taken_over(gone)
         return gone
 
-    async def kill(self, port: int) -> None:
-        """Kill a server."""
-        process = self.processes.pop(port)
-        process.send_signal(signal.SIGKILL)
-        await asyncio.to_thread(process.wait, 10)
-
-    def halt(self, port: int) -> None:
-        """Stop a server in the middle of whatever it does: its connections stay, and nothing answers."""
-        self.halted[port] = self.processes.pop(port)
-        self.halted[port].send_signal(signal.SIGSTOP)
-
-    def resume(self, port: int) -> None:
-        """Let a halted server go on, as if nothing had been."""
-        self.processes[port] = self.halted.pop(port)
-        self.processes[port].send_signal(signal.SIGCONT)
-
     def close(self) -> None:
         """End everything, by pid."""
         if self.following is not None:
             self.following.cancel()
-        every = [*self.processes.values(), *self.halted.values()]
-        for process in every:
-            process.kill()
-        for process in every:
-            process.wait(timeout=10)
-        self.processes.clear()
-        self.halted.clear()
+        super().close()
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ A real server with `appendfsync everysec`, whose file is cut off where its disk 
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -283,32 +283,42 @@ def test_a_memory_that_fills_between_an_act_and_its_confirmation_is_waited_for(e
     asyncio.run(run())
 
 
+async def _confirm_nothing(
+    between: Callable[[Store, Wire], Awaitable[None]], undo: Callable[[Store], Awaitable[None]]
+) -> None:
+    """Let something happen between mark and wait: nothing is confirmed, and afterwards it is."""
+    async with powered(Durability()) as (_, store):
+        await store.command("PING")
+        confirmer = store._confirmer
+        assert isinstance(confirmer, Confirmer)
+        mark = confirmer._mark
+
+        async def mark_then(wire: Wire) -> int:
+            number = await mark(wire)
+            await between(store, wire)
+            return number
+
+        confirmer._mark = mark_then  # type: ignore[method-assign]
+
+        assert not await confirmer.confirm(store.wire.run_id)
+        await undo(store)
+        confirmer._mark = mark  # type: ignore[method-assign]
+        assert await confirmer.confirm(store.wire.run_id)
+
+
 @pytest.mark.timeout(60)
 def test_a_server_that_is_replaced_between_mark_and_wait_confirms_nothing() -> None:
     """A master that stood still reads the wait when it is a replica already, and refuses it: the act is done again elsewhere,
     and its caller hears of no error.
     """  # noqa: D205 - one sentence
 
-    async def run() -> None:
-        async with powered(Durability()) as (_, store):
-            await store.command("PING")
-            confirmer = store._confirmer
-            assert isinstance(confirmer, Confirmer)
-            mark = confirmer._mark
+    async def replace(store: Store, _: Wire) -> None:
+        await store.command("REPLICAOF", "127.0.0.1", 1)
 
-            async def mark_and_be_replaced(wire: Wire) -> int:
-                number = await mark(wire)
-                await store.command("REPLICAOF", "127.0.0.1", 1)
-                return number
+    async def undo(store: Store) -> None:
+        await store.command("REPLICAOF", "NO", "ONE")
 
-            confirmer._mark = mark_and_be_replaced  # type: ignore[method-assign]
-
-            assert not await confirmer.confirm(store.wire.run_id)
-            await store.command("REPLICAOF", "NO", "ONE")
-            confirmer._mark = mark  # type: ignore[method-assign]
-            assert await confirmer.confirm(store.wire.run_id)
-
-    asyncio.run(run())
+    asyncio.run(_confirm_nothing(replace, undo))
 
 
 @pytest.mark.timeout(60)
@@ -317,25 +327,13 @@ def test_a_server_that_never_saw_the_mark_confirms_nothing() -> None:
     nothing of what was done.
     """  # noqa: D205 - one sentence
 
-    async def run() -> None:
-        async with powered(Durability()) as (_, store):
-            await store.command("PING")
-            confirmer = store._confirmer
-            assert isinstance(confirmer, Confirmer)
-            mark = confirmer._mark
+    async def lose(_: Store, wire: Wire) -> None:
+        wire._abort()
 
-            async def mark_and_lose(wire: Wire) -> int:
-                number = await mark(wire)
-                wire._abort()
-                return number
+    async def undo(_: Store) -> None:
+        """It is open again."""
 
-            confirmer._mark = mark_and_lose  # type: ignore[method-assign]
-
-            assert not await confirmer.confirm(store.wire.run_id)
-            confirmer._mark = mark  # type: ignore[method-assign]
-            assert await confirmer.confirm(store.wire.run_id)
-
-    asyncio.run(run())
+    asyncio.run(_confirm_nothing(lose, undo))
 
 
 def test_a_connection_that_was_lost_makes_contexts_unknown(tmp_path: Path) -> None:
