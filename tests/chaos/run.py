@@ -258,7 +258,7 @@ async def _drive(driver: Driver, raging: "asyncio.Task[None]") -> None:
     await driver.drive_all()
 
 
-async def _wait_for_workers(client: Client, count: int, seconds: float = 60) -> None:
+async def _wait_for_workers(client: Client, count: int, seconds: float = 120) -> None:
     async with asyncio.timeout(seconds):
         while sum(info.kind == "worker" for info in await client.workers()) < count:
             await pause(0.1)

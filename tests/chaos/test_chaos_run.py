@@ -30,7 +30,7 @@ def tell(outcome: Outcome) -> str:
 @pytest.mark.integration
 @pytest.mark.chaos
 @pytest.mark.slow
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(420)
 @pytest.mark.skipif(bundled_path() is None, reason="no server is bundled for this platform")
 def test_a_stack_that_is_broken_keeps_its_promises() -> None:
     """Everything at once for some seconds, and a store that waits for its disk: then not even a power cut may take what
