@@ -43,6 +43,7 @@ class Havoc:
     left_out: list[Fault] = field(default_factory=list)
     overdue: list[str] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
+    under_way: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.monkey = Monkey(self.fleet, self.control, 0)
@@ -63,7 +64,7 @@ class Havoc:
         async with asyncio.TaskGroup() as group:
             for fault in self.plan:
                 await pause(max(began + fault.at - loop.time(), 0))
-                group.create_task(self._strike(fault))
+                group.create_task(self._strike_until_over(fault))
         await self.store.settle(self)
 
     async def supervise_forever(self) -> None:
@@ -74,6 +75,12 @@ class Havoc:
                 self.ended.append(member.slot)
                 self.fleet.start(member.role, pool=member.pool, slot=member.slot)
             await pause(0.5)
+
+    async def _strike_until_over(self, fault: Fault) -> None:
+        name = f"{fault.what} {fault.slot}".strip()
+        self.under_way.append(name)
+        await self._strike(fault)
+        self.under_way.remove(name)
 
     async def _strike(self, fault: Fault) -> None:
         match fault.what:

@@ -44,6 +44,8 @@ STORES: Final[dict[StoreKind, type[StoreUnderChaos]]] = {
 }
 #: A dead scheduler's partitions are led again after its leader's lease, its sign of life, and a look of the others.
 FAILOVER_SECONDS = 3.5
+#: The longest that what strikes may take after its time: a deploy waits twice for processes to end, and for others to start.
+STRIKES_SECONDS = 270.0
 
 
 @dataclass(frozen=True)
@@ -239,13 +241,22 @@ async def _run(options: Options, folder: Path, fleet: Fleet, store: StoreUnderCh
 async def _play(havoc: Havoc, driver: Driver, seconds: float, end_seconds: float) -> list[str]:
     """Let the monkey and the driver do their work; return what did not come to its end.
 
-    `end_seconds` is the longest that sessions may take to it once everything is healed.
+    `end_seconds` is the longest that sessions may take to it once everything is healed. What strikes has a time of its own:
+    replacing every process takes as long as the machine needs to start as many.
     """
+    loop = asyncio.get_running_loop()
+
+    async def rage() -> None:
+        await havoc.rage()
+        bound.reschedule(loop.time() + end_seconds)
+
     try:
-        async with asyncio.timeout(seconds + end_seconds), asyncio.TaskGroup() as group:
-            raging = group.create_task(havoc.rage())
+        async with asyncio.timeout(seconds + STRIKES_SECONDS) as bound, asyncio.TaskGroup() as group:
+            raging = group.create_task(rage())
             group.create_task(_drive(driver, raging))
     except TimeoutError:
+        if havoc.under_way:
+            return [f"not over {STRIKES_SECONDS:.0f} s after the last fault: {', '.join(havoc.under_way)}"]
         left = [told.session_id for told in driver.told.values() if told.ended_at is None]
         return [f"{one}: not at its end {end_seconds:.0f} s after the last fault" for one in left] or ["it hangs"]
     return []

@@ -30,7 +30,7 @@ def tell(outcome: Outcome) -> str:
 @pytest.mark.integration
 @pytest.mark.chaos
 @pytest.mark.slow
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(600)
 @pytest.mark.skipif(bundled_path() is None, reason="no server is bundled for this platform")
 def test_a_stack_that_is_broken_keeps_its_promises() -> None:
     """Everything at once for some seconds, and a store that waits for its disk: then not even a power cut may take what
@@ -48,7 +48,7 @@ def test_a_stack_that_is_broken_keeps_its_promises() -> None:
 @pytest.mark.integration
 @pytest.mark.chaos
 @pytest.mark.slow
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(600)
 @pytest.mark.skipif(bundled_path() is None, reason="no server is bundled for this platform")
 @pytest.mark.parametrize("store", ["cluster", "sentinel"])
 def test_masters_that_die_or_hang_take_nothing_that_somebody_relies_on(store: StoreKind) -> None:
