@@ -187,6 +187,7 @@ class Executor:
         note(app=record.app)
         if record.cursor.skill not in app.spec.skills:
             detail = f"{record.app} has no skill {record.cursor.skill!r} any more; give it back, then replay"
+            mine.leaving = True
             await bury(host, record.session_id, record.fence, record.rev, "unknown_skill", detail)
             return "committed"
         if app.digest != record.spec:

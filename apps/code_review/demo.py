@@ -11,7 +11,7 @@ from typing import Final
 from orchestrator.contracts.demo import Submission
 from orchestrator.contracts.errors import InputError
 
-from .repository import RepositoryError
+from .repository import Repository, RepositoryError
 from .submit import count_of, open_repository, submission
 
 OPTIONS: Final = {
@@ -23,15 +23,14 @@ OPTIONS: Final = {
 class ReviewDemo:
     """One submission for each of a repository's last commits."""
 
+    def check(self, options: Mapping[str, str]) -> None:
+        """Raise InputError where there is no such repository, or the count is none."""
+        _open(options)
+        count_of(options)
+
     def prepare(self, folder: Path, options: Mapping[str, str]) -> list[Submission]:
         """Return the submissions, oldest commit first; `folder` is where files are exported to. Raise InputError."""
-        repo = options.get("repo") or str(Path(__file__).resolve().parents[2])
-        try:
-            repository = open_repository(repo)
-        except InputError as error:
-            if options.get("repo"):
-                raise
-            raise InputError(f"{error}; Baton does not run from a checkout here: give one with --repo PATH") from error
+        repository = _open(options)
         try:
             commits = repository.commits(newest="HEAD", count=count_of(options))
             return [submission(repository, commit, scratch=str(folder.resolve())) for commit in commits]
@@ -40,6 +39,15 @@ class ReviewDemo:
 
     def stop(self) -> None:
         """Do nothing: the demo started nothing."""
+
+
+def _open(options: Mapping[str, str]) -> Repository:
+    try:
+        return open_repository(options.get("repo") or str(Path(__file__).resolve().parents[2]))
+    except InputError as error:
+        if options.get("repo"):
+            raise
+        raise InputError(f"{error}; Baton does not run from a checkout here: give one with --repo PATH") from error
 
 
 def demo() -> ReviewDemo:

@@ -23,10 +23,16 @@ OPTIONS: Final = {
 class IntakeDemo:
     """One submission for the demo's own data, and one for the folder that was given."""
 
+    def check(self, options: Mapping[str, str]) -> None:
+        """Raise InputError for data that cannot be taken in."""
+        if options.get("data"):
+            submission({"data": options["data"]}, Path(options.get("into") or "projects"))
+        elif options.get("into"):
+            raise InputError("option --into: nothing is taken in; give the folder with --data DIR")
+
     def prepare(self, folder: Path, options: Mapping[str, str]) -> list[Submission]:
         """Write the data into `folder`/field-data; return the submissions. Raise InputError."""
-        if options.get("into") and not options.get("data"):
-            raise InputError("option --into: nothing is taken in; give the folder with --data DIR")
+        self.check(options)
         made = folder / "field-data"
         made.mkdir(mode=0o700, exist_ok=True)
         write_files(made)

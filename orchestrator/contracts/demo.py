@@ -11,7 +11,8 @@ app's `submissions`, as `{"some_option": "VALUE"}`: dashes become underscores, a
 value is "yes". An app without `submit.py` has no options of its own. `baton demo --some-option
 VALUE` does the same for `Demo.prepare`; an app's demo ignores options that are not its own,
 because one command line serves the demos of several apps. A `demo.py` may export `OPTIONS`, its
-options by name with what each means: an option that no demo names is refused then.
+options by name with what each means: an option that no demo names is refused then. A demo may have `check(options)`, which
+raises InputError for options that cannot be met: it is asked before anything is started.
 
 Neither talks to the store. They say what is to be submitted, and whoever called them submits it.
 Bad input is an `InputError` whose message reads `where: what; what to do`.

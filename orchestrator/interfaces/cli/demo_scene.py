@@ -30,7 +30,7 @@ class Scene:
 
 
 def find_scenes(specs: Mapping[str, AppSpec], chosen: Sequence[str], options: Mapping[str, str]) -> list[Scene]:
-    """Return the demos of these apps, of all where none is chosen; raise InputError for what no demo knows."""
+    """Return the demos of these apps, of all where none is chosen; raise InputError for what no demo knows or can meet."""
     for name in chosen:
         if name not in specs:
             raise UnknownApp(name, specs)
@@ -40,7 +40,12 @@ def find_scenes(specs: Mapping[str, AppSpec], chosen: Sequence[str], options: Ma
     if not wanted:
         raise InputError("demo: no installed app has a demo; see `baton apps list`")
     _check_options(wanted, options)
-    return [Scene(spec, _make_demo(spec)) for spec in wanted]
+    scenes = [Scene(spec, _make_demo(spec)) for spec in wanted]
+    for scene in scenes:
+        check = getattr(scene.demo, "check", None)
+        if callable(check):
+            check(options)
+    return scenes
 
 
 async def prepare(scenes: Sequence[Scene], folder: Path, options: Mapping[str, str]) -> None:

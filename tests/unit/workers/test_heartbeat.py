@@ -53,7 +53,7 @@ def test_a_store_in_trouble_stops_no_heartbeat(store_url: str) -> None:
     asyncio.run(play())
 
 
-@pytest.mark.parametrize("how", ["commit", "release", "too_large"])
+@pytest.mark.parametrize("how", ["commit", "release", "too_large", "unknown_skill"])
 def test_a_lease_that_its_holder_gives_back_is_not_lost(
     store_url: str, how: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -64,6 +64,11 @@ def test_a_lease_that_its_holder_gives_back_is_not_lost(
             session_id = await on.submit()
             if how == "too_large":
                 on.step.result = {"text": "x" * 300_000}
+            if how == "unknown_skill":
+                gone = (await on.on.client.show(session_id)).cursor.model_copy(update={"skill": "gone"})
+                await on.on.store.command(
+                    "HSET", on.on.store.keys.of_session("record", session_id), "cursor", gone.to_json()
+                )
             act, overtaken = on.host.store.act, 0
 
             async def then_renew(name: str, *args: Any, **named: Any) -> Any:
@@ -76,13 +81,17 @@ def test_a_lease_that_its_holder_gives_back_is_not_lost(
 
             monkeypatch.setattr(on.host.store, "act", then_renew)
             running = on.start(session_id)
-            await on.step.began.wait()
+            if how != "unknown_skill":
+                await on.step.began.wait()
             if how == "release":
                 running.cancel()
             on.step.go_on.set()
 
             assert await running == ("released" if how == "release" else "committed")
             assert overtaken == 1
+            if how == "unknown_skill":
+                record = await on.on.client.show(session_id)
+                assert (record.phase, record.reason) == ("dead", "unknown_skill")
             assert "is lost" not in caplog.text
 
     asyncio.run(play())

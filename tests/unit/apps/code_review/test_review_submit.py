@@ -74,7 +74,9 @@ def test_the_demo_reviews_the_last_twenty_commits_or_what_there_is(repo: GitRepo
 def test_the_demo_says_what_is_no_repository(tmp_path: Path) -> None:
     """A wrong --repo is the caller's to mend."""
     with pytest.raises(InputError, match="not a git repository"):
-        demo().prepare(tmp_path, {"repo": str(tmp_path)})
+        demo().check({"repo": str(tmp_path)})
+    with pytest.raises(InputError, match="not a number from 1"):
+        demo().check({"count": "many"})
 
 
 def test_a_secret_in_a_title_is_masked(repo: GitRepo) -> None:

@@ -66,4 +66,6 @@ def test_the_demo_writes_its_own_data_and_takes_a_given_folder_as_well(tmp_path:
     assert names == {"stations.csv", "site.png", "station.jpg"}
     assert (own.overrides["name"], other.overrides["name"]) == ("field-data", "given")
     with pytest.raises(InputError, match="give the folder with --data DIR"):
-        scene.prepare(tmp_path, {"into": "x"})
+        scene.check({"into": "x"})
+    with pytest.raises(InputError, match="no such folder; give the folder"):
+        scene.check({"data": str(tmp_path / "absent")})

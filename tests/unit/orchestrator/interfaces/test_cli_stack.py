@@ -115,6 +115,16 @@ def test_an_option_that_no_demo_names_is_refused(
         assert len(find_scenes(specs, (), given)) == 1
 
 
+def test_what_a_demo_cannot_meet_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    """A mistyped folder costs nobody the start of a server and its workers."""
+    check = "    def check(self, options):\n        raise InputError('option --repo: no such folder')\n"
+    specs = {"one": write_demo(tmp_path, "one", GOOD), "two": write_demo(tmp_path, "two", check + GOOD)}
+
+    with pytest.raises(InputError, match="--repo: no such folder"):
+        find_scenes(specs, (), {})
+    assert len(find_scenes(specs, ("one",), {})) == 1
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [
