@@ -20,7 +20,7 @@ from plugin_sandbox.inner import cgroups
 from plugin_sandbox.inner.box import LAYERS, Box, LayerFailed
 from plugin_sandbox.model import Call, Limits, Tier
 from plugin_sandbox.settings import SandboxSettings
-from plugin_sandbox.zygote import Interpreter, Zygote, launch
+from plugin_sandbox.zygote import Interpreter, Zygote, check_box, launch
 
 #: Without these there is no strict tier, but there may be a standard one.
 _NAMESPACED = frozenset(
@@ -197,6 +197,7 @@ class Launcher:
         started: list[subprocess.Popen[bytes]] = []
 
         def send(message: bytes, fds: list[int]) -> None:
+            check_box(message)
             process, inbox = launch(self._executable, ["cold"], [], subprocess.DEVNULL)
             started.append(process)
             with inbox:

@@ -81,8 +81,7 @@ class Zygote:
 
     def send(self, message: bytes, fds: list[int]) -> None:
         """Hand over a call; starts the zygote, once, if it is not there. Raises ZygoteLost."""
-        if len(message) > REPORT_BYTES:
-            raise ZygoteLost(f"a box of {len(message)} bytes is over {REPORT_BYTES}; bind fewer paths")
+        check_box(message)
         with self._fresh_lock():
             for _ in range(2):
                 inbox = self._socket or self._start()
@@ -144,6 +143,12 @@ class Zygote:
 def _last_line(log: IO[bytes]) -> str:
     log.seek(0)
     return log.read(65_536).decode(errors="replace").strip().rpartition("\n")[2]
+
+
+def check_box(message: bytes) -> None:
+    """Raise ZygoteLost for a box that no message can hold: cut short, it would describe another one."""
+    if len(message) > REPORT_BYTES:
+        raise ZygoteLost(f"a box of {len(message)} bytes is over {REPORT_BYTES}; bind fewer paths")
 
 
 def launch(

@@ -244,3 +244,18 @@ def test_a_box_that_no_message_can_hold_is_refused_before_anything_is_started() 
         zygote.send(b" " * (REPORT_BYTES + 1), [])
 
     assert find("plugin-zygote") == []
+
+
+@pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
+def test_what_an_operator_bound_too_much_of_is_told_by_its_size(
+    settings: SandboxSettings, make_call: Any, monkeypatch: pytest.MonkeyPatch, *, warm: bool
+) -> None:
+    """However calls are started, and nothing is started for it."""
+    monkeypatch.setattr(zygote, "REPORT_BYTES", 100)
+    sandbox = Sandbox(settings.model_copy(update={"warm": warm}))
+
+    entry = entry_of(sandbox.run_blocking(make_call(APPEND)))
+
+    assert entry.status == "sandbox_unavailable"
+    assert "is over 100; bind fewer paths" in (entry.error or "")
+    sandbox.close()
