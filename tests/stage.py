@@ -117,11 +117,11 @@ async def stage(url: str, settings: Settings | None = None) -> AsyncIterator[Sta
         await made.aclose()
 
 
-def play(url: str, scene: Callable[[Stage], Awaitable[T]]) -> T:
+def play(url: str, scene: Callable[[Stage], Awaitable[T]], settings: Settings | None = None) -> T:
     """Run a scene on a stage of its own; return what it returns."""
 
     async def run() -> T:
-        async with stage(url) as made:
+        async with stage(url, settings) as made:
             return await scene(made)
 
     return asyncio.run(run())

@@ -11,13 +11,12 @@ settle   what the step decided, or what its failure means: again later, or a dea
 commit   one atomic write under the fence. Refused: the work is dropped, another holder goes on.
 release  the lease goes with the commit that ends the slice; without one, it is handed back.
 
-A session with which two holders in a row have died is run alone: of such sessions one at a time in
-a process, until its commit. The one that kills its workers then takes no other one along.
+A session with which two holders in a row have died is run alone: of such sessions one at a time in a process, until its
+commit. The one that kills its workers then takes no other one along.
 
-A slice drains: it goes on with its session while steps are ready, its budget lasts, or nobody
-waits for the lane. A worker that takes the finalizer's queue too settles the session in the same
-slice; otherwise the session is handed on to one that does. So is one whose next step runs a plugin, where this worker has no
-sandbox. Safety rests on the fence alone (store/leases.py); the rest is liveness.
+A slice drains: it goes on with its session while steps are ready, its budget lasts, or nobody waits for the lane. A worker
+that takes the finalizer's queue too settles the session in the same slice; otherwise it hands it on to one that does, as it does
+with what needs a sandbox that it has not. Safety rests on the fence alone (store/leases.py); the rest is liveness.
 """
 
 import asyncio
@@ -217,7 +216,9 @@ class Executor:
             if queue != change.record.queue:
                 change = change._replace(record=change.record.model_copy(update={"queue": queue}))
             held = host.is_paused(record.app, queue)
-            if directive == "continue" and (held or self._slice_is_over(mine) or not self._takes(queue)):
+            is_over = held or self._slice_is_over(mine) or not self._takes(queue)
+            # What is announced is called by this very holder: another one could not know that nobody has begun it.
+            if directive == "continue" and is_over and not change.intents:
                 directive = "ready"  # type: ignore[assignment]
             keep = directive == "finalizing" and self._finalizes and not self._slice_is_over(mine)
             now = time.perf_counter()
@@ -269,14 +270,16 @@ class Executor:
             if done.cancel and record.cancel is None:
                 record = record.model_copy(update={"cancel": done.cancel})
             committed_record = record
-            posts = await host.read_posts(record.session_id) if done.posts else ()
+            read = await host.read_posts(record.session_id) if done.posts else ()
+            # A post that cannot be read ends the slice: it is a newer Baton's, or the next claim buries the session.
+            mine.over, posts = mine.over or read is None, read or ()
 
     def _takes(self, queue: Queue) -> bool:
         """Say whether this worker performs steps of that queue: those that run plugins, or the rest."""
         return queue in self._queues
 
     def _slice_is_over(self, mine: Slice) -> bool:
-        if self._is_draining():
+        if self._is_draining() or mine.over:
             return True
         if not self._is_contended():
             return False

@@ -139,5 +139,6 @@ class Heartbeat:
             plugin_slots=0 if plugins is None or self._lanes.draining else plugins.slots,
             plugins_running=0 if plugins is None else plugins.sessions,
             version=__version__,
+            format=self._host.store.format,
             tier="" if plugins is None else plugins.tier,
         )

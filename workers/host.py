@@ -1,8 +1,11 @@
 """What one worker process has: its name, settings, store, apps - what the executor works with."""
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from uuid import uuid4
+
+from pydantic import ValidationError
 
 from orchestrator.client import Client
 from orchestrator.contracts.errors import ToolUnavailable
@@ -15,6 +18,8 @@ from orchestrator.store.store import Store
 from workers.contexts import ContextCache
 from workers.plugins import PluginHost
 from workers.steps.world import AppRuntime, World
+
+log = logging.getLogger(__name__)
 
 
 class Host:
@@ -94,7 +99,13 @@ class Host:
             raise ToolUnavailable(f"app {app.spec.name}: its servers offer no tool; are they up?")
         return await self.catalogues.keep(live), live
 
-    async def read_posts(self, session_id: str) -> tuple[Post, ...]:
-        """Return the mailbox of a session that we hold."""
+    async def read_posts(self, session_id: str) -> tuple[Post, ...] | None:
+        """Return the mailbox of a session that we hold, None where a post cannot be read."""
         key = self.store.keys.of_session("mailbox", session_id)
-        return tuple(Post.from_json(post) for post in await self.store.command("LRANGE", key, 0, -1))
+        try:
+            return tuple(Post.from_json(post) for post in await self.store.command("LRANGE", key, 0, -1))
+        except ValidationError as error:
+            log.warning(
+                "session %s: a post cannot be read (%d faults); left to others", session_id, error.error_count()
+            )
+            return None

@@ -31,7 +31,7 @@ class Turn:
 class Slice:
     """One session in one lane: what the heartbeat and the drain need to know of it.
 
-    `leaving`: what is under way gives the lease back. A renewal overtaken by it finds none, which is no loss.
+    `over`: it ends as soon as it may. `leaving`: what is under way gives the lease back. A renewal overtaken by it finds none, which is no loss.
     """
 
     session_id: str
@@ -39,6 +39,7 @@ class Slice:
     task: "asyncio.Task[object]"
     span: StepSpan = field(default_factory=lambda: StepSpan(""))
     lost: bool = False
+    over: bool = False
     leaving: bool = False
     cancel: Cancel | None = None
     performing: bool = False

@@ -3,7 +3,7 @@
 A value that crosses a module boundary is a `Frozen` model. It cannot be changed in place, a field
 that nobody declared is refused when it is read, and it survives a round trip through JSON. What is
 exchanged with modules and services of others is `Lenient` or `Open`: frozen too, but it reads what
-a newer or a more talkative side wrote.
+a newer or a more talkative side wrote; so does what our own processes tell one another (`Shared`).
 """
 
 import re
@@ -61,6 +61,12 @@ class Frozen(BaseModel):
     def from_json(cls, text: str | bytes) -> Self:
         """Read the JSON of `to_json`; raise pydantic's ValidationError for anything else."""
         return cls.model_validate_json(text)
+
+
+class Shared(Frozen):
+    """A value that processes of several versions tell one another: fields that a newer one added are dropped."""
+
+    model_config = ConfigDict(extra="ignore")
 
 
 class Lenient(BaseModel):

@@ -9,7 +9,7 @@ from typing import Final, Literal, TypeAlias
 
 from pydantic import JsonValue
 
-from orchestrator.contracts.base import Frozen, JsonObject
+from orchestrator.contracts.base import JsonObject, Shared
 
 
 class ContentBlockType(StrEnum):
@@ -86,7 +86,7 @@ FIRST_OFFSET: Final = "0-0"
 PieceKind: TypeAlias = Literal["begin", "text", "thinking", "tool", "end", "failed", "gap"]
 
 
-class StreamPiece(Frozen):
+class StreamPiece(Shared):
     """One piece of what a session's model is writing. `offset` is where a client goes on that has seen it.
 
     `skill`, `turn` and `attempt` (from 1) say on `begin` whose answer it is; `text` is the piece's own: a tool's name

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, SecretStr, field_validator
 
-from orchestrator.contracts.base import Frozen
+from orchestrator.contracts.base import Frozen, Shared
 
 HookEvent: TypeAlias = Literal["session.waiting", "session.ended", "session.dead"]
 
@@ -59,7 +59,7 @@ class WebhooksFile(Frozen):
         return endpoints
 
 
-class Delivery(Frozen):
+class Delivery(Shared):
     """One event for one endpoint. `delivery_id` stays the same over all tries; `at` is the store's ms."""
 
     delivery_id: str

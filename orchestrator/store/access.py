@@ -5,7 +5,7 @@ from zlib import crc32
 from pydantic import ValidationError
 
 from orchestrator.contracts.access import Token
-from orchestrator.contracts.base import Frozen, JsonObject
+from orchestrator.contracts.base import JsonObject, Shared
 from orchestrator.contracts.errors import StoreError
 from orchestrator.store.codec import pairs
 from orchestrator.store.keys import AUDIT, TOKENS
@@ -15,7 +15,7 @@ from orchestrator.store.store import Store
 AUDIT_ENTRIES = 10_000
 
 
-class Act(Frozen):
+class Act(Shared):
     """One line of the operators' log: who did what to what. `at` is the store's ms."""
 
     number: str

@@ -14,6 +14,7 @@ from orchestrator.contracts.budgets import Spent
 from orchestrator.contracts.context import Compacted
 from orchestrator.contracts.errors import Unreadable
 from orchestrator.contracts.failures import FailureRecord
+from orchestrator.contracts.formats import FORMAT
 from orchestrator.contracts.hooks import HookMemory
 from orchestrator.contracts.phases import Phase
 from orchestrator.contracts.session import Cursor, Priority, Record, ToolCall, Wait
@@ -86,9 +87,17 @@ def decode_record(session_id: str, stored: Mapping[str, str]) -> Record:
             trace=get("trace", ""),
         )
     except KeyError as error:
-        raise Unreadable(f"session {session_id}: its record lacks {error}; replay or remove it") from error
+        raise Unreadable(f"session {session_id}: its record lacks {error}; {_advise(stored)}") from error
     except (ValidationError, ValueError) as error:
-        raise Unreadable(f"session {session_id}: its record cannot be read ({error}); replay or remove it") from error
+        raise Unreadable(f"session {session_id}: its record cannot be read ({error}); {_advise(stored)}") from error
+
+
+def _advise(stored: Mapping[str, str]) -> str:
+    """Say what to do about a record that cannot be read."""
+    written = stored.get("format", "1")
+    if written.isascii() and written.isdigit() and int(written) > FORMAT:
+        return f"a newer Baton wrote it (format {written}, this one reads {FORMAT}): use that one"
+    return "replay or remove it"
 
 
 def encode_submission(record: Record) -> dict[str, str]:

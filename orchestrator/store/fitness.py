@@ -1,15 +1,17 @@
 """Is this server fit to hold sessions? Asked once, when a process starts.
 
 Refused: a server too old for our scripts, an eviction policy that may drop keys, another number
-of partitions than the store was created with, a cluster as broker, with `durability: wait` a server that
+of partitions than the store was created with, another layout (contracts/formats.py), a cluster as broker, with `durability: wait` a server that
 cannot confirm, one server of a cluster in place of the cluster. Warned: no AOF - an
-acknowledged submission could then be lost with the server - and masters of a cluster whose clocks differ.
+acknowledged submission could then be lost with the server -, masters of a cluster whose clocks differ, and a store on which
+a newer Baton has worked.
 All masters of a cluster are asked.
 """
 
 from collections.abc import Sequence
 
 from orchestrator.contracts.errors import ConfigError, StoreUnfit
+from orchestrator.contracts.formats import LAYOUT
 from orchestrator.store.cluster_map import is_cluster
 from orchestrator.store.keys import META
 from orchestrator.store.servers import ask_each
@@ -100,8 +102,26 @@ async def check_store(store: Store) -> list[str]:
         raise StoreUnfit(
             f"store: it was created with {fixed} partitions, the settings say {partitions}; set store.partitions: {fixed}"
         )
+    warnings += await _check_formats(store)
     try:
         await store.command("FUNCTION", "STATS")
     except ServerRefused:
         warnings.append("store: a server before 7.0; it works, and 7.2 or later can confirm writes with WAITAOF")
     return list(dict.fromkeys(warnings))
+
+
+async def _check_formats(store: Store) -> list[str]:
+    """Return warnings; raise StoreUnfit. Notes the highest format that has worked on the store."""
+    await store.command("HSETNX", META, "layout", LAYOUT)
+    layout = int(await store.command("HGET", META, "layout"))
+    if layout != LAYOUT:
+        raise StoreUnfit(
+            f"store: its keys are of layout {layout}, this Baton works with {LAYOUT}; use the Baton that made it, or another store"
+        )
+    highest = int(await store.command("HGET", META, "format") or 0)
+    if highest < store.format:
+        await store.command("HSET", META, "format", store.format)
+    if highest <= store.format:
+        return []
+    told = f"store: a newer Baton has worked on it (format {highest}, this one reads {store.format})"
+    return [f"{told}; sessions that it has touched are left to it: let workers of it run, see docs/how-to/upgrade.md"]

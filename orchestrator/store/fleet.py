@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from orchestrator.contracts.base import Frozen
+from orchestrator.contracts.base import Shared
 from orchestrator.store.codec import pairs
 from orchestrator.store.keys import WORKER_INFO, WORKERS, leader_key
 from orchestrator.store.store import Store
@@ -20,11 +20,11 @@ from orchestrator.store.store import Store
 Part = TypeVar("Part", int, str)
 
 
-class WorkerInfo(Frozen):
+class WorkerInfo(Shared):
     """What a worker process (or a scheduler) says of itself at every beat.
 
     `clock_ahead_ms` is how far its own clock is before the server's, less than 0 behind it. Nothing rests on it.
-    `version` is Baton's own; `tier` is the isolation that its sandbox has, "" where it runs no plugins.
+    `version` is Baton's own, `format` what it reads and writes (contracts/formats.py); `tier` is the isolation that its sandbox has, "" where it runs no plugins.
     """
 
     name: str
@@ -45,6 +45,7 @@ class WorkerInfo(Frozen):
     plugins_running: int = 0
     clock_ahead_ms: int = 0
     version: str = ""
+    format: int = 1
     tier: str = ""
 
 

@@ -47,6 +47,8 @@ async def create_fork(
     if len(messages) > limits.context_messages:
         raise PayloadTooLarge("fork: context", len(messages), limits.context_messages, unit="messages")
     entry = Entry(kind="submitted", actor=record.actor, set=fields, data=data)
+    if store.format > 1:
+        fields["format"] = str(store.format)
     if key_seconds:  # for how long `prune` must leave a trace of it; no part of the session, nor of its journal
         fields["key_seconds"] = str(key_seconds)
     await store.command("SADD", APPS, record.app)

@@ -117,6 +117,8 @@ class Intake:
         await self._store.command("SADD", APPS, draft.app)
         entry = Entry(kind="submitted", actor=draft.actor, set=fields, messages=said)
         flat: list[str | int] = [part for pair in fields.items() for part in pair]
+        if self._store.format > 1:
+            flat += ["format", self._store.format]
         if key is not None:  # for how long `prune` must leave a trace of it
             flat += ["key_seconds", seconds]
         stamp = digest if key is not None else f"{digest}:{session_id}"
@@ -185,6 +187,7 @@ class Intake:
             BELL,
             CANCELS,
             int(post.immediate),
+            self._store.format,
             critical=True,
         )
         answer = reply[0]
@@ -220,7 +223,9 @@ class Intake:
         entry = Entry(
             kind="replayed", actor=actor, set={"cursor": cursor, "failure": ""}, data={"note": note} if note else {}
         )
-        reply = await self._store.act("replay", session_id, entry.to_json(), BELL, cursor, critical=True)
+        reply = await self._store.act(
+            "replay", session_id, entry.to_json(), BELL, cursor, self._store.format, critical=True
+        )
         if reply[0] == "missing":
             raise SessionNotFound(session_id)
         if reply[0] == "not_dead":

@@ -13,7 +13,7 @@
     baton:{p07}:t:<sid>   stream  what a model says now
     baton:{p07}:durable   string  marks behind which a master of a cluster has it all (cluster_durability.py)
 
-Outside partitions: `baton:meta` (hash: partitions, archive), `baton:apps` (set), `baton:ids:…`, `baton:idem:…`,
+Outside partitions: `baton:meta` (hash: partitions, layout, format, archive), `baton:apps` (set), `baton:ids:…`, `baton:idem:…`,
 `baton:model:<provider>` (hash: rates and circuits), `baton:workers` (zset + hash), `baton:leader:…`, `baton:tokens`,
 `baton:paused`, `baton:schedules`, `baton:webhooks` (hashes), `baton:audit` (stream), `baton:start` (string, for a
 millisecond), and the channels `baton:bell` and `baton:cancels`.

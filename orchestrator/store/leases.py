@@ -22,7 +22,7 @@ MARK_EVERY: Final = 500
 #: No character takes more bytes: a text of few characters need not be encoded to know that it is small enough.
 MOST_BYTES: Final = 4
 
-Refusal: TypeAlias = Literal["missing", "settled", "busy", "early", "foreign", "buried", "suspect"]
+Refusal: TypeAlias = Literal["missing", "settled", "busy", "early", "foreign", "newer", "buried", "suspect"]
 Directive: TypeAlias = Literal["continue", "ready", "waiting", "finalizing", "ended", "dead"]
 
 
@@ -41,7 +41,10 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class ClaimRefused:
-    """Why there is nothing to do here now; for `foreign`, `detail` is the spec's digest and `app` its app."""
+    """Why there is nothing to do here now; for `foreign`, `detail` is the spec's digest and `app` its app.
+
+    For `newer`, `detail` is the format that a newer Baton has brought the session to.
+    """
 
     answer: Refusal
     detail: str = ""
@@ -136,8 +139,8 @@ class Leases:
 
         `alone` says that this process runs no other session of which holders died.
         """
-        limits = (self._lease_ms, self._max_attempts)
-        reply = await self._store.act("claim", session_id, holder, *limits, known, int(adopt), int(alone), *digests)
+        limits, flags = (self._lease_ms, self._max_attempts), (int(adopt), int(alone))
+        reply = await self._store.act("claim", session_id, holder, *limits, known, *flags, self._store.format, *digests)
         if reply[0] == "malformed":
             raise StoreError(f"session {session_id}: claim refused (malformed); this is a defect, report it")
         if reply[0] != "claimed":

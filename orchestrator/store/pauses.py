@@ -1,12 +1,12 @@
 """What operators have paused: queues and apps of which nothing new is woken."""
 
-from orchestrator.contracts.base import Frozen
+from orchestrator.contracts.base import Shared
 from orchestrator.store.codec import pairs
 from orchestrator.store.keys import PAUSED
 from orchestrator.store.store import Store
 
 
-class Pause(Frozen):
+class Pause(Shared):
     """One pause: `target` is `queue:NAME` or `app:NAME`; `at` is the store's ms."""
 
     target: str

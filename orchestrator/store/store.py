@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from orchestrator.contracts.errors import StoreUnreachable
+from orchestrator.contracts.formats import FORMAT
 from orchestrator.store.cluster import open_wire
 from orchestrator.store.cluster_durability import ClusterConfirmer, open_confirmer
 from orchestrator.store.durability import Confirmer, Durability
@@ -45,6 +46,7 @@ class Store:
     """One store, for one event loop.
 
     `heads` is how many beginnings of acts are kept packed: those of every session that is held, or none is found again.
+    `session_format` is what this process reads and writes (contracts/formats.py).
     """
 
     def __init__(
@@ -56,7 +58,9 @@ class Store:
         patience_seconds: float = 20.0,
         durability: Durability | None = None,
         heads: int = LEAST_HEADS,
+        session_format: int = FORMAT,
     ) -> None:
+        self.format = session_format
         self.keys = Keys(partitions)
         self.limits = limits or Limits()
         self.url = url

@@ -157,7 +157,7 @@ def _check_server() -> list[Finding]:
         findings = [Finding(check="store", verdict="ok", says=where)]
         findings += [Finding(check="store", verdict="warning", says=line) for line in warnings]
         findings += worries
-        findings += await _check_fleet(client, {name: spec.digest() for name, spec in specs.items()})
+        findings += await check_fleet(client, {name: spec.digest() for name, spec in specs.items()})
         letters = len(await client.dead_letters(limit=1000))
         if letters:
             says = f"{letters} dead letters; see `baton dead list`"
@@ -172,7 +172,8 @@ def _check_server() -> list[Finding]:
     return with_client(checked)
 
 
-async def _check_fleet(client: "Client", digests: dict[str, str]) -> list[Finding]:
+async def check_fleet(client: "Client", digests: dict[str, str]) -> list[Finding]:
+    """Return what the live processes say of themselves: how many, and whether they are of one version."""
     members = await client.workers()
     findings = []
     for kind in ("scheduler", "worker"):
@@ -192,6 +193,14 @@ async def _check_fleet(client: "Client", digests: dict[str, str]) -> list[Findin
     if others:
         says = "other versions of apps are at work; restart those workers:\n" + "\n".join(others)
         findings.append(Finding(check="versions", verdict="warning", says=says))
+    formats = {info.format for info in members if info.kind == "worker"}
+    if len(formats) > 1:
+        newest = sorted(info.name for info in members if info.kind == "worker" and info.format == max(formats))
+        says = (
+            f"workers of several Batons are at work; what those of format {max(formats)} have touched is left to them: "
+            f"{', '.join(newest)}; go on with the upgrade, or see docs/how-to/upgrade.md for the way back"
+        )
+        findings.append(Finding(check="formats", verdict="warning", says=says))
     return findings
 
 

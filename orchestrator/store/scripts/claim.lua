@@ -3,7 +3,7 @@
 -- claim: take the lease and read what the next step needs, in one act.
 --
 -- Answers: claimed · missing · settled · busy (a live lease) · early (it waits, and nothing came)
--- · foreign (this worker has not that version of the app) · buried (attempts are spent) · suspect (two
+-- · foreign (this worker has not that version of the app) · newer (a newer Baton has touched it) · buried (attempts are spent) · suspect (two
 -- holders in a row died with it: claim it alone, or what runs beside it is buried with it).
 -- The fence is max(fence + 1, now), so it also grows across a restored or failed-over server.
 -- Replay: the same holder text claims again while its lease lives and gets the same fence.
@@ -13,9 +13,10 @@
 --   journal  stream  an `orphaned` entry where a dead holder is succeeded
 --   by       zset    moved to running                                sent    zset  sid removed
 --
--- ARGV: sid, holder, lease ms, max attempts, context entries known (-1: none wanted), adopt, alone, digest, …
+-- ARGV: sid, holder, lease ms, max attempts, context entries known (-1: none wanted), adopt, alone, format, digest, …
 local sid, holder = ARGV[1], ARGV[2]
-if not (whole(ARGV[3]) and whole(ARGV[4]) and (ARGV[5] == '-1' or whole(ARGV[5]))) then return {'malformed'} end
+local format = whole(ARGV[8])
+if not (format and whole(ARGV[3]) and whole(ARGV[4]) and (ARGV[5] == '-1' or whole(ARGV[5]))) then return {'malformed'} end
 local now = now_ms()
 local f = read_record()
 if not f then
@@ -36,8 +37,12 @@ if not again then
     local due = redis.call('ZSCORE', K.due, sid)
     if not due or tonumber(due) > now then return {'early'} end
   end
+  if f.format > format then
+    redis.call('ZADD', K.sent, 'XX', 'LT', now + 500, sid) -- as below
+    return {'newer', f.format, f.app}
+  end
   local known = ARGV[6] == '1'
-  for i = 8, #ARGV do known = known or ARGV[i] == f.spec end
+  for i = 9, #ARGV do known = known or ARGV[i] == f.spec end
   if not known then
     -- Somebody else has that version: its wake-up is sent again soon, not only when the mark runs out.
     redis.call('ZADD', K.sent, 'XX', 'LT', now + 500, sid)
@@ -61,6 +66,7 @@ if not again then
   local phase = f.phase == 'finalizing' and 'finalizing' or 'running'
   redis.call('HSET', K.record, 'phase', phase, 'fence', f.fence, 'holder', holder, 'attempts', attempts + 1,
     'seq', seq, 'since', now, 'claimed', now)
+  if f.format < format then redis.call('HSET', K.record, 'format', format) end
   redis.call('ZADD', K.leases, now + tonumber(ARGV[3]), sid)
   redis.call('ZREM', K.due, sid)
   redis.call('ZREM', K.sent, sid)

@@ -12,9 +12,10 @@
 --   sent     zset    a cancel's sid removed: it is sent again, now
 --
 -- ARGV: sid, post id, post, entry, wait id that the answer is for or '', most posts, cancel reason or '', bell,
---       channel of cancels, 1 for a cancel that waits for nothing
+--       channel of cancels, 1 for a cancel that waits for nothing, format of the post
 local sid, post_id, expected, cancel = ARGV[1], ARGV[2], ARGV[5], ARGV[7]
-if #ARGV < 10 or post_id == '' or not whole(ARGV[6]) then return {'malformed'} end
+local format = whole(ARGV[11])
+if not format or post_id == '' or not whole(ARGV[6]) then return {'malformed'} end
 local f = read_record()
 if not f then return {'missing'} end
 if redis.call('ZSCORE', K.seen, post_id) then return {'duplicate', f.phase} end
@@ -40,6 +41,7 @@ local function set(name, value)
   patch[#patch + 1] = name
   patch[#patch + 1] = value
 end
+if f.format < format then set('format', format) end
 local moves, rank = f.phase == 'waiting', f.rank
 if cancel ~= '' then
   set('cancel', cancel)

@@ -1,11 +1,11 @@
 --! keys: record journal by dead deadinfo stats
---! uses: clock index journal record
+--! uses: clock index journal record whole
 -- replay: a person sends a dead letter again. Answers: replayed · missing · not_dead · malformed.
 -- Replay of the replay: the session is not dead any more.
 --
--- ARGV: sid, entry, bell, cursor with its failures forgotten
-local sid = ARGV[1]
-if #ARGV < 4 then return {'malformed'} end
+-- ARGV: sid, entry, bell, cursor with its failures forgotten, format of both
+local sid, format = ARGV[1], whole(ARGV[5])
+if not format then return {'malformed'} end
 local f = read_record()
 if not f then return {'missing'} end
 if f.phase ~= 'dead' then return {'not_dead', f.phase} end
@@ -15,6 +15,7 @@ append_entry(K.journal, seq, now, ARGV[2])
 redis.call('HSET', K.record, 'phase', 'ready', 'since', now, 'updated', now, 'seq', seq, 'attempts', '0',
   'reason', '', 'failure', '', 'cursor', ARGV[4])
 redis.call('HINCRBY', K.record, 'replays', 1)
+if f.format < format then redis.call('HSET', K.record, 'format', format) end
 redis.call('ZREM', K.dead, sid)
 redis.call('HDEL', K.deadinfo, sid)
 reindex(K.by, sid, f.app, f.rank, {phase = 'dead', status = f.status, since = tonumber(f.since)},

@@ -111,9 +111,7 @@ def frail(event: str, data: Data) -> None:
     if wanted == "raise" or (wanted == "raise once" and not os.environ.get("HOOKED_MENDED")):
         raise ValueError("frail")
     if wanted == "hang":
-        threading.Event().wait(
-            1
-        )  # nobody sets it: longer than this hook's time, and short enough for its thread to end
+        threading.Event().wait(3)  # nobody sets it: longer than the hook's time, and not too long for its thread to end
 
 
 async def after_tool(event: str, data: Data) -> Data | None:

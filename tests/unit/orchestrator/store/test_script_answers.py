@@ -14,7 +14,16 @@ TAKEN_ALIKE = {
     "admit": {"malformed"},  # a StoreError has the word
     "advance": {"malformed", "refused"},  # as commit
     "bury": {"missing", "readable"},  # it was not buried
-    "claim": {"missing", "settled", "busy", "early", "foreign", "suspect", "buried"},  # ClaimRefused has the word
+    "claim": {
+        "missing",
+        "settled",
+        "busy",
+        "early",
+        "foreign",
+        "newer",
+        "suspect",
+        "buried",
+    },  # ClaimRefused has the word
     "commit": {"malformed", "refused"},  # a StoreError has the word
     "fork": {"malformed", "taken"},  # a StoreError has the word
     "limit": {"limited"},  # not allowed

@@ -228,15 +228,16 @@ def test_the_other_acts_refuse_bad_numbers_before_they_write(lab: Lab, bad: str)
     session_id, fence, _ = held(lab)
     ready = lab.submit()
 
-    claim = ["w:9", 60_000, 3, 0, 0, 0, DIGEST]
-    for place in (1, 2, 3):
+    claim = ["w:9", 60_000, 3, 0, 0, 0, 1, DIGEST]
+    for place in (1, 2, 3, 6):
         args = [*claim[:place], bad, *claim[place + 1 :]]
         if (place, bad) != (3, "-1"):
             assert refuse(lab, "claim", ready, *args) == "malformed"
     assert refuse(lab, "renew", session_id, fence, bad) == "malformed"
-    assert (
-        refuse(lab, "post", session_id, "p1", "{}", entry("posted"), "", bad, "", "bell", "cancels", 0) == "malformed"
-    )
+    post = ["p1", "{}", entry("posted"), "", 3, "", "bell", "cancels", 0, 1]
+    for place in (4, 9):
+        assert refuse(lab, "post", session_id, *post[:place], bad, *post[place + 1 :]) == "malformed"
+    assert refuse(lab, "replay", session_id, entry("replayed"), "bell", "{}", bad) == "malformed"
     assert refuse(lab, "submit", "SES-20260101-001", "d", "bell", entry("submitted"), bad, "app", "x") == "malformed"
 
 
@@ -252,13 +253,13 @@ def test_acts_on_a_session_that_is_not_there_write_nothing(lab: Lab) -> None:
     """A wake-up or a post for an id that means nothing leaves no trace."""
     gone = "SES-20260101-404"
 
-    assert refuse(lab, "claim", gone, "w:1", 60_000, 3, 0, 0, 0, DIGEST) == "missing"
+    assert refuse(lab, "claim", gone, "w:1", 60_000, 3, 0, 0, 0, 1, DIGEST) == "missing"
     assert refuse(lab, "commit", *commit_args(gone, 1, 0)[0]) == "missing"
     assert refuse(lab, "advance", gone, 1, 0, 400, entry(), "state", "{}") == "missing"
-    assert refuse(lab, "post", gone, "p1", "{}", entry("posted"), "", 3, "", "bell", "cancels", 0) == "missing"
+    assert refuse(lab, "post", gone, "p1", "{}", entry("posted"), "", 3, "", "bell", "cancels", 0, 1) == "missing"
     assert refuse(lab, "renew", gone, 1, 60_000) == "stale"
     assert refuse(lab, "release", gone, 1) == "stale"
     assert refuse(lab, "rescue", gone) == "alive"
     assert refuse(lab, "wake", gone) == "early"
-    assert refuse(lab, "replay", gone, entry("replayed"), "bell", "") == "missing"
+    assert refuse(lab, "replay", gone, entry("replayed"), "bell", "", 1) == "missing"
     assert refuse(lab, "bury", gone, "why", "") == "missing"

@@ -1,0 +1,45 @@
+"""A call that is announced is made by whoever announced it, whatever would end its slice just then.
+
+Another holder finds the announcement and cannot know that nobody has begun the call: a person would be asked about a call that
+has not happened, at every deploy and wherever sessions wait for lanes.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.settings import Settings
+from tests.stage import Stage, play
+from workers.executor import Executor
+
+
+@pytest.mark.parametrize("how", ["draining", "contended", "paused app", "paused queue"])
+def test_no_slice_ends_between_the_announcement_of_a_call_and_the_call(store_url: str, ledger: Path, how: str) -> None:
+    """The next step is somebody else's; this one is not cut in two."""
+
+    async def scene(on: Stage) -> None:
+        on.worker()
+        ending = False
+        executor = Executor(
+            on.hosts[0],
+            is_contended=lambda: ending and how == "contended",
+            is_draining=lambda: ending and how == "draining",
+        )
+        session_id = await on.submit(plan="danger")
+        await on.run(executor, session_id)
+        await on.client.decide(session_id, allow=True, actor="ada")
+        ending = True
+        if how.startswith("paused"):
+            on.hosts[0].paused = frozenset({"app:everything" if how == "paused app" else "queue:steps"})
+
+        assert await executor.run_slice(session_id) == "committed"
+
+        record = await on.client.show(session_id)
+        assert (record.phase, ledger.read_text()) == ("ready", "danger x\n")
+        assert await on.client.intents(session_id) == {}
+        ending, on.hosts[0].paused = False, frozenset()
+        record = await on.run(executor, session_id)
+        assert (record.phase, record.status) == ("ended", "fine")
+        assert ledger.read_text() == "danger x\n"
+
+    play(store_url, scene, Settings.model_validate({"lanes": {"drain_seconds": 0}}))
