@@ -3,9 +3,11 @@
     failover   SIGKILL a master, wait until it is taken over, start it again, wait until it follows
     hang       SIGSTOP a master until it is taken over, SIGCONT: for a while it believes that it is still the one, and answers
                whoever is still connected to it; nothing of that is kept
+    split      isolate a master from its replica and from all who watch it, until it is taken over: it answers the processes all the
+               while, and nothing of that is kept
 
-Both may take what the replica had not got; offsets.py says how far that goes back, and the Cut says it to the checkers.
-Nobody is cut off and nobody stops meanwhile: neither those outside nor the faults of processes.
+All may take what the replica had not got; offsets.py says how far that goes back, and the Cut says it to the checkers.
+Nobody is cut off and nobody stops meanwhile: neither those outside nor the faults of processes and their networks (doors.py).
 """
 
 from abc import abstractmethod
@@ -16,10 +18,12 @@ from orchestrator.embedded import Fsync
 from orchestrator.store.cluster_map import SLOTS
 from tests.chaos.cluster import ClusterOfServers
 from tests.chaos.cuts import Cut
+from tests.chaos.doors import Doors
 from tests.chaos.fleet import pause
 from tests.chaos.history import now_ms
 from tests.chaos.offsets import Offsets, Takeover, read_replication, read_takeover
-from tests.chaos.plan import SHARDS, Fault, StoreKind, shard_of
+from tests.chaos.plan import OUTSIDE, SCHEDULERS, SHARDS, WORKERS, Fault, StoreKind, shard_of
+from tests.chaos.proxy import Line, Proxy
 from tests.chaos.sentinel import Pair
 from tests.chaos.stores import Hands, StoreUnderChaos
 
@@ -27,6 +31,14 @@ from tests.chaos.stores import Hands, StoreUnderChaos
 DOWN_AFTER_MS = 2_000
 #: They keep a file of their acts, as the bundled server does.
 WORDS = ("--appendonly", "yes", "--save", "", "--appendfsync")
+#: As whom the run itself comes in.
+CONTROL = "control"
+
+
+def make_users() -> list[str]:
+    """Return the words by which a server knows everybody: a name says whose network it is, and protects nothing."""
+    users = (*WORKERS, *SCHEDULERS, OUTSIDE, CONTROL)
+    return [word for user in users for word in ("--user", user, "on", "nopass", "~*", "&*", "+@all")]
 
 
 class ReplicatedStore(StoreUnderChaos):
@@ -40,20 +52,21 @@ class ReplicatedStore(StoreUnderChaos):
 
     def __init__(self, folder: Path, *, fsync: Fsync) -> None:
         super().__init__(folder, fsync=fsync)
+        self.doors = Doors()
+        self.doors.lines[CONTROL] = Line()
         self._offsets = Offsets()
         #: Who is believed to have which part, and since when (monotonic ms) that is known.
         self._masters: dict[str, int] = {}
         self._known = 0.0
 
-    @property
-    def url(self) -> str:
-        """Return the store's own URL, which names Sentinels or servers of a cluster."""
-        return self.servers.url
+    async def url_over(self, slot: str, proxy: Proxy) -> str:
+        """Return the store's own URL, with a user by which every place that a server tells knows whose network it is."""
+        self.doors.lines[slot] = proxy
+        return await self._url_as(slot, proxy)
 
-    def url_over(self, proxy: Path) -> str:
-        """Return the same: addresses that servers tell lead to them, and not to a network of ours."""
-        del proxy
-        return self.servers.url
+    @abstractmethod
+    async def _url_as(self, slot: str, proxy: Proxy) -> str:
+        """Return the URL that names Sentinels or servers of a cluster."""
 
     async def start(self) -> None:
         """Return once every replica follows."""
@@ -94,7 +107,7 @@ class ReplicatedStore(StoreUnderChaos):
         master = self._masters[fault.slot]
         hands.driver.cuts += 1
         hands.driver.is_doubtful = True  # what is read from now on may be what a server says that nobody follows
-        cut = await (self._fail_over if fault.what == "failover" else self._hang)(fault, master)
+        cut = await (self._fail_over if fault.what == "failover" else self._part)(fault, master)
         self._masters[fault.slot] = await self._master(fault.slot)
         await self._find_losses(cut, hands)
         hands.driver.is_doubtful = False
@@ -119,15 +132,23 @@ class ReplicatedStore(StoreUnderChaos):
         since, lost = self._offsets.bound(master, taken)
         return Cut(at, lost, at - since, fault.what, fault.slot, self._slots(fault.slot))
 
-    async def _hang(self, fault: Fault, master: int) -> Cut:
-        self.servers.halt(master)
+    async def _part(self, fault: Fault, master: int) -> Cut:
+        """Let a master stand still, or be alone with the processes, until another one is in its place; then let it find out."""
         split_at = now_ms()
+        if fault.what == "hang":
+            self.servers.halt(master)
+        else:
+            await self.servers.isolate(master)
         taken = await self._take_over(fault, master)
         await pause(fault.lasts)
-        self.servers.resume(master)
+        if fault.what == "hang":
+            self.servers.resume(master)
+        else:
+            self.servers.rejoin(master)
         # Until it says itself that it is a replica, somebody may have been answered by it.
         await self.servers.until_replica(master)
         at = now_ms()
+        self.servers.isolated.discard(master)
         await self.servers.until_follows(master)
         since, lost = self._offsets.bound(master, taken)
         return Cut(at, lost, at - since, fault.what, fault.slot, self._slots(fault.slot), split_at)
@@ -143,6 +164,7 @@ class ReplicatedStore(StoreUnderChaos):
     async def aclose(self) -> None:
         """End everything."""
         await self._offsets.aclose()
+        await self.doors.aclose()
         self.servers.close()
         await super().aclose()
 
@@ -155,7 +177,17 @@ class SentinelStore(ReplicatedStore):
     def __init__(self, folder: Path, *, fsync: Fsync) -> None:
         super().__init__(folder, fsync=fsync)
         (folder / "pair").mkdir()
-        self.servers: Pair = Pair(folder / "pair", words=(*WORDS, fsync), down_after_ms=DOWN_AFTER_MS)
+        words = (*WORDS, fsync, *make_users())
+        self.servers: Pair = Pair(folder / "pair", words=words, down_after_ms=DOWN_AFTER_MS, doors=self.doors)
+
+    @property
+    def url(self) -> str:
+        """Return what the run itself uses, whom no fault strikes."""
+        return self.servers.url_as(CONTROL, self.servers.sentinels)
+
+    async def _url_as(self, slot: str, proxy: Proxy) -> str:
+        # Whoever asks a Sentinel does not say who it is: each process has its own ways to them.
+        return self.servers.url_as(slot, [await self.doors.add_own(proxy, port) for port in self.servers.sentinels])
 
     @property
     def _shards(self) -> tuple[str, ...]:
@@ -178,8 +210,20 @@ class ClusterStore(ReplicatedStore):
     def __init__(self, folder: Path, *, fsync: Fsync) -> None:
         super().__init__(folder, fsync=fsync)
         (folder / "cluster").mkdir()
-        self.servers: ClusterOfServers = ClusterOfServers(folder / "cluster", SHARDS, replicas=1, words=(*WORDS, fsync))
+        words = (*WORDS, fsync, *make_users())
+        self.servers: ClusterOfServers = ClusterOfServers(
+            folder / "cluster", SHARDS, replicas=1, words=words, doors=self.doors
+        )
         self._refused: Counter[str] = Counter()
+
+    @property
+    def url(self) -> str:
+        """Return what the run itself uses, whom no fault strikes."""
+        return self.servers.url_as(CONTROL)
+
+    async def _url_as(self, slot: str, proxy: Proxy) -> str:
+        del proxy  # every door knows it by its user
+        return self.servers.url_as(slot)
 
     @property
     def _shards(self) -> tuple[str, ...]:

@@ -155,7 +155,8 @@ async def _run(options: Options, folder: Path, fleet: Fleet, store: StoreUnderCh
         await proxy.start()
         hands = folder / f"{slot}.clock"
         clock.write_offset(hands, 0)
-        fleet.places[slot] = (store.url_over(proxy.path), f"redis+socket://{proxy.path}?virtual_host=1", hands)
+        url = await store.url_over(slot, proxy)
+        fleet.places[slot] = (url, f"redis+socket://{proxy.path}?virtual_host=1", hands)
     for slot in SCHEDULERS:
         fleet.start("scheduler", slot=slot)
     for slot, pool in WORKERS.items():

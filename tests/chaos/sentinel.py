@@ -9,7 +9,7 @@ import asyncio
 import socket
 import subprocess
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,7 +66,12 @@ class Pair(Servers):
     @property
     def url(self) -> str:
         """Return the store's URL, which names the Sentinels."""
-        return f"sentinel://{','.join(f'127.0.0.1:{port}' for port in self.sentinels)}/{NAME}?db=0"
+        return self.url_as("", self.sentinels)
+
+    def url_as(self, user: str, sentinels: Sequence[int]) -> str:
+        """Return the store's URL for a user that reaches the Sentinels by these ports; its password is any."""
+        login = f"{user}:{user}@" if user else ""
+        return f"sentinel://{login}{','.join(f'127.0.0.1:{port}' for port in sentinels)}/{NAME}?db=0"
 
     def start(self, port: int, *words: str, config: Path | None = None) -> None:
         """Start a server, or with `config` a Sentinel."""
@@ -82,14 +87,17 @@ class Pair(Servers):
         """Start everything, wait until the replica follows and every Sentinel knows the others, and follow the primary."""
         self.ports = [free_port(), free_port()]
         self.primary = self.ports[0]
-        self.start(self.ports[0], *self._own_words())
+        if self.doors is not None:
+            for port in self.ports:
+                await self.doors.add(port)
+        self.start(self.ports[0], *self._own_words(self.ports[0]))
         self.start_again(self.ports[1])
         await self.until_follows(self.ports[1])
         for _ in range(SENTINELS):
             port = free_port()
             config = self.folder / f"{port}.conf"
             config.write_text(
-                f"sentinel monitor {NAME} 127.0.0.1 {self.primary} 2\n"
+                f"sentinel monitor {NAME} 127.0.0.1 {self.place_of(self.primary)} 2\n"
                 f"sentinel down-after-milliseconds {NAME} {self.down_after_ms}\nsentinel failover-timeout {NAME} 5000\n"
             )
             self.start(port, "--sentinel", "--bind", "127.0.0.1", config=config)
@@ -100,12 +108,13 @@ class Pair(Servers):
             self.proxy.target = ("127.0.0.1", self.primary)
         self.following = asyncio.create_task(self.follow_forever())
 
-    def _own_words(self) -> tuple[str, ...]:
-        return (*self.words, "--bind", "127.0.0.1", "--repl-diskless-sync-delay", "0")
+    def _own_words(self, port: int) -> tuple[str, ...]:
+        words = (*self.words, "--bind", "127.0.0.1", "--repl-diskless-sync-delay", "0")
+        return words if self.doors is None else (*words, "--replica-announce-port", str(self.place_of(port)))
 
     def start_again(self, port: int) -> None:
         """Start a server as a replica of whoever is primary now."""
-        self.start(port, *self._own_words(), "--replicaof", "127.0.0.1", str(self.primary))
+        self.start(port, *self._own_words(port), "--replicaof", "127.0.0.1", str(self.place_of(self.primary)))
 
     async def _says(self, port: int, words: str) -> bool:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -150,7 +159,7 @@ class Pair(Servers):
             for port in self.sentinels:
                 with suppress(OSError, TimeoutError):
                     lines = await ask(port, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME)
-                    said.update([int(lines[3])] if len(lines) == 4 else [])
+                    said.update([self.port_at(int(lines[3]))] if len(lines) == 4 else [])
             [(primary, voices)] = said.most_common(1) or [(0, 0)]
             if voices > SENTINELS // 2 and primary != self.primary:
                 self.primary = primary
