@@ -57,7 +57,7 @@ class Door(Listener):
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         said = b""
-        with suppress(OSError):
+        with suppress(OSError, asyncio.CancelledError):  # only `aclose` cancels
             said = await reader.read(PIECE)
         if said:
             await self._line_of(said).carry(reader, writer, (HOST, self._port), said)
@@ -126,9 +126,7 @@ class Doors:
             line.heal()
 
     def _of_server(self, port: int, name: str) -> list[Line]:
-        return [
-            line for (called, caller), line in self._between.items() if called == port or (name and caller == name)
-        ]
+        return [line for (called, caller), line in self._between.items() if called == port or (name and caller == name)]
 
     async def aclose(self) -> None:
         """End everything."""

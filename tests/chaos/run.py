@@ -45,6 +45,8 @@ STORES: Final[dict[StoreKind, type[StoreUnderChaos]]] = {
 }
 #: A dead scheduler's partitions are led again after its leader's lease, its sign of life, and a look of the others.
 FAILOVER_SECONDS = 3.5
+#: How long all processes may take to start, on a machine that is busy with something else.
+START_SECONDS = 180.0
 
 
 @dataclass(frozen=True)
@@ -267,7 +269,7 @@ async def _drive(driver: Driver, raging: "asyncio.Task[None]") -> None:
     await driver.drive_all()
 
 
-async def _wait_for_workers(client: Client, count: int, seconds: float = 60) -> None:
+async def _wait_for_workers(client: Client, count: int, seconds: float = START_SECONDS) -> None:
     async with asyncio.timeout(seconds):
         while sum(info.kind == "worker" for info in await client.workers()) < count:
             await pause(0.1)

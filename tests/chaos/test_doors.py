@@ -20,7 +20,7 @@ from orchestrator.store.store import Store
 from orchestrator.store.wire import Wire
 from tests.chaos.doors import Doors, read_sender, read_user
 from tests.chaos.fleet import pause
-from tests.chaos.plan import StoreKind, shard_of
+from tests.chaos.plan import StoreKind
 from tests.chaos.proxy import Proxy
 from tests.chaos.replicated import ReplicatedStore
 from tests.chaos.run import STORES, make_folder

@@ -90,9 +90,7 @@ async def scene_of(url: str, outside: Path, *, drawn: float, is_safe: bool = Fal
         await network.start()
         stage = Stage(f"unix://{network.path}?{url.partition('?')[2]}", Settings(), {spec.name: spec})
         server = Store(url)
-        driver = Driver(
-            stage.client, outside, seed=1, messages=3, spread_seconds=1, work_seconds=0, is_safe=is_safe
-        )
+        driver = Driver(stage.client, outside, seed=1, messages=3, spread_seconds=1, work_seconds=0, is_safe=is_safe)
         try:
             async with asyncio.timeout(SECONDS):
                 await driver.submit(1)
