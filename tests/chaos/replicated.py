@@ -28,7 +28,7 @@ from tests.chaos.sentinel import Pair
 from tests.chaos.stores import Hands, StoreUnderChaos
 
 #: How long a primary may be silent: longer than on a site, for a machine that is busy with something else.
-DOWN_AFTER_MS = 2_000
+DOWN_AFTER_MS = 4_000
 #: They keep a file of their acts, as the bundled server does.
 WORDS = ("--appendonly", "yes", "--save", "", "--appendfsync")
 #: As whom the run itself comes in.
@@ -78,15 +78,24 @@ class ReplicatedStore(StoreUnderChaos):
     async def settle(self, hands: Hands) -> None:
         """Note each takeover that nobody planned: on a machine that is too busy, a master is silent for seconds by itself.
 
-        Nothing bounds what it may have taken but the last look at who is master.
+        Nothing bounds what it may have taken but the last look at who is master. Return once every replica follows a master that is
+        noted: whoever took over before it did would be without all that its own one had done.
         """
+        is_still = False
+        while not is_still:
+            await self.servers.until_well()
+            is_still = not await self._note_takeovers(hands)
+
+    async def _note_takeovers(self, hands: Hands) -> bool:
+        """Say whether there was one since the last look."""
         before, self._known = self._known, now_ms()
-        for shard, expected in self._masters.items():
-            master = await self._master(shard)
-            if master != expected:
-                self._masters[shard], at = master, now_ms()
-                cut = Cut(at, 0, at - before, "takeover by itself", shard, self._slots(shard), before)
-                await self._find_losses(cut, hands)
+        masters = {shard: await self._master(shard) for shard in self._masters}
+        changed = [shard for shard, master in masters.items() if master != self._masters[shard]]
+        for shard in changed:
+            self._masters[shard], at = masters[shard], now_ms()
+            cut = Cut(at, 0, at - before, "takeover by itself", shard, self._slots(shard), before)
+            await self._find_losses(cut, hands)
+        return bool(changed)
 
     @property
     @abstractmethod

@@ -49,6 +49,18 @@ async def ask(port: int, *words: str) -> list[str]:
         writer.transport.abort()
 
 
+async def ask_info(port: int) -> str:
+    """Return all that a server or a Sentinel says of itself."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(b"INFO\r\n")
+        async with asyncio.timeout(2):
+            length = int((await reader.readline())[1:])
+            return (await reader.readexactly(length)).decode()
+    finally:
+        writer.transport.abort()
+
+
 @dataclass
 class Pair(Servers):
     """Two servers and their Sentinels; `proxy` leads to the primary, where there is one."""
@@ -117,13 +129,7 @@ class Pair(Servers):
         self.start(port, *self._own_words(port), "--replicaof", "127.0.0.1", str(self.place_of(self.primary)))
 
     async def _says(self, port: int, words: str) -> bool:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        try:
-            writer.write(b"INFO\r\n")
-            length = int((await reader.readline())[1:])
-            return words in (await reader.readexactly(length)).decode()
-        finally:
-            writer.transport.abort()
+        return words in await ask_info(port)
 
     async def until_follows(self, port: int) -> None:
         """Wait until a server is a replica that has its primary's data."""
@@ -132,6 +138,19 @@ class Pair(Servers):
     async def until_replica(self, port: int) -> None:
         """Wait until a server that was the primary says that it is not any more."""
         await self._until(lambda: self._says(port, "role:slave"), CHANGE_SECONDS)
+
+    async def until_well(self) -> None:
+        """Wait until each server is the primary that most Sentinels name, or has that one's data and follows it."""
+
+        async def is_well() -> bool:
+            primary = self.primary
+            said = {port: (await ask_info(port)).splitlines() for port in self.processes if port in self.ports}
+            own = f"master_port:{self.place_of(primary)}"
+            return "role:master" in said[primary] and all(
+                port == primary or {own, "master_link_status:up"} <= set(lines) for port, lines in said.items()
+            )
+
+        await self._until(is_well, CHANGE_SECONDS)
 
     async def until_taken_over(self, port: int) -> None:
         """Wait until most Sentinels name another primary."""
