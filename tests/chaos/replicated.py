@@ -117,7 +117,6 @@ class ReplicatedStore(StoreUnderChaos):
         hands.driver.cuts += 1
         hands.driver.is_doubtful = True  # what is read from now on may be what a server says that nobody follows
         cut = await (self._fail_over if fault.what == "failover" else self._part)(fault, master)
-        self._masters[fault.slot] = await self._master(fault.slot)
         await self._find_losses(cut, hands)
         hands.driver.is_doubtful = False
         return True
@@ -163,9 +162,10 @@ class ReplicatedStore(StoreUnderChaos):
         return Cut(at, lost, at - since, fault.what, fault.slot, self._slots(fault.slot), split_at)
 
     async def _take_over(self, fault: Fault, master: int) -> Takeover:
-        """Wait until another one has that part, and return what it went on from."""
+        """Wait until another one has that part, and return what it went on from; whoever comes after that one was not planned."""
         await self.servers.until_taken_over(master)
-        return read_takeover(await read_replication(await self._master(fault.slot)))
+        self._masters[fault.slot] = await self._master(fault.slot)
+        return read_takeover(await read_replication(self._masters[fault.slot]))
 
     async def _before_a_death(self, port: int) -> None:
         """Note what a server knows that it takes with it."""
