@@ -28,7 +28,7 @@ def parse(words: list[str]) -> tuple[argparse.Namespace, Options]:
         choices=STORES,
         default="server",
         help="what the stack stands on: the bundled server, a primary with a replica under three Sentinels,"
-        " or a cluster of three masters with a replica each; over the latter two masters fail over (server)",
+        " or a cluster of three masters with a replica each; over the latter two masters fail over, and are split off (server)",
     )
     reader.add_argument(
         "--durability", choices=["server", "wait"], default="server", help="store.durability of the stack (server)"

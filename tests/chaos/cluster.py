@@ -35,11 +35,17 @@ class ClusterOfServers(Servers):
     words: tuple[str, ...] = ("--appendonly", "yes", "--save", "")
     ports: list[int] = field(default_factory=list)
     buses: dict[int, int] = field(default_factory=dict)
+    bus_places: dict[int, int] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
         """Return the store's URL: two of the servers are enough to find the others."""
-        return "redis+cluster://" + ",".join(f"127.0.0.1:{port}" for port in self.ports[:2])
+        return self.url_as("")
+
+    def url_as(self, user: str) -> str:
+        """Return the store's URL for a user; its password is any, and its way is by the doors, where there are any."""
+        login = f"{user}:{user}@" if user else ""
+        return f"redis+cluster://{login}" + ",".join(f"127.0.0.1:{self.place_of(port)}" for port in self.ports[:2])
 
     def start(self, port: int) -> None:
         """Start a server, or start it again: what it knows of the cluster is in its folder."""
@@ -49,6 +55,9 @@ class ClusterOfServers(Servers):
         command = [str(find_server().path), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(home)]
         command += ["--cluster-enabled", "yes", "--cluster-port", str(self.buses[port])]
         command += ["--cluster-node-timeout", str(timeout), "--repl-diskless-sync-delay", "0", *self.words]
+        if self.doors is not None:
+            command += ["--cluster-announce-port", str(self.place_of(port))]
+            command += ["--cluster-announce-bus-port", str(self.bus_places[port])]
         with (home / "log").open("ab") as log:
             self.processes[port] = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 
@@ -57,7 +66,10 @@ class ClusterOfServers(Servers):
         for _ in range(self.masters * (1 + self.replicas)):
             port = free_port()
             self.ports.append(port)
-            self.buses[port] = free_port()
+            self.buses[port] = self.bus_places[port] = free_port()
+            if self.doors is not None:
+                await self.doors.add(port)
+                self.bus_places[port] = await self.doors.add_bus(port, self.buses[port])
             self.start(port)
         await asyncio.gather(*(self.until(lambda port=port: self._answers(port)) for port in self.ports))
         first = self.ports[0]
@@ -66,7 +78,7 @@ class ClusterOfServers(Servers):
                 await self.ask(port, "CLUSTER", "SET-CONFIG-EPOCH", place + 1)
                 await self.ask(port, "CLUSTER", "ADDSLOTSRANGE", *self.share(place))
             if place:
-                await self.ask(port, "CLUSTER", "MEET", "127.0.0.1", first, self.buses[first])
+                await self.ask(port, "CLUSTER", "MEET", "127.0.0.1", self.place_of(first), self.bus_places[first])
         for port in self.ports:
             await self.until(lambda port=port: self._sees(port, f"cluster_known_nodes:{len(self.ports)}"))
         for place, port in enumerate(self.ports[self.masters :]):
@@ -153,9 +165,12 @@ class ClusterOfServers(Servers):
 
     async def owners(self) -> list[tuple[int, int, int]]:
         """Return slots, from first to last, and the port of their master, as a running server sees them."""
-        port = next(iter(self.processes))
+        port = next(one for one in self.processes if one not in self.isolated)
         slots = await self.ask(port, "CLUSTER", "SLOTS")
-        return [(int(first), int(last), int(master[1])) for first, last, master, *_ in slots]
+        return [(int(first), int(last), self.port_at(int(master[1]))) for first, last, master, *_ in slots]
+
+    async def _name(self, port: int) -> str:
+        return str(await self.ask(port, "CLUSTER", "MYID"))
 
     async def owner(self, slot: int) -> int:
         """Return the port of a slot's master."""

@@ -84,7 +84,7 @@ class Havoc:
 
     async def _strike(self, fault: Fault) -> None:
         match fault.what:
-            case "restart" | "stop_server" | "power" | "memory" | "disk" | "failover" | "hang":
+            case "restart" | "stop_server" | "power" | "memory" | "disk" | "failover" | "hang" | "split":
                 if not await self._strike_store(fault):
                     self.left_out.append(fault)
                     return

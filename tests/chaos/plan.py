@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeAlias, get_args
 What: TypeAlias = Literal[
     "kill",  # SIGKILL a process and its children; its like starts in its place
     "stop",  # SIGSTOP, up to three leases, then SIGCONT
-    "cut",  # its connections to the server end, new ones are refused
+    "cut",  # its connections to store and broker end, new ones are refused
     "freeze",  # nothing passes, nothing ends
     "deafen",  # what it asks is done, and it never hears the answer
     "slow",  # every piece of the network takes longer
@@ -24,6 +24,7 @@ What: TypeAlias = Literal[
     "deploy",  # every process is replaced by one with a newer version of the app
     "failover",  # a master is killed, its replica takes over, and it comes back as one
     "hang",  # a master stands still until its replica has taken over, and goes on as if nothing had been
+    "split",  # a master loses its replica and all who watch it, but nobody whom it serves, until it is taken over
 ]
 KINDS: Final = get_args(What)
 #: What the stack stands on: one server with the broker beside it, or servers that take over from each other.
@@ -38,7 +39,7 @@ SCHEDULERS: Final = ("s1", "s2")
 OUTSIDE: Final = "outside"
 _NETWORK: Final = frozenset({"cut", "freeze", "deafen", "slow"})
 _OF_ONE_SERVER: Final = frozenset({"memory", "disk", "restart", "stop_server", "power"})
-_OF_SEVERAL: Final = frozenset({"failover", "hang"})
+_OF_SEVERAL: Final = frozenset({"failover", "hang", "split"})
 #: How many masters a cluster has.
 SHARDS: Final = 3
 
@@ -47,7 +48,7 @@ def kinds_of(store: StoreKind) -> tuple[What, ...]:
     """Return what can go wrong in a run over such a store.
 
     >>> sorted(set(kinds_of("server")) ^ set(kinds_of("cluster")))
-    ['disk', 'failover', 'hang', 'memory', 'power', 'restart', 'stop_server']
+    ['disk', 'failover', 'hang', 'memory', 'power', 'restart', 'split', 'stop_server']
     """
     missing = _OF_SEVERAL if store == "server" else _OF_ONE_SERVER
     return tuple(what for what in KINDS if what not in missing)
@@ -86,8 +87,8 @@ def make_plan(
         slot = chance.choice(list(WORKERS))
         if chance.random() < 1 / 7:
             slot = chance.choice(SCHEDULERS)
-        if what in _NETWORK and chance.random() < 1 / 8 and store == "server":
-            slot = OUTSIDE  # over several servers, only brokers are reached over a network of ours, and it has none
+        if what in _NETWORK and chance.random() < 1 / 8:
+            slot = OUTSIDE
         lasts = chance.uniform(0.3, 3 * lease_seconds if what == "stop" else 1.5 * lease_seconds)
         size = chance.uniform(0.005, 0.1) if what == "slow" else chance.choice((-1, 1)) * chance.uniform(60, 300_000)
         found.append(Fault(round(at, 2), what, slot, round(min(lasts, max(seconds - at, 0.3)), 2), round(size, 3)))
@@ -116,7 +117,7 @@ def _of_the_server(chance: random.Random, seconds: float, only: frozenset[str], 
 
 def _of_the_servers(chance: random.Random, seconds: float, only: frozenset[str], shards: int) -> list[Fault]:
     """Return what happens to masters with replicas: one after another; each lasts as long as it takes to be taken over."""
-    wanted: list[What] = ["failover", "hang"] * max(round(seconds / 30), 1)
+    wanted: list[What] = ["failover", "hang", "split"] * max(round(seconds / 45), 1)
     wanted = [what for what in wanted if not only or what in only]
     chance.shuffle(wanted)
     order = _with_a_deploy(wanted, only)

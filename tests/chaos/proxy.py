@@ -1,4 +1,4 @@
-"""The network between one process and the server: a Unix socket of our own that can be cut, frozen, slowed, or deafened.
+"""The network of one process: a line that can be cut, frozen, slowed, or deafened, and a Unix socket of our own that leads over it.
 
 A process connects to the proxy's socket and knows nothing of it. Nothing is looked into and nothing is changed:
 bytes arrive late, or not at all and with them the connection - as in a network.
@@ -6,42 +6,33 @@ bytes arrive late, or not at all and with them the connection - as in a network.
     cut      connections end, new ones are refused       freeze   nothing passes, and nothing ends
     deafen   what is asked arrives, no answer comes back, and then the connection ends: the act has happened
     slow     every piece waits for a while
+
+A line carries any number of connections, to whatever is at their other ends: to the proxy's one target, and to
+the places that servers announce (doors.py).
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeAlias
+
+#: A Unix socket, or a host and a port.
+Target: TypeAlias = Path | tuple[str, int]
 
 PIECE = 65_536
 
 
-class Proxy:
-    """One socket before the server's; `target` may change, as an address does at a failover."""
+class Line:
+    """All that one caller sends and gets, over as many connections as it has."""
 
-    def __init__(self, path: Path, target: Path | tuple[str, int]) -> None:
-        self.path = path
-        self.target = target
-        self._server: asyncio.Server | None = None
+    def __init__(self) -> None:
         self._refuses = False
         self._delay = 0.0
         self._asks, self._answers = asyncio.Event(), asyncio.Event()
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def start(self) -> None:
-        """Listen."""
         self._asks.set()
         self._answers.set()
-        self._server = await asyncio.start_unix_server(self._serve, self.path)
-
-    async def aclose(self) -> None:
-        """End everything."""
-        if self._server is not None:
-            self._server.close()
-        self.cut()
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*tuple(self._tasks), return_exceptions=True)
+        self._writers: set[asyncio.StreamWriter] = set()
 
     def cut(self) -> None:
         """End every connection, and refuse new ones."""
@@ -74,19 +65,18 @@ class Proxy:
         self._asks.set()
         self._answers.set()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is not None:
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+    async def carry(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: Target, said: bytes = b""
+    ) -> None:
+        """Lead a connection to a target until one of its ends is closed; `said` are its first words, read already."""
         if self._refuses:
             writer.transport.abort()
             return
         try:
-            if isinstance(self.target, Path):
-                to_reader, to_writer = await asyncio.open_unix_connection(self.target)
+            if isinstance(target, Path):
+                to_reader, to_writer = await asyncio.open_unix_connection(target)
             else:
-                to_reader, to_writer = await asyncio.open_connection(*self.target)
+                to_reader, to_writer = await asyncio.open_connection(*target)
         except (OSError, asyncio.CancelledError):  # only `aclose` cancels, and nobody waits for what is returned
             writer.transport.abort()
             return
@@ -97,8 +87,8 @@ class Proxy:
             return
         self._writers |= both
         pumps = [
-            asyncio.ensure_future(self._pump(reader, to_writer, self._asks)),
-            asyncio.ensure_future(self._pump(to_reader, writer, self._answers)),
+            asyncio.ensure_future(self._pump(reader, to_writer, self._asks, said)),
+            asyncio.ensure_future(self._pump(to_reader, writer, self._answers, b"")),
         ]
         with suppress(asyncio.CancelledError):
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
@@ -110,10 +100,13 @@ class Proxy:
         for one in both:
             one.transport.abort()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, opened: asyncio.Event) -> None:
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, opened: asyncio.Event, said: bytes
+    ) -> None:
         loop = asyncio.get_running_loop()
         try:
-            while data := await reader.read(PIECE):
+            while data := said or await reader.read(PIECE):
+                said = b""
                 await opened.wait()
                 if self._delay:
                     late = asyncio.Event()
@@ -124,3 +117,55 @@ class Proxy:
                 await writer.drain()
         except OSError:
             return
+
+
+class Listener(ABC):
+    """A socket of ours, and the connections that came in by it."""
+
+    def __init__(self) -> None:
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def aclose(self) -> None:
+        """End everything."""
+        if self._server is not None:
+            self._server.close()
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*tuple(self._tasks), return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        try:
+            await self._serve(reader, writer)
+        finally:
+            writer.transport.abort()
+
+    @abstractmethod
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Carry one connection."""
+
+
+class Proxy(Line, Listener):
+    """One socket before the server's; `target` may change, as an address does at a failover."""
+
+    def __init__(self, path: Path, target: Target) -> None:
+        Line.__init__(self)
+        Listener.__init__(self)
+        self.path = path
+        self.target = target
+
+    async def start(self) -> None:
+        """Listen."""
+        self._server = await asyncio.start_unix_server(self._accept, self.path)
+
+    async def aclose(self) -> None:
+        """End everything."""
+        self.cut()
+        await super().aclose()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self.carry(reader, writer, self.target)

@@ -3,9 +3,11 @@
     failover   SIGKILL a master, wait until it is taken over, start it again, wait until it follows
     hang       SIGSTOP a master until it is taken over, SIGCONT: for a while it believes that it is still the one, and answers
                whoever is still connected to it; nothing of that is kept
+    split      isolate a master from its replica and from all who watch it, until it is taken over: it answers the processes all the
+               while, and nothing of that is kept
 
-Both may take what the replica had not got; offsets.py says how far that goes back, and the Cut says it to the checkers.
-Nobody is cut off and nobody stops meanwhile: neither those outside nor the faults of processes.
+All may take what the replica had not got; offsets.py says how far that goes back, and the Cut says it to the checkers.
+Nobody is cut off and nobody stops meanwhile: neither those outside nor the faults of processes and their networks (doors.py).
 """
 
 from abc import abstractmethod
@@ -16,17 +18,27 @@ from orchestrator.embedded import Fsync
 from orchestrator.store.cluster_map import SLOTS
 from tests.chaos.cluster import ClusterOfServers
 from tests.chaos.cuts import Cut
+from tests.chaos.doors import Doors
 from tests.chaos.fleet import pause
 from tests.chaos.history import now_ms
 from tests.chaos.offsets import Offsets, Takeover, read_replication, read_takeover
-from tests.chaos.plan import SHARDS, Fault, StoreKind, shard_of
+from tests.chaos.plan import OUTSIDE, SCHEDULERS, SHARDS, WORKERS, Fault, StoreKind, shard_of
+from tests.chaos.proxy import Line, Proxy
 from tests.chaos.sentinel import Pair
 from tests.chaos.stores import Hands, StoreUnderChaos
 
 #: How long a primary may be silent: longer than on a site, for a machine that is busy with something else.
-DOWN_AFTER_MS = 2_000
+DOWN_AFTER_MS = 4_000
 #: They keep a file of their acts, as the bundled server does.
 WORDS = ("--appendonly", "yes", "--save", "", "--appendfsync")
+#: As whom the run itself comes in.
+CONTROL = "control"
+
+
+def make_users() -> list[str]:
+    """Return the words by which a server knows everybody: a name says whose network it is, and protects nothing."""
+    users = (*WORKERS, *SCHEDULERS, OUTSIDE, CONTROL)
+    return [word for user in users for word in ("--user", user, "on", "nopass", "~*", "&*", "+@all")]
 
 
 class ReplicatedStore(StoreUnderChaos):
@@ -40,20 +52,21 @@ class ReplicatedStore(StoreUnderChaos):
 
     def __init__(self, folder: Path, *, fsync: Fsync) -> None:
         super().__init__(folder, fsync=fsync)
+        self.doors = Doors()
+        self.doors.lines[CONTROL] = Line()
         self._offsets = Offsets()
         #: Who is believed to have which part, and since when (monotonic ms) that is known.
         self._masters: dict[str, int] = {}
         self._known = 0.0
 
-    @property
-    def url(self) -> str:
-        """Return the store's own URL, which names Sentinels or servers of a cluster."""
-        return self.servers.url
+    async def url_over(self, slot: str, proxy: Proxy) -> str:
+        """Return the store's own URL, with a user by which every place that a server tells knows whose network it is."""
+        self.doors.lines[slot] = proxy
+        return await self._url_as(slot, proxy)
 
-    def url_over(self, proxy: Path) -> str:
-        """Return the same: addresses that servers tell lead to them, and not to a network of ours."""
-        del proxy
-        return self.servers.url
+    @abstractmethod
+    async def _url_as(self, slot: str, proxy: Proxy) -> str:
+        """Return the URL that names Sentinels or servers of a cluster."""
 
     async def start(self) -> None:
         """Return once every replica follows."""
@@ -65,15 +78,24 @@ class ReplicatedStore(StoreUnderChaos):
     async def settle(self, hands: Hands) -> None:
         """Note each takeover that nobody planned: on a machine that is too busy, a master is silent for seconds by itself.
 
-        Nothing bounds what it may have taken but the last look at who is master.
+        Nothing bounds what it may have taken but the last look at who is master. Return once every replica follows a master that is
+        noted: whoever took over before it did would be without all that its own one had done.
         """
+        is_still = False
+        while not is_still:
+            await self.servers.until_well()
+            is_still = not await self._note_takeovers(hands)
+
+    async def _note_takeovers(self, hands: Hands) -> bool:
+        """Say whether there was one since the last look."""
         before, self._known = self._known, now_ms()
-        for shard, expected in self._masters.items():
-            master = await self._master(shard)
-            if master != expected:
-                self._masters[shard], at = master, now_ms()
-                cut = Cut(at, 0, at - before, "takeover by itself", shard, self._slots(shard), before)
-                await self._find_losses(cut, hands)
+        masters = {shard: await self._master(shard) for shard in self._masters}
+        changed = [shard for shard, master in masters.items() if master != self._masters[shard]]
+        for shard in changed:
+            self._masters[shard], at = masters[shard], now_ms()
+            cut = Cut(at, 0, at - before, "takeover by itself", shard, self._slots(shard), before)
+            await self._find_losses(cut, hands)
+        return bool(changed)
 
     @property
     @abstractmethod
@@ -94,8 +116,7 @@ class ReplicatedStore(StoreUnderChaos):
         master = self._masters[fault.slot]
         hands.driver.cuts += 1
         hands.driver.is_doubtful = True  # what is read from now on may be what a server says that nobody follows
-        cut = await (self._fail_over if fault.what == "failover" else self._hang)(fault, master)
-        self._masters[fault.slot] = await self._master(fault.slot)
+        cut = await (self._fail_over if fault.what == "failover" else self._part)(fault, master)
         await self._find_losses(cut, hands)
         hands.driver.is_doubtful = False
         return True
@@ -119,23 +140,32 @@ class ReplicatedStore(StoreUnderChaos):
         since, lost = self._offsets.bound(master, taken)
         return Cut(at, lost, at - since, fault.what, fault.slot, self._slots(fault.slot))
 
-    async def _hang(self, fault: Fault, master: int) -> Cut:
-        self.servers.halt(master)
+    async def _part(self, fault: Fault, master: int) -> Cut:
+        """Let a master stand still, or be alone with the processes, until another one is in its place; then let it find out."""
         split_at = now_ms()
+        if fault.what == "hang":
+            self.servers.halt(master)
+        else:
+            await self.servers.isolate(master)
         taken = await self._take_over(fault, master)
         await pause(fault.lasts)
-        self.servers.resume(master)
+        if fault.what == "hang":
+            self.servers.resume(master)
+        else:
+            self.servers.rejoin(master)
         # Until it says itself that it is a replica, somebody may have been answered by it.
         await self.servers.until_replica(master)
         at = now_ms()
+        self.servers.isolated.discard(master)
         await self.servers.until_follows(master)
         since, lost = self._offsets.bound(master, taken)
         return Cut(at, lost, at - since, fault.what, fault.slot, self._slots(fault.slot), split_at)
 
     async def _take_over(self, fault: Fault, master: int) -> Takeover:
-        """Wait until another one has that part, and return what it went on from."""
+        """Wait until another one has that part, and return what it went on from; whoever comes after that one was not planned."""
         await self.servers.until_taken_over(master)
-        return read_takeover(await read_replication(await self._master(fault.slot)))
+        self._masters[fault.slot] = await self._master(fault.slot)
+        return read_takeover(await read_replication(self._masters[fault.slot]))
 
     async def _before_a_death(self, port: int) -> None:
         """Note what a server knows that it takes with it."""
@@ -143,6 +173,7 @@ class ReplicatedStore(StoreUnderChaos):
     async def aclose(self) -> None:
         """End everything."""
         await self._offsets.aclose()
+        await self.doors.aclose()
         self.servers.close()
         await super().aclose()
 
@@ -155,7 +186,17 @@ class SentinelStore(ReplicatedStore):
     def __init__(self, folder: Path, *, fsync: Fsync) -> None:
         super().__init__(folder, fsync=fsync)
         (folder / "pair").mkdir()
-        self.servers: Pair = Pair(folder / "pair", words=(*WORDS, fsync), down_after_ms=DOWN_AFTER_MS)
+        words = (*WORDS, fsync, *make_users())
+        self.servers: Pair = Pair(folder / "pair", words=words, down_after_ms=DOWN_AFTER_MS, doors=self.doors)
+
+    @property
+    def url(self) -> str:
+        """Return what the run itself uses, whom no fault strikes."""
+        return self.servers.url_as(CONTROL, self.servers.sentinels)
+
+    async def _url_as(self, slot: str, proxy: Proxy) -> str:
+        # Whoever asks a Sentinel does not say who it is: each process has its own ways to them.
+        return self.servers.url_as(slot, [await self.doors.add_own(proxy, port) for port in self.servers.sentinels])
 
     @property
     def _shards(self) -> tuple[str, ...]:
@@ -178,8 +219,20 @@ class ClusterStore(ReplicatedStore):
     def __init__(self, folder: Path, *, fsync: Fsync) -> None:
         super().__init__(folder, fsync=fsync)
         (folder / "cluster").mkdir()
-        self.servers: ClusterOfServers = ClusterOfServers(folder / "cluster", SHARDS, replicas=1, words=(*WORDS, fsync))
+        words = (*WORDS, fsync, *make_users())
+        self.servers: ClusterOfServers = ClusterOfServers(
+            folder / "cluster", SHARDS, replicas=1, words=words, doors=self.doors
+        )
         self._refused: Counter[str] = Counter()
+
+    @property
+    def url(self) -> str:
+        """Return what the run itself uses, whom no fault strikes."""
+        return self.servers.url_as(CONTROL)
+
+    async def _url_as(self, slot: str, proxy: Proxy) -> str:
+        del proxy  # every door knows it by its user
+        return self.servers.url_as(slot)
 
     @property
     def _shards(self) -> tuple[str, ...]:

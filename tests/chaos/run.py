@@ -11,13 +11,14 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
 from orchestrator.client import Client
+from orchestrator.contracts.app import AppSpec
 from orchestrator.embedded import Fsync
 from orchestrator.installed import load_installed_apps
 from orchestrator.settings import Settings
@@ -46,6 +47,8 @@ STORES: Final[dict[StoreKind, type[StoreUnderChaos]]] = {
 FAILOVER_SECONDS = 3.5
 #: The longest that what strikes may take after its time: a deploy waits twice for processes to end, and for others to start.
 STRIKES_SECONDS = 270.0
+#: How long all processes may take to start, on a machine that is busy with something else.
+START_SECONDS = 180.0
 
 
 @dataclass(frozen=True)
@@ -139,16 +142,24 @@ async def _run_on_a_store(options: Options, folder: Path) -> Outcome:
     settings, newer = make_settings(options, folder)
     store = STORES[options.store](folder, fsync=options.fsync)
     parts = {"settings": settings, "seed": options.seed, "dropped": 0.15, "doubled": 0.05, "late": 0.1}
+    specs = load_installed_apps(settings)  # takes seconds, in which no network of ours would carry anything
     try:
         await store.start()
         with fleet_of(store.url, store.bundled.server.broker_url, folder / "logs", **parts) as fleet:
             fleet.history = folder / "history"
-            return await _run(options, folder, fleet, store, newer)
+            return await _run(options, folder, fleet, store, newer, specs)
     finally:
         await store.aclose()
 
 
-async def _run(options: Options, folder: Path, fleet: Fleet, store: StoreUnderChaos, newer: Settings) -> Outcome:
+async def _run(
+    options: Options,
+    folder: Path,
+    fleet: Fleet,
+    store: StoreUnderChaos,
+    newer: Settings,
+    specs: Mapping[str, AppSpec],
+) -> Outcome:
     loop = asyncio.get_running_loop()
     began = loop.time()
     server = store.bundled.server.socket
@@ -157,12 +168,12 @@ async def _run(options: Options, folder: Path, fleet: Fleet, store: StoreUnderCh
         await proxy.start()
         hands = folder / f"{slot}.clock"
         clock.write_offset(hands, 0)
-        fleet.places[slot] = (store.url_over(proxy.path), f"redis+socket://{proxy.path}?virtual_host=1", hands)
+        url = await store.url_over(slot, proxy)
+        fleet.places[slot] = (url, f"redis+socket://{proxy.path}?virtual_host=1", hands)
     for slot in SCHEDULERS:
         fleet.start("scheduler", slot=slot)
     for slot, pool in WORKERS.items():
         fleet.start("worker", pool=pool, slot=slot)
-    specs = load_installed_apps(fleet.settings)
     undo = record_confirmations(Recorder(folder / "history"))
     control = build_client(quick_settings(store={"patience_seconds": store.patience_seconds}), store.url, specs)
     client = build_client(fleet.settings, fleet.places[OUTSIDE][0], specs)
@@ -269,7 +280,7 @@ async def _drive(driver: Driver, raging: "asyncio.Task[None]") -> None:
     await driver.drive_all()
 
 
-async def _wait_for_workers(client: Client, count: int, seconds: float = 120) -> None:
+async def _wait_for_workers(client: Client, count: int, seconds: float = START_SECONDS) -> None:
     async with asyncio.timeout(seconds):
         while sum(info.kind == "worker" for info in await client.workers()) < count:
             await pause(0.1)

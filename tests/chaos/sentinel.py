@@ -9,7 +9,7 @@ import asyncio
 import socket
 import subprocess
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +49,18 @@ async def ask(port: int, *words: str) -> list[str]:
         writer.transport.abort()
 
 
+async def ask_info(port: int) -> str:
+    """Return all that a server or a Sentinel says of itself."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(b"INFO\r\n")
+        async with asyncio.timeout(2):
+            length = int((await reader.readline())[1:])
+            return (await reader.readexactly(length)).decode()
+    finally:
+        writer.transport.abort()
+
+
 @dataclass
 class Pair(Servers):
     """Two servers and their Sentinels; `proxy` leads to the primary, where there is one."""
@@ -66,7 +78,12 @@ class Pair(Servers):
     @property
     def url(self) -> str:
         """Return the store's URL, which names the Sentinels."""
-        return f"sentinel://{','.join(f'127.0.0.1:{port}' for port in self.sentinels)}/{NAME}?db=0"
+        return self.url_as("", self.sentinels)
+
+    def url_as(self, user: str, sentinels: Sequence[int]) -> str:
+        """Return the store's URL for a user that reaches the Sentinels by these ports; its password is any."""
+        login = f"{user}:{user}@" if user else ""
+        return f"sentinel://{login}{','.join(f'127.0.0.1:{port}' for port in sentinels)}/{NAME}?db=0"
 
     def start(self, port: int, *words: str, config: Path | None = None) -> None:
         """Start a server, or with `config` a Sentinel."""
@@ -82,14 +99,17 @@ class Pair(Servers):
         """Start everything, wait until the replica follows and every Sentinel knows the others, and follow the primary."""
         self.ports = [free_port(), free_port()]
         self.primary = self.ports[0]
-        self.start(self.ports[0], *self._own_words())
+        if self.doors is not None:
+            for port in self.ports:
+                await self.doors.add(port)
+        self.start(self.ports[0], *self._own_words(self.ports[0]))
         self.start_again(self.ports[1])
         await self.until_follows(self.ports[1])
         for _ in range(SENTINELS):
             port = free_port()
             config = self.folder / f"{port}.conf"
             config.write_text(
-                f"sentinel monitor {NAME} 127.0.0.1 {self.primary} 2\n"
+                f"sentinel monitor {NAME} 127.0.0.1 {self.place_of(self.primary)} 2\n"
                 f"sentinel down-after-milliseconds {NAME} {self.down_after_ms}\nsentinel failover-timeout {NAME} 5000\n"
             )
             self.start(port, "--sentinel", "--bind", "127.0.0.1", config=config)
@@ -100,21 +120,16 @@ class Pair(Servers):
             self.proxy.target = ("127.0.0.1", self.primary)
         self.following = asyncio.create_task(self.follow_forever())
 
-    def _own_words(self) -> tuple[str, ...]:
-        return (*self.words, "--bind", "127.0.0.1", "--repl-diskless-sync-delay", "0")
+    def _own_words(self, port: int) -> tuple[str, ...]:
+        words = (*self.words, "--bind", "127.0.0.1", "--repl-diskless-sync-delay", "0")
+        return words if self.doors is None else (*words, "--replica-announce-port", str(self.place_of(port)))
 
     def start_again(self, port: int) -> None:
         """Start a server as a replica of whoever is primary now."""
-        self.start(port, *self._own_words(), "--replicaof", "127.0.0.1", str(self.primary))
+        self.start(port, *self._own_words(port), "--replicaof", "127.0.0.1", str(self.place_of(self.primary)))
 
     async def _says(self, port: int, words: str) -> bool:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        try:
-            writer.write(b"INFO\r\n")
-            length = int((await reader.readline())[1:])
-            return words in (await reader.readexactly(length)).decode()
-        finally:
-            writer.transport.abort()
+        return words in await ask_info(port)
 
     async def until_follows(self, port: int) -> None:
         """Wait until a server is a replica that has its primary's data."""
@@ -123,6 +138,19 @@ class Pair(Servers):
     async def until_replica(self, port: int) -> None:
         """Wait until a server that was the primary says that it is not any more."""
         await self._until(lambda: self._says(port, "role:slave"), CHANGE_SECONDS)
+
+    async def until_well(self) -> None:
+        """Wait until each server is the primary that most Sentinels name, or has that one's data and follows it."""
+
+        async def is_well() -> bool:
+            primary = self.primary
+            said = {port: (await ask_info(port)).splitlines() for port in self.processes if port in self.ports}
+            own = f"master_port:{self.place_of(primary)}"
+            return "role:master" in said[primary] and all(
+                port == primary or {own, "master_link_status:up"} <= set(lines) for port, lines in said.items()
+            )
+
+        await self._until(is_well, CHANGE_SECONDS)
 
     async def until_taken_over(self, port: int) -> None:
         """Wait until most Sentinels name another primary."""
@@ -150,7 +178,7 @@ class Pair(Servers):
             for port in self.sentinels:
                 with suppress(OSError, TimeoutError):
                     lines = await ask(port, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME)
-                    said.update([int(lines[3])] if len(lines) == 4 else [])
+                    said.update([self.port_at(int(lines[3]))] if len(lines) == 4 else [])
             [(primary, voices)] = said.most_common(1) or [(0, 0)]
             if voices > SENTINELS // 2 and primary != self.primary:
                 self.primary = primary

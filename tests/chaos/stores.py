@@ -5,8 +5,8 @@
     settle   what nobody planned
     refused  what servers refused          aclose          nothing is left
 
-The broker is a bundled server in any case, reached by each process over its own network: Celery speaks neither to a cluster nor,
-here, to Sentinels. Faults of processes and networks are havoc's.
+The broker is a bundled server in any case: Celery speaks neither to a cluster nor, here, to Sentinels. Store and broker are both
+reached by each process over its own network. Faults of processes and networks are havoc's.
 """
 
 import asyncio
@@ -22,6 +22,7 @@ from tests.chaos.fleet import pause
 from tests.chaos.history import count_confirmed
 from tests.chaos.plan import Fault, StoreKind
 from tests.chaos.power import Power
+from tests.chaos.proxy import Proxy
 
 #: For how long the server refuses to write because its memory or its disk is full.
 FULL_SECONDS = 1.5
@@ -62,8 +63,8 @@ class StoreUnderChaos(ABC):
         """Return where the store is."""
 
     @abstractmethod
-    def url_over(self, proxy: Path) -> str:
-        """Return where it is for a process with this network."""
+    async def url_over(self, slot: str, proxy: Proxy) -> str:
+        """Return where it is for the process in this place, which this network belongs to."""
 
     @abstractmethod
     async def start(self) -> None:
@@ -100,9 +101,10 @@ class BundledStore(StoreUnderChaos):
         """Return the server's own address."""
         return self.bundled.server.url
 
-    def url_over(self, proxy: Path) -> str:
+    async def url_over(self, slot: str, proxy: Proxy) -> str:
         """Return the network's address."""
-        return f"unix://{proxy}?db=0"
+        del slot
+        return f"unix://{proxy.path}?db=0"
 
     async def start(self) -> None:
         """Measure its file from now on."""

@@ -53,14 +53,14 @@ def test_a_stack_that_is_broken_keeps_its_promises() -> None:
 @pytest.mark.parametrize("store", ["cluster", "sentinel"])
 def test_masters_that_die_or_hang_take_nothing_that_somebody_relies_on(store: StoreKind) -> None:
     """A replica is waited for, so that a failover in the middle of everything else takes commits that nobody has seen, at
-    most - also where the old master answers beside its successor for a while.
+    most - also where the old master answers beside its successor for a while, or was split off from all but its clients.
     """  # noqa: D205 - one sentence
     outcome = run(Options(seed=SEED, seconds=22, sessions=10, durability="wait", store=store))
 
     assert outcome.wrong == [], tell(outcome)
     assert outcome.ledger.ended == 10
     assert outcome.operations > 300
-    assert {"failover", "hang"} <= {cut.what for cut in outcome.cuts}
+    assert {"failover", "hang", "split"} <= {cut.what for cut in outcome.cuts}
     assert [line for line in outcome.lost if "commit" not in line] == []
     assert "CROSSSLOT" not in outcome.refused
 
@@ -85,20 +85,20 @@ def test_a_plan_strikes_everybody_and_everything() -> None:
 
 @pytest.mark.parametrize(("store", "shards"), [("cluster", SHARDS), ("sentinel", 1)])
 def test_over_several_servers_masters_fail_one_after_another(store: StoreKind, shards: int) -> None:
-    """Every master is drawn, with time to recover in between, and nothing that only a single server can suffer; those outside
-    have no broker, so that no network of theirs is drawn either.
+    """Every master is drawn, with time to recover in between, and nothing that only a single server can suffer; everybody's
+    network is, that of those outside too.
     """  # noqa: D205 - one sentence
     plans = [make_plan(seed, 60, lease_seconds=3, store=store) for seed in range(20)]
     faults = [fault for plan in plans for fault in plan]
-    struck = [[fault for fault in plan if fault.what in {"failover", "hang"}] for plan in plans]
+    takeovers = {"failover", "hang", "split"}
+    struck = [[fault for fault in plan if fault.what in takeovers] for plan in plans]
+    networks = {fault.slot for fault in faults if fault.what in {"cut", "freeze", "deafen", "slow"}}
 
     assert {fault.what for fault in faults} == set(kinds_of(store))
-    assert {fault.slot for fault in faults if fault.what not in {"failover", "hang", "deploy"}} == {
-        *WORKERS,
-        *SCHEDULERS,
-    }
+    assert networks == {*WORKERS, *SCHEDULERS, OUTSIDE}
+    assert OUTSIDE not in {fault.slot for fault in faults if fault.what in {"kill", "stop", "clock"}}
     assert {fault.slot for some in struck for fault in some} == {shard_of(number) for number in range(shards)}
-    assert all(len(some) == 4 and {fault.what for fault in some} == {"failover", "hang"} for some in struck)
+    assert all(len(some) == 3 and {fault.what for fault in some} == takeovers for some in struck)
     assert min(later.at - one.at for some in struck for one, later in pairwise(some)) > 5
     assert plans[7] == make_plan(7, 60, lease_seconds=3, store=store)
 
@@ -134,6 +134,7 @@ def test_the_command_line_means_what_it_says() -> None:
         (["--store", "cluster", "--only", "kill,power"], "--only: power cannot happen over --store cluster"),
         (["--store", "sentinel", "--only", "disk"], "--only: disk cannot happen over --store sentinel"),
         (["--only", "hang"], "--only: hang cannot happen over --store server"),
+        (["--only", "cut,split"], "--only: split cannot happen over --store server"),
         (["--store", "cluster", "--power-cuts", "2"], "--power-cuts: no power is cut over --store cluster"),
     ],
 )

@@ -311,3 +311,20 @@ def test_a_lost_commit_needs_a_cut_and_must_not_have_been_critical(evidence: Evi
     assert (one.session_id, one.is_critical, one.at, wrong) == (sid, False, cut[0][0], [])
     lost, wrong = judge_commits({sid: _commits(seen, critical=True)}, shorter, cut, is_safe=True)
     assert (lost, len(wrong)) == ([], 1)
+
+
+@pytest.mark.parametrize(("is_repeated", "is_explained"), [(False, True), (True, False)])
+def test_an_answer_may_be_on_its_way_over_a_cut_unless_it_was_asked_for_again(
+    evidence: Evidence, *, is_repeated: bool, is_explained: bool
+) -> None:
+    """A frozen network hands over what a master said before it died, long after another one took over. Who asked again was
+    answered by that other one, which has to have it.
+    """  # noqa: D205 - one sentence
+    [seen] = evidence.sessions
+    sid = seen.told.session_id
+    *_, last = _commits(seen, critical=False)
+    late = replace(last, args=(*last.args[:-1], is_repeated), ended=last.began + 60_000)
+
+    gone, wrong = judge_commits({sid: [late]}, {sid: seen.journal[:-1]}, [(last.began + 100, 1_000.0)], is_safe=False)
+
+    assert (len(gone), len(wrong)) == (is_explained, not is_explained)

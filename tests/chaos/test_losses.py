@@ -64,7 +64,7 @@ def test_a_cut_touches_the_sessions_of_its_own_part_of_the_store() -> None:
 def test_every_fault_of_a_store_has_somebody_who_lets_it_happen() -> None:
     """The stores of a run are the ones that a plan can be made for."""
     assert all(store.kind == kind for kind, store in STORES.items())
-    assert {"failover", "hang"} <= set(kinds_of("cluster")) & set(kinds_of("sentinel"))
+    assert {"failover", "hang", "split", "cut"} <= set(kinds_of("cluster")) & set(kinds_of("sentinel"))
 
 
 async def _find(url: str, outside: Path) -> dict[bool, Told]:

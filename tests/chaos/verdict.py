@@ -97,8 +97,17 @@ def judge_commits(
             fence, rev, _, critical = op.args[:4]
             if rev < len(steps) and steps[rev] == fence:
                 continue
-            # The answer may have come a moment before the cut to an act that was done within what the cut took back.
-            at = next((cut for cut, back in cuts if cut - back <= op.ended <= cut + back), None)
+            # The answer may have come a moment before the cut to an act that was done within what the cut took back; or, given
+            # then, it was on its way until somebody's network was healed. One that was asked for again came from the later server.
+            is_repeated = op.args[-1]
+            at = next(
+                (
+                    cut
+                    for cut, back in cuts
+                    if cut - back <= op.ended and (op.ended if is_repeated else op.began) <= cut + back
+                ),
+                None,
+            )
             one = Gone(sid, rev, fence, critical, at or 0.0)
             if at is None or (is_safe and critical):
                 wrong.append(f"{sid}: acknowledged and not in its journal: {one}")
