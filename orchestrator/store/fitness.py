@@ -10,10 +10,13 @@ All masters of a cluster are asked.
 from collections.abc import Sequence
 
 from orchestrator.contracts.errors import ConfigError, StoreUnfit
+from orchestrator.store.address import is_sentinel, parse_server, scheme_of
 from orchestrator.store.cluster_map import is_cluster
 from orchestrator.store.keys import META
+from orchestrator.store.sentinel import parse_sentinels
 from orchestrator.store.servers import ask_each
 from orchestrator.store.store import Store
+from orchestrator.store.tls import check_files
 from orchestrator.store.wire import ServerRefused
 
 OLDEST = (6, 2)
@@ -24,12 +27,20 @@ CLOCKS_SECONDS = 2.0
 
 
 def check_broker_url(url: str) -> None:
-    """Refuse a broker that Celery cannot use safely; raise ConfigError."""
-    scheme = url.split("://", 1)[0].lower()
+    """Refuse a broker that Celery cannot use safely, and a Redis URL that cannot be read; raise ConfigError."""
+    scheme = scheme_of(url)
     if "cluster" in scheme:
         raise ConfigError(
             f"broker URL {scheme}://…: Celery has no Redis Cluster transport; use a single server, Sentinel or RabbitMQ"
         )
+    if is_sentinel(url):
+        tls = parse_sentinels(url, what="broker URL").tls
+    elif scheme in {"redis", "rediss"}:
+        tls = parse_server(url, what="broker URL").tls
+    else:
+        return
+    if tls is not None:
+        check_files(tls, where=f"broker URL {scheme}://…")
 
 
 def parse_info(text: str) -> dict[str, str]:

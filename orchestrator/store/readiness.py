@@ -9,9 +9,10 @@ Of a cluster, the master is asked that has the place of one key.
 
 import asyncio
 import logging
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
 from orchestrator.contracts.errors import StoreUnreachable
+from orchestrator.store.address import is_sentinel, scheme_of
 from orchestrator.store.cluster import open_wire
 from orchestrator.store.keys import PREFIX
 from orchestrator.store.wire import NOT_YET, ServerRefused
@@ -31,13 +32,16 @@ def store_url_of(broker_url: str) -> str | None:
     >>> store_url_of("amqp://host") is None
     True
     """
-    parts = urlsplit(broker_url)
-    if parts.scheme in {"redis", "rediss", "sentinel"}:
+    if scheme_of(broker_url) in {"redis", "rediss"} or is_sentinel(broker_url):
         return broker_url
-    if parts.scheme != "redis+socket":
+    if scheme_of(broker_url) != "redis+socket":
         return None
-    database = dict(parse_qsl(parts.query)).get("virtual_host", "0")
-    return f"unix://{parts.netloc}{parts.path}?db={database}"
+    place, _, asked = broker_url.partition("://")[2].partition("?")
+    query = dict(parse_qsl(asked))
+    query["db"] = query.pop("virtual_host", "0")
+    return (
+        f"unix://{place}?{urlencode({name: query[name] for name in ('db', 'username', 'password') if name in query})}"
+    )
 
 
 async def wait_until_writable(url: str, what: str) -> None:
