@@ -39,9 +39,8 @@ def store_url_of(broker_url: str) -> str | None:
     place, _, asked = broker_url.partition("://")[2].partition("?")
     query = dict(parse_qsl(asked))
     query["db"] = query.pop("virtual_host", "0")
-    return (
-        f"unix://{place}?{urlencode({name: query[name] for name in ('db', 'username', 'password') if name in query})}"
-    )
+    known = {name: value for name, value in query.items() if name in {"db", "username", "password"}}
+    return f"unix://{place}?{urlencode(known)}"
 
 
 async def wait_until_writable(url: str, what: str) -> None:
