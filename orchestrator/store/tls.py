@@ -74,7 +74,7 @@ def explain(error: OSError | TimeoutError | UnicodeError, place: str, *, is_secu
             f"store: cannot connect to {place} ({_say(error)}); is it running, does it speak TLS there, "
             "and does it want a certificate of ours (ssl_certfile)?"
         )
-    return StoreUnreachable(f"store: cannot connect to {place} ({_say(error)}); is the server running?")
+    return StoreUnreachable(f"store: cannot connect to {place} ({_say(error)}); is it running?")
 
 
 def _say(error: OSError | TimeoutError | UnicodeError) -> str:
@@ -83,4 +83,6 @@ def _say(error: OSError | TimeoutError | UnicodeError) -> str:
         return error.reason.lower().replace("_", " ")
     if isinstance(error, TimeoutError) and not error.args:
         return "timed out"
+    if isinstance(error, ConnectionRefusedError):  # asyncio's own words for it are an address alone
+        return "connection refused"
     return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__

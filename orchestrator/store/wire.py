@@ -79,6 +79,7 @@ class _Protocol(asyncio.Protocol):
         self.closed = False
         self.lost = asyncio.Event()
         self.loss: Exception | None = None
+        self.heard = False
         self.outgoing: list[bytes] = []
         self.flush_planned = False
 
@@ -87,6 +88,7 @@ class _Protocol(asyncio.Protocol):
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
+        self.heard = True
         self.reader.feed(data)
         while (reply := self.reader.gets()) is not False:
             if not self.waiting:
@@ -101,7 +103,10 @@ class _Protocol(asyncio.Protocol):
         self.closed = True
         self.lost.set()
         self.loss = exc
-        error = StoreUnreachable(f"store: connection lost ({exc or 'closed by the server'}); the act may have happened")
+        # A server that wants TLS hangs up on whoever speaks none, without a word.
+        hint = "" if self.heard else "; it never said a word: does it want TLS (rediss://)?"
+        lost = f"store: connection lost ({exc or 'closed by the server'}); the act may have happened{hint}"
+        error = StoreUnreachable(lost)
         while self.waiting:
             future = self.waiting.popleft()
             if not future.done():
