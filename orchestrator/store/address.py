@@ -133,6 +133,8 @@ def cut_url(url: str, *, options: Collection[str], usage: str, what: str = "stor
     if "#" in rest:
         raise ConfigError(f"{where}: a '#' would end it; write %23 for one in a password or a name")
     rest, _, asked = rest.partition("?")
+    if "@" in asked:  # what stands before it may be the end of a password
+        raise ConfigError(f"{where}: an '@' behind the '?'; write %3F for a ? and %40 for an @ in a password")
     places, slash, path = rest.partition("/")
     secret, _, places = places.rpartition("@")
     user, _, password = secret.partition(":")
