@@ -142,7 +142,7 @@ def cut_url(url: str, *, options: Collection[str], usage: str, what: str = "stor
     query = dict(pairs)
     if len(query) < len(pairs):
         raise ConfigError(f"{where}: an option stands there twice; leave one of them")
-    tls = _take_tls(where, query, scheme)
+    tls = take_tls(where, query, scheme=scheme, secure=SCHEMES[scheme])
     for name in query:
         if name not in options:
             known = {*options, *(TLS_OPTIONS if tls is not None else ())}
@@ -151,9 +151,8 @@ def cut_url(url: str, *, options: Collection[str], usage: str, what: str = "stor
     return Parts(where, scheme, unquote(user), unquote(password), places, unquote(slash + path), query, tls)
 
 
-def _take_tls(where: str, query: dict[str, str], scheme: str) -> Tls | None:
-    """Take what concerns TLS out of a query."""
-    secure = SCHEMES[scheme]
+def take_tls(where: str, query: dict[str, str], *, scheme: str, secure: str) -> Tls | None:
+    """Take what concerns TLS out of a query, None where the scheme is not the one that means TLS; raise ConfigError."""
     is_secure = scheme == secure
     for name, values in _ALWAYS.items():
         if is_secure and name in query and query.pop(name).lower() not in values:

@@ -3,8 +3,8 @@
 Refused: a server too old for our scripts, an eviction policy that may drop keys, another number
 of partitions than the store was created with, a cluster as broker, with `durability: wait` a server that
 cannot confirm, one server of a cluster in place of the cluster. Warned: no AOF - an
-acknowledged submission could then be lost with the server - and masters of a cluster whose clocks differ.
-All masters of a cluster are asked.
+acknowledged submission could then be lost with the server - masters of a cluster whose clocks differ, Sentinels
+that are silent or name another primary than most do. All masters of a cluster are asked.
 """
 
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ from orchestrator.contracts.errors import ConfigError, StoreUnfit
 from orchestrator.store.address import is_sentinel, parse_server, scheme_of
 from orchestrator.store.cluster_map import is_cluster
 from orchestrator.store.keys import META
-from orchestrator.store.sentinel import parse_sentinels
+from orchestrator.store.sentinel import ask_all, judge_answers, parse_sentinels
 from orchestrator.store.servers import ask_each
 from orchestrator.store.store import Store
-from orchestrator.store.tls import check_files
+from orchestrator.store.tls import check_files, make_context
 from orchestrator.store.wire import ServerRefused
 
 OLDEST = (6, 2)
@@ -93,6 +93,13 @@ def judge_clocks(times: Sequence[float]) -> list[str]:
     ]
 
 
+async def _look_at_sentinels(url: str) -> list[str]:
+    if not is_sentinel(url):
+        return []
+    sentinels = parse_sentinels(url)
+    return judge_answers(sentinels, await ask_all(sentinels, make_context(sentinels.tls) if sentinels.tls else None))
+
+
 async def check_store(store: Store) -> list[str]:
     """Return warnings; raise StoreUnfit. Fixes the number of partitions of a new store."""
     warnings = []
@@ -103,6 +110,7 @@ async def check_store(store: Store) -> list[str]:
                 "store: this server is one of a cluster; name the cluster, redis+cluster://host:port,host:port"
             )
         warnings += judge_server(info, waits=store.durability is not None)
+    warnings += await _look_at_sentinels(store.url)
     warnings += judge_clocks([int(seconds) + int(micros) / 1e6 for seconds, micros in await ask_each(store, "TIME")])
     partitions = store.keys.partitions
     await store.command("HSETNX", META, "partitions", partitions)

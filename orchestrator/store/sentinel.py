@@ -148,6 +148,30 @@ async def ask_all(sentinels: Sentinels, context: ssl.SSLContext | None = None) -
     return list(await asyncio.gather(*(_ask_in_time(host, sentinels, context) for host in sentinels.hosts)))
 
 
+def judge_answers(sentinels: Sentinels, answers: Sequence[Answer | StoreUnreachable]) -> list[str]:
+    """Return warnings where not all Sentinels name the same primary.
+
+    >>> named = parse_sentinels("sentinel://a,b/main")
+    >>> judge_answers(named, [Answer(("s", 1)), Answer(None)])
+    ["store: 1 of 2 Sentinels does not say that s:1 is the primary (b:26379 knows no 'main'); a failover needs most of them"]
+    """
+    found = choose_primary([one for one in answers if isinstance(one, Answer)])
+    odd = []
+    for host, one in zip(sentinels.hosts, answers, strict=True):
+        if isinstance(one, StoreUnreachable):
+            odd.append(str(one).removeprefix("store: "))
+        elif one.place is None:
+            odd.append(f"{write_place(host)} knows no {sentinels.name!r}")
+        elif one.place != found:
+            odd.append(f"{write_place(host)} names {write_place(one.place)}")
+    if found is None or not odd:
+        return []
+    who = (
+        f"{len(odd)} of {len(answers)} Sentinels {'does' if len(odd) == 1 else 'do'} not say that {write_place(found)}"
+    )
+    return [f"store: {who} is the primary ({'; '.join(odd)}); a failover needs most of them"]
+
+
 async def is_replaced(sentinels: Sentinels, place: Place, context: ssl.SSLContext | None = None) -> bool:
     """Say whether most of the Sentinels name another server as the primary than the one at this place.
 
