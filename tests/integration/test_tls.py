@@ -5,12 +5,16 @@ Real servers and Sentinels behind ends of TLS (tests/tls_stage.py).
 
 import asyncio
 import shutil
+import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 
 import pytest
+from kombu import Connection
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.sentinel import MasterNotFoundError
 
 from orchestrator.contracts.errors import ConfigError, StoreUnreachable, StoreUntrusted
 from orchestrator.embedded import RunningServer, broker_beside
@@ -27,6 +31,7 @@ from tests.chaos.run import make_folder
 from tests.chaos.sentinel import free_port
 from tests.integration.test_servers_in_trouble import running, variables
 from tests.tls_stage import TlsEnd, TlsPair, tls_pair
+from workers.broker_url import plan_broker
 
 pytestmark = [
     pytest.mark.integration,
@@ -210,6 +215,48 @@ def test_a_cluster_is_spoken_to_over_tls(authority: Authority, here: Pem) -> Non
                     await ask(f"rediss+cluster://127.0.0.1:{end.port}")
         finally:
             cluster.close()
+
+    with make_folder() as folder:
+        asyncio.run(play(folder))
+
+
+def knock(url: str) -> None:
+    """Connect to a broker as Celery does, with what it is told of this URL."""
+    plan = plan_broker(url, {})
+    with Connection(plan.url, ssl=plan.use_ssl, transport_options={**plan.transport_options}) as connection:
+        if plan.is_redis:
+            assert connection.channel().client.ping()
+        else:
+            connection.connect()
+
+
+def test_celery_checks_whom_it_connects_to(tmp_path: Path, authority: Authority, here: Pem) -> None:
+    """By itself it would not, for a bare rediss://, nor look at the name for amqps://."""
+    known, other = f"ssl_ca_certs={authority.ca}", f"ssl_ca_certs={Authority(tmp_path, 'other').ca}"
+
+    async def play() -> None:
+        async with plain_server() as port, end_of(port, here) as end:
+            await asyncio.to_thread(knock, f"rediss://127.0.0.1:{end.port}/0?{known}")
+            for scheme, refusal in (("rediss", RedisConnectionError), ("amqps", ssl.SSLCertVerificationError)):
+                for host, options in (("127.0.0.1", ""), ("127.0.0.1", other), ("localhost", known)):
+                    url = f"{scheme}://{host}:{end.port}/0{'?' if options else ''}{options}"
+                    with pytest.raises(refusal, match="CERTIFICATE_VERIFY_FAILED"):
+                        await asyncio.to_thread(knock, url)
+
+    asyncio.run(play())
+
+
+def test_celery_asks_sentinels_over_tls_alone_where_they_are_trusted(
+    tmp_path: Path, authority: Authority, here: Pem
+) -> None:
+    """The connections to them are others than those to the servers."""
+    other = Authority(tmp_path, "other")
+
+    async def play(folder: Path) -> None:
+        async with tls_pair(folder, server_context(here)) as pair:
+            await asyncio.to_thread(knock, pair.url_with(f"ssl_ca_certs={authority.ca}"))
+            with pytest.raises(MasterNotFoundError):
+                await asyncio.to_thread(knock, pair.url_with(f"ssl_ca_certs={other.ca}"))
 
     with make_folder() as folder:
         asyncio.run(play(folder))
