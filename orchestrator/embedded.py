@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, TypeAlias
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode
 
 from orchestrator import embedded_watch
 from orchestrator.contracts.base import Frozen
@@ -31,6 +31,7 @@ from orchestrator.embedded_binary import ServerBinary, find_server
 from orchestrator.embedded_folder import claim_folder, kill_server, locked, log_tail, rotate_log, socket_path, try_lock
 from orchestrator.embedded_watch import is_alive
 from orchestrator.embedded_wire import ask
+from orchestrator.store.address import is_sentinel, scheme_of
 
 __all__ = [
     "RunningServer",
@@ -168,23 +169,23 @@ def broker_beside(url: str) -> str:
     >>> broker_beside("sentinel://a:26379,b:26379/main?db=0")
     'sentinel://a:26379,b:26379/main?db=1'
     """
-    parts = urlsplit(url)
-    if "cluster" in parts.scheme:
+    scheme, rest = scheme_of(url), url.partition("://")[2]
+    if "cluster" in scheme:
         raise ConfigError(
-            f"store URL {parts.scheme}://…: a cluster carries no queues of Celery; set BATON_BROKER_URL to another server"
+            f"store URL {scheme}://…: a cluster carries no queues of Celery; set BATON_BROKER_URL to another server"
         )
-    query = dict(parse_qsl(parts.query))
-    named = query.pop("db", None) or ("" if parts.scheme in {"unix", "sentinel"} else parts.path.strip("/")) or "0"
-    if parts.scheme not in {"redis", "rediss", "unix", "sentinel"} or not named.isdigit():
-        raise ConfigError(f"store URL {parts.scheme}://…: its broker cannot be guessed; set BATON_BROKER_URL")
+    place, _, asked = rest.partition("?")
+    query = dict(parse_qsl(asked))
+    in_path = scheme in {"redis", "rediss"}
+    host, _, path = place.partition("/") if in_path else (place, "", "")
+    named = query.pop("db", "") or path.strip("/") or "0"
+    if not (in_path or scheme == "unix" or is_sentinel(url)) or not (named.isascii() and named.isdigit()):
+        raise ConfigError(f"store URL {scheme or '?'}://…: its broker cannot be guessed; set BATON_BROKER_URL")
     database = str(int(named) + 1)
-    if parts.scheme == "unix":
-        query["virtual_host"] = database
-        return f"redis+socket://{parts.netloc}{parts.path}?{urlencode(query)}"
-    if parts.scheme == "sentinel":
-        query["db"] = database
-        return urlunsplit((parts.scheme, parts.netloc, parts.path, urlencode(query), ""))
-    return urlunsplit((parts.scheme, parts.netloc, f"/{database}", urlencode(query), ""))
+    if in_path:
+        return f"{scheme}://{host}/{database}{'?' if query else ''}{urlencode(query)}"
+    query["virtual_host" if scheme == "unix" else "db"] = database
+    return f"{'redis+socket' if scheme == 'unix' else scheme}://{place}?{urlencode(query)}"
 
 
 @contextmanager

@@ -47,9 +47,9 @@ ALIASES: Final[Mapping[str, Where]] = {
 #: A variable of this ending names a file that holds the value: how secrets come in from systemd, compose and Kubernetes.
 IN_FILE: Final = "_FILE"
 
-_PASSWORD = re.compile(r"(://[^/@\s]*?:)[^@\s]*(@)|([?&](?:password|secret|token)=)[^&\s]*", re.IGNORECASE)
+_PASSWORD = re.compile(r"(://[^/@\s]*?:)[^@\s]*(@)|([?&](?:\w*_)?(?:password|secret|token)=)[^&\s]*", re.IGNORECASE)
 
-_PASSWORD_VALUE = re.compile(r"://[^/@\s]*?:([^@\s]+)@|[?&](?:password|secret|token)=([^&\s]+)", re.IGNORECASE)
+_PASSWORD_VALUE = re.compile(r"://[^/@\s]*?:([^@\s]+)@|[?&](?:\w*_)?(?:password|secret|token)=([^&\s]+)", re.IGNORECASE)
 
 
 class SettingOrigin(Frozen):
@@ -114,6 +114,8 @@ def mask_url(text: str) -> str:
 
     >>> mask_url("redis://user:secret@host:6379/0"), mask_url("unix:///s?password=x&db=0")
     ('redis://user:***@host:6379/0', 'unix:///s?password=***&db=0')
+    >>> mask_url("sentinel://:secret@a,b/main?sentinel_username=me&sentinel_password=other")
+    'sentinel://:***@a,b/main?sentinel_username=me&sentinel_password=***'
     """
     return _PASSWORD.sub(lambda match: f"{match[1]}***{match[2]}" if match[1] else f"{match[3]}***", text)
 

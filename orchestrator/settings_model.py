@@ -19,7 +19,10 @@ ServiceName = Annotated[str, Field(min_length=1, max_length=200)]
 class StoreSettings(Section):
     """The server that holds the truth."""
 
-    url: Url = Field(default="", description="Redis, Valkey or a Redis Cluster by URL; empty: the bundled server.")
+    url: Url = Field(
+        default="",
+        description="Redis or Valkey by URL: a server, Sentinels, a cluster, each with TLS; empty: the bundled server.",
+    )
     partitions: Annotated[int, Field(ge=1, le=16_384)] = Field(
         default=64, description="Fixed when the store is created; each is one slot of a cluster."
     )
@@ -245,7 +248,9 @@ class QueuesSettings(Section):
     plugins: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")] = Field(
         default="baton.plugins", description="Plugin passes."
     )
-    broker_url: Url = Field(default="", description="The broker by URL; empty: the store's server.")
+    broker_url: Url = Field(
+        default="", description="The broker by URL: Redis, Sentinels or RabbitMQ, with TLS; empty: the store's server."
+    )
     quorum: bool = Field(
         default=False, description="Whether a RabbitMQ makes replicated (quorum) queues; a Redis broker has none."
     )

@@ -5,41 +5,20 @@ unacked bookkeeping, no visibility timeout that could run a thing twice, no pref
 hide work from the queue's length. What is lost is sent again by the scheduler.
 """
 
-from urllib.parse import quote
-
 from celery import Celery
 
-from orchestrator.contracts.base import JsonObject
 from orchestrator.settings import Settings
 from orchestrator.store.fitness import check_broker_url
-from orchestrator.store.sentinel import SCHEME, parse_sentinels
+from workers.broker_url import plan_broker
 
 STEP, FINALIZE, PLUGIN = "baton.step", "baton.finalize", "baton.plugin"
-
-
-def plan_sentinels(url: str) -> tuple[str, JsonObject]:
-    """Return a URL of Sentinels in the words of Celery's transport, and the options that go with it.
-
-    >>> plan_sentinels("sentinel://:pw@a:26379,b:26379/main?db=1")
-    ('sentinel://:pw@a:26379/1;sentinel://:pw@b:26379/1', {'master_name': 'main'})
-    """
-    found = parse_sentinels(url)
-    secret = f"{quote(found.username, safe='')}:{quote(found.password, safe='')}@" if found.password else ""
-    options: JsonObject = {"master_name": found.name}
-    if found.sentinel_password:
-        options["sentinel_kwargs"] = {"password": found.sentinel_password}
-    return ";".join(f"{SCHEME}{secret}{host}:{port}/{found.db}" for host, port in found.hosts), options
 
 
 def make_celery(settings: Settings, broker_url: str) -> Celery:
     """Build the application for one broker; raise ConfigError for one that Celery cannot use safely."""
     check_broker_url(broker_url)
     queues = settings.queues
-    is_redis = broker_url.startswith(("redis", "rediss", "sentinel"))
-    options: JsonObject = queues.transport_options.model_dump(mode="json") if is_redis else {}
-    if broker_url.startswith(SCHEME):
-        broker_url, more = plan_sentinels(broker_url)
-        options |= more
+    broker_url, options, use_ssl, is_redis = plan_broker(broker_url, queues.transport_options.model_dump(mode="json"))
     app = Celery("baton", broker=broker_url, set_as_current=False)
     app.conf.update(
         task_serializer="json",
@@ -65,6 +44,7 @@ def make_celery(settings: Settings, broker_url: str) -> Celery:
         broker_channel_error_retry=is_redis,
         # They are a Redis transport's own words; another broker would refuse them.
         broker_transport_options=options,
+        broker_use_ssl=use_ssl or False,
         task_routes={
             STEP: {"queue": queues.steps},
             FINALIZE: {"queue": queues.finalize},

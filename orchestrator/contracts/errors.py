@@ -25,6 +25,7 @@
     ├── SessionNotFound        the id has the right form and names nothing
     ├── StoreError             the store did not do it
     │   ├── StoreUnreachable   try again later: exit code 5
+    │   │   ├── StoreUntrusted       its TLS is not what it must be: later may be too early
     │   │   └── ArchiveUnreachable   the same of the archive's database
     │   ├── LeaseLost          stop this step and drop what it made: another holder goes on
     │   └── Unreadable         what is stored cannot be read: bury the session, never loop
@@ -220,6 +221,10 @@ class StoreError(BatonError):
 
 class StoreUnreachable(StoreError):
     """The server does not answer."""
+
+
+class StoreUntrusted(StoreUnreachable):
+    """What answers is not to be trusted, or does not trust us: certificates, or no TLS where it is wanted."""
 
 
 class ArchiveUnreachable(StoreUnreachable):

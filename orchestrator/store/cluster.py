@@ -18,7 +18,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from orchestrator.contracts.errors import ConfigError, StoreUnreachable
+from orchestrator.contracts.errors import ConfigError, StoreUnreachable, StoreUntrusted
+from orchestrator.store.address import scheme_of
 from orchestrator.store.cluster_map import (
     SLOTS,
     Node,
@@ -31,6 +32,7 @@ from orchestrator.store.cluster_map import (
     slot_of,
 )
 from orchestrator.store.keys import META
+from orchestrator.store.tls import check_files
 from orchestrator.store.wire import Argument, Head, Reply, ServerRefused, Wire, checked
 
 log = logging.getLogger(__name__)
@@ -81,6 +83,8 @@ class Cluster:
 
     def __init__(self, url: str, *, on_connect: Callable[[Wire], Awaitable[None]] | None = None) -> None:
         self._url = parse_cluster(url)
+        if self._url.tls is not None:
+            check_files(self._url.tls, where=f"store URL {scheme_of(url)}://…")
         self._on_connect = on_connect
         #: How often any connection was opened: what was read before may not be what a server knows now.
         self.opened = 0
@@ -204,32 +208,37 @@ class Cluster:
 
     async def _look(self) -> None:
         masters = {wire.node for wire in self._masters()}
-        views = await self._ask_all(masters or set(self._url.nodes))
+        views, problems = await self._ask_all(masters or set(self._url.nodes))
         if not views:
-            views = await self._ask_all(({*self._url.nodes} | self._replicas) - masters)
+            views, more = await self._ask_all(({*self._url.nodes} | self._replicas) - masters)
+            problems += more
         if not views:
-            raise StoreUnreachable(
-                f"store: no server of the cluster answers ({', '.join(map(str, self._url.nodes))}); are they running?"
+            says = "; ".join(dict.fromkeys(str(one).removeprefix("store: ") for one in problems))
+            is_foreign = bool(problems) and all(isinstance(one, StoreUntrusted) for one in problems)
+            raise (StoreUntrusted if is_foreign else StoreUnreachable)(
+                f"store: no server of the cluster answers: {says}"
             )
         self._install(max(views, key=lambda view: view.rank))
 
-    async def _ask_all(self, nodes: set[Node]) -> list[View]:
-        """Return what these servers say; raise what they refuse with where none says anything else."""
+    async def _ask_all(self, nodes: set[Node]) -> tuple[list[View], list[StoreUnreachable]]:
+        """Return what these servers say, and why others do not; raise what they refuse with where none says anything else."""
         answers = await asyncio.gather(*(self._ask(node) for node in sorted(nodes)))
         views = [one for one in answers if isinstance(one, View)]
         refusals = [one for one in answers if isinstance(one, ServerRefused)]
         if refusals and not views:
             raise refusals[0]
-        return views
+        return views, [one for one in answers if isinstance(one, StoreUnreachable)]
 
-    async def _ask(self, node: Node) -> View | ServerRefused | None:
+    async def _ask(self, node: Node) -> View | ServerRefused | StoreUnreachable:
         wire = self._wire(node)
         try:
             async with asyncio.timeout(ASK_SECONDS):
                 info, slots = await asyncio.gather(wire.command("CLUSTER", "INFO"), wire.command("CLUSTER", "SLOTS"))
-        except (StoreUnreachable, TimeoutError) as error:
+        except StoreUnreachable as error:
             log.debug("%s does not say what it knows of the cluster: %s", node, error)
-            return None
+            return error
+        except TimeoutError:
+            return StoreUnreachable(f"store: {node} did not say in time what it knows of the cluster; is it running?")
         except ServerRefused as error:
             if error.code == "ERR":  # the one thing that CLUSTER INFO is refused for without a word of its own
                 message = f"store URL: {node} is no server of a cluster; write redis://{node}/0"

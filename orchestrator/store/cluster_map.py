@@ -3,20 +3,20 @@
     redis+cluster://[[USER]:PASSWORD@]HOST:PORT[,HOST:PORT ...][/0]        rediss+cluster://... with TLS
 
 The servers that are named are asked where the others are: any of the cluster will do, and several, so that one may be away.
-User and password are those of every server. A cluster has database 0 alone. Pure: who connects is cluster.py.
+User, password and files of TLS (address.py) are those of every server. A cluster has database 0 alone. Pure: who connects is cluster.py.
 """
 
 from binascii import crc_hqx
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import urlencode
 
 from orchestrator.contracts.errors import ConfigError, StoreUnreachable
+from orchestrator.store.address import Tls, cut_url, read_place, scheme_of, write_host, write_secret
 
 SLOTS: Final = 16_384
-_PLAIN: Final = "redis+cluster"
-_SECURE: Final = "rediss+cluster"
+_SCHEMES: Final = frozenset({"redis+cluster", "rediss+cluster"})
 _PORT: Final = 6379
 
 #: Commands that name no key: what they ask or do concerns a server, not a slot.
@@ -45,7 +45,7 @@ class ClusterUrl:
     nodes: tuple[Node, ...]
     username: str = ""
     password: str = ""
-    is_secure: bool = False
+    tls: Tls | None = None
 
     def of_node(self, node: Node) -> str:
         """Return the URL of one server.
@@ -53,9 +53,10 @@ class ClusterUrl:
         >>> parse_cluster("redis+cluster://:p%40w@a:1,b:2").of_node(Node("c", 3))
         'redis://:p%40w@c:3/0'
         """
-        secret = f"{quote(self.username, safe='')}:{quote(self.password, safe='')}@" if self.password else ""
-        host = f"[{node.host}]" if ":" in node.host else node.host
-        return f"{'rediss' if self.is_secure else 'redis'}://{secret}{host}:{node.port}/0"
+        place = f"{write_secret(self.username, self.password)}{write_host(node.host)}:{node.port}/0"
+        if self.tls is None:
+            return f"redis://{place}"
+        return f"rediss://{place}{'?' if self.tls.options else ''}{urlencode(self.tls.options)}"
 
 
 def is_cluster(url: str) -> bool:
@@ -64,7 +65,7 @@ def is_cluster(url: str) -> bool:
     >>> is_cluster("redis+cluster://a:6379"), is_cluster("redis://a:6379/0")
     (True, False)
     """
-    return url.split("://", 1)[0].lower() in {_PLAIN, _SECURE}
+    return scheme_of(url) in _SCHEMES
 
 
 def parse_cluster(url: str) -> ClusterUrl:
@@ -73,19 +74,15 @@ def parse_cluster(url: str) -> ClusterUrl:
     >>> [str(node) for node in parse_cluster("redis+cluster://a:7000,b").nodes]
     ['a:7000', 'b:6379']
     """
-    parts = urlsplit(url)
-    usage = f"write {parts.scheme}://host:port,host:port"
-    secret, _, places = parts.netloc.rpartition("@")
-    user, _, password = secret.partition(":")
-    if parts.path.strip("/") not in {"", "0"} or parts.query:
-        raise ConfigError(f"store URL {parts.scheme}://…: a cluster has database 0 alone, and no options; {usage}")
+    usage = f"write {scheme_of(url)}://host:port,host:port"
+    parts = cut_url(url, options=(), usage=usage)
+    if parts.path.strip("/") not in {"", "0"}:
+        raise ConfigError(f"{parts.where}: a cluster has database 0 alone; {usage}")
     try:
-        nodes = tuple(read_node(place) for place in places.split(","))
+        nodes = tuple(read_node(place) for place in parts.places.split(","))
     except ValueError as error:
-        raise ConfigError(f"store URL {parts.scheme}://…: {error}; {usage}") from error
-    if not all(node.host for node in nodes):
-        raise ConfigError(f"store URL {parts.scheme}://…: a host is missing; {usage}")
-    return ClusterUrl(nodes, unquote(user), unquote(password), parts.scheme.lower() == _SECURE)
+        raise ConfigError(f"{parts.where}: {error}; {usage}") from error
+    return ClusterUrl(nodes, parts.username, parts.password, parts.tls)
 
 
 def read_node(place: str) -> Node:
@@ -94,10 +91,7 @@ def read_node(place: str) -> Node:
     >>> read_node("a:1"), read_node("[::1]"), read_node("::1:7000")
     (Node(host='a', port=1), Node(host='::1', port=6379), Node(host='::1', port=7000))
     """
-    host, colon, port = place.rpartition(":")
-    if not colon or place.endswith("]"):  # no port, or an IPv6 address without one
-        host, port = place, ""
-    return Node(host.strip("[]"), int(port or _PORT))
+    return Node(*read_place(place, _PORT))
 
 
 def slot_of(key: str | bytes) -> int:

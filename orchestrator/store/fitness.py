@@ -3,19 +3,22 @@
 Refused: a server too old for our scripts, an eviction policy that may drop keys, another number
 of partitions than the store was created with, another layout (contracts/formats.py), a cluster as broker, with `durability: wait` a server that
 cannot confirm, one server of a cluster in place of the cluster. Warned: no AOF - an
-acknowledged submission could then be lost with the server -, masters of a cluster whose clocks differ, and a store on which
-a newer Baton has worked.
-All masters of a cluster are asked.
+acknowledged submission could then be lost with the server -, masters of a cluster whose clocks differ, Sentinels
+that are silent or name another primary than most do, a store on which a newer Baton has worked. All masters of a cluster
+are asked.
 """
 
 from collections.abc import Sequence
 
 from orchestrator.contracts.errors import ConfigError, StoreUnfit
 from orchestrator.contracts.formats import LAYOUT
+from orchestrator.store.address import is_sentinel, parse_server, scheme_of
 from orchestrator.store.cluster_map import is_cluster
 from orchestrator.store.keys import META
+from orchestrator.store.sentinel import ask_all, judge_answers, parse_sentinels
 from orchestrator.store.servers import ask_each
 from orchestrator.store.store import Store
+from orchestrator.store.tls import check_files, make_context
 from orchestrator.store.wire import ServerRefused
 
 OLDEST = (6, 2)
@@ -26,12 +29,20 @@ CLOCKS_SECONDS = 2.0
 
 
 def check_broker_url(url: str) -> None:
-    """Refuse a broker that Celery cannot use safely; raise ConfigError."""
-    scheme = url.split("://", 1)[0].lower()
+    """Refuse a broker that Celery cannot use safely, and a Redis URL that cannot be read; raise ConfigError."""
+    scheme = scheme_of(url)
     if "cluster" in scheme:
         raise ConfigError(
             f"broker URL {scheme}://…: Celery has no Redis Cluster transport; use a single server, Sentinel or RabbitMQ"
         )
+    if is_sentinel(url):
+        tls = parse_sentinels(url, what="broker URL").tls
+    elif scheme in {"redis", "rediss"}:
+        tls = parse_server(url, what="broker URL").tls
+    else:
+        return
+    if tls is not None:
+        check_files(tls, where=f"broker URL {scheme}://…")
 
 
 def parse_info(text: str) -> dict[str, str]:
@@ -84,6 +95,13 @@ def judge_clocks(times: Sequence[float]) -> list[str]:
     ]
 
 
+async def _look_at_sentinels(url: str) -> list[str]:
+    if not is_sentinel(url):
+        return []
+    sentinels = parse_sentinels(url)
+    return judge_answers(sentinels, await ask_all(sentinels, make_context(sentinels.tls) if sentinels.tls else None))
+
+
 async def check_store(store: Store) -> list[str]:
     """Return warnings; raise StoreUnfit. Fixes the number of partitions of a new store."""
     warnings = []
@@ -94,6 +112,7 @@ async def check_store(store: Store) -> list[str]:
                 "store: this server is one of a cluster; name the cluster, redis+cluster://host:port,host:port"
             )
         warnings += judge_server(info, waits=store.durability is not None)
+    warnings += await _look_at_sentinels(store.url)
     warnings += judge_clocks([int(seconds) + int(micros) / 1e6 for seconds, micros in await ask_each(store, "TIME")])
     partitions = store.keys.partitions
     await store.command("HSETNX", META, "partitions", partitions)

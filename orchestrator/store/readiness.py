@@ -3,15 +3,16 @@
 A server whose memory or disk is full, that still loads its data, or that has just become a replica, answers, and takes
 nothing. A running process outlives that; one that is about to start would end with an error, or try again many times a second.
 So it waits, and says so in one line. A server that cannot be reached is not waited for here: whoever needs it says so
-itself, and refuses or waits as it does at any other time; nor is an answer that will not change by itself.
-Of a cluster, the master is asked that has the place of one key.
+itself, and refuses or waits as it does at any other time; nor is an answer that will not change by itself. One that is not to
+be trusted is refused. Of a cluster, the master is asked that has the place of one key.
 """
 
 import asyncio
 import logging
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
-from orchestrator.contracts.errors import StoreUnreachable
+from orchestrator.contracts.errors import StoreUnreachable, StoreUntrusted
+from orchestrator.store.address import is_sentinel, scheme_of
 from orchestrator.store.cluster import open_wire
 from orchestrator.store.keys import PREFIX
 from orchestrator.store.wire import NOT_YET, ServerRefused
@@ -31,22 +32,24 @@ def store_url_of(broker_url: str) -> str | None:
     >>> store_url_of("amqp://host") is None
     True
     """
-    parts = urlsplit(broker_url)
-    if parts.scheme in {"redis", "rediss", "sentinel"}:
+    if scheme_of(broker_url) in {"redis", "rediss"} or is_sentinel(broker_url):
         return broker_url
-    if parts.scheme != "redis+socket":
+    if scheme_of(broker_url) != "redis+socket":
         return None
-    database = dict(parse_qsl(parts.query)).get("virtual_host", "0")
-    return f"unix://{parts.netloc}{parts.path}?db={database}"
+    place, _, asked = broker_url.partition("://")[2].partition("?")
+    query = dict(parse_qsl(asked))
+    query["db"] = query.pop("virtual_host", "0")
+    known = {name: value for name, value in query.items() if name in {"db", "username", "password"}}
+    return f"unix://{place}?{urlencode(known)}"
 
 
 async def wait_until_writable(url: str, what: str) -> None:
-    """Return once the server behind a store's URL takes writes, or once waiting for it would be no use.
+    """Return once the server behind a store's URL takes writes, or waiting for it would be no use; raise StoreUntrusted.
 
     `what` names it in the one line that says so.
     """
     said = False
-    while (answer := await _find_trouble(url)) is not None:
+    while (answer := await _find_trouble(url, what)) is not None:
         if not said:
             log.warning(
                 "%s: not started yet: %s; waiting until it takes writes (memory, disk, maxmemory?)", what, answer
@@ -57,13 +60,15 @@ async def wait_until_writable(url: str, what: str) -> None:
         log.warning("%s: it takes writes again; starting", what)
 
 
-async def _find_trouble(url: str) -> str | None:
+async def _find_trouble(url: str, what: str) -> str | None:
     """Return what the server says who is there and takes no writes now, else None."""
     wire = open_wire(url)
     try:
         await wire.command("SET", PROBE, "1", "PX", 1)
     except ServerRefused as error:
         return str(error) if error.code in NOT_YET else None
+    except StoreUntrusted as error:  # Celery would go on trying for ever, and say so in the middle of a long line
+        raise StoreUntrusted(f"{what}: {str(error).removeprefix('store: ')}") from error
     except StoreUnreachable:
         return None
     finally:

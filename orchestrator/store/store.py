@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
-from orchestrator.contracts.errors import StoreUnreachable
+from orchestrator.contracts.errors import StoreUnreachable, StoreUntrusted
 from orchestrator.contracts.formats import FORMAT
 from orchestrator.store.cluster import open_wire
 from orchestrator.store.cluster_durability import ClusterConfirmer, open_confirmer
@@ -155,7 +155,9 @@ class Store:
             is_script_missing = isinstance(error, ServerRefused) and error.code == "NOSCRIPT" and source is not None
             if isinstance(error, ServerRefused) and not is_script_missing and error.code not in NOT_YET:
                 raise error
-            if loop.time() >= min(deadline, self._ends_at):
+            # Whom nobody could ever trust is not waited for; certificates that change under way are.
+            is_foreign = isinstance(error, StoreUntrusted) and not self.wire.opened
+            if is_foreign or loop.time() >= min(deadline, self._ends_at):
                 raise error if isinstance(error, StoreUnreachable) else StoreUnreachable(str(error))
             await asyncio.sleep(RETRY_PAUSE_SECONDS)
             try:

@@ -2,7 +2,7 @@
 
 Commands issued in the same tick of the loop leave in one write, and replies are matched to them
 in order: a hundred sessions that commit at once cost one round trip, not a hundred. hiredis
-parses and packs; URLs, TLS and users are understood as redis-py understands them.
+parses and packs; where it leads is what address.py and sentinel.py read in a URL.
 
 A connection that breaks fails everything under way with StoreUnreachable, whose outcome is then
 unknown. Repeating is the caller's choice: the acts of `scripts` can all be repeated safely, and
@@ -11,16 +11,17 @@ unknown. Repeating is the caller's choice: the acts of `scripts` can all be repe
 
 import asyncio
 import logging
-import ssl as tls
+import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, TypeAlias, cast
 
 import hiredis
-from redis.asyncio.connection import SSLConnection, UnixDomainSocketConnection, parse_url
 
-from orchestrator.contracts.errors import ConfigError, StoreError, StoreUnreachable
-from orchestrator.store.sentinel import SCHEME, Sentinels, find_primary, is_replaced, parse_sentinels
+from orchestrator.contracts.errors import StoreError, StoreUnreachable
+from orchestrator.store.address import is_sentinel, parse_server, scheme_of
+from orchestrator.store.sentinel import Sentinels, find_primary, is_replaced, parse_sentinels, write_place
+from orchestrator.store.tls import check_files, explain, make_context
 
 Reply: TypeAlias = Any
 Argument: TypeAlias = str | bytes | int | float | memoryview
@@ -77,6 +78,8 @@ class _Protocol(asyncio.Protocol):
         self.on_push = on_push
         self.closed = False
         self.lost = asyncio.Event()
+        self.loss: Exception | None = None
+        self.heard = False
         self.outgoing: list[bytes] = []
         self.flush_planned = False
 
@@ -85,6 +88,7 @@ class _Protocol(asyncio.Protocol):
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
+        self.heard = True
         self.reader.feed(data)
         while (reply := self.reader.gets()) is not False:
             if not self.waiting:
@@ -98,7 +102,11 @@ class _Protocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
         self.lost.set()
-        error = StoreUnreachable(f"store: connection lost ({exc or 'closed by the server'}); the act may have happened")
+        self.loss = exc
+        # A server that wants TLS hangs up on whoever speaks none, without a word.
+        hint = "" if self.heard else "; it never said a word: does it want TLS (rediss://)?"
+        lost = f"store: connection lost ({exc or 'closed by the server'}); the act may have happened{hint}"
+        error = StoreUnreachable(lost)
         while self.waiting:
             future = self.waiting.popleft()
             if not future.done():
@@ -109,13 +117,15 @@ class Wire:
     """A connection that opens itself when first used and again after a loss."""
 
     def __init__(self, url: str, *, on_connect: Callable[["Wire"], Awaitable[None]] | None = None) -> None:
-        self._sentinels = parse_sentinels(url) if url.startswith(SCHEME) else None
-        try:
-            self._options = _options_of(self._sentinels) if self._sentinels is not None else parse_url(url)
-        except ValueError as error:
-            raise ConfigError(
-                f"store URL: {error}; use redis://, rediss://, unix://, sentinel:// or redis+cluster://"
-            ) from error
+        self._sentinels = parse_sentinels(url) if is_sentinel(url) else None
+        #: User, password, database and TLS, of whichever server it is; a path, where it is one of this machine.
+        self._named = self._sentinels or parse_server(url)
+        self._socket = "" if isinstance(self._named, Sentinels) else self._named.socket
+        #: Where the server is; with Sentinels, where it was when they were last asked.
+        self._place = ("", 0) if isinstance(self._named, Sentinels) else (self._named.host, self._named.port)
+        self._context: ssl.SSLContext | None = None
+        if self._named.tls is not None:
+            check_files(self._named.tls, where=f"store URL {scheme_of(url)}://…")
         self._on_connect = on_connect
         #: How often it was opened, and which run of which server it leads to, where `on_connect` finds that out.
         self.opened, self.run_id = 0, ""
@@ -185,12 +195,12 @@ class Wire:
 
     async def _leave_if_replaced(self, sentinels: Sentinels, protocol: _Protocol) -> None:
         """End a connection to a server that stood still while another became primary: it is the last to know."""
-        place = str(self._options["host"]), int(self._options["port"])
-        replaced = await is_replaced(sentinels, place)
+        place = self._place
+        replaced = await is_replaced(sentinels, place, self._context)
         if protocol is not self._protocol or protocol.closed:
             return
         if replaced:
-            log.warning("store: %s:%d is not the primary any more; asking the Sentinels who is", *place)
+            log.warning("store: %s is not the primary any more; asking the Sentinels who is", write_place(place))
             self._abort()
         elif self._on_push is not None or protocol.waiting:
             # Whoever listens, or waits for a server that stands still, sends nothing meanwhile.
@@ -223,7 +233,6 @@ class Wire:
 
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
-        options = self._options
         self._loop = loop
         if self._watch is not None:
             self._watch.cancel()
@@ -231,35 +240,45 @@ class Wire:
         if self._look is not None:
             self._look.cancel()
             self._look = None
-        kind = options.get("connection_class")
 
         def make() -> _Protocol:
             return _Protocol(self._on_push)
 
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
+                if self._named.tls is not None:
+                    self._context = make_context(self._named.tls)
                 if self._sentinels is not None:
-                    options["host"], options["port"] = await find_primary(self._sentinels)
-                if kind is not None and issubclass(kind, UnixDomainSocketConnection):
-                    _, protocol = await loop.create_unix_connection(make, str(options["path"]))
+                    self._place = await find_primary(self._sentinels, self._context)
+                if self._socket:
+                    _, protocol = await loop.create_unix_connection(make, self._socket)
                 else:
-                    secure = (
-                        tls.create_default_context() if kind is not None and issubclass(kind, SSLConnection) else None
-                    )
-                    host, port = str(options.get("host") or "localhost"), int(options.get("port") or 6379)
-                    _, protocol = await loop.create_connection(make, host, port, ssl=secure)
+                    host, port = self._place
+                    _, protocol = await loop.create_connection(make, host, port, ssl=self._context)
                 self._protocol = protocol
+                if self._context is not None:
+                    await self._knock(protocol)
                 await self._greet()
-        except (OSError, TimeoutError) as error:
-            raise StoreUnreachable(f"store: cannot connect ({error or 'timed out'}); is the server running?") from error
+        except (OSError, TimeoutError, UnicodeError) as error:
+            raise explain(
+                error, self._socket or write_place(self._place), is_secure=self._context is not None
+            ) from error
+
+    async def _knock(self, protocol: _Protocol) -> None:
+        """Wait for a first answer, whatever it is: whether it takes our certificate, a server says behind the handshake."""
+        try:
+            await self._send(("PING",))
+        except StoreUnreachable as error:
+            loss = protocol.loss if isinstance(protocol.loss, OSError) else ConnectionResetError("closed by the server")
+            raise explain(loss, write_place(self._place), is_secure=True) from error
 
     async def _greet(self) -> None:
-        options = self._options
-        if options.get("password"):
-            user = (str(options["username"]),) if options.get("username") else ()
-            checked(await self._send(("AUTH", *user, str(options["password"]))))
-        if options.get("db"):
-            checked(await self._send(("SELECT", int(options["db"]))))
+        named = self._named
+        if named.password:
+            user = (named.username,) if named.username else ()
+            checked(await self._send(("AUTH", *user, named.password)))
+        if named.db:
+            checked(await self._send(("SELECT", named.db)))
         self.opened += 1
         if self._on_connect is not None:
             await self._on_connect(self)
@@ -299,11 +318,6 @@ class Wire:
         if protocol is not None and protocol.transport is not None:
             protocol.transport.close()
             await asyncio.sleep(0)
-
-
-def _options_of(sentinels: Sentinels) -> dict[str, Any]:
-    """Return a connection's options, as redis-py names them; host and port are found when it opens."""
-    return {"db": sentinels.db, "username": sentinels.username or None, "password": sentinels.password or None}
 
 
 def checked(reply: Reply) -> Reply:

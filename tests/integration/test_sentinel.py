@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from orchestrator.embedded_binary import bundled_path
-from orchestrator.store.sentinel import is_replaced, parse_sentinels
+from orchestrator.store.sentinel import find_primary, is_replaced, parse_sentinels
 from orchestrator.store.store import Store
 from tests.chaos.fleet import pause
 from tests.chaos.run import make_folder
@@ -93,6 +93,40 @@ def test_one_sentinel_alone_replaces_nobody() -> None:
             assert not await is_replaced(sentinels, ("127.0.0.1", primary))
             await name_another(second, other)
             assert await is_replaced(sentinels, ("127.0.0.1", primary))
+
+    asyncio.run(run())
+
+
+def test_a_new_connection_believes_most_of_them() -> None:
+    """The first in the URL names a server that nobody else does: with it alone it would be believed."""
+
+    async def run() -> None:
+        async with pair_and_another() as (pair, other):
+            first, *_ = pair.sentinels
+            await name_another(first, other)
+
+            assert await find_primary(parse_sentinels(pair.url)) == ("127.0.0.1", pair.primary)
+            alone = parse_sentinels(f"sentinel://127.0.0.1:{first},127.0.0.1:{free_port()}/{NAME}")
+            assert await find_primary(alone) == ("127.0.0.1", other)
+
+    asyncio.run(run())
+
+
+def test_after_a_failover_the_later_epoch_counts() -> None:
+    """One Sentinel is away, one has slept through a failover: the one that took part knows more than the other."""
+
+    async def run() -> None:
+        async with pair_and_another() as (pair, _):
+            asleep, awake, third = pair.sentinels
+            gone = pair.primary
+            await ask(asleep, "SENTINEL", "REMOVE", NAME)
+            await pair.kill_primary()
+            await ask(asleep, "SENTINEL", "MONITOR", NAME, "127.0.0.1", str(gone), "2")
+            await pair.kill(third)
+
+            sentinels = parse_sentinels(f"sentinel://127.0.0.1:{asleep},127.0.0.1:{awake},127.0.0.1:{third}/{NAME}")
+            assert await find_primary(sentinels) == ("127.0.0.1", pair.primary)
+            assert gone != pair.primary
 
     asyncio.run(run())
 

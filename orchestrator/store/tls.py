@@ -1,0 +1,88 @@
+"""TLS to the store's servers and Sentinels: the context of a connection, and what it means that it could not be made.
+
+Certificates and host names are checked, always. The files are read at each connection, so that a renewed one needs no restart;
+those that are missing or wrong at the start are refused at once. A server that is not to be trusted is told apart from one
+that is away: nobody waits for it who has never been connected (`StoreUntrusted`), and whoever was, goes on trying.
+"""
+
+import ssl
+from typing import Final
+
+from orchestrator.contracts.errors import ConfigError, StoreUnreachable, StoreUntrusted
+from orchestrator.store.address import Tls
+
+#: OpenSSL's numbers for a certificate of somebody else: another name, another address.
+_OTHER_NAME: Final = frozenset({62, 64})
+
+
+def check_files(tls: Tls, *, where: str) -> None:
+    """Refuse files that cannot be used; raise ConfigError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if tls.ca_certs:
+        try:
+            context.load_verify_locations(tls.ca_certs)
+        except OSError as error:  # ssl.SSLError is one
+            raise ConfigError(
+                f"{where}: ssl_ca_certs {tls.ca_certs}: {_say(error)}; name a PEM file of certificates"
+            ) from error
+    if tls.certfile:
+        try:
+            context.load_cert_chain(tls.certfile, tls.keyfile or None, password=_refuse_password)
+        except OSError as error:
+            files = tls.certfile + (f" with ssl_keyfile {tls.keyfile}" if tls.keyfile else "")
+            raise ConfigError(
+                f"{where}: ssl_certfile {files}: {_say(error)}; name PEM files of a certificate and its key without a password"
+            ) from error
+
+
+def _refuse_password() -> str:
+    return ""  # without this, OpenSSL would ask for one at the terminal
+
+
+def make_context(tls: Tls) -> ssl.SSLContext:
+    """Return a context that checks certificates and host names; raise StoreUnreachable where a file is gone meanwhile."""
+    try:
+        context = ssl.create_default_context(cafile=tls.ca_certs or None)
+        if tls.certfile:
+            context.load_cert_chain(tls.certfile, tls.keyfile or None, password=_refuse_password)
+    except OSError as error:
+        files = ", ".join(tls.options.values())
+        raise StoreUnreachable(f"store: TLS: {files}: {_say(error)}; they were well before, put them back") from error
+    return context
+
+
+def explain(error: OSError | TimeoutError | UnicodeError, place: str, *, is_secure: bool) -> StoreUnreachable:
+    """Return what to raise for a connection that could not be made, or was lost before it was of use."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        if error.verify_code in _OTHER_NAME:
+            return StoreUntrusted(
+                f"store: {place}: its certificate is somebody else's ({error.verify_message.rstrip('.')}); "
+                "use a name that stands in it, or make one for this name"
+            )
+        return StoreUntrusted(
+            f"store: {place}: its certificate is not trusted ({error.verify_message}); "
+            "name the authority that signed it: ssl_ca_certs=FILE in the URL"
+        )
+    if isinstance(error, ssl.SSLError):
+        return StoreUntrusted(
+            f"store: {place}: no TLS could be agreed on ({_say(error)}); does it speak TLS there, "
+            "and does it want a certificate of ours (ssl_certfile)?"
+        )
+    if is_secure and not isinstance(error, ConnectionRefusedError):
+        # A server without TLS waits for the end of what it takes for a command, or hangs up on it.
+        return StoreUnreachable(
+            f"store: cannot connect to {place} ({_say(error)}); is it running, does it speak TLS there, "
+            "and does it want a certificate of ours (ssl_certfile)?"
+        )
+    return StoreUnreachable(f"store: cannot connect to {place} ({_say(error)}); is it running?")
+
+
+def _say(error: OSError | TimeoutError | UnicodeError) -> str:
+    """Return an error's own words, without the place in OpenSSL's source."""
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return error.reason.lower().replace("_", " ")
+    if isinstance(error, TimeoutError) and not error.args:
+        return "timed out"
+    if isinstance(error, ConnectionRefusedError):  # asyncio's own words for it are an address alone
+        return "connection refused"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
