@@ -1,0 +1,199 @@
+"""Try mutants of the store's scripts quickly: tests are collected once, and of a script only those run that call it.
+
+The first process of a run notes which test calls which scripts, and how long it takes (`--cover` keeps that for the next run). Each
+mutant then has a forked process, in which the tests that noticed a mutant of the same file before come first, then the quick ones.
+Tests on a cluster are left out: a script is the same there.
+"""
+
+import json
+import os
+import signal
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import pytest
+
+from orchestrator.store import scripts
+from tests.mutation.mutants import Mutant
+
+#: What calls scripts and is quick.
+POOL = (
+    "tests/unit/orchestrator/store",
+    "tests/property/test_cancels_in_any_order.py",
+    "tests/property/test_listing_pages.py",
+    "tests/unit/orchestrator/test_search.py",
+    "tests/unit/orchestrator/test_schedules.py",
+    "tests/unit/orchestrator/test_webhooks.py",
+    "tests/unit/orchestrator/interfaces/http/test_http_forks_streams.py",
+    "tests/unit/orchestrator/interfaces/http/test_http_sessions.py",
+    "tests/integration/test_forks.py",
+    "tests/integration/test_streaming.py",
+    "tests/integration/test_model_limits.py",
+    "tests/integration/test_archive.py",
+)
+#: One mutant's time: who loops for ever is noticed, too; on a busy machine it may only have been slow, so that it is told apart.
+MOST_SECONDS = 120
+
+Verdict: TypeAlias = Literal["noticed", "survived", "timed out"]
+#: Of each test: how long it takes in seconds, and which scripts it calls.
+Cover: TypeAlias = dict[str, tuple[float, list[str]]]
+
+
+class Warm:
+    """A pytest plugin that runs mutants in place of the collected tests."""
+
+    def __init__(self, mutants: Sequence[Mutant], seconds: float, kept: Path | None) -> None:
+        self.mutants, self.seconds, self.kept = mutants, seconds, kept
+        self.cover: Cover = {}
+        self.found: Counter[Verdict] = Counter()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Note what covers what, then try one mutant after another until the time is over."""
+        items = {item.nodeid: item for item in session.items if "[cluster" not in item.nodeid}
+        self.cover = self._note_cover(session, items)
+        until = time.monotonic() + self.seconds
+        killers: Counter[tuple[str, str]] = Counter()
+        for mutant in self.mutants:
+            if time.monotonic() > until:
+                break
+            names = _calling(mutant.file)
+            covering = [name for name, (_, called) in self.cover.items() if name in items and names & set(called)]
+            covering.sort(key=lambda name: (-killers[mutant.file, name], self.cover[name][0]))
+            verdict, by = _in_child(lambda: _first_failing(session, [items[name] for name in covering], mutant))  # noqa: B023
+            self.found[verdict] += 1
+            killers[mutant.file, by] += 1
+            told = f" ({by})" if by else ""
+            print(f"{verdict}: {mutant.label}{told}", flush=True)
+        return True
+
+    def _note_cover(self, session: pytest.Session, items: dict[str, pytest.Item]) -> Cover:
+        cover: Cover = json.loads(self.kept.read_text()) if self.kept and self.kept.exists() else {}
+        new = {name: item for name, item in items.items() if name not in cover}
+        if not new:
+            return cover
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "cover.json"
+            _in_child(lambda: _write_cover(session, new, file), seconds=1_800)
+            cover |= json.loads(file.read_text())
+        if self.kept:
+            self.kept.write_text(json.dumps(cover))
+        return cover
+
+
+def _calling(file: str) -> set[str]:
+    """Return the scripts that have a file in them: itself, or all that use the shared piece."""
+    path = scripts.FOLDER / file
+    if path.parent == scripts.FOLDER:
+        return {path.stem}
+    piece = path.read_text(encoding="utf-8")
+    return {name for name, script in scripts.load_scripts().items() if piece in script.source}
+
+
+def _in_child(act: Callable[[], str], seconds: float = MOST_SECONDS) -> tuple[Verdict, str]:
+    """Do it in a process of its own, whose answer names the test that failed, if one did."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
+        null = os.open(os.devnull, os.O_RDWR)
+        for stream in (1, 2):
+            os.dup2(null, stream)
+        os.write(writing, act().encode())
+        os._exit(0)
+    os.close(writing)
+    deadline = time.monotonic() + seconds
+    status: int | None = None
+    while status is None and time.monotonic() < deadline:
+        ended, code = os.waitpid(child, os.WNOHANG)
+        status = code if ended else None
+        if status is None:
+            signal.sigtimedwait([signal.SIGCHLD], 0.1)
+    if status is None:
+        os.killpg(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    with os.fdopen(reading) as answer:
+        by = answer.read() if status is not None else ""
+    if status is None:
+        return "timed out", ""
+    return ("noticed" if by or status else "survived"), by or ("the process ended" if status else "")
+
+
+def _first_failing(session: pytest.Session, items: Sequence[pytest.Item], mutant: Mutant) -> str:
+    plant(mutant)
+    with _failures(session) as failed:
+        for item, following in zip(items, [*items[1:], None], strict=True):
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            if failed:
+                session._setupstate.teardown_exact(None)  # noqa: SLF001 - the servers of the run are stopped
+                return failed[0]
+    return ""
+
+
+def _write_cover(session: pytest.Session, items: dict[str, pytest.Item], file: Path) -> str:
+    called: set[str] = set()
+
+    class Noted(scripts.Script):
+        """A script that says when it is called by its digest."""
+
+        def __getattribute__(self, name: str) -> object:
+            if name == "sha":
+                called.add(object.__getattribute__(self, "name"))
+            return object.__getattribute__(self, name)
+
+    scripts.Script = Noted  # type: ignore[misc]
+    scripts.load_scripts.cache_clear()
+    cover: Cover = {}
+    every = list(items.values())
+    with _failures(session) as failed:
+        for item, following in zip(every, [*every[1:], None], strict=True):
+            called.clear()
+            begun = time.monotonic()
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            if item.nodeid not in failed:  # what fails without a fault says nothing
+                cover[item.nodeid] = (time.monotonic() - begun, sorted(called))
+    file.write_text(json.dumps(cover))
+    return ""
+
+
+@contextmanager
+def _failures(session: pytest.Session) -> Iterator[list[str]]:
+    failed: list[str] = []
+
+    class Listener:
+        def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+            if report.failed:
+                failed.append(report.nodeid)
+
+    listener = Listener()
+    session.config.pluginmanager.register(listener)
+    yield failed
+    session.config.pluginmanager.unregister(listener)
+
+
+def plant(mutant: Mutant) -> None:
+    """Let the scripts be read from a copy with the fault."""
+    folder = Path(tempfile.mkdtemp(prefix="mutant-"))
+    for path in scripts.FOLDER.rglob("*.lua"):
+        copy = folder / path.relative_to(scripts.FOLDER)
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    (folder / mutant.file).write_text(mutant.source, encoding="utf-8")
+    scripts.FOLDER = folder
+    scripts.load_scripts.cache_clear()
+
+
+def run(mutants: Sequence[Mutant], seconds: float, kept: Path | None) -> Counter[Verdict]:
+    """Run them until the time is over; print those that no test noticed."""
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
+    warm = Warm(mutants, seconds, kept)
+    options = ["-q", "-s", "-p", "no:cacheprovider", "-p", "no:xdist", "--no-header"]
+    pytest.main([*options, *POOL], plugins=[warm])
+    return warm.found
