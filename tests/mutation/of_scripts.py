@@ -64,13 +64,17 @@ class Warm:
                 break
             names = _calling(mutant.file)
             covering = [name for name, (_, called) in self.cover.items() if name in items and names & set(called)]
-            covering.sort(key=lambda name: (-killers[mutant.file, name], self.cover[name][0]))
-            verdict, by = _in_child(lambda: _first_failing(session, [items[name] for name in covering], mutant))  # noqa: B023
+            tests = [items[name] for name in self.order(covering, mutant.file, killers)]
+            verdict, by = _in_child(lambda: _first_failing(session, tests, mutant))  # noqa: B023
             self.found[verdict] += 1
             killers[mutant.file, by] += 1
             told = f" ({by})" if by else ""
             print(f"{verdict}: {mutant.label}{told}", flush=True)
         return True
+
+    def order(self, names: list[str], file: str, killers: Counter[tuple[str, str]]) -> list[str]:
+        """Return a file's tests, the likeliest to notice a fault in it first."""
+        return sorted(names, key=lambda name: (-killers[file, name], self.cover[name][0]))
 
     def _note_cover(self, session: pytest.Session, items: dict[str, pytest.Item]) -> Cover:
         cover: Cover = json.loads(self.kept.read_text()) if self.kept and self.kept.exists() else {}
