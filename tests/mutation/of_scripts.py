@@ -135,7 +135,7 @@ def _first_failing(session: pytest.Session, items: Sequence[pytest.Item], mutant
         for item, following in zip(items, [*items[1:], None], strict=True):
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             if failed:
-                session._setupstate.teardown_exact(None)  # noqa: SLF001 - the servers of the run are stopped
+                session._setupstate.teardown_exact(None)
                 return failed[0]
     return ""
 

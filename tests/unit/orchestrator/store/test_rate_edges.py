@@ -203,9 +203,7 @@ def test_a_failed_probe_opens_the_circuit_again_whatever_failed(one: Lab) -> Non
 
 
 @pytest.mark.parametrize(("charged", "used", "days"), [(5, 2, 7), (5, 5, 10), (2, 5, 13)])
-def test_the_difference_of_what_was_charged_and_used_is_made_good(
-    one: Lab, charged: int, used: int, days: int
-) -> None:
+def test_the_difference_of_what_was_charged_and_used_is_made_good(one: Lab, charged: int, used: int, days: int) -> None:
     """In the bucket that it was charged to, and in each of several."""
     day = DAY_MS * 1_000
     admit(one, "b", 10, day, 10, 0, "c", 10, day, 10, 0)
