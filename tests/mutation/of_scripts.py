@@ -5,16 +5,18 @@ mutant then has a forked process, in which the tests that noticed a mutant of th
 Tests on a cluster are left out: a script is the same there.
 """
 
+import importlib
 import json
 import os
 import signal
+import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypedDict
 
 import pytest
 
@@ -39,9 +41,19 @@ POOL = (
 #: One mutant's time: who loops for ever is noticed, too; on a busy machine it may only have been slow, so that it is told apart.
 MOST_SECONDS = 120
 
+#: Whose modules are imported before the first fork.
+OURS = ("orchestrator", "workers", "plugin_sandbox")
+
 Verdict: TypeAlias = Literal["noticed", "survived", "timed out"]
 #: Of each test: how long it takes in seconds, and which scripts it calls.
 Cover: TypeAlias = dict[str, tuple[float, list[str]]]
+
+
+class Known(TypedDict):
+    """What a run without a fault tells: the cover, and which of our modules the tests import as they go."""
+
+    cover: Cover
+    modules: list[str]
 
 
 class Warm:
@@ -77,17 +89,22 @@ class Warm:
         return sorted(names, key=lambda name: (-killers[file, name], self.cover[name][0]))
 
     def _note_cover(self, session: pytest.Session, items: dict[str, pytest.Item]) -> Cover:
-        cover: Cover = json.loads(self.kept.read_text()) if self.kept and self.kept.exists() else {}
-        new = {name: item for name, item in items.items() if name not in cover}
-        if not new:
-            return cover
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "cover.json"
-            _in_child(lambda: _write_cover(session, new, file), seconds=1_800)
-            cover |= json.loads(file.read_text())
-        if self.kept:
-            self.kept.write_text(json.dumps(cover))
-        return cover
+        known: Known = {"cover": {}, "modules": []}
+        if self.kept and self.kept.exists():
+            known = json.loads(self.kept.read_text())
+        new = {name: item for name, item in items.items() if name not in known["cover"]}
+        if new:
+            with tempfile.TemporaryDirectory() as folder:
+                file = Path(folder) / "known.json"
+                _in_child(lambda: _write_known(session, new, file), seconds=1_800)
+                learnt: Known = json.loads(file.read_text())
+            modules = sorted({*known["modules"], *learnt["modules"]})
+            known = {"cover": known["cover"] | learnt["cover"], "modules": modules}
+            if self.kept:
+                self.kept.write_text(json.dumps(known))
+        for module in known["modules"]:  # once here, and not in every fork
+            importlib.import_module(module)
+        return known["cover"]
 
 
 def _calling(file: str) -> set[str]:
@@ -140,7 +157,7 @@ def _first_failing(session: pytest.Session, items: Sequence[pytest.Item], mutant
     return ""
 
 
-def _write_cover(session: pytest.Session, items: dict[str, pytest.Item], file: Path) -> str:
+def _write_known(session: pytest.Session, items: dict[str, pytest.Item], file: Path) -> str:
     called: set[str] = set()
 
     class Noted(scripts.Script):
@@ -162,7 +179,9 @@ def _write_cover(session: pytest.Session, items: dict[str, pytest.Item], file: P
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             if item.nodeid not in failed:  # what fails without a fault says nothing
                 cover[item.nodeid] = (time.monotonic() - begun, sorted(called))
-    file.write_text(json.dumps(cover))
+    ours = [name for name in sys.modules if name.partition(".")[0] in OURS]
+    known: Known = {"cover": cover, "modules": ours}
+    file.write_text(json.dumps(known))
     return ""
 
 
