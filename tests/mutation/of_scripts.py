@@ -5,6 +5,7 @@ mutant then has a forked process, in which the tests that noticed a mutant of th
 Tests on a cluster are left out: a script is the same there.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -14,12 +15,13 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Literal, TypeAlias, TypedDict
 
 import pytest
 
+from orchestrator.embedded import temporary
 from orchestrator.store import scripts
 from tests.mutation.mutants import Mutant
 
@@ -63,13 +65,16 @@ class Warm:
         self.mutants, self.seconds, self.kept = mutants, seconds, kept
         self.cover: Cover = {}
         self.found: Counter[Verdict] = Counter()
+        self.servers = ExitStack()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Note what covers what, then try one mutant after another until the time is over."""
         items = {item.nodeid: item for item in session.items if "[cluster" not in item.nodeid}
         self.cover = self._note_cover(session, items)
+        gc.freeze()
         until = time.monotonic() + self.seconds
+        lend_server(self.servers)
         killers: Counter[tuple[str, str]] = Counter()
         for mutant in self.mutants:
             if time.monotonic() > until:
@@ -78,6 +83,8 @@ class Warm:
             covering = [name for name, (_, called) in self.cover.items() if name in items and names & set(called)]
             tests = [items[name] for name in self.order(covering, mutant.file, killers)]
             verdict, by = _in_child(lambda: _first_failing(session, tests, mutant))  # noqa: B023
+            if verdict == "timed out":  # its script may run there still
+                lend_server(self.servers)
             self.found[verdict] += 1
             killers[mutant.file, by] += 1
             told = f" ({by})" if by else ""
@@ -114,6 +121,15 @@ def _calling(file: str) -> set[str]:
         return {path.stem}
     piece = path.read_text(encoding="utf-8")
     return {name for name, script in scripts.load_scripts().items() if piece in script.source}
+
+
+def lend_server(servers: ExitStack) -> None:
+    """Start one server for all that follow, which each test empties as it begins; end the one before."""
+    from tests import fixtures_server  # only now: pytest wants to be the first to import it
+
+    servers.close()
+    server = servers.enter_context(temporary())
+    fixtures_server.temporary = lambda: nullcontext(server)  # type: ignore[assignment]
 
 
 def _in_child(act: Callable[[], str], seconds: float = MOST_SECONDS) -> tuple[Verdict, str]:
@@ -218,5 +234,6 @@ def run(mutants: Sequence[Mutant], seconds: float, kept: Path | None) -> Counter
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
     warm = Warm(mutants, seconds, kept)
     options = ["-q", "-s", "-p", "no:cacheprovider", "-p", "no:xdist", "--no-header"]
-    pytest.main([*options, *POOL], plugins=[warm])
+    with warm.servers:
+        pytest.main([*options, *POOL], plugins=[warm])
     return warm.found
