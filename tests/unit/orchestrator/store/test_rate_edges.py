@@ -52,14 +52,31 @@ def kept(lab: Lab) -> dict[str, str]:
 
 def is_in(lab: Lab, time: str, ms: int) -> bool:
     """Say whether a kept time (us) is so many ms from now."""
-    seconds, micros = lab.run(lab.store.command("TIME"))
-    now = int(seconds) * 1_000_000 + int(micros)
-    return bool((ms - SLACK) * 1_000 < int(time) - now <= ms * 1_000)
+    return (ms - SLACK) * 1_000 < int(time) - now_us(lab) <= ms * 1_000
 
 
 def is_about(found: object, ms: int) -> bool:
     """Say whether an answer is a wait of so many ms, counted from a moment ago."""
     return ms - SLACK < int(str(found)) <= ms
+
+
+def now_us(lab: Lab) -> int:
+    """Return the server's time in microseconds."""
+    seconds, micros = lab.run(lab.store.command("TIME"))
+    return int(seconds) * 1_000_000 + int(micros)
+
+
+def test_times_are_kept_in_the_servers_microseconds(one: Lab) -> None:
+    """One act writes what the other compares: both mean the same moment, to the microsecond."""
+    begun = now_us(one)
+    admit(one, *("b", 1, 5_000, 1, 0))
+    report(one, "failed", sign="x", hold_ms=7, threshold=1, open_ms=9)
+    over = now_us(one)
+
+    times = kept(one)
+    assert begun <= int(times["rate:b"]) - 5_000 <= over
+    assert begun <= int(times["hold:s"]) - 7_000 <= over
+    assert begun <= int(times["open:s"]) - 9_000 <= over
 
 
 BUCKET = ("b", 1, 1_000, 5, 0)

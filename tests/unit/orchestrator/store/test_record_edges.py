@@ -81,9 +81,10 @@ def test_the_same_words_under_a_taken_id_are_told_apart(one: Lab) -> None:
 @pytest.mark.parametrize("cut", [1, 2])
 def test_a_session_whose_words_were_cut_off_is_not_created(one: Lab, cut: int) -> None:
     """A field without its value would shift the messages behind it."""
-    words: tuple[str | int, ...] = ("d", "bell", entry("submitted"), 2, "app", APP, "rank", "1")
+    words: tuple[str | int, ...] = ("d", "bell", entry("submitted"), 3, "app", APP, "rank", "1", "text", "x")
 
     assert act(one, "submit", FORK, *words[:-cut]) == ["malformed"]
+    assert act(one, "submit", FORK, *words[:3], "x", *words[4:]) == ["malformed"]
     forked = (*words[:4], 0, "al", 500, 9_999, *words[4:])
     assert act(one, "fork", FORK, *forked[:-cut]) == ["malformed"]
     assert act(one, "fork", FORK, *forked[:4], 1, *forked[5:], *("c", "{}")[:-cut]) == ["malformed"]
