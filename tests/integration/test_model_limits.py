@@ -155,7 +155,9 @@ def test_a_session_that_waits_for_an_open_circuit_fails_in_the_end(store_url: st
         assert 3590 < seconds <= 3600  # the app's own word, not the settings'
         assert record.wait is not None
         assert record.cursor.held_at is not None
-        assert asked_at <= record.cursor.held_at <= record.wait.since_at  # the wait is opened a moment after the refusal
+        assert (
+            asked_at <= record.cursor.held_at <= record.wait.since_at
+        )  # the wait is opened a moment after the refusal
 
         await on.skip_to_due(session_id)
         again = await on.run(executor, session_id)

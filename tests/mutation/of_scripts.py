@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Literal, TypeAlias, TypedDict
 
 import pytest
-
 from orchestrator.embedded import temporary
 from orchestrator.store import scripts
 from tests.mutation.mutants import Mutant
@@ -72,6 +71,9 @@ class Warm:
         """Note what covers what, then try one mutant after another until the time is over."""
         items = {item.nodeid: item for item in session.items if "[cluster" not in item.nodeid}
         self.cover = self._note_cover(session, items)
+        from hypothesis.internal.conjecture import engine  # only now: pytest wants to be the first to import it
+
+        engine.MAX_SHRINKS = 0  # the first example that fails is enough
         gc.freeze()
         until = time.monotonic() + self.seconds
         lend_server(self.servers)
