@@ -1,10 +1,12 @@
-"""Try mutants of the store's scripts quickly: tests are collected once, and of a script only those run that call it.
+"""`python -m tests.mutation.of_scripts claim lib/index …`: every mutant of these scripts of the store, in forks of one collected test run.
 
-The first process of a run notes which test calls which scripts, and how long it takes (`--cover` keeps that for the next run). Each
-mutant then has a forked process, in which the tests that noticed a mutant of the same file before come first, then the quick ones.
-Tests on a cluster are left out: a script is the same there.
+The tests are collected once. A fork runs them without a fault, to learn which test calls which scripts and how long it takes (`--known FILE`
+keeps that for the next run); each mutant then has a fork of its own, in which only tests run that call its script: those first that noticed
+a mutant of the same file before, then the quick ones. All share one server, which every test empties as it begins. Tests on a cluster are
+left out: a script is the same there. Nothing on disk is changed. Survivors are judged by people, in docs/explanation/mutants.md.
 """
 
+import argparse
 import gc
 import importlib
 import json
@@ -17,12 +19,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import Literal, TypeAlias, TypedDict
+from typing import Literal, TypeAlias, TypedDict, get_args
 
 import pytest
+
 from orchestrator.embedded import temporary
 from orchestrator.store import scripts
-from tests.mutation.mutants import Mutant
+from tests.mutation.mutants import Mutant, of_lua
 
 #: What calls scripts and is quick.
 POOL = (
@@ -131,7 +134,7 @@ def lend_server(servers: ExitStack) -> None:
 
     servers.close()
     server = servers.enter_context(temporary())
-    fixtures_server.temporary = lambda: nullcontext(server)  # type: ignore[assignment]
+    vars(fixtures_server)["temporary"] = lambda: nullcontext(server)
 
 
 def _in_child(act: Callable[[], str], seconds: float = MOST_SECONDS) -> tuple[Verdict, str]:
@@ -230,8 +233,24 @@ def plant(mutant: Mutant) -> None:
     scripts.load_scripts.cache_clear()
 
 
+def main() -> int:
+    """Run the mutants until the time is over; print each with its verdict, and the test that noticed it."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutation.of_scripts", description=__doc__)
+    parser.add_argument("names", nargs="+")
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--skip", type=int, default=0, help="how many of these have been run already")
+    parser.add_argument("--known", type=Path, help="where to keep what a run without a fault tells")
+    given = parser.parse_args()
+    files = [f"{name}.lua" for name in given.names]
+    mutants = [one for file in files for one in of_lua(file, (scripts.FOLDER / file).read_text(encoding="utf-8"))]
+    found = run(mutants[given.skip :], given.seconds, given.known)
+    counts = ", ".join(f"{found[verdict]} {verdict}" for verdict in get_args(Verdict))
+    print(f"{found.total()} of {len(mutants)} mutants run: {counts}")
+    return 0
+
+
 def run(mutants: Sequence[Mutant], seconds: float, kept: Path | None) -> Counter[Verdict]:
-    """Run them until the time is over; print those that no test noticed."""
+    """Run them until the time is over."""
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
     warm = Warm(mutants, seconds, kept)
@@ -239,3 +258,7 @@ def run(mutants: Sequence[Mutant], seconds: float, kept: Path | None) -> Counter
     with warm.servers:
         pytest.main([*options, *POOL], plugins=[warm])
     return warm.found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

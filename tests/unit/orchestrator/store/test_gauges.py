@@ -59,3 +59,16 @@ def test_waits_of_the_future_are_not_overdue(one: Lab) -> None:
     score(one, "due", FAR)
 
     assert (figures(one).overdue, figures(one).first_overdue) == (0, 0)
+
+
+def test_what_nobody_asked_for_and_what_nobody_knows_is_passed_over(one: Lab) -> None:
+    """An app that was removed, and a group of a version to come, must not take the other figures with them."""
+    by = one.store.keys.of_partition("by", 0)
+    members = ("a:ready:1:9:S-1", "a:ready:p1:8:S-2", "a:new:-:7:S-3", "a:asks/new:-:7:S-3", "b:ready:1:6:S-4")
+    one.run(one.store.command("ZADD", by, *(word for member in members for word in (0, member))))
+
+    found = figures(one).apps["a"]
+
+    assert {phase: count for phase, count in found.phases.items() if count} == {"ready": 2}
+    assert found.first_in_line == {"steps": 9, "plugins": 8, "finalize": 0}
+    assert not any(found.asks.values())
