@@ -56,3 +56,22 @@ def test_a_page_begins_before_its_place_and_ends_at_its_least_time(one: Lab) -> 
 def test_a_page_has_as_many_as_were_asked_for(one: Lab, app: str, bucket: str, most: int, found: list[str]) -> None:
     """None where none was, and no more: whoever asks counts them to know whether there are others."""
     assert sids(page(one, app, bucket, "", "", "", most)) == found
+
+
+#: Of one moment, in five groups: a page that is cut off must have those whose ids come last, byte by byte.
+TIED = ("B-10", "B-1", "AC-1", "AB-2", "AB-1", "A-2", "A-1")
+
+
+@pytest.mark.parametrize("most", range(len(TIED) + 1))
+@pytest.mark.parametrize("turn", range(len(TIED)))
+def test_what_came_at_the_same_moment_is_told_by_its_id(store_url: str, most: int, turn: int) -> None:
+    """Whatever group each stands in: the next page begins behind the last one's place, and what it passed is never told."""
+    lab = Lab(store_url, partitions=1)
+    groups = ("ready:1", "running:-", "waiting:-", "ended/x:-", "dead:-")
+    turned = TIED[turn:] + TIED[:turn]
+    by = lab.store.keys.of_partition("by", 0)
+    members = [f"a:{groups[place % 5]}:{AT}:{session_id}" for place, session_id in enumerate(turned)]
+    lab.run(lab.store.command("ZADD", by, *(word for member in members for word in (0, member))))
+
+    assert sids(page(lab, "", "", "", "", "", most)) == list(TIED[:most])
+    lab.close()
