@@ -45,7 +45,7 @@ if kinds.record == 'hash' then
     if not v[i] or (i <= 6 and not whole(v[i])) then wrong = 'its record has no ' .. name end
   end
   app, fence, seq = v[7] or app, whole(v[4]) or fence, whole(v[2]) or seq
-  if wrong == '' and ARGV[3] ~= '' and ARGV[3] == v[4] then wrong = detail end
+  if wrong == '' and ARGV[3] == v[4] then wrong = detail end
 end
 if kinds.journal == 'stream' then
   local tail = redis.call('XREVRANGE', K.journal, '+', '-', 'COUNT', 1)[1]

@@ -18,7 +18,8 @@
 --       intents cleared, counters), then the values in that order. The caller has checked the values' sizes.
 --       Counters are names and by how much each grows: what the holder has done since it last told.
 local sid, fence, rev, directive = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local v = redis.call('HMGET', K.record, 'phase', 'fence', 'rev', 'last', 'seq', 'posts', 'cancel', 'attempts')
+local v = redis.call('HMGET', K.record, 'phase', 'fence', 'rev', 'last', 'seq', 'posts', 'cancel', 'attempts',
+  'app', 'rank', 'since', 'spec', 'status')
 local before, posts, cancel = v[1], tonumber(v[6] or '0'), v[7] or ''
 if not before then return {'missing'} end
 local mark = fence .. ':' .. rev
@@ -29,6 +30,8 @@ local phase = directive
 if directive == 'continue' then phase = before end
 if not is_allowed(before, phase) then return {'refused', before, phase} end
 
+-- What only a change of phase needs is read below, where it would be too late to refuse it.
+if not (v[9] and v[10] and tonumber(v[11]) and v[12] and v[13]) then error('the record is not complete') end
 local entries_limit, context_limit = tonumber(ARGV[9]), tonumber(ARGV[10])
 local fields, entries, messages = whole(ARGV[11]), whole(ARGV[12]), whole(ARGV[13])
 local taken, intents, cleared, counters = whole(ARGV[14]), whole(ARGV[15]), whole(ARGV[16]), whole(ARGV[17])

@@ -33,6 +33,6 @@ for i = at_messages, #ARGV do
     piece, bytes = {}, 0
   end
 end
-if seq > 1 then redis.call('HSET', K.record, 'seq', seq) end
+redis.call('HSET', K.record, 'seq', seq)
 redis.call('PUBLISH', bell, sid)
 return {'created', now}

@@ -12,14 +12,10 @@ local fence, kept, ms, first = ARGV[2], whole(ARGV[3]), whole(ARGV[4]), whole(AR
 if not (whole(fence) and kept and ms and first) or first < 1 then return {'malformed'} end
 if redis.call('HGET', K.record, 'fence') ~= fence then return {'stale'} end
 local last = redis.call('XREVRANGE', K.tokens, '+', '-', 'COUNT', 1)[1]
-local top, number = 0, 0
-if last then
-  local id, part = string.match(last[1], '^(%d+)-(%d+)$')
-  top, number = tonumber(id), tonumber(part)
-end
+local top, number = string.match(last and last[1] or '0-0', '^(%d+)-(%d+)$')
 for i = 6, #ARGV do
   local place = first + i - 6
-  if tonumber(fence) > top or place > number then
+  if tonumber(fence) > tonumber(top) or place > tonumber(number) then
     redis.call('XADD', K.tokens, 'MAXLEN', kept, fence .. '-' .. place, 'p', ARGV[i])
   end
 end

@@ -1,0 +1,121 @@
+"""One look at a partition: who comes first, who is passed over, how many are busy, and when to look again."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from orchestrator.contracts.errors import StoreError
+from orchestrator.store.due import Tick
+from tests.property.store_lab import Lab
+
+FAR = 9_000_000_000_000
+
+
+@pytest.fixture
+def one(store_url: str) -> Iterator[Lab]:
+    """Lend a store of one partition, so that everything is in one look."""
+    made = Lab(store_url, partitions=1)
+    yield made
+    made.close()
+
+
+def put(lab: Lab, *members: str) -> None:
+    """Write members of the index (lib/index.lua), each with its number as its time and the end of its id."""
+    for number, member in enumerate(members):
+        lab.run(lab.store.command("ZADD", of(lab, "by"), 0, f"{member}:{1_700_000_000_000 + number}:S-{number}"))
+
+
+def of(lab: Lab, name: str) -> str:
+    """Return a key of the one partition."""
+    return lab.store.keys.of_partition(name, 0)
+
+
+def score(lab: Lab, name: str, **sessions: int) -> None:
+    """Set sessions' times in one of the partition's sets; `s1` is the session S-1."""
+    for session, at in sessions.items():
+        lab.run(lab.store.command("ZADD", of(lab, name), at, session.replace("s", "S-")))
+
+
+def look(lab: Lab, *apps: str, most: int = 9, each: int = 9) -> Tick:
+    """Look once."""
+    return lab.run(lab.due.tick(0, apps or ("a",), most=most, each=each))
+
+
+def line(tick: Tick) -> list[str]:
+    """Return who may be sent, in order."""
+    return [one.session_id for one in tick.in_line]
+
+
+def test_of_each_line_the_first_come_first(one: Lab) -> None:
+    """What is settled, what any worker may do, what needs a sandbox: none hides another, and none gets more than its share."""
+    kinds = ("finalizing:1", "ready:p1", "ready:1")
+    put(one, *(f"a:{kind}" for kind in kinds for _ in range(3)), "b:ready:1")
+
+    assert line(look(one, each=1)) == ["S-0", "S-6", "S-3"]
+    assert line(look(one, each=2)) == ["S-0", "S-1", "S-6", "S-7", "S-3", "S-4"]
+    assert line(look(one, "b", "a", each=1)) == ["S-9", "S-0", "S-6", "S-3"]
+
+
+def test_who_has_a_wake_up_under_way_is_passed_over_and_keeps_nobody_back(one: Lab) -> None:
+    """A line whose first were all sent would stand still until their marks run out; each of them is a busy worker."""
+    put(one, *(["a:ready:1"] * 5), "a:running:-", "a:running:-", "b:running:-")
+    score(one, "sent", s0=FAR, s1=FAR, s2=FAR)
+
+    seen = look(one, "a", "b", each=2)
+
+    assert line(seen) == ["S-3", "S-4"]
+    assert (seen.busy, seen.sent) == ({"a": 5, "b": 1}, 3)
+
+
+def test_a_mark_that_ran_out_is_forgotten(one: Lab) -> None:
+    """The wake-up was lost: its session is sent again."""
+    put(one, "a:ready:1")
+    score(one, "sent", s0=1)
+
+    seen = look(one)
+
+    assert (line(seen), seen.busy, seen.sent) == (["S-0"], {"a": 0}, 0)
+
+
+def test_what_is_being_settled_by_its_holder_is_not_sent(one: Lab) -> None:
+    """Who keeps its lease to settle a session itself needs no second one beside it; for the others somebody must come."""
+    put(one, "a:finalizing:1", "a:finalizing:1", "a:ready:1")
+    score(one, "leases", s0=FAR)
+
+    assert line(look(one)) == ["S-1", "S-2"]
+
+
+def test_expired_leases_and_waits_that_are_due_are_told_the_oldest_first(one: Lab) -> None:
+    """No more than asked for; the next look finds the others."""
+    for name in ("leases", "due"):
+        score(one, name, s1=20, s2=10, s3=30, s4=FAR)
+
+    seen = look(one, most=2)
+
+    assert seen.expired == seen.due == ("S-2", "S-1")
+    assert look(one, most=9).expired == ("S-2", "S-1", "S-3")
+
+
+@pytest.mark.parametrize("works", [(), ("leases",), ("sent",), ("leases", "sent")])
+def test_the_next_look_is_due_with_the_first_wait_where_nobody_works(one: Lab, works: tuple[str, ...]) -> None:
+    """A quiet store is left alone until then; where somebody works, something may be over at any time."""
+    score(one, "due", s1=FAR + 7, s2=FAR)
+    for name in works:
+        score(one, name, s3=FAR)
+
+    seen = look(one)
+
+    assert seen.next_at == (seen.now if works else FAR)
+
+
+def test_where_nothing_will_be_due_no_look_is(one: Lab) -> None:
+    """A partition without a wait wakes nobody by itself."""
+    assert look(one).next_at is None
+    assert one.run(one.store.act_on_partition("tick", 0, 9, 9))[-1] == -1
+
+
+@pytest.mark.parametrize(("most", "each"), [(-1, 1), (1, -1)])
+def test_a_look_for_no_number_is_refused(one: Lab, most: int, each: int) -> None:
+    """A limit of -1 would mean all of a million to the server."""
+    with pytest.raises(StoreError, match="malformed"):
+        look(one, most=most, each=each)

@@ -1,0 +1,266 @@
+"""The arithmetic of rates, circuits and holds, exactly: what is kept, in which unit, and what is refused.
+
+Waits of days are asked for, so that a wrong factor shows and the moment of asking does not.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from orchestrator.store.access import Rates
+from orchestrator.store.keys import model_key
+from tests.property.store_lab import Lab
+
+KEY = model_key("p")
+DAY_MS = 86_400_000
+#: How long a test may have taken, in ms.
+SLACK = 60_000
+
+
+@pytest.fixture
+def one(store_url: str) -> Iterator[Lab]:
+    """Lend a store of one partition."""
+    made = Lab(store_url, partitions=1)
+    yield made
+    made.close()
+
+
+def act(lab: Lab, name: str, *words: str | int) -> list[Any]:
+    """Do an act on the provider's hash."""
+    return lab.run(lab.store.act_on_key(name, KEY, *words))
+
+
+def admit(lab: Lab, *buckets: str | int, reserve: int = 0, mark: str = "m", probe_ms: int = 10 * DAY_MS) -> list[Any]:
+    """Ask for the service `s`; a bucket is its name, units, interval in us, capacity, and 1 where it is shared."""
+    return act(lab, "admit", "s", mark, reserve, probe_ms, *buckets)
+
+
+def report(
+    lab: Lab, outcome: str, *buckets: str | int, sign: str = "", hold_ms: int = 0, threshold: int = 0, open_ms: int = 0
+) -> list[Any]:
+    """Report on the service `s`; a bucket is its name, interval in us, units charged and used."""
+    return act(lab, "report", "s", outcome, sign, hold_ms, threshold, open_ms, *buckets)
+
+
+def kept(lab: Lab) -> dict[str, str]:
+    """Return the provider's hash."""
+    flat = lab.run(lab.store.command("HGETALL", KEY))
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def is_in(lab: Lab, time: str, ms: int) -> bool:
+    """Say whether a kept time (us) is so many ms from now."""
+    return (ms - SLACK) * 1_000 < int(time) - now_us(lab) <= ms * 1_000
+
+
+def is_about(found: object, ms: int) -> bool:
+    """Say whether an answer is a wait of so many ms, counted from a moment ago."""
+    return ms - SLACK < int(str(found)) <= ms
+
+
+def now_us(lab: Lab) -> int:
+    """Return the server's time in microseconds."""
+    seconds, micros = lab.run(lab.store.command("TIME"))
+    return int(seconds) * 1_000_000 + int(micros)
+
+
+def test_times_are_kept_in_the_servers_microseconds(one: Lab) -> None:
+    """One act writes what the other compares: both mean the same moment, to the microsecond."""
+    begun = now_us(one)
+    admit(one, *("b", 1, 5_000, 1, 0))
+    report(one, "failed", sign="x", hold_ms=7, threshold=1, open_ms=9)
+    over = now_us(one)
+
+    times = kept(one)
+    assert begun <= int(times["rate:b"]) - 5_000 <= over
+    assert begun <= int(times["hold:s"]) - 7_000 <= over
+    assert begun <= int(times["open:s"]) - 9_000 <= over
+
+
+BUCKET = ("b", 1, 1_000, 5, 0)
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 6, 7, 8])
+@pytest.mark.parametrize("bad", ["", "x", "-1", "1.5"])
+def test_a_question_with_a_number_that_is_none_changes_nothing(one: Lab, at: int, bad: str) -> None:
+    """Units, interval and capacity of each bucket are looked at before the first is charged."""
+    words: list[str | int] = [*BUCKET, "c", *BUCKET[1:]]
+    words[at] = bad
+
+    assert admit(one, *words)[0] == "malformed"
+    assert kept(one) == {}
+
+
+def test_a_question_or_a_report_of_half_a_bucket_changes_nothing(one: Lab) -> None:
+    """A word too few would shift all that follow."""
+    for cut in range(1, 5):
+        assert admit(one, *BUCKET, *BUCKET[:cut])[0] == "malformed"
+    assert admit(one, probe_ms=-1)[0] == "malformed"
+    assert admit(one, *BUCKET, probe_ms=-1)[0] == "malformed"
+    for cut in range(1, 4):
+        assert report(one, "answered", *("b", 1, 1, 1)[:cut])[0] == "malformed"
+    for wrong in ({"hold_ms": -1}, {"threshold": -1}, {"open_ms": -1}):
+        assert report(one, "failed", **wrong)[0] == "malformed"
+    assert kept(one) == {}
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 5, 6, 7])
+@pytest.mark.parametrize("bad", ["", "x", "-1", "1.5"])
+def test_a_report_with_a_number_that_is_none_changes_nothing(one: Lab, at: int, bad: str) -> None:
+    """What was charged would be given back twice, or never."""
+    words: list[str | int] = ["b", 1, 1, 1, "c", 1, 1, 1]
+    words[at] = bad
+
+    assert report(one, "failed", *words, sign="x", threshold=1)[0] == "malformed"
+    assert kept(one) == {}
+
+
+def test_a_rate_is_charged_what_was_asked_for_at_its_own_pace(one: Lab) -> None:
+    """Three units of one day each on a bucket that holds four: then one more goes, and the next waits for its day."""
+    bucket = ("b", 3, DAY_MS * 1_000, 4, 0)
+
+    assert admit(one, *bucket) == ["admitted", 0, 0]
+    assert is_in(one, kept(one)["rate:b"], 3 * DAY_MS)
+    assert admit(one, "b", 1, DAY_MS * 1_000, 4, 0) == ["admitted", 0, 0]
+    said, ms = admit(one, *bucket)
+    assert said == "limited"
+    assert is_about(ms, 3 * DAY_MS)
+    assert is_in(one, kept(one)["rate:b"], 4 * DAY_MS)
+
+
+def test_of_several_rates_the_slowest_decides_and_none_is_charged_for_a_no(one: Lab) -> None:
+    """A call that may not go takes nothing from anybody; with a place reserved, all begin when it goes, but what is shared now."""
+    day = DAY_MS * 1_000
+    admit(one, "slow", 5, day, 5, 0)
+    before = kept(one)
+    both = ("quick", 1, 1_000, 5, 0, "slow", 2, day, 5, 0, "all", 1, day, 9, 1)
+
+    said, ms = admit(one, *both)
+    assert said == "limited"
+    assert is_about(ms, 2 * DAY_MS)
+    assert kept(one) == before
+
+    said, ms = admit(one, *both, reserve=1)
+    assert said == "reserved"
+    assert is_about(ms, 2 * DAY_MS)
+    now = kept(one)
+    assert is_in(one, now["rate:quick"], 2 * DAY_MS + 1)
+    assert is_in(one, now["rate:slow"], 7 * DAY_MS)
+    assert is_in(one, now["rate:all"], DAY_MS)
+    assert is_about(one.run(one.store.command("PTTL", KEY)), 3 * DAY_MS + 1)
+
+
+def test_what_is_known_of_a_provider_goes_a_day_after_it_was_used(one: Lab) -> None:
+    """A longer time that something else asked for stays."""
+    admit(one)
+    assert is_absent(one)
+    admit(one, *BUCKET)
+    assert is_about(one.run(one.store.command("PTTL", KEY)), DAY_MS)
+    report(one, "failed", sign="x", hold_ms=2 * DAY_MS, threshold=1, open_ms=DAY_MS)
+    assert is_about(one.run(one.store.command("PTTL", KEY)), 3 * DAY_MS)
+    report(one, "failed", sign="x", hold_ms=DAY_MS, threshold=1, open_ms=4 * DAY_MS)
+    assert is_about(one.run(one.store.command("PTTL", KEY)), 5 * DAY_MS)
+    one.run(one.store.command("HDEL", KEY, "hold:s", "open:s"))
+    admit(one, *BUCKET)
+    assert is_about(one.run(one.store.command("PTTL", KEY)), 5 * DAY_MS)
+
+
+def is_absent(lab: Lab) -> bool:
+    """Say whether nothing is kept: who asked without a rate, and was admitted, left no trace."""
+    return bool(lab.run(lab.store.command("EXISTS", KEY)) == 0)
+
+
+def test_a_hold_is_kept_for_as_long_as_it_was_asked_for(one: Lab) -> None:
+    """In microseconds, whatever the outcome was; none is kept where none was asked for, and a short one is one."""
+    report(one, "unknown")
+    assert "hold:s" not in kept(one)
+    report(one, "answered", hold_ms=1)
+    assert "hold:s" in kept(one)
+    report(one, "answered", hold_ms=3 * DAY_MS)
+    assert is_in(one, kept(one)["hold:s"], 3 * DAY_MS)
+
+    said, ms, why = admit(one)
+    assert (said, why) == ("held", "asked")
+    assert is_about(ms, 3 * DAY_MS)
+
+
+def test_a_circuit_is_open_for_as_long_as_it_was_asked_for(one: Lab) -> None:
+    """From the failure that makes the row complete, and from each one behind it."""
+    said = [report(one, "failed", sign="x", threshold=2, open_ms=3 * DAY_MS) for _ in range(3)]
+
+    assert said == [["counted", 1], ["opened", 2], ["opened", 3]]
+    assert is_in(one, kept(one)["open:s"], 3 * DAY_MS)
+    held, ms, why = admit(one)
+    assert (held, why) == ("held", "circuit")
+    assert is_about(ms, 3 * DAY_MS)
+
+
+def test_a_threshold_of_none_never_opens_and_of_one_opens_at_once(one: Lab) -> None:
+    """The settings say so."""
+    assert [report(one, "failed", sign="x") for _ in range(3)] == [["counted", 1], ["counted", 2], ["counted", 3]]
+    assert report(one, "failed", sign="y", threshold=1, open_ms=1) == ["opened", 1]
+
+
+def test_a_failed_probe_opens_the_circuit_again_whatever_failed(one: Lab) -> None:
+    """It was tried because it had been open; the next may probe only once that is over."""
+    report(one, "failed", sign="x", threshold=1, open_ms=DAY_MS)
+    one.run(one.store.command("HSET", KEY, "open:s", 1))
+    assert admit(one, mark="a") == ["admitted", 1, 1]
+    until, mark = kept(one)["probe:s"].split("|")
+    assert mark == "a"
+    assert is_in(one, until, 10 * DAY_MS)
+    said, ms, why = admit(one, mark="b")
+    assert (said, why) == ("held", "probing")
+    assert is_about(ms, 10 * DAY_MS)
+
+    assert report(one, "failed", sign="other", threshold=9, open_ms=DAY_MS) == ["opened", 1]
+    assert "probe:s" not in kept(one)
+
+
+@pytest.mark.parametrize(("charged", "used", "days"), [(5, 2, 7), (5, 5, 10), (2, 5, 13)])
+def test_the_difference_of_what_was_charged_and_used_is_made_good(one: Lab, charged: int, used: int, days: int) -> None:
+    """In the bucket that it was charged to, and in each of several."""
+    day = DAY_MS * 1_000
+    admit(one, "b", 10, day, 10, 0, "c", 10, day, 10, 0)
+
+    assert report(one, "answered", "b", day, charged, used, "c", day, charged, used) == ["closed"]
+    assert is_in(one, kept(one)["rate:b"], days * DAY_MS)
+    assert is_in(one, kept(one)["rate:c"], days * DAY_MS)
+
+
+def test_what_is_given_back_to_a_rate_at_rest_saves_nothing_up_for_ever(one: Lab) -> None:
+    """A bucket has a bottom: a rate that nobody used is as free as one can be."""
+    report(one, "answered", "b", DAY_MS * 1_000, 10**8, 0)
+
+    assert int(kept(one)["rate:b"]) == 0
+
+
+def test_who_asks_more_often_than_the_rate_waits_its_share(one: Lab) -> None:
+    """Burst, then the gap, in ms: what the door tells callers to wait."""
+    gap = 1_000_000 * DAY_MS  # a thousand days, in us
+    said = [one.run(one.store.act_on_partition("limit", 0, "n", gap, 4)) for _ in range(5)]
+
+    assert said[:4] == [["allowed", 3], ["allowed", 2], ["allowed", 1], ["allowed", 0]]
+    assert said[4][0] == "limited"
+    assert is_about(said[4][1], 1_000 * DAY_MS)
+
+
+def test_a_rate_without_a_gap_lets_everybody_through(one: Lab) -> None:
+    """As many at once as the burst says, every time."""
+    assert [one.run(one.store.act_on_partition("limit", 0, "n", 0, 7)) for _ in range(9)] == [["allowed", 7]] * 9
+
+
+def test_one_a_millisecond_is_not_two(one: Lab) -> None:
+    """The finest pace that the clock knows is kept, too."""
+    rates = Rates(one.store)
+
+    async def take() -> tuple[int, int]:
+        begun = await one.store.now_ms()
+        said = await asyncio.gather(*(rates.take("n", per_second=1_000, burst=1) for _ in range(200)))
+        return sum(allowed for allowed, _ in said), await one.store.now_ms() - begun
+
+    allowed, took_ms = one.run(take())
+
+    assert allowed <= took_ms + 1
