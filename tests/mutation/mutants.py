@@ -40,8 +40,12 @@ def of_python(file: str, source: str) -> Iterator[Mutant]:
     """Yield a mutant for every comparison, and/or, not, sum, number and truth in functions."""
     tree = ast.parse(source)
     tops = [top for top in ast.walk(tree) if isinstance(top, ast.FunctionDef)]
-    defaults = {id(inner) for top in tops for made in ast.iter_child_nodes(top) if made is top.args for inner in ast.walk(made)}
-    inside = {id(inner): inner for top in tops for inner in ast.walk(top)}  # what stands in a function in a function, once
+    defaults = {
+        id(inner) for top in tops for made in ast.iter_child_nodes(top) if made is top.args for inner in ast.walk(made)
+    }
+    inside = {
+        id(inner): inner for top in tops for inner in ast.walk(top)
+    }  # what stands in a function in a function, once
     for node in inside.values():
         was = ast.unparse(node) if isinstance(node, ast.expr) else ""
         for undo in _change(node):

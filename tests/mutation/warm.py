@@ -6,11 +6,11 @@ So a mutant that is noticed costs a fraction of a second. What a function made w
 here only because of that is told by `python -m tests.mutation`, which imports the module with its fault.
 """
 
+import argparse
 import gc
 import json
 import os
 import resource
-import signal
 import sys
 import tempfile
 import time
@@ -39,8 +39,6 @@ TESTS = (
 #: Seconds of processor time for a mutant beyond what its tests need: who loops for ever is ended.
 SPARE_SECONDS = 20
 MOST_BYTES = 6 << 30
-#: What was learnt of the tests by an earlier run is used again; tests that are newer run for every mutant of their module.
-KNOWN = Path(os.environ.get("MUTANTS_KNOWN") or Path(tempfile.mkdtemp(prefix="warm-")) / "reached.json")
 
 
 def codes_of(code: CodeType) -> Iterator[CodeType]:
@@ -82,8 +80,8 @@ def plant(mutant: Mutant, path: Path) -> None:
 class Warm:
     """Takes the place of pytest's loop over the tests."""
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self.names = names
+    def __init__(self, names: Sequence[str], known: Path, again: frozenset[str]) -> None:
+        self.names, self.known, self.again = names, known, again
         self.found: Counter[str] = Counter()
 
     def pytest_configure(self) -> None:
@@ -105,11 +103,19 @@ class Warm:
             lines = {int(line): ids for line, ids in reached.get(str(path), {}).items()}
             here: Counter[str] = Counter()
             for mutant in of_python(name, path.read_text(encoding="utf-8")):
+                if self.again and mutant.label not in self.again:
+                    continue
                 span = lines_of(mutant, lines) & by_id.keys() | {one for one in new if f"test_{Path(name).name}" in one}
                 ids = sorted(
-                    span, key=lambda nodeid: (f"test_{Path(name).name}.py" not in nodeid and seconds[nodeid] > 0.05, seconds[nodeid])
+                    span,
+                    key=lambda nodeid: (
+                        f"test_{Path(name).name}.py" not in nodeid and seconds[nodeid] > 0.05,
+                        seconds[nodeid],
+                    ),
                 )
-                verdict = self.attempt(mutant, path, [by_id[nodeid] for nodeid in ids], sum(seconds[one] for one in ids))
+                verdict = self.attempt(
+                    mutant, path, [by_id[nodeid] for nodeid in ids], sum(seconds[one] for one in ids)
+                )
                 here[verdict] += 1
                 if verdict != "noticed":
                     print(f"{verdict}: {mutant.label} ({len(ids)} tests)", file=sys.__stderr__, flush=True)
@@ -120,10 +126,9 @@ class Warm:
 
     def learn(self, items: list[pytest.Item]) -> tuple[dict[str, dict[str, list[str]]], dict[str, float]]:
         """Run all tests in a fork; return which of them reach which line of which file, and their processor seconds."""
-        if KNOWN.exists():
-            known = json.loads(KNOWN.read_text(encoding="utf-8"))
+        if self.known.exists():
+            known = json.loads(self.known.read_text(encoding="utf-8"))
             return known["reached"], known["seconds"]
-        told = KNOWN
         child = os.fork()
         if child == 0:
             quiet()
@@ -140,10 +145,10 @@ class Warm:
             cov.stop()
             data = cov.get_data()
             reached = {file: data.contexts_by_lineno(file) for file in data.measured_files()}
-            told.write_text(json.dumps({"reached": reached, "seconds": seconds, "bad": bad}), encoding="utf-8")
+            self.known.write_text(json.dumps({"reached": reached, "seconds": seconds, "bad": bad}), encoding="utf-8")
             os._exit(0)
         os.waitpid(child, 0)
-        known = json.loads(told.read_text(encoding="utf-8"))
+        known = json.loads(self.known.read_text(encoding="utf-8"))
         if known["bad"]:
             sys.exit(f"without any fault these fail; mend that first: {known['bad']}")
         return known["reached"], known["seconds"]
@@ -180,6 +185,28 @@ def quiet() -> None:
         os.dup2(null, stream)
 
 
+def survivors_of(files: Sequence[Path]) -> frozenset[str]:
+    """Return the labels of the mutants that earlier runs printed as survivors."""
+    lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+    return frozenset(
+        line.removeprefix("survived: ").rsplit(" (", 1)[0] for line in lines if line.startswith("survived: ")
+    )
+
+
+def main() -> int:
+    """Run every mutant of the named modules, and print those that survived and, for each module, how many there were."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutation.warm", description=__doc__)
+    parser.add_argument("names", nargs="+")
+    parser.add_argument("--known", type=Path, help="a file that keeps what tests reach; newer tests always run")
+    parser.add_argument(
+        "--again", type=Path, nargs="*", default=[], help="outputs of earlier runs: only their survivors"
+    )
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="warm-") as folder:
+        warm = Warm(given.names, given.known or Path(folder) / "known.json", survivors_of(given.again))
+        pytest.main(["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-s", *TESTS], plugins=[warm])
+    return 0
+
+
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
-    pytest.main(["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-s", *TESTS], plugins=[Warm(sys.argv[1:])])
+    sys.exit(main())

@@ -51,7 +51,10 @@ def test_tools_and_what_was_asked_of_them_count() -> None:
     """They are sent with every call: a session with many tools must not be let through as if it had none."""
     tools = (ToolSchema(name="n" * 25, description="d" * 60), ToolSchema(name="n" * 10))
     call = ToolRequest(call_id="c", tool="t", args={"text": "x" * 388})
-    words = (Message(role="assistant", content="w" * 40, tool_calls=(call, call)), Message(role="user", content="w" * 8))
+    words = (
+        Message(role="assistant", content="w" * 40, tool_calls=(call, call)),
+        Message(role="user", content="w" * 8),
+    )
     request = ModelRequest(session_id="S", skill="talk", system="s" * 12, messages=words, tools=tools)
 
     assert estimate_tokens(request) == (12 + 60 + 4 * 35 + 48 + 2 * 400) // 4 + ANSWER_TOKENS
