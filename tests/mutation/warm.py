@@ -37,7 +37,7 @@ TESTS = (
     "orchestrator/kernel",
 )
 #: Seconds of processor time for a mutant beyond what its tests need: who loops for ever is ended.
-SPARE_SECONDS = 20
+SPARE_SECONDS = 5
 MOST_BYTES = 6 << 30
 
 
