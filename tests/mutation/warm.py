@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from types import CodeType, FunctionType
 
@@ -63,7 +64,7 @@ def plant(mutant: Mutant, path: Path) -> None:
         and (key := (made.__code__.co_qualname, made.__code__.co_firstlineno)) in places
     ]
     if mutant.in_default:
-        made_anew: dict[str, object] = {"__name__": "orchestrator.kernel." + ".".join(Path(mutant.file).parts)}
+        made_anew: dict[str, object] = {"__name__": f"orchestrator.kernel.{dotted(mutant.file)}"}
         exec(faulty, made_anew)  # noqa: S102 - it is ours, with one fault
         defaults = {
             made.__code__: (made.__defaults__, made.__kwdefaults__)
@@ -91,6 +92,16 @@ class Warm:
         settings.register_profile("mutants", database=None, deadline=None, phases=[Phase.explicit, Phase.generate])
         settings.load_profile("mutants")
 
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Take away what hypothesis tests say of time: on a busy machine a slow run would read as a fault noticed."""
+        from hypothesis import settings
+
+        for item in items:
+            test = getattr(item, "obj", None)
+            own = getattr(test, "_hypothesis_internal_use_settings", None)
+            if isinstance(test, FunctionType) and isinstance(own, settings):
+                test._hypothesis_internal_use_settings = settings(own, deadline=None)  # type: ignore[attr-defined]
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Learn what the tests reach, then try every mutant."""
@@ -101,18 +112,13 @@ class Warm:
         for name in self.names:
             path = KERNEL / f"{name}.py"
             lines = {int(line): ids for line, ids in reached.get(str(path), {}).items()}
+            naming = {item.path for item in session.items if f"kernel.{dotted(name)} import" in text_of(item.path)}
             here: Counter[str] = Counter()
             for mutant in of_python(name, path.read_text(encoding="utf-8")):
                 if self.again and mutant.label not in self.again:
                     continue
-                span = lines_of(mutant, lines) & by_id.keys() | {one for one in new if f"test_{Path(name).name}" in one}
-                ids = sorted(
-                    span,
-                    key=lambda nodeid: (
-                        f"test_{Path(name).name}.py" not in nodeid and seconds[nodeid] > 0.05,
-                        seconds[nodeid],
-                    ),
-                )
+                span = lines_of(mutant, lines) & by_id.keys() | {one for one in new if by_id[one].path in naming}
+                ids = sorted(span, key=lambda nodeid: (by_id[nodeid].path not in naming, seconds[nodeid]))
                 verdict = self.attempt(
                     mutant, path, [by_id[nodeid] for nodeid in ids], sum(seconds[one] for one in ids)
                 )
@@ -176,6 +182,17 @@ def lines_of(mutant: Mutant, lines: dict[int, list[str]]) -> set[str]:
     if mutant.in_default or not found:
         found = {nodeid for ids in lines.values() for nodeid in ids if nodeid}
     return found
+
+
+def dotted(name: str) -> str:
+    """Return a module's name below the kernel as it is imported."""
+    return name.replace("/", ".")
+
+
+@cache
+def text_of(path: Path) -> str:
+    """Return a test file's text."""
+    return path.read_text(encoding="utf-8")
 
 
 def quiet() -> None:
