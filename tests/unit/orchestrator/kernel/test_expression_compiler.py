@@ -132,3 +132,17 @@ def test_what_is_within_the_limits_is_computed(text: str, value: object) -> None
 def test_what_is_one_over_a_limit_is_refused(text: str, what: str) -> None:
     """Whatever a tool returned, an expression makes no more of it than this."""
     assert refusal(text).what == what
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("[1] + 'a'", "+ needs numbers, not a list"),
+        ("'a' + [1]", "+ needs numbers, not text"),
+        ("[1] + 1", "+ needs numbers, not a list"),
+        ("1 + 'a'", "+ needs numbers, not text"),
+    ],
+)
+def test_only_what_is_of_one_kind_is_joined(text: str, what: str) -> None:
+    """Said in the language's own words, not in those of Python's lists."""
+    assert refusal(text).what == what
