@@ -93,6 +93,7 @@ def test_a_long_expression_is_quoted_by_its_beginning(length: int, shown: str) -
         (f"len('a' * {MAX_ITEMS})", MAX_ITEMS),
         (f"len('a' * {MAX_ITEMS - 1} + 'b')", MAX_ITEMS),
         (f"len(join('b', ['a' * {MAX_ITEMS - 2}, 'a']))", MAX_ITEMS),
+        (f"len(join('b', ['a' * {MAX_ITEMS}]))", MAX_ITEMS),
         ("join('b', [])", ""),
         ("join('bb', ['a'])", "a"),
         ("get([1, 2], -2)", 1),
@@ -105,6 +106,8 @@ def test_a_long_expression_is_quoted_by_its_beginning(length: int, shown: str) -
         ("where([{'a': 1}, {'b': 2}, 3], 'b', 2)", [{"b": 2}]),
         ("pluck([{'a': 1}, {'b': 2}, 3], 'b')", [2]),
         ("'a' in {'a': 1}", True),
+        ("'b' in {'a': 1}", False),
+        ("[1] in {'a': 1}", False),
         ("1 in {'a': 1}", False),
     ],
 )
