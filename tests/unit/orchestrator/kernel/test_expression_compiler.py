@@ -63,6 +63,7 @@ def test_what_is_as_large_as_it_may_be_is_compiled() -> None:
         ("x.y", 0),
         (" x.y", 1),
         ("[1,\n x.y]", 5),
+        ("[1,\n 'äö', x.y]", 11),
         ("1 == x.y", 5),
         ("äö(1)", 0),
         ("{'ä': x.y}", 6),
