@@ -118,7 +118,7 @@ def grow_delay(initial_seconds: float, factor: float, attempt: int, maximum_seco
     delay = initial_seconds * _raise(float(factor), attempt)
     if math.isnan(maximum_seconds):
         return delay
-    return delay if delay <= maximum_seconds else float(maximum_seconds)  # the maximum for a NaN too
+    return float(min(maximum_seconds, delay))  # in this order the maximum for a NaN too
 
 
 def _raise(base: float, exponent: int) -> float:

@@ -127,7 +127,10 @@ def shorten(text: str, most: int) -> str:
     ('a (cut)', 'short')
     """
     mark = " (cut)"
-    return text if len(text) <= most else f"{text[: max(most - len(mark), 0)].rstrip()}{mark}"
+    if len(text) <= most:
+        return text
+    kept = most - len(mark)
+    return f"{text[:kept].rstrip()}{mark}" if kept > 0 else text[:most]  # so few say nothing of a cut
 
 
 def compacted_event(manager: str, *, tokens: int, messages: int, **more: JsonObject | int | str) -> JsonObject:

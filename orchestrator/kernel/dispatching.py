@@ -57,7 +57,7 @@ def plan_dispatch(
             able = [
                 (turn.busy, turn.line[turn.taken].since_at, app)
                 for app, turn in turns.items()
-                if turn.taken < len(turn.line) and (rank < 0 or turn.busy < limits.get(app, turn.busy + 1))
+                if turn.taken < len(turn.line) and (rank < 0 or app not in limits or turn.busy < limits[app])
             ]
             if not able:
                 break

@@ -51,9 +51,9 @@ def pattern_of(call: PendingCall) -> str:
     return args_digest(call.tool, _pattern(call))
 
 
-def find_grant(hooks: HookMemory | None, asked_by: str, call: PendingCall) -> Grant | None:
+def find_grant(hooks: HookMemory, asked_by: str, call: PendingCall) -> Grant | None:
     """Return what allows a call for good, if anything does."""
-    if hooks is None or not hooks.grants:
+    if not hooks.grants:
         return None
     digest = pattern_of(call)
     for grant in hooks.grants:

@@ -13,7 +13,7 @@ from orchestrator.contracts.hook_result import HookResult
 from orchestrator.contracts.hooks import HookSpec, QuestionVerdict
 from orchestrator.contracts.session import PendingCall, Record, Wait, args_digest
 from orchestrator.kernel.approval import is_granted
-from orchestrator.kernel.hook_effects import plan_question
+from orchestrator.kernel.hook_effects import LOGGED_CHARS, plan_question
 from orchestrator.kernel.redaction import truncate_for_log
 from orchestrator.kernel.retry import LONGEST_RETRY_SECONDS
 
@@ -87,4 +87,4 @@ def denial_reason(prompt: str, verdict: QuestionVerdict) -> str:
     ('User denied: Delete it?', 'Approval timeout - denied by default: Delete it?')
     """
     said = "User denied" if verdict == "denied" else "Approval timeout - denied by default"
-    return f"{said}: {truncate_for_log(prompt, 200)}"
+    return f"{said}: {truncate_for_log(prompt, LOGGED_CHARS)}"

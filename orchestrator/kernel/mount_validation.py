@@ -124,7 +124,7 @@ def _read_entry(spec: Mapping[Any, Any], where: str) -> ModuleEntry:
     try:
         return ModuleEntry.model_validate(fields, strict=True)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
+        first = error.errors()[0]
         raise MountPlanMistyped(
             f"{where}.{'.'.join(map(str, first['loc']))}: {first['msg']}; write {SPEC_FORM}"
         ) from error

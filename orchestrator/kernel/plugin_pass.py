@@ -143,6 +143,6 @@ def _leave(spec: AppSpec, record: Record, state: JsonObject, signal: str, now: i
     """Leave by the signal; what no route says of an aborted pass is said of a failed one."""
     routes = {route.when for route in spec.skills[record.cursor.skill].routes}
     chosen = "failed" if signal == "aborted" and "aborted" not in routes else signal
-    cursor = record.cursor.model_copy(update={"place": None, "failures": 0})
+    cursor = record.cursor.model_copy(update={"place": None})
     after = record.model_copy(update={"cursor": cursor})
     return leave(spec, after, "plugin_pass", now, chosen, state=state, data={**data, "signal": signal})

@@ -119,6 +119,6 @@ def plan_retry_seconds(
     # Past the 64th doubling any base is over any maximum; with a base of 0 the power must stay finite.
     delay = stretch_delay(grow_delay(base_seconds, 2.0, min(attempt - 1, 64), maximum_seconds), delay_multiplier)
     delay *= 1 + jitter * (2 * unit_random - 1)
-    if retry_after_seconds is not None and math.isfinite(retry_after_seconds) and retry_after_seconds > 0:
+    if retry_after_seconds is not None and math.isfinite(retry_after_seconds):
         delay = max(delay, retry_after_seconds * (1 + jitter * unit_random))
     return min(delay, LONGEST_RETRY_SECONDS)

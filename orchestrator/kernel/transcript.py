@@ -80,7 +80,7 @@ def repair(messages: tuple[Message, ...]) -> Repaired:
                 notes.append(_note(message.call_id or "", "", "second answer left out"))
             continue  # the first one stands behind its call
         own = _new_calls(message, asked)
-        if len(own) < len(message.tool_calls):
+        if own != message.tool_calls:
             message = message.model_copy(update={"tool_calls": own})  # noqa: PLW2901
         mended.append(message)
         behind = _run_behind(messages, place)

@@ -18,6 +18,10 @@ class Mutant:
     was: str
     now: str
     source: str
+    #: The last line of the statement that has it: a tracer may name any of a statement's lines.
+    last: int = 0
+    #: Whether it stands where a function's defaults are made, which is when its module is imported.
+    in_default: bool = False
 
     @property
     def label(self) -> str:
@@ -35,11 +39,19 @@ _COMPUTED: dict[type[ast.operator], type[ast.operator]] = {ast.Add: ast.Sub, ast
 def of_python(file: str, source: str) -> Iterator[Mutant]:
     """Yield a mutant for every comparison, and/or, not, sum, number and truth in functions."""
     tree = ast.parse(source)
-    for node in [inner for top in ast.walk(tree) if isinstance(top, ast.FunctionDef) for inner in ast.walk(top)]:
+    tops = [top for top in ast.walk(tree) if isinstance(top, ast.FunctionDef)]
+    defaults = {
+        id(inner) for top in tops for made in ast.iter_child_nodes(top) if made is top.args for inner in ast.walk(made)
+    }
+    inside = {
+        id(inner): inner for top in tops for inner in ast.walk(top)
+    }  # what stands in a function in a function, once
+    for node in inside.values():
         was = ast.unparse(node) if isinstance(node, ast.expr) else ""
         for undo in _change(node):
             now = ast.unparse(node) if isinstance(node, ast.expr) else ""
-            yield Mutant(file, getattr(node, "lineno", 0), was, now, ast.unparse(tree))
+            line, last = getattr(node, "lineno", 0), getattr(node, "end_lineno", 0)
+            yield Mutant(file, line, was, now, ast.unparse(tree), last, id(node) in defaults)
             undo()
 
 

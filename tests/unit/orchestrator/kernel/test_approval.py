@@ -44,6 +44,17 @@ def test_a_decision_without_a_grant_denies(verdict: str | None) -> None:
 
 
 @pytest.mark.parametrize(
+    ("verdict", "reason"),
+    [(DENY, "denied"), ("approve", "verdict 'approve' grants nothing"), (None, "verdict None grants nothing")],
+)
+def test_a_model_reads_whether_a_person_denied_or_was_not_understood(verdict: str | None, reason: str) -> None:
+    """A word that is none of the vocabulary is somebody's slip, and is told as one; a denial is told as meant."""
+    denied = check_decision(WAIT, decision(verdict=verdict, text="not yet"))
+
+    assert denied == Denied(actor="ann", reason=reason, rationale="not yet")
+
+
+@pytest.mark.parametrize(
     ("changes", "reason"),
     [
         ({"wait_id": "w0"}, "other_wait"),

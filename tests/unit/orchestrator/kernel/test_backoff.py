@@ -144,10 +144,11 @@ def test_a_config_is_a_value() -> None:
 )
 def test_older_spellings_are_understood_with_a_warning(given_: dict[str, Any], attribute: str, value: float) -> None:
     """A newer spelling that says something else goes before them."""
-    with pytest.warns(DeprecationWarning, match=r"RetryConfig\.\w+: .*deprecated; (use|give)"):
+    with pytest.warns(DeprecationWarning, match=r"RetryConfig\.\w+: .*deprecated; (use|give)") as caught:
         config = RetryConfig(**given_)
 
     assert getattr(config, attribute) == value
+    assert {one.filename for one in caught} == {__file__}, "it has to name the line that is to be changed"
 
 
 def test_a_jitter_of_another_type_is_taken_for_true_with_a_warning() -> None:
@@ -155,6 +156,7 @@ def test_a_jitter_of_another_type_is_taken_for_true_with_a_warning() -> None:
     with pytest.warns(UserWarning, match="taken for True") as caught:
         assert RetryConfig(jitter="x").jitter == 0.2  # type: ignore[arg-type]
     assert not issubclass(caught[0].category, DeprecationWarning)
+    assert caught[0].filename == __file__
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,21 @@
 """Compaction: where the cut goes, what a model sees afterwards, and that it always comes to an end."""
 
+from typing import Literal
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.contracts.context import Compacted
 from orchestrator.contracts.messages import Message, ToolRequest
 from orchestrator.kernel.compaction import (
+    Cut,
     apply_cut,
     compacted_event,
     count_tokens,
+    estimate_tokens,
     plan_cut,
+    shorten,
     shown,
     simple_words,
     summary_words,
@@ -67,6 +73,26 @@ def test_the_last_exchange_stays_however_large() -> None:
     assert messages[cut.upto :] == messages[-2:]
 
 
+def test_what_a_call_asks_for_costs_as_words_do() -> None:
+    """A file that is written in an argument fills a model's window like one that is read."""
+    call = ToolRequest(call_id="c", tool="box:put", args={"text": "x" * 78})
+
+    assert estimate_tokens(Message(role="assistant", content="w" * 3, tool_calls=(call, call))) == 48 + 4
+
+
+@pytest.mark.parametrize(("keep_tokens", "stay"), [(0, 1), (14, 1), (27, 1), (28, 2), (41, 2), (42, 3), (999, 9)])
+@pytest.mark.parametrize("first", ["user", "assistant"])
+def test_as_many_of_the_newest_stay_as_fit(first: Literal["user", "assistant"], keep_tokens: int, stay: int) -> None:
+    """At least the last one, and never all that may go; what was asked is not left out, any other first message is."""
+    messages = (Message(role=first, content="please"), *[Message(role="assistant", content="x" * 40)] * 6)[:6]
+
+    cut = plan_cut(messages, None, max_tokens=10, keep_tokens=keep_tokens)
+
+    since = 1 if first == "user" else 0
+    upto = max(6 - stay, since + 1)
+    assert cut == Cut(since, upto, count_tokens(messages), messages[since:upto])
+
+
 def test_a_second_cut_goes_on_where_the_first_ended() -> None:
     """What was summarised is not summarised again from its messages, only with its words."""
     messages = talk(20)
@@ -103,9 +129,34 @@ def test_a_summary_is_made_of_all_that_fits() -> None:
     assert "said 0" not in tell_messages(talk(50), "before", most_tokens=50)
 
 
+@pytest.mark.parametrize(("before", "oldest"), [("bbbb", 0), ("bbbbb", 1), ("b" * 15, 1), ("b" * 16, 2)])
+def test_a_summary_loses_no_line_that_has_room(before: str, oldest: int) -> None:
+    """Oldest first, one by one: what came before takes its part of the room, and each line its own with its end."""
+    messages = [Message(role="user", content=f"say{number}") for number in range(4)]
+
+    told = tell_messages(messages, before, most_tokens=12)
+
+    assert told.splitlines() == [before, "", *(f"user: say{number}" for number in range(oldest, 4))]
+
+
+@given(st.text(), st.integers(0, 30))
+def test_a_text_is_never_longer_than_it_may_be(text: str, most: int) -> None:
+    """Also where there is no room to say that it was cut; and one that fits stays as it is."""
+    short = shorten(text, most)
+
+    assert len(short) <= most
+    assert short == text or len(text) > most
+
+
+def test_so_few_characters_say_nothing_of_a_cut() -> None:
+    """A mark without any text would tell less than the text's beginning."""
+    assert [shorten("a long story", most) for most in (0, 1, 6, 7)] == ["", "a", "a long", "a (cut)"]
+
+
 def test_a_context_that_is_shorter_than_its_cut_is_shown_whole() -> None:
     """A store that was restored from before: better too much than words about nothing."""
     assert shown(talk(1), Compacted(upto=90, words="w")) == talk(1)
+    assert shown(talk(1), Compacted(upto=4, words="w")) == (Message(role="system", content="w"), talk(1)[0])
 
 
 @given(st.lists(st.integers(0, 400), min_size=1, max_size=30), st.integers(1, 300), st.integers(0, 300))

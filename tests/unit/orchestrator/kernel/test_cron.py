@@ -47,6 +47,8 @@ def test_a_schedule_that_nobody_checked_is_a_defect() -> None:
     """It is refused when its app is loaded; here it must not become another time."""
     with pytest.raises(ValueError, match="'61-': check it with cron_problem first"):
         next_time("61- * * * *", 0)
+    with pytest.raises(ValueError, match="argument 2 is"):
+        next_time("0 0 1 1 * *", 0)
 
 
 @pytest.mark.parametrize(

@@ -56,12 +56,29 @@ def test_a_mark_stands_for_all_before_it() -> None:
     assert fold_point(read_mark(3, mark), entries[3:]) == whole
 
 
+@pytest.mark.parametrize("stage", ["model", "end"])
+def test_a_mark_knows_no_entry_but_its_own(stage: str) -> None:
+    """One behind the end must not name an entry to fork at: who asks for it is sent back to the journal."""
+    mark = {**fold_point(None, journal()).fields, "cursor": cursor(stage=stage), "#messages": "1"}
+
+    point = read_mark(7, mark)
+
+    assert (point.seq, point.at, point.open_seq) == (7, 0, 0 if stage == "end" else 7)
+
+
 @pytest.mark.parametrize(
-    "broken", [[], journal({})[1:], [*journal(), (3, 0, {"kind": "step"})]], ids=["none", "head", "gap"]
+    ("broken", "told"),
+    [
+        ([], "it is empty"),
+        (journal({})[1:], "entry 1 is missing, found 2"),
+        ([*journal(), (3, 0, {"kind": "step"})], "entry 2 is missing, found 3"),
+        ([(1, 0, {"kind": "step"})], "entry 1 is missing, found 1"),
+    ],
+    ids=["none", "head", "gap", "no beginning"],
 )
-def test_a_journal_with_a_gap_is_refused(broken: list[StoredEntry]) -> None:
+def test_a_journal_with_a_gap_is_refused(broken: list[StoredEntry], told: str) -> None:
     """What is missing cannot be guessed."""
-    with pytest.raises(Unreadable):
+    with pytest.raises(Unreadable, match=f"^journal: {told}; restore a backup$"):
         fold_point(None, broken)
 
 
@@ -88,6 +105,13 @@ def test_a_step_after_a_wait_makes_the_session_ready() -> None:
     entries = journal({"set": {"phase": "waiting"}}, {"state": {"n": 2}})
 
     assert [fold_point(None, entries[:count]).fields.get("phase") for count in (1, 2, 3)] == [None, "waiting", "ready"]
+
+
+def test_a_dead_letter_is_one_until_it_is_replayed() -> None:
+    """A point tells how the session stood, also where either can be forked."""
+    entries = [*journal(), (2, 200, {"kind": "buried", "data": {}}), (3, 300, {"kind": "replayed", "data": {}})]
+
+    assert [fold_point(None, entries[:count]).fields["phase"] for count in (2, 3)] == ["dead", "ready"]
 
 
 def test_behind_its_end_there_is_nothing_to_fork() -> None:

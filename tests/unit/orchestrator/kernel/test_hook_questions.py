@@ -8,7 +8,8 @@ from orchestrator.contracts.hooks import Asked, HookMemory, HookSpec
 from orchestrator.contracts.session import Cursor, PendingCall, Post, Record, Wait, args_digest
 from orchestrator.kernel.approval import Denied, Granted, Stray, check_decision
 from orchestrator.kernel.delivery import deliver
-from orchestrator.kernel.hook_questions import answer_question, hook_wait
+from orchestrator.kernel.hook_effects import Question, choose_verdict, choose_verdict_on_timeout
+from orchestrator.kernel.hook_questions import answer_question, denial_reason, hook_wait
 
 SPEC = AppSpec.model_validate(
     {
@@ -119,6 +120,14 @@ def test_allow_always_is_remembered_with_the_answer() -> None:
     assert delivery.record.hooks is not None
     assert [grant.asked_by for grant in delivery.record.hooks.grants] == ["hook:guard@tool:pre"]
     assert delivery.notes[0]["remembered"] == "allowed always"
+
+
+def test_a_denial_reads_the_same_with_and_without_a_wait() -> None:
+    """A model need not know whether the person sat at the terminal or was asked across several processes."""
+    question = Question("x" * 999, (), 5.0, "deny")
+
+    assert denial_reason(question.prompt, "denied") == choose_verdict(question, "deny").reason
+    assert denial_reason(question.prompt, "expired") == choose_verdict_on_timeout(question).reason
 
 
 def test_an_answer_without_a_question_ends_the_wait() -> None:

@@ -20,8 +20,13 @@ from orchestrator.kernel.lookup import MISSING, Found, find, names_match, read_l
         ({"a": "text"}, "a.b", MISSING),
         ([{"a": 1}], "a", MISSING),
         (None, "a", MISSING),
+        ({"": {"a": 1}}, ".a", 1),
+        ({"": {"a.b": 1, "a": {"b": 2}}}, ".a.b", 1),
     ],
-    ids=["literal", "longest-key", "literal-below", "nested", "dead-end", "list", "text", "no-mapping", "null"],
+    ids=[
+        *("literal", "longest-key", "literal-below", "nested", "dead-end", "list", "text", "no-mapping", "null"),
+        *("empty-key", "empty-key-literal-below"),
+    ],
 )
 def test_the_literal_key_goes_first_at_every_depth(data: JsonValue, path: str, value: Found) -> None:
     """Tools return keys with dots in them; such a key is what its author named."""

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 import pytest
+from pydantic import JsonValue
 
 from orchestrator.contracts.app import AppSpec
-from orchestrator.contracts.base import JsonObject
+from orchestrator.contracts.base import JsonObject, dump_json
 from orchestrator.contracts.plugins import PassPlace, PluginOutcome, PluginPrompt, PromptField
 from orchestrator.contracts.session import Cursor, Post, Record, Wait
 from orchestrator.contracts.skill import PluginPass
@@ -133,6 +134,42 @@ def test_only_stop_aborts(verdict: str | None) -> None:
     assert delivery.record.wait is not None
 
 
+@pytest.mark.parametrize(("plugin", "told"), [(0, ["a"]), (1, ["a", "b"])])
+def test_an_aborted_pass_keeps_what_its_plugins_said_and_nothing_of_an_earlier_pass(
+    plugin: int, told: list[str]
+) -> None:
+    """Work that is done is not forgotten, and work of another pass does not count as this one's."""
+    spec = spec_of(("failed", "gone"))
+    place = PassPlace(began=3, plugin=plugin, aborted="refused by ada")
+    before: JsonObject = {"entries": [{"plugin": "a", "status": "success"}]}
+
+    change = abort(spec, skill_of(spec), at(place, state=before), "1.0", NOW, lambda _: None)
+
+    entries = change.record.state["entries"]
+    assert isinstance(entries, list)
+    assert [one["plugin"] for one in entries if isinstance(one, dict)] == told
+    assert change.data["plugin"] == entries[-1]
+    assert entries[-1] == {
+        "plugin": told[-1],
+        "version": "1.0",
+        "files_affected": [],
+        "status": "failed",
+        "isolation": {"duration_ms": 0, "exit_code": 2, "peak_memory_mb": 0, "cpu_seconds": 0, "tier": None},
+    }
+
+
+@pytest.mark.parametrize("outcome", [ended("a"), PluginOutcome(prompt=PROMPT)], ids=["an entry", "a question"])
+@pytest.mark.parametrize("plugin", [0, 1])
+def test_failures_before_an_outcome_count_no_more(outcome: PluginOutcome, plugin: int) -> None:
+    """The next plugin has all its tries, whatever the last one needed."""
+    spec = spec_of(("success", "well"))
+    place = PassPlace(began=3, plugin=plugin)
+
+    after = settle(spec, at(cursor=Cursor(skill="work", serial=7, place=place, failures=2)), outcome)
+
+    assert after.cursor.failures == 0
+
+
 @pytest.mark.parametrize("routes", [(("aborted", "gone"),), (("failed", "gone"),)])
 def test_an_aborted_pass_leaves_by_its_own_way_or_by_that_of_a_failed_one(routes: Sequence[tuple[str, str]]) -> None:
     """A pass that nobody answered must not go on as if it had ended well."""
@@ -190,6 +227,20 @@ def test_a_long_entry_is_cut_in_the_state_and_whole_in_the_journal() -> None:
     assert (told["files_affected_count"], len(str(told)) < STATE_CHARS) == (4_000, True)
     assert change.data["plugin"] == outcome.entry
     assert cut_entry(outcome.entry or {}, 10**9) == outcome.entry
+
+
+def test_an_entry_loses_no_more_than_it_must() -> None:
+    """First what it says of each file, then files beyond fifty, each only where the entry is still too long."""
+    names: list[JsonValue] = [f"{number:03}" for number in range(60)]
+    entry: JsonObject = {"plugin": "p", "per_file": [1], "files_affected": names, "violations": names[:50]}
+    short: JsonObject = {"plugin": "p", "files_affected": names, "violations": names[:50]}
+    cut: JsonObject = {**short, "files_affected": names[:50], "files_affected_count": 60}
+
+    told = [cut_entry(entry, len(dump_json(entry)) - less) for less in (0, 1)]
+    tight = [cut_entry(entry, len(dump_json(short)) - less) for less in (0, 1, 1_000)]
+
+    assert told == [entry, short]
+    assert tight == [short, cut, cut]
 
 
 def test_without_a_place_in_the_state_the_journal_alone_has_the_entries() -> None:

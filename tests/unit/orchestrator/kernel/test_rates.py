@@ -5,7 +5,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.contracts.messages import Message, ModelRequest
+from orchestrator.contracts.messages import Message, ModelRequest, ToolRequest, ToolSchema
 from orchestrator.contracts.rates import Price, RateLimit
 from orchestrator.kernel.rates import ANSWER_TOKENS, MINUTE_US, estimate_tokens, find_price, make_bucket, plan_buckets
 
@@ -45,6 +45,19 @@ def test_tokens_are_guessed_from_what_is_sent() -> None:
     )
 
     assert estimate_tokens(request) == 110 + ANSWER_TOKENS
+
+
+def test_tools_and_what_was_asked_of_them_count() -> None:
+    """They are sent with every call: a session with many tools must not be let through as if it had none."""
+    tools = (ToolSchema(name="n" * 25, description="d" * 60), ToolSchema(name="n" * 10))
+    call = ToolRequest(call_id="c", tool="t", args={"text": "x" * 388})
+    words = (
+        Message(role="assistant", content="w" * 40, tool_calls=(call, call)),
+        Message(role="user", content="w" * 8),
+    )
+    request = ModelRequest(session_id="S", skill="talk", system="s" * 12, messages=words, tools=tools)
+
+    assert estimate_tokens(request) == (12 + 60 + 4 * 35 + 48 + 2 * 400) // 4 + ANSWER_TOKENS
 
 
 def test_a_models_own_price_goes_first() -> None:

@@ -96,6 +96,13 @@ def test_sessions_that_were_told_the_same_second_come_back_apart() -> None:
     assert told == [100, 125, 150]
 
 
+def test_the_random_number_picks_the_place_in_the_spread() -> None:
+    """The smallest one waits shortest: who sets it, in a test or a replay, can say beforehand which of two comes back first."""
+    waits = [plan_retry_seconds(3, jitter=0.5, unit_random=unit) for unit in (0, 0.25, 1)]
+
+    assert waits == [2, 3, 6]
+
+
 @pytest.mark.parametrize(
     ("multiplier", "seconds"), [(None, 2.0), (1.0, 2.0), (100.0, 200.0), (0.0, 2.0), (-1.0, 2.0), (math.nan, 2.0)]
 )

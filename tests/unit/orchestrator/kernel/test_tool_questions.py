@@ -103,6 +103,14 @@ def test_a_link_that_was_not_followed_is_declined() -> None:
     assert answered(ask({"c": LINK}), done=False).responses == {"c": {"action": "decline"}}
 
 
+def test_a_question_that_nobody_has_answered_gives_its_tool_nothing() -> None:
+    """An answer made up of nothing would read as a person's consent."""
+    asking = PendingCall(call_id="c", tool="desk:book", asked=ask({"a": form({})}))
+
+    assert answers_to(asking) is None
+    assert answers_to(asking.model_copy(update={"asked": None})) is None
+
+
 def test_a_form_without_fields_is_answered_by_agreeing() -> None:
     """Some tools only want to hear that somebody has seen it."""
     assert answered(ask({"a": form({})})).responses == {"a": {"action": "accept", "content": {}}}
@@ -145,6 +153,36 @@ def test_a_tool_asks_ten_times_in_one_call_and_keeps_no_library_in_its_state() -
     with pytest.raises(ToolError, match="request state is over"):
         read_question("t", {}, "x" * (MOST_STATE_CHARS + 1))
     assert question.round == MOST_ROUNDS
+
+
+def test_a_state_of_the_longest_length_goes_back_whole() -> None:
+    """The limit is what a tool may use, not what is already too much."""
+    state = "x" * MOST_STATE_CHARS
+
+    assert read_question("t", {}, state).request_state == state
+
+
+def test_a_long_label_is_cut_and_the_tool_is_answered_all_the_same() -> None:
+    """A server may describe a field in a whole paragraph; that is no reason to fail its call."""
+    question = ask({"a": form({"n": {"type": "integer", "description": "n" * 300}})})
+
+    assert question.fields[0].label == "n" * 200
+
+
+def test_fields_of_one_long_name_have_ids_that_can_be_read_again() -> None:
+    """A question outlives its worker: what is kept has to be one that the next worker can read."""
+    name = "1" + "x" * 80
+    question = ask({f"form-{number}": form({name: {"type": "string"}}) for number in range(MOST_FIELDS)})
+
+    assert ToolQuestion.from_json(question.to_json()) == question
+    assert len({one.id for one in question.fields}) == MOST_FIELDS
+
+
+@pytest.mark.parametrize("shape", [{"type": "array"}, {"type": "string", "default": [1]}])
+def test_a_refusal_quotes_no_more_than_the_beginning_of_a_name(shape: dict[str, Any]) -> None:
+    """A model reads it: a server's name must not fill its context."""
+    with pytest.raises(ToolError, match=f"its field '{'y' * 100}' "):
+        ask({"a": form({"y" * 300: shape})})
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,23 @@ def test_a_second_answer_is_left_out() -> None:
     mended = repair((asks("a"), tells("a", "first"), tells("a", "second")))
 
     assert [one.content for one in mended.messages] == ["", "first"]
-    assert [note["what"] for note in mended.notes] == ["second answer left out"]
+    assert mended.notes == ({"tool_call_id": "a", "tool_name": "", "what": "second answer left out"},)
+
+
+def test_an_answer_before_its_call_is_moved_behind_it_also_where_another_follows() -> None:
+    """A service that reads the call would find two answers, one of them in the wrong place."""
+    mended = repair((tells("a", "first"), asks("a"), tells("a", "second")))
+
+    assert [(one.role, one.content) for one in mended.messages] == [("assistant", ""), ("tool", "first")]
+    assert [note["what"] for note in mended.notes] == ["answer moved behind its call", "second answer left out"]
+
+
+def test_a_synthetic_answer_at_the_end_is_kept_for_good_beside_a_declared_steps() -> None:
+    """Otherwise every model call from then on would find the same context broken, and mend it again."""
+    mended = repair((asks("a"), tells("step")))
+
+    assert [one.call_id for one in mended.messages] == [None, "a", "step"]
+    assert mended.added == mended.messages[1:2]
 
 
 def test_a_call_that_is_asked_for_twice_is_asked_for_once() -> None:
