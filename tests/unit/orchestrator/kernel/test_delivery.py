@@ -138,6 +138,16 @@ def test_an_input_goes_into_the_state_and_the_context() -> None:
     assert deliver(spec(), session(wait()), [post("input", text="x")], NOW).record.state == {}
 
 
+def test_what_is_said_at_a_gate_is_said_to_the_skill_that_it_leads_to() -> None:
+    """Whoever reads the context, or prunes it by skill, finds the words where they count; a plain gate leads nowhere else."""
+    skills = [
+        deliver(spec(), session(at), [post("input", text="go")], NOW).messages[0].skill
+        for at in (GATE, GATE.model_copy(update={"target": None}))
+    ]
+
+    assert skills == ["last", "start"]
+
+
 def test_a_gate_leads_to_its_target_or_to_a_team() -> None:
     """What was asked for goes on in the skill that the gate names."""
     resumed = deliver(spec(), session(GATE), [post("input", value={"a": 1})], NOW)
