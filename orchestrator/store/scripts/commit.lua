@@ -89,6 +89,7 @@ end
 local status = phase == 'ended' and ARGV[7] or f.status
 redis.call('HSET', K.record, 'phase', phase, 'status', status, 'since', now)
 if not keep then redis.call('ZREM', K.leases, sid) end
+if before == 'waiting' then redis.call('ZREM', K.due, sid) end  -- its holder of before has changed its mind: nobody came since
 if phase == 'dead' then
   f.seq, f.attempts = seq, math.max(tonumber(v[8]), 1)  -- the attempt that failed counts, too
   bury(sid, f, now, ARGV[8], ARGV[7])

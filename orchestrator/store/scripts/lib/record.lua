@@ -9,7 +9,7 @@ local function read_record()
   if not complete then error('the record is not complete') end
   return {phase = v[1], status = v[2], app = v[3], rank = v[4], since = v[5], seq = v[6], rev = v[7], fence = v[8],
     attempts = v[9], holder = v[10], posts = tonumber(v[11] or '0'), spec = v[12], wait_id = v[13] or '', answered = v[14],
-    format = tonumber(v[15] or '1')}
+    format = tonumber(v[15]) or 1}
 end
 
 local function forget(sid)

@@ -49,6 +49,17 @@ def test_a_lease_that_ran_out_without_a_successor_harms_nobody(lab: Lab) -> None
     assert lab.commit(session_id, held.fence, held.rev, step("ready")).phase == "ready"
 
 
+def test_a_session_that_is_put_back_in_line_waits_for_no_time_any_more(lab: Lab) -> None:
+    """Nobody has claimed it since: its holder may still commit, and what was to wake it is gone with the wait."""
+    session_id = lab.submit()
+    held = claim(lab, session_id, "w1:1").record
+    lab.commit(session_id, held.fence, held.rev, step("waiting", due_at=9_999_999_999_999))
+
+    assert lab.commit(session_id, held.fence, held.rev + 1, step("ready")).phase == "ready"
+
+    assert lab.snapshot(session_id).due is None
+
+
 def test_a_rescued_session_is_lost_to_its_holder_at_once(lab: Lab) -> None:
     """Once `orphaned` stands in the journal, no word of the old holder comes after it."""
     session_id = lab.submit()

@@ -221,9 +221,9 @@ def test_a_replayed_letter_begins_anew_and_is_counted_once(one: Lab) -> None:
     held = hold(one, session_id).record
     one.commit(session_id, held.fence, held.rev, Commit("dead", {}, (entry(),), reason="why", status="so"))
 
-    assert act(one, "replay", session_id, entry("replayed"), "bell") == ["malformed"]
-    assert act(one, "replay", session_id, entry("replayed"), "bell", "{}")[0] == "replayed"
-    assert act(one, "replay", session_id, entry("replayed"), "bell", "{}") == ["not_dead", "ready"]
+    assert act(one, "replay", session_id, entry("replayed"), "bell", "{}") == ["malformed"]
+    assert act(one, "replay", session_id, entry("replayed"), "bell", "{}", 1)[0] == "replayed"
+    assert act(one, "replay", session_id, entry("replayed"), "bell", "{}", 1) == ["not_dead", "ready"]
     now = one.snapshot(session_id)
     assert [number for number, _ in now.journal] == [f"{number}-0" for number in range(1, len(now.journal) + 1)]
     assert now.record["seq"] == str(len(now.journal))
@@ -238,7 +238,7 @@ def ended(lab: Lab, *, key_seconds: int = 0) -> str:
     act(lab, "submit", FORK, "d", "bell", entry("submitted"), 4, "app", APP, "rank", "1", "spec", DIGEST, *kept)
     lab.run(lab.store.command("HSET", lab.key("record", FORK), "cursor", '{"skill":"work"}', "state", "{}"))
     for directive in ("finalizing", "ended"):
-        act(lab, "claim", FORK, directive, 60_000, 9, 0, 0, 1, DIGEST)
+        act(lab, "claim", FORK, directive, 60_000, 9, 0, 0, 1, 1, DIGEST)
         record = lab.snapshot(FORK).record
         fence, rev = int(record["fence"]), int(record["rev"])
         lab.commit(FORK, fence, rev, Commit(directive, {}, (entry(),), status="done"))  # type: ignore[arg-type]
