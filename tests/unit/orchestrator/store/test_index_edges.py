@@ -97,3 +97,15 @@ def test_posts_and_steps_leave_no_gap_in_a_journal(one: Lab) -> None:
     now = one.snapshot(session_id)
     assert [number for number, _ in now.journal] == ["1-0", "2-0", "3-0", "4-0", "5-0"]
     assert (now.record["seq"], now.record["rev"], now.record["posts"]) == ("5", "2", "2")
+
+
+def test_who_lacks_the_version_lets_the_session_be_sent_again_soon_and_not_at_once(one: Lab) -> None:
+    """Its mark is shortened to half a second: another worker gets it then, and this one not over and over."""
+    session_id = one.submit()
+    one.run(one.store.command("ZADD", one.key("sent", session_id), 9_000_000_000_000, session_id))
+    before = one.run(one.store.now_ms())
+    one.run(one.leases.claim(session_id, "w:1", ("other",)))
+
+    sent = one.snapshot(session_id).sent
+    assert sent is not None
+    assert before + 500 <= sent <= one.run(one.store.now_ms()) + 500
