@@ -67,6 +67,17 @@ def test_who_has_a_wake_up_under_way_is_passed_over_and_keeps_nobody_back(one: L
     assert (seen.busy, seen.sent) == ({"a": 5, "b": 1}, 3)
 
 
+def test_marks_of_others_give_a_line_neither_more_nor_less(one: Lab) -> None:
+    """Somebody who was sent stands in front, or runs by now: either way so many come as were asked for."""
+    put(one, *(["a:ready:1"] * 5), "a:running:-")
+
+    score(one, "sent", s0=FAR)
+    assert line(look(one, each=2)) == ["S-1", "S-2"]
+    score(one, "sent", s5=FAR, s6=FAR)
+    assert line(look(one, each=2)) == ["S-1", "S-2"]
+    assert line(look(one, each=1)) == ["S-1"]
+
+
 def test_a_mark_that_ran_out_is_forgotten(one: Lab) -> None:
     """The wake-up was lost: its session is sent again."""
     put(one, "a:ready:1")

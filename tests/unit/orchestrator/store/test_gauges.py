@@ -72,3 +72,18 @@ def test_what_nobody_asked_for_and_what_nobody_knows_is_passed_over(one: Lab) ->
     assert {phase: count for phase, count in found.phases.items() if count} == {"ready": 2}
     assert found.first_in_line == {"steps": 9, "plugins": 8, "finalize": 0}
     assert not any(found.asks.values())
+
+
+def test_who_asks_a_person_is_counted_by_what_is_asked_with_who_asked_first(one: Lab) -> None:
+    """Each kind on its own: an approval that was forgotten must not hide behind a question of today."""
+    kinds = (("approval", (5, 4)), ("input", (9, 7, 8)), ("uncertain", (6,)))
+    members = [f"a:asks/{kind}:-:{at}:S-{at}" for kind, times in kinds for at in times]
+    by = one.store.keys.of_partition("by", 0)
+    one.run(one.store.command("ZADD", by, *(word for member in members for word in (0, member))))
+
+    found = figures(one).apps["a"]
+
+    assert found.asks == {"approval": 2, "input": 3, "uncertain": 1}
+    assert found.first_asks == {"approval": 4, "input": 7, "uncertain": 6}
+    assert not any(found.phases.values())
+    assert not any(found.first_in_line.values())

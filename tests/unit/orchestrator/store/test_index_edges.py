@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from orchestrator.contracts.session import Post
-from orchestrator.store.leases import Claimed
+from orchestrator.store.leases import Claimed, Commit
 from orchestrator.store.wire import ServerRefused
 from tests.property.store_lab import DIGEST, Lab, entry
 
@@ -83,3 +83,31 @@ def test_no_act_begins_on_a_record_that_lacks_what_it_needs(one: Lab, field: str
         with pytest.raises(ServerRefused):
             one.run(one.store.act(name, session_id, *words))
     assert everything(one) == before
+
+
+def test_posts_and_steps_leave_no_gap_in_a_journal(one: Lab) -> None:
+    """Entries are numbered one by one, whoever writes them: a number that is missing reads as an entry that was lost."""
+    session_id = one.submit()
+    held = one.run(one.leases.claim(session_id, "w:1", (DIGEST,), known=0))
+    assert isinstance(held, Claimed)
+    for number in range(2):
+        one.run(one.intake.post(session_id, Post(post_id=f"p{number}", kind="signal", actor="al", name="go")))
+        made = Commit("continue", {"state": f'{{"n":{number}}}'}, (entry(),))
+        assert made.only_advances
+        one.commit(session_id, held.record.fence, number, made)
+
+    now = one.snapshot(session_id)
+    assert [number for number, _ in now.journal] == ["1-0", "2-0", "3-0", "4-0", "5-0"]
+    assert (now.record["seq"], now.record["rev"], now.record["posts"]) == ("5", "2", "2")
+
+
+def test_who_lacks_the_version_lets_the_session_be_sent_again_soon_and_not_at_once(one: Lab) -> None:
+    """Its mark is shortened to half a second: another worker gets it then, and this one not over and over."""
+    session_id = one.submit()
+    one.run(one.store.command("ZADD", one.key("sent", session_id), 9_000_000_000_000, session_id))
+    before = one.run(one.store.now_ms())
+    one.run(one.leases.claim(session_id, "w:1", ("other",)))
+
+    sent = one.snapshot(session_id).sent
+    assert sent is not None
+    assert before + 500 <= sent <= one.run(one.store.now_ms()) + 500
