@@ -54,6 +54,8 @@ def test_a_field_that_nobody_declared_is_refused(shape: type[Frozen]) -> None:
     """A newer process wrote something that this one would lose: better not to read it at all, but for what is only told."""
     assert shape.model_config.get("extra") == ("ignore" if issubclass(shape, Shared) else "forbid")
     assert shape.model_config.get("frozen") is True
+    if issubclass(shape, Shared):
+        return
     with pytest.raises(ValidationError):
         shape.from_json('{"nobody_declared_this": 1}')
 
