@@ -131,6 +131,8 @@ class Wire:
         self.opened, self.run_id = 0, ""
         self._on_push: Callable[[Reply], None] | None = None
         self._protocol: _Protocol | None = None
+        #: Whether it has said who it is, and which database it means: before that, no command may go over it.
+        self._greeted = False
         self._opening: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watch: asyncio.TimerHandle | None = None
@@ -143,7 +145,7 @@ class Wire:
 
         With `head`, the command's first words are those, and `args` the rest.
         """
-        if self._protocol is None or self._protocol.closed:
+        if not self._greeted or self._protocol is None or self._protocol.closed:
             await self._open()
         reply = await self._send(args, head)
         if isinstance(reply, hiredis.ReplyError):
@@ -224,7 +226,14 @@ class Wire:
         if self._opening is None:
             self._opening = asyncio.ensure_future(self._connect())
             self._opening.add_done_callback(self._opened)
-        await asyncio.shield(self._opening)
+        opening = self._opening
+        try:
+            await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if opening.cancelled() and task is not None and not task.cancelling():
+                raise StoreUnreachable("store: the connection was closed while it was made") from None
+            raise
 
     def _opened(self, task: asyncio.Task[None]) -> None:
         self._opening = None
@@ -233,7 +242,7 @@ class Wire:
 
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
-        self._loop = loop
+        self._loop, self._greeted = loop, False
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
@@ -259,10 +268,14 @@ class Wire:
                 if self._context is not None:
                     await self._knock(protocol)
                 await self._greet()
+                self._greeted = True
         except (OSError, TimeoutError, UnicodeError) as error:
             raise explain(
                 error, self._socket or write_place(self._place), is_secure=self._context is not None
             ) from error
+        finally:
+            if not self._greeted:
+                self._abort()
 
     async def _knock(self, protocol: _Protocol) -> None:
         """Wait for a first answer, whatever it is: whether it takes our certificate, a server says behind the handshake."""
@@ -314,6 +327,9 @@ class Wire:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
             self._looking = None
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.gather(self._opening, return_exceptions=True)
         protocol, self._protocol = self._protocol, None
         if protocol is not None and protocol.transport is not None:
             protocol.transport.close()
