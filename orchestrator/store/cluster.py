@@ -59,7 +59,7 @@ class NodeWire(Wire):
 
     async def command_asking(self, args: tuple[Argument, ...], head: Head | None) -> Reply:
         """Send a command to the server that is just taking over its slot: right behind the word that lets it answer."""
-        if self._protocol is None or self._protocol.closed:
+        if not self._greeted or self._protocol is None or self._protocol.closed:
             await self._open()
         asking, reply = self._send(("ASKING",)), self._send(args, head)
         asking.add_done_callback(lambda done: done.cancelled() or done.exception())  # the reply behind it says it all
