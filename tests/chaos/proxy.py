@@ -129,6 +129,14 @@ class Listener(ABC):
     async def aclose(self) -> None:
         """End everything."""
         if self._server is not None:
+            loop = asyncio.get_running_loop()
+            for door in self._server.sockets:
+                loop.remove_reader(door.fileno())
+            # Whoever was let in already needs some turns of the loop to be somebody: a server that is closed before leaves them open.
+            for _ in range(4):
+                turn = loop.create_future()
+                loop.call_soon(turn.set_result, None)
+                await turn
             self._server.close()
         for task in tuple(self._tasks):
             task.cancel()

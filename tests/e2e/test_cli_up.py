@@ -152,7 +152,7 @@ def test_an_unreachable_url_is_told_within_seconds(baton: Baton) -> None:
     done = baton("list", "-o", "json", code=5, BATON_REDIS_URL="redis://127.0.0.1:1/0")
 
     assert done.json("error")["type"] == "StoreUnreachable"
-    assert "is the server running?" in done.err
+    assert "is it running?" in done.err
 
 
 def test_the_stub_model_server_says_where_it_is(baton: Baton) -> None:
