@@ -388,7 +388,7 @@ def test_without_a_configured_store_the_embedded_one_serves(state_dir: Path) -> 
     assert address.broker_url == address.server.broker_url
 
 
-@pytest.mark.parametrize("url", ["redis+cluster://a:1", "redis+sentinel://a:1/name", "redis://host/name"])
+@pytest.mark.parametrize("url", ["redis+cluster://a:1", "redis://host/name", "sentinel://a:1/name?db=x"])
 def test_a_broker_that_cannot_be_guessed_is_asked_for(url: str) -> None:
     """A wrong guess would mix the broker's keys with the store's."""
     with pytest.raises(ConfigError, match="set BATON_BROKER_URL"):

@@ -266,7 +266,7 @@ def test_a_store_that_is_away_is_said_so(store_url: str) -> None:
     """The process lives, is not ready, and every request is told to come back."""
 
     async def act(api: ApiStage) -> list[Any]:
-        api.on.store.wire._options["path"] = "/nowhere"
+        api.on.store.wire._socket = "/nowhere"
         await api.on.store.wire.aclose()
         api.on.store.patience_seconds = 0
         return [await api.call("GET", path, None) for path in ("/healthz", "/readyz")] + [
