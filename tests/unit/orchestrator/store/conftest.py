@@ -34,3 +34,11 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     errors = made.run(cluster.errors())
     made.close()
     assert not {"CROSSSLOT", "MOVED", "CLUSTERDOWN"} & errors.keys()
+
+
+@pytest.fixture
+def one(store_url: str) -> Iterator[Lab]:
+    """Lend an empty store of one partition, so that one look sees everything."""
+    made = Lab(store_url, partitions=1)
+    yield made
+    made.close()

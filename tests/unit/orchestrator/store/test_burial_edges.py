@@ -1,7 +1,6 @@
 """What stands in a letter and around it: whatever is wrong with a session is named, and the rest of it is kept as it can be."""
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
@@ -12,14 +11,6 @@ from tests.property.store_lab import APP, DIGEST, Lab, entry
 FAR = 9_000_000_000_000
 NUMBERS = ("since", "seq", "rev", "fence", "attempts", "posts")
 WORDS = ("app", "spec", "rank", "phase", "status")
-
-
-@pytest.fixture
-def one(store_url: str) -> Iterator[Lab]:
-    """Lend a store of one partition."""
-    made = Lab(store_url, partitions=1)
-    yield made
-    made.close()
 
 
 def bury(lab: Lab, session_id: str, fence: int | None = None) -> bool:

@@ -1,7 +1,5 @@
 """One look at a partition: who comes first, who is passed over, how many are busy, and when to look again."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from orchestrator.contracts.errors import StoreError
@@ -9,14 +7,6 @@ from orchestrator.store.due import Tick
 from tests.property.store_lab import Lab
 
 FAR = 9_000_000_000_000
-
-
-@pytest.fixture
-def one(store_url: str) -> Iterator[Lab]:
-    """Lend a store of one partition, so that everything is in one look."""
-    made = Lab(store_url, partitions=1)
-    yield made
-    made.close()
 
 
 def put(lab: Lab, *members: str) -> None:

@@ -1,21 +1,9 @@
 """The figures that are no session's phase: leases, waits, wake-ups under way, dead letters, counters (the rest: test_listing_pages.py)."""
 
-from collections.abc import Iterator
-
-import pytest
-
 from orchestrator.store.gauges import Gauges, measure
 from tests.property.store_lab import Lab
 
 FAR = 9_000_000_000_000
-
-
-@pytest.fixture
-def one(store_url: str) -> Iterator[Lab]:
-    """Lend a store of one partition."""
-    made = Lab(store_url, partitions=1)
-    yield made
-    made.close()
 
 
 def score(lab: Lab, name: str, *times: int) -> None:

@@ -1,6 +1,5 @@
 """What the acts share, exactly: where a session stands in line, and that none begins on a record that it could not finish on."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,14 +8,6 @@ from orchestrator.contracts.session import Post
 from orchestrator.store.leases import Claimed, Commit
 from orchestrator.store.wire import ServerRefused
 from tests.property.store_lab import DIGEST, Lab, entry
-
-
-@pytest.fixture
-def one(store_url: str) -> Iterator[Lab]:
-    """Lend a store of one partition."""
-    made = Lab(store_url, partitions=1)
-    yield made
-    made.close()
 
 
 def everything(lab: Lab) -> dict[str, Any]:

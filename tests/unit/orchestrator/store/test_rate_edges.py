@@ -4,7 +4,6 @@ Waits of days are asked for, so that a wrong factor shows and the moment of aski
 """
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,14 +16,6 @@ KEY = model_key("p")
 DAY_MS = 86_400_000
 #: How long a test may have taken, in ms.
 SLACK = 60_000
-
-
-@pytest.fixture
-def one(store_url: str) -> Iterator[Lab]:
-    """Lend a store of one partition."""
-    made = Lab(store_url, partitions=1)
-    yield made
-    made.close()
 
 
 def act(lab: Lab, name: str, *words: str | int) -> list[Any]:

@@ -1,7 +1,6 @@
 """Acts that are done once in a session's life, exactly: created, forked, renewed, refused, replayed, removed."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,14 +13,6 @@ FORK = "SES-20260101-001"
 DAY = 86_400
 #: How long a test may have taken, in ms.
 SLACK = 60_000
-
-
-@pytest.fixture
-def one(store_url: str) -> Iterator[Lab]:
-    """Lend a store of one partition."""
-    made = Lab(store_url, partitions=1)
-    yield made
-    made.close()
 
 
 def act(lab: Lab, name: str, session_id: str, *words: str | int) -> list[Any]:

@@ -1,6 +1,5 @@
 """What is written beside the journal, exactly: pieces of an answer, webhooks on their way, and the counts of an index."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,14 +9,6 @@ from tests.property.store_lab import APP, DIGEST, Lab, entry
 
 #: How long a test may have taken, in ms.
 SLACK = 60_000
-
-
-@pytest.fixture
-def one(store_url: str) -> Iterator[Lab]:
-    """Lend a store of one partition."""
-    made = Lab(store_url, partitions=1)
-    yield made
-    made.close()
 
 
 @pytest.fixture
