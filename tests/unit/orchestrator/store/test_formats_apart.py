@@ -5,6 +5,7 @@ import pytest
 from orchestrator.contracts.errors import StoreUnfit, Unreadable
 from orchestrator.contracts.session import Post
 from orchestrator.store.fitness import check_store
+from orchestrator.store.forks import create_fork
 from orchestrator.store.intake import Intake
 from orchestrator.store.keys import META
 from orchestrator.store.leases import Claimed, ClaimRefused, Leases
@@ -40,11 +41,16 @@ def claim_late(lab: Lab, session_id: str) -> ClaimRefused:
     return answer
 
 
-@pytest.mark.parametrize("how", ["claimed", "posted", "submitted", "replayed"])
+@pytest.mark.parametrize("how", ["claimed", "posted", "submitted", "forked", "replayed"])
 def test_what_a_newer_baton_has_touched_is_left_to_it(lab: Lab, newer: Newer, how: str) -> None:
     """It is not buried, keeps its place and every word; its wake-up is sent again soon, to reach one who can."""
     intake = newer.intake if how == "submitted" else lab.intake
     session_id = lab.run(intake.submit(draft(), PREFIX)).session_id
+    if how == "forked":
+        fork = draft().model_copy(update={"session_id": "SES-20260101-001"})
+        parts = {"rank": "1", "intents": {}, "messages": (), "data": {}, "stamp": "s"}
+        assert lab.run(create_fork(newer.store, fork, **parts))  # type: ignore[arg-type]
+        session_id = fork.session_id
     if how == "claimed":
         held = lab.run(newer.leases.claim(session_id, "new:1", (DIGEST,)))
         assert isinstance(held, Claimed)
