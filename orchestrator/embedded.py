@@ -31,7 +31,7 @@ from orchestrator.embedded_binary import ServerBinary, find_server
 from orchestrator.embedded_folder import claim_folder, kill_server, locked, log_tail, rotate_log, socket_path, try_lock
 from orchestrator.embedded_watch import is_alive
 from orchestrator.embedded_wire import ask
-from orchestrator.store.address import is_sentinel, scheme_of
+from orchestrator.store.address import SCHEMES, is_sentinel, parse_server, scheme_of
 
 __all__ = [
     "RunningServer",
@@ -170,6 +170,8 @@ def broker_beside(url: str) -> str:
     'sentinel://a:26379,b:26379/main?db=1'
     """
     scheme, rest = scheme_of(url), url.partition("://")[2]
+    if scheme not in SCHEMES:
+        parse_server(url)  # refuses it, and says what may have been meant
     if "cluster" in scheme:
         raise ConfigError(
             f"store URL {scheme}://…: a cluster carries no queues of Celery; set BATON_BROKER_URL to another server"

@@ -3,6 +3,7 @@
 import pytest
 
 from orchestrator.contracts.errors import ConfigError
+from orchestrator.embedded import broker_beside
 from orchestrator.store.address import ServerUrl, Tls, cut_url, parse_server
 from orchestrator.store.cluster import open_wire
 from orchestrator.store.cluster_map import Node, parse_cluster
@@ -124,3 +125,10 @@ def test_an_unknown_option_without_any_known_one_is_refused_too() -> None:
     """A plain cluster takes none."""
     with pytest.raises(ConfigError, match="read by nobody; leave it out; write"):
         cut_url("redis+cluster://a?x=1", options=(), usage="write redis+cluster://host:port")
+
+
+@pytest.mark.parametrize("url", ["sentinels://a/main", "rediss-cluster://a:1"])
+def test_a_mistyped_store_is_told_before_its_broker_is_guessed(url: str) -> None:
+    """Nobody should set up a broker for a store that is refused then."""
+    with pytest.raises(ConfigError, match=r"no such scheme; did you mean 'rediss\+(sentinel|cluster)://'"):
+        broker_beside(url)
