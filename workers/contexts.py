@@ -1,7 +1,7 @@
 """Recent sessions' contexts, kept by this process: a claim then brings only the new tail.
 
 The context is append-only, so what was read stays true; a length that does not fit what the
-store says makes the cache forget. Bounded by messages, oldest session out first. A server that was restored or failed over
+store says makes the cache forget. Bounded by messages, of which each session counts as one more; oldest session out first. A server that was restored or failed over
 may have gone back and on from there: whoever connects anew clears the cache, because equal lengths then prove nothing.
 """
 
@@ -28,17 +28,17 @@ class ContextCache:
         """Take what a claim brought; forget everything if it does not join on."""
         kept = self._kept.pop(session_id, None)
         held = [] if kept is None else kept
-        self._held -= len(held)
+        self._held -= 0 if kept is None else _weigh(kept)
         if len(held) + len(tail) != length:
             held = list(tail) if len(tail) == length else []
         else:
             held.extend(tail)
         if len(held) == length:
             self._kept[session_id] = held
-            self._held += length
+            self._held += _weigh(held)
         while self._held > self._most and len(self._kept) > 1:
             _, gone = self._kept.popitem(last=False)
-            self._held -= len(gone)
+            self._held -= _weigh(gone)
 
     def append(self, session_id: str, messages: Sequence[str]) -> None:
         """Take what a commit of ours appended."""
@@ -63,7 +63,12 @@ class ContextCache:
         self._held = 0
 
     def forget(self, session_id: str) -> None:
-        """Drop a session whose lease was lost: another holder may have written."""
+        """Drop a session that has ended, or whose lease was lost: another holder may have written."""
         kept = self._kept.pop(session_id, None)
         if kept is not None:
-            self._held -= len(kept)
+            self._held -= _weigh(kept)
+
+
+def _weigh(kept: Sequence[object]) -> int:
+    """Return what a session counts: one that has said nothing takes room, too."""
+    return len(kept) + 1

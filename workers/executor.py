@@ -9,6 +9,7 @@ guard    a cancel, a step limit, a wait that goes on: decided before anything is
 perform  one step; cancelled when the lease is lost or the session cancelled.
 settle   what the step decided, or what its failure means: again later, or a dead letter.
 commit   one atomic write under the fence. Refused: the work is dropped, another holder goes on.
+         What ends the work is settled in the same write where that can be (settling.py).
 release  the lease goes with the commit that ends the slice; without one, it is handed back.
 
 A session with which two holders in a row have died is run alone: of such sessions one at a time in a process, until its
@@ -27,7 +28,8 @@ from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 from orchestrator.contracts.app import AppSpec
-from orchestrator.contracts.errors import LeaseLost, PayloadTooLarge, StoreError, StoreUnreachable
+from orchestrator.contracts.errors import LeaseLost, PayloadTooLarge, StoreError, StoreUnreachable, Unsettled
+from orchestrator.contracts.phases import SETTLED
 from orchestrator.contracts.plugins import Queue
 from orchestrator.contracts.session import Record
 from orchestrator.kernel.budgets import ends_at, time_is_over
@@ -35,7 +37,7 @@ from orchestrator.kernel.cancelling import end_stopped, may_stop, stopped, stops
 from orchestrator.kernel.change import Change, finish, forget_failure
 from orchestrator.kernel.delivery import Delivery, deliver
 from orchestrator.kernel.plugin_pass import queue_of
-from orchestrator.store.leases import Cancel, Claimed, ClaimedUnreadable, ClaimRefused
+from orchestrator.store.leases import Cancel, Claimed, ClaimedUnreadable, ClaimRefused, Commit, Committed
 from orchestrator.store.unreadable import bury_unreadable
 from orchestrator.store.wire import ServerRefused
 from orchestrator.telemetry import about, note
@@ -43,22 +45,13 @@ from workers.counting import count_claim, count_step
 from workers.failures import bury, settle_failure
 from workers.host import Host
 from workers.recording import encode
+from workers.settling import Joined, join_settling
 from workers.slices import Slice, Turn
 from workers.step_span import StepSpan
-from workers.steps import (
-    agent_turn,
-    bounds,
-    dispatch,
-    escalate,
-    finalize,
-    monitor,
-    plain,
-    plugin_pass,
-    stop,
-    tool_calls,
-)
-from workers.steps.hook_events import tell_after, tell_before
+from workers.steps import bounds, finalize, stop
+from workers.steps.hook_events import tell_after
 from workers.steps.hook_run import begin_hooks
+from workers.steps.performing import perform_step
 from workers.steps.world import AppRuntime, World
 
 log = logging.getLogger(__name__)
@@ -237,9 +230,10 @@ class Executor:
                 keep=keep,
                 ends_at=ends_at(app.spec, change.record),
             )
+            joined = join_settling(world, change, commit, actor=host.name) if keep else None
             mine.leaving = directive != "continue" and not keep
             try:
-                done = await host.leases.commit(record.session_id, record.fence, rev, commit)
+                done = await self._commit(mine, rev, commit, joined)
             except PayloadTooLarge as error:
                 mine.leaving = True
                 await bury(host, record.session_id, record.fence, rev, "too_large", str(error))
@@ -257,8 +251,16 @@ class Executor:
             for call_id in change.cleared:
                 world.intents.pop(call_id, None)
                 world.announced.discard(call_id)
+            if joined is not None and done.phase == "ended":
+                mine.span.begin(joined.settling.record, (), 1)
+                mine.span.end(joined.settling, "ended")
+                self.steps += 1
+                host.contexts.forget(record.session_id)
+                return "committed"
             host.contexts.append(record.session_id, commit.messages)
             if not keep and (done.phase != "running" or directive != "continue"):
+                if done.phase in SETTLED:
+                    host.contexts.forget(record.session_id)
                 if done.phase in {"ready", "finalizing"} and not held:
                     host.wake_later(record.session_id, "plugins" if queue == "plugins" else done.phase)
                 elif done.phase == "dead":
@@ -273,6 +275,17 @@ class Executor:
             read = await host.read_posts(record.session_id) if done.posts else ()
             # A post that cannot be read ends the slice: it is a newer Baton's, or the next claim buries the session.
             mine.over, posts = mine.over or read is None, read or ()
+
+    async def _commit(self, mine: Slice, rev: int, commit: Commit, joined: Joined | None) -> Committed:
+        """Commit a step with the settling that goes with it, or without, where somebody has spoken meanwhile."""
+        commit_one = self._host.leases.commit
+        if joined is not None:
+            mine.leaving = True
+            try:
+                return await commit_one(mine.session_id, mine.fence, rev, joined.commit)
+            except Unsettled:
+                mine.leaving = False
+        return await commit_one(mine.session_id, mine.fence, rev, commit)
 
     def _takes(self, queue: Queue) -> bool:
         """Say whether this worker performs steps of that queue: those that run plugins, or the rest."""
@@ -362,39 +375,3 @@ def _with_delivery(change: Change, delivery: Delivery) -> Change:
     if not delivery.messages:
         return change
     return change._replace(messages=(*delivery.messages, *change.messages))
-
-
-async def perform_step(world: World, record: Record) -> Change:
-    """Perform the step that a session's phase, wait and cursor call for."""
-    if world.hooks is not None:
-        await tell_before(world.hooks, record)
-    if record.phase == "finalizing":
-        return await finalize.perform(world, record)
-    cursor = record.cursor
-    if record.wait is not None:
-        return await dispatch.perform(world, record)
-    if cursor.stage in {"enter", "route", "model"} and world.spec.skills[cursor.skill].kind == "monitor":
-        return await monitor.perform(world, record)
-    match cursor.stage:
-        case "tools" if not cursor.calls:
-            return await escalate.perform(world, record)
-        case "tools":
-            return await tool_calls.perform(world, record)
-        case "model":
-            return await agent_turn.perform(world, record)
-        case "route":
-            return await plain.perform_route(world, record)
-        case "end":
-            return finish(record, "wait")
-        case "enter":
-            match world.spec.skills[cursor.skill].kind:
-                case "compute":
-                    return await plain.perform_compute(world, record)
-                case "responsive":
-                    return await agent_turn.perform(world, record)
-                case "plugin_pass":
-                    return await plugin_pass.perform(world, record)
-                case "supervisor":
-                    return await dispatch.perform(world, record)
-                case _:
-                    return await plain.enter_plain(world, record)

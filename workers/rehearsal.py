@@ -36,8 +36,8 @@ from orchestrator.settings_model import ModelsSettings
 from orchestrator.store.codec import decode_record
 from orchestrator.store.intake import Submitted
 from workers.composition import build_app
-from workers.executor import perform_step
 from workers.models import Models, Route
+from workers.steps.performing import perform_step
 from workers.steps.world import AppRuntime, World
 
 FAILED: Final = 1

@@ -239,6 +239,10 @@ class LeaseLost(StoreError):
         super().__init__(f"session {session_id}: the lease with fence {fence} is lost; another holder goes on")
 
 
+class Unsettled(StoreError):
+    """Somebody has spoken to a session since its holder looked: its last step and its settling are two commits then."""
+
+
 class Unreadable(StoreError):
     """What is stored cannot be read."""
 

@@ -12,7 +12,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 from pydantic import ValidationError
 
-from orchestrator.contracts.errors import LeaseLost, PayloadTooLarge, StoreError, Unreadable
+from orchestrator.contracts.errors import LeaseLost, PayloadTooLarge, StoreError, Unreadable, Unsettled
 from orchestrator.contracts.session import PendingCall, Post, Record
 from orchestrator.store.codec import decode_record, pairs
 from orchestrator.store.store import Store
@@ -65,7 +65,8 @@ class Commit(NamedTuple):
 
     `due_at` is when a waiting session must be woken (None: only by a post). `sent_ms` says that
     the committing process sends the wake-up itself, and for how long it counts as under way. With `keep`, a session
-    that is to be finalized stays under our lease: we do it next. `asks` says of a wait for a person which kind it is. `counters` are added to the store's own.
+    that is to be finalized stays under our lease: we do it next. With `settles`, an end brings the step along that led to it:
+    two entries, in one write. `asks` says of a wait for a person which kind it is. `counters` are added to the store's own.
     """
 
     directive: Directive
@@ -81,6 +82,7 @@ class Commit(NamedTuple):
     reason: str = ""
     counters: dict[str, int] | None = None
     keep: bool = False
+    settles: bool = False
     asks: str = ""
 
     @property
@@ -161,7 +163,7 @@ class Leases:
             return ClaimedUnreadable(session_id, int(fence), str(error))
 
     async def commit(self, session_id: str, fence: int, rev: int, commit: Commit) -> Committed:
-        """Write one step; raise LeaseLost or PayloadTooLarge, having written nothing."""
+        """Write one step, or the last one and the settling; raise LeaseLost, PayloadTooLarge or Unsettled, having written nothing."""
         limits = self._store.limits
         for name, text in commit.fields.items():
             if len(text) * MOST_BYTES > limits.state_bytes:
@@ -181,11 +183,13 @@ class Leases:
             reply = await self._store.act("commit", session_id, *args, critical=commit.is_critical)
         answer = reply[0]
         if answer == "committed":
-            if (rev + 1) % MARK_EVERY == 0:
+            if (rev + len(commit.entries)) % MARK_EVERY < len(commit.entries):
                 await self._store.act("mark", session_id)
             return Committed(reply[1], reply[2], int(reply[3]), reply[4] == "replay")
         if answer in {"stale", "missing"}:
             raise LeaseLost(session_id, fence)
+        if answer == "unsettled":
+            raise Unsettled(f"session {session_id}: a post or a cancel has come; settle it in a step of its own")
         if answer == "large":
             raise PayloadTooLarge(f"session {session_id}: {reply[1]}", int(reply[2]), int(reply[3]))
         raise StoreError(f"session {session_id}: commit refused ({answer}: {reply[1:]}); this is a defect, report it")
@@ -197,7 +201,7 @@ class Leases:
             rev,
             commit.directive,
             -1 if commit.due_at is None else commit.due_at,
-            "keep" if commit.keep else commit.sent_ms,
+            "keep" if commit.keep else "settles" if commit.settles else commit.sent_ms,
             commit.status,
             commit.asks if commit.directive == "waiting" else commit.reason,
             limits.journal_entries,

@@ -17,7 +17,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from orchestrator.contracts.errors import LeaseLost
+from orchestrator.contracts.errors import LeaseLost, Unsettled
 from orchestrator.store.due import Due
 from orchestrator.store.durability import Confirmer
 from orchestrator.store.leases import Claimed, ClaimedUnreadable, ClaimRefused, Commit, Leases
@@ -64,6 +64,9 @@ class Recorder:
             result = await act
         except LeaseLost:
             self.write(n=number, at=now_ms(), answer="stale", repeated=len(repeats))
+            raise
+        except Unsettled:
+            self.write(n=number, at=now_ms(), answer="unsettled", repeated=len(repeats))
             raise
         finally:
             _repeats.reset(token)

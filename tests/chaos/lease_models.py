@@ -5,7 +5,7 @@ accepted if and only if it names the newest of both. `leases` is a lock with a t
 lease may still run, and only whoever has it renews it, gives it back, or commits under it.
 
     claim    (repeated)                        -> (fence, rev), or a word for a refusal
-    commit   (fence, rev, releases, repeated)  -> "committed" or "stale"
+    commit   (fence, rev, releases, repeated)  -> "committed", "stale", or "unsettled": nothing was written
     renew    (fence, repeated)                 -> "renewed" or "stale"
     release  (fence, repeated)                 -> "released" or "stale"
     rescue   (repeated)                        -> "rescued" or "alive"
@@ -72,6 +72,8 @@ def revisions(state: Revision, op: Op) -> Iterable[Hashable]:
         return (written,) if fits else ()
     if op.args[-1]:
         return (written, state) if fits else (state,)
+    if op.answer == "unsettled":
+        return (state,) if fits else ()
     return (state,) if unknown or not fits else ()
 
 

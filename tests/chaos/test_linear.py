@@ -132,6 +132,12 @@ def test_a_refusal_without_a_reason_is_found() -> None:
     assert is_kept(claim(0, 10, 0), commit(10, 10, 0, "stale", again=True), claim(4_000, 50, 1))
 
 
+def test_a_settling_that_is_put_off_writes_nothing_and_is_the_holders_own() -> None:
+    """Somebody has spoken: the same holder commits its step without it. Who holds nothing must be told that instead."""
+    assert is_kept(claim(0, 10, 0), commit(10, 10, 0, "unsettled", ends=True), commit(30, 10, 0))
+    assert not is_kept(claim(0, 10, 0), claim(4_000, 20, 0), commit(4_010, 10, 0, "unsettled", ends=True))
+
+
 def test_a_lease_that_is_given_twice_is_found() -> None:
     """The second claim comes before the first lease can be over, and nobody has given it back."""
     assert not is_kept(claim(0, 10, 0), claim(2_000, 20, 0))

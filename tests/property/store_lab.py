@@ -169,7 +169,11 @@ def entry(kind: str = "step", **parts: Any) -> str:
 def build_commit(
     count: int, directive: str, *, taken: int, due: bool | None, wait_id: str, messages: int, keep: bool
 ) -> Commit:
-    """Return a commit as a worker makes one: its entry says everything that it changes. `count` is the new state."""
+    """Return a commit as a worker makes one: its entry says everything that it changes. `count` is the new state.
+
+    What is to be finalized keeps its lease with `keep`; what ends brings the step before it along.
+    """
+    settles = keep and directive == "ended"
     fields = {"state": f'{{"n":{count}}}'}
     if directive != "continue":
         wait = Wait(wait_id=wait_id, kind="input").to_json() if wait_id else ""
@@ -181,15 +185,17 @@ def build_commit(
         written["status"] = "done"
     said = tuple(f'{{"role":"user","content":"m{number}"}}' for number in range(messages))
     told = Entry(kind="step", actor="w", set=written, state={"n": count}, taken=taken, messages=said)
+    worked = (entry(set={"phase": "finalizing"}),) if settles else ()
     return Commit(
         directive=directive,  # type: ignore[arg-type]
         fields=fields,
-        entries=(told.to_json(),),
+        entries=(*worked, told.to_json()),
         messages=said,
         taken=taken,
         due_at=None if due is None else 1 if due else 9_999_999_999_999,
         status="done" if directive == "ended" else "why",
         reason="asked",
-        keep=keep,
+        keep=keep and directive == "finalizing",
+        settles=settles,
         asks="input" if wait_id else "",
     )

@@ -102,6 +102,7 @@ class Session:
         status: str,
         messages: int,
         keep: bool = False,
+        settles: bool = False,
     ) -> str:
         """Return what a commit is answered."""
         advances = directive == "continue" and not messages and not taken
@@ -110,14 +111,18 @@ class Session:
         if (fence, rev) != (self.fence, self.rev):
             return "stale"
         target: Phase = self.phase if directive == "continue" else directive  # type: ignore[assignment]
-        if not is_allowed(self.phase, target):
+        source: Phase = "finalizing" if settles and is_allowed(self.phase, "finalizing") else self.phase
+        if not is_allowed(source, target):
             return "refused"
         if taken > len(self.posts):
             return "malformed"
+        if settles and (taken < len(self.posts) or self.cancel):
+            return "unsettled"
         if not advances:  # what only advances is known again by its fence, for as long as nobody has a newer one
             self.last = (fence, rev)
-        self.rev, self.attempts = self.rev + 1, 0
-        self.entries.append("step")
+        steps = ["step"] * (2 if settles else 1)
+        self.rev, self.attempts = self.rev + len(steps), 0
+        self.entries.extend(steps)
         self.messages += messages
         del self.posts[:taken]
         if directive == "continue":

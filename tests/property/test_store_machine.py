@@ -233,10 +233,9 @@ class StoreMachine(RuleBasedStateMachine):
             return
         held = Handle(session.session_id, session.fence, session.rev, session.holder)
         wait_id = self.unique("wait") if directive == "waiting" else ""
-        keeps = keep and directive == "finalizing"
         taken = len(session.posts)
         commit = build_commit(
-            self.count, directive, taken=taken, due=due, wait_id=wait_id, messages=messages, keep=keeps
+            self.count, directive, taken=taken, due=due, wait_id=wait_id, messages=messages, keep=keep
         )
         self.commit_as(held, commit)
 
@@ -257,9 +256,8 @@ class StoreMachine(RuleBasedStateMachine):
         session = self.sessions[handle.session_id]
         taken = {"none": 0, "all": len(session.posts), "too many": len(session.posts) + 1}[take]
         wait_id = self.unique("wait") if directive == "waiting" else ""
-        keeps = keep and directive == "finalizing"
         commit = build_commit(
-            self.count, directive, taken=taken, due=due, wait_id=wait_id, messages=messages, keep=keeps
+            self.count, directive, taken=taken, due=due, wait_id=wait_id, messages=messages, keep=keep
         )
         self.commit_as(Handle(handle.session_id, handle.fence, handle.rev + wrong_rev, handle.holder), commit)
 
@@ -283,6 +281,7 @@ class StoreMachine(RuleBasedStateMachine):
             status=commit.status,
             messages=len(commit.messages),
             keep=commit.keep,
+            settles=commit.settles,
         )
 
         act = self.lab.leases.commit(handle.session_id, handle.fence, handle.rev, commit)

@@ -16,9 +16,14 @@ from workers.steps.world import World
 async def perform(world: World, record: Record) -> Change:
     """Return the change that ends the session."""
     change = settle_session(world.spec, record, open_intents=tuple(world.intents))
-    if record.parent is not None and not record.forked_at:  # nobody waits for a fork
+    if record.parent is not None and has_to_tell(record):
         await tell_parent(world.client, record.parent, change.record, status=change.status, phase="ended")
     return change
+
+
+def has_to_tell(record: Record) -> bool:
+    """Say whether a parent waits for this session's end; for a fork of its child nobody does."""
+    return record.parent is not None and not record.forked_at
 
 
 async def tell_parent(client: Client, parent: str, child: Record, *, status: str, phase: str) -> None:

@@ -36,10 +36,10 @@ from orchestrator.settings import Settings
 from plugin_sandbox.settings import SandboxSettings
 from tests.unit.apps.conftest import GitRepo
 from workers.composition import build_app
-from workers.executor import perform_step
 from workers.models import Models
 from workers.plugins import PluginHost, needs_sandbox
 from workers.steps import agent_turn
+from workers.steps.performing import perform_step
 from workers.steps.world import World
 
 APPS = Path(__file__).parents[3] / "apps"

@@ -71,9 +71,22 @@ def test_nothing_is_appended_to_what_is_not_known() -> None:
     assert read(cache, "s") is None
 
 
+def test_sessions_that_say_nothing_are_bounded_too() -> None:
+    """An app without a model has only such; a worker that lives for a month would keep all it ever held."""
+    cache = ContextCache(most_messages=3)
+    for number in range(10):
+        cache.start(f"s{number}", [], 0)
+
+    assert [name for name in (f"s{number}" for number in range(10)) if read(cache, name) is not None] == [
+        "s7",
+        "s8",
+        "s9",
+    ]
+
+
 def test_it_holds_no_more_than_its_bound() -> None:
     """The session that was used longest ago goes first; the one at work stays, however long."""
-    cache = ContextCache(most_messages=4)
+    cache = ContextCache(most_messages=6)
     for name in ("a", "b", "c"):
         cache.start(name, texts(1, 2), 2)
 

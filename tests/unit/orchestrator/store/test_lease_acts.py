@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestrator.contracts.errors import LeaseLost, PhaseRefused
+from orchestrator.contracts.errors import LeaseLost, PhaseRefused, StoreError, Unsettled
 from orchestrator.contracts.failures import FailureRecord
 from orchestrator.contracts.session import Post
 from orchestrator.store.leases import Claimed, ClaimRefused, Commit
@@ -274,6 +274,51 @@ def test_only_what_is_finalized_can_be_kept(lab: Lab, directive: str) -> None:
     reply = lab.run(lab.store.act("commit", session_id, mine.fence, mine.rev, directive, "-1", *values))
 
     assert reply[0] == "malformed"
+    assert lab.snapshot(session_id).record["rev"] == "0"
+
+
+def test_the_last_step_and_the_settling_are_one_write(lab: Lab) -> None:
+    """Two entries and two revisions at once; the session is settled, its lease is free, and a lost reply is answered again."""
+    session_id = lab.submit()
+    mine = claim(lab, session_id, "w1:1").record
+    both = step("ended", status="done", settles=True)._replace(entries=(entry(), entry()))
+
+    done = [lab.commit(session_id, mine.fence, mine.rev, both) for _ in range(2)]
+
+    after = lab.snapshot(session_id)
+    assert [(one.phase, one.replayed) for one in done] == [("ended", False), ("ended", True)]
+    assert (after.record["rev"], after.record["seq"], after.record["status"], after.lease) == ("2", "3", "done", None)
+
+
+@pytest.mark.parametrize("is_taken", [True, False])
+@pytest.mark.parametrize("kind", ["signal", "cancel"])
+def test_nothing_is_settled_along_once_somebody_has_spoken(lab: Lab, kind: str, is_taken: bool) -> None:
+    """What came has to be folded in, and who cancelled too late has to be told so: the holder does that in a step of its own."""
+    session_id = lab.submit()
+    mine = claim(lab, session_id, "w1:1").record
+    lab.run(lab.intake.post(session_id, Post(post_id="p", kind=kind, actor="al")))  # type: ignore[arg-type]
+    before = lab.snapshot(session_id)
+    both = step("ended", status="done", settles=True, taken=int(is_taken))._replace(entries=(entry(), entry()))
+
+    if kind == "signal" and is_taken:
+        assert lab.commit(session_id, mine.fence, mine.rev, both).phase == "ended"
+        return
+    with pytest.raises(Unsettled):
+        lab.commit(session_id, mine.fence, mine.rev, both)
+
+    assert lab.snapshot(session_id) == before
+    assert lab.commit(session_id, mine.fence, mine.rev, step("finalizing", taken=1)).phase == "finalizing"
+
+
+@pytest.mark.parametrize("directive", ["ready", "waiting", "continue", "dead", "finalizing"])
+def test_only_an_end_is_settled_along(lab: Lab, directive: str) -> None:
+    """Nothing else brings a second step with it."""
+    session_id = lab.submit()
+    mine = claim(lab, session_id, "w1:1").record
+
+    with pytest.raises(StoreError, match="malformed"):
+        lab.commit(session_id, mine.fence, mine.rev, step(directive, settles=True, messages=("{}",)))
+
     assert lab.snapshot(session_id).record["rev"] == "0"
 
 
