@@ -22,8 +22,9 @@ def count_claim(counters: dict[str, int], claimed: Claimed) -> None:
 
 def count_step(counters: dict[str, int], change: Change, seconds: float) -> None:
     """Count a step: how long it took, the calls that it ended, and what went wrong in it."""
-    count(counters, f"step:{change.step}:{change.outcome}:{duration_bucket(seconds)}")
-    count(counters, f"spent:{change.step}:{change.outcome}", round(seconds * 1_000_000))
+    what = f"{change.step}:{change.outcome}"
+    count(counters, f"step:{what}:{duration_bucket(seconds)}")
+    count(counters, f"spent:{what}", round(seconds * 1_000_000))
     for call in change.calls:
         count(counters, f"call:{call.outcome}")
     for name, number in change.counters.items():

@@ -128,8 +128,7 @@ def _changes(before: JsonObject, made: dict[str, object]) -> JsonObject:
 
     Through JSON and back: the next step must not see a set or a date where another worker would read a list or a text.
     """
-    is_plain = all(map(_is_plain, made.values())) and all(map(_is_plain_text, made))
-    plain = cast("JsonObject", made if is_plain else load_json(dump_json(made)))
+    plain = cast("JsonObject", made if _is_plain(made) else load_json(dump_json(made)))
     return {
         key: value
         for key, value in plain.items()
@@ -141,16 +140,18 @@ def _changes(before: JsonObject, made: dict[str, object]) -> JsonObject:
 _SCALARS = frozenset({str, int, bool, float, type(None)})
 
 
-def _is_plain(value: object) -> bool:
-    """Say whether a value is surely what JSON would make of it."""
-    kind = type(value)
-    if kind is float:
-        return isfinite(cast("float", value))
-    return _is_plain_text(value) if kind is str else kind in _SCALARS
-
-
-def _is_plain_text(value: object) -> bool:
-    return type(value) is str and value.isascii()  # others may hold what no JSON can
+def _is_plain(made: dict[str, object]) -> bool:
+    """Say whether what a function returned is surely what JSON would make of it; one loop, for every step asks it."""
+    for key, value in made.items():
+        kind = type(value)
+        if kind is str:
+            if not cast("str", value).isascii():  # others may hold what no JSON can
+                return False
+        elif kind not in _SCALARS or (kind is float and not isfinite(cast("float", value))):
+            return False
+        if type(key) is not str or not key.isascii():
+            return False
+    return True
 
 
 def _own(value: JsonValue) -> JsonValue:

@@ -12,11 +12,13 @@ from types import TracebackType
 class Watch:
     """Stops the slice's running step when its time is over: `with watch.within(seconds): ...` raises TimeoutError."""
 
-    __slots__ = ("_cancelling", "_is_over", "_loop", "_task", "_timer", "_until")
+    __slots__ = ("_cancelling", "_is_over", "_loop", "_owner", "_task", "_timer", "_until")
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
+        #: The slice, and the same while one of its steps runs.
+        self._owner: asyncio.Task[object] | None = None
         self._task: asyncio.Task[object] | None = None
         self._until = 0.0
         self._cancelling = 0
@@ -32,8 +34,8 @@ class Watch:
         return self
 
     def __enter__(self) -> None:
-        self._task = asyncio.current_task()
-        self._cancelling = 0 if self._task is None else self._task.cancelling()
+        task = self._task = self._owner = self._owner or asyncio.current_task()
+        self._cancelling = 0 if task is None else task.cancelling()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
