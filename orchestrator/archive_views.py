@@ -4,10 +4,12 @@ A session is removed from the store only once it is in the archive, so whoever d
 moment it is in both, and counts once in lists. What is not settled is never asked for in the archive.
 """
 
+from collections.abc import Mapping
+
 from orchestrator.archive import Archive
 from orchestrator.contracts.errors import PhaseRefused, SessionNotFound
 from orchestrator.contracts.session import PendingCall, Post, Record
-from orchestrator.store.codec import decode_record
+from orchestrator.store.codec import OUTLINE, decode_record
 from orchestrator.store.intake import Intake
 from orchestrator.store.listing import Place, Row
 from orchestrator.store.store import Store
@@ -27,11 +29,22 @@ class ArchivedViews(Views):
         """Return a session; raise InvalidSessionId, SessionNotFound or Unreadable."""
         try:
             return await super().record(session_id)
-        except SessionNotFound:
-            stored = await self._archive.record(session_id) if await self._archive.is_used() else None
-            if stored is None:
-                raise
-            return decode_record(session_id, stored)
+        except SessionNotFound as error:
+            return decode_record(session_id, await self._archived(error))
+
+    async def outline(self, session_id: str) -> Record:
+        """Return a session as lists show it; raise what `record` does."""
+        try:
+            return await super().outline(session_id)
+        except SessionNotFound as error:
+            stored = await self._archived(error)
+            return decode_record(session_id, {name: stored[name] for name in OUTLINE if name in stored})
+
+    async def _archived(self, missing: SessionNotFound) -> Mapping[str, str]:
+        stored = await self._archive.record(missing.session_id) if await self._archive.is_used() else None
+        if stored is None:
+            raise missing
+        return stored
 
     async def exists(self, session_id: str) -> bool:
         """Say whether a session is there."""

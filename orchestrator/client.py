@@ -198,7 +198,7 @@ class Client(Answering):
 
     async def _listed(self, row: Row) -> Listed | None:
         try:
-            return Listed(row, await self.views.record(row.session_id))
+            return Listed(row, await self.views.outline(row.session_id))
         except (SessionNotFound, Unreadable):  # removed between the index and the record, or a dead letter by now
             return None
 

@@ -64,7 +64,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Sessions, newest first, and where the next page begins; None where there is none."""
+    """Sessions as lists show them (Views.outline), newest first, and where the next page begins; None where there is none."""
 
     records: tuple[Record, ...]
     after: Place | None
@@ -125,7 +125,7 @@ class Operations:
 
     async def _read(self, row: Row) -> Record | None:
         try:
-            return await self.client.views.record(row.session_id)
+            return await self.client.views.outline(row.session_id)
         except (SessionNotFound, Unreadable):  # removed since, or a dead letter by now
             return None
 

@@ -28,7 +28,7 @@ _LOOKED_AT: Final = ("app", "status", "actor", "parent", "text", "fields", "stat
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One line of `list`: the session and where it is."""
+    """One line of `list`: the session in outline (Views.outline), and where it is."""
 
     row: Row
     record: Record
@@ -98,7 +98,7 @@ def _place(row: Row) -> Place:
 
 async def _read(client: "Client", row: Row) -> Listed | None:
     try:
-        return Listed(row, await client.views.record(row.session_id))
+        return Listed(row, await client.views.outline(row.session_id))
     except (SessionNotFound, Unreadable):
         return None
 

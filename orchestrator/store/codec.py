@@ -26,6 +26,26 @@ _PRIORITIES: Final[dict[str, Priority]] = {rank: priority for priority, rank in 
 PLUGINS_MARK: Final = "p"
 #: Before the rank of what was asked to stop: it stands before all others, whoever was to take its next step (lib/front.lua).
 CANCEL_MARK: Final = "!"
+#: Of a record's fields those that lists show: all but the large ones, of which only a session's own page tells.
+OUTLINE: Final = (
+    *(
+        "app",
+        "spec",
+        "phase",
+        "status",
+        "rev",
+        "fence",
+        "holder",
+        "attempts",
+        "seq",
+        "rank",
+        "created",
+        "since",
+        "updated",
+    ),
+    *("actor", "text", "parent", "forked_at", "level", "cursor", "wait", "answered", "cancel", "immediate", "reason"),
+    *("catalogue", "failure", "hooks", "spent", "replays", "trace", "format"),
+)
 _OBJECT: Final[TypeAdapter[JsonObject]] = TypeAdapter(JsonObject)
 _PHASE: Final[TypeAdapter[Phase]] = TypeAdapter(Phase)
 

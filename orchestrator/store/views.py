@@ -14,7 +14,7 @@ from orchestrator.contracts.ids import check_session_id
 from orchestrator.contracts.messages import Message
 from orchestrator.contracts.phases import PHASES
 from orchestrator.contracts.session import Entry, PendingCall, Record
-from orchestrator.store.codec import decode_record, pairs
+from orchestrator.store.codec import OUTLINE, decode_record, pairs
 from orchestrator.store.keys import APPS
 from orchestrator.store.listing import Listing, Place, Row
 from orchestrator.store.store import Store
@@ -58,6 +58,14 @@ class Views:
         if not flat:
             raise SessionNotFound(session_id)
         return decode_record(session_id, pairs(flat))
+
+    async def outline(self, session_id: str) -> Record:
+        """Return a session as lists show it: without state, result fields, last call and compaction; raise what `record` does."""
+        found = await self.fields(check_session_id(session_id), *OUTLINE)
+        stored = {name: value for name, value in zip(OUTLINE, found, strict=True) if value is not None}
+        if not stored:
+            raise SessionNotFound(session_id)
+        return decode_record(session_id, stored)
 
     async def fields(self, session_id: str, *names: str) -> list[str | None]:
         """Return fields of a session's record as they are stored, None for what is not there."""

@@ -1,13 +1,14 @@
 """Where things lie, and how a record is stored: both must never change under a store that exists."""
 
 from binascii import crc_hqx
+from typing import Any
 
 import pytest
 
 from orchestrator.contracts.errors import Unreadable
 from orchestrator.contracts.ids import partition_of
 from orchestrator.contracts.session import Cursor, ToolCall, Wait
-from orchestrator.store.codec import decode_record, encode_changes, encode_submission, pairs
+from orchestrator.store.codec import OUTLINE, decode_record, encode_changes, encode_submission, pairs
 from orchestrator.store.keys import Keys
 from tests.property.store_lab import draft
 
@@ -86,6 +87,33 @@ def test_what_is_taken_away_is_gone_when_it_is_read() -> None:
     stored |= encode_changes(waiting, before)
 
     assert decode_record("SES-1", stored).wait is None
+
+
+class Asked(dict[str, str]):
+    """A stored record that notes which of its fields were asked for."""
+
+    def __init__(self, stored: dict[str, str]) -> None:
+        super().__init__(stored)
+        self.names: set[str] = set()
+
+    def __getitem__(self, name: str) -> str:
+        self.names.add(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a field, and note that it was asked for."""
+        self.names.add(name)
+        return super().get(name, default)
+
+
+def test_an_outline_lacks_the_large_fields_and_no_other() -> None:
+    """Whoever adds a field to a record says here whether lists need it."""
+    stored = Asked({**encode_submission(draft()), **BOOKKEEPING})
+
+    decode_record("SES-1", stored)
+
+    assert stored.names - set(OUTLINE) == {"state", "fields", "terminal", "compacted"}
+    assert set(OUTLINE) - stored.names == {"format"}, "which says why a record cannot be read"
 
 
 @pytest.mark.parametrize("field", sorted({*BOOKKEEPING, "app", "spec", "rank", "cursor"} - {"status"}))

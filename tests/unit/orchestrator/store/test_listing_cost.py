@@ -2,6 +2,10 @@
 
 from collections.abc import Callable
 
+import pytest
+
+from orchestrator.contracts.errors import SessionNotFound
+from orchestrator.contracts.session import ToolCall
 from orchestrator.store.fitness import parse_info
 from orchestrator.store.listing import Listing, Place
 from tests.property.store_lab import Lab
@@ -59,3 +63,29 @@ def test_a_page_takes_as_many_looks_among_many_sessions_as_among_few(lab: Lab) -
 
     assert [calls for calls, _ in found[FEW]] == [calls for calls, _ in found[MANY]]
     assert all(many <= few * 1.2 + 500 for (_, few), (_, many) in zip(found[FEW], found[MANY], strict=True))
+
+
+def test_a_list_leaves_large_states_where_they_are(lab: Lab) -> None:
+    """Fifty sessions of a quarter of a megabyte each: a page of the console would read twelve, to show a line of each."""
+    session_id = lab.submit(text="what was asked")
+    key = lab.key("record", session_id)
+    large = '{"pad":"' + "x" * 200_000 + '"}'
+    call = ToolCall(call_id="c", tool="s:t", outcome="executed").to_json()
+    lab.run(lab.store.command("HSET", key, "state", large, "fields", large, "terminal", call))
+
+    async def count() -> int:
+        net = parse_info(str(await lab.store.command("INFO", "stats")))
+        return int(net["total_net_output_bytes"])
+
+    whole, before = lab.run(lab.views.record(session_id)), lab.run(count())
+    outline, after = lab.run(lab.views.outline(session_id)), lab.run(count())
+
+    assert outline == whole.model_copy(update={"state": {}, "fields": {}, "terminal_call": None})
+    assert outline.text == "what was asked"
+    assert after - before < 50_000
+
+
+def test_an_outline_of_nothing_is_not_found(lab: Lab) -> None:
+    """Removed between the index and the record: the list goes on without it."""
+    with pytest.raises(SessionNotFound):
+        lab.run(lab.views.outline("SES-20260101-404"))

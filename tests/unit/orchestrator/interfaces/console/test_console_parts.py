@@ -100,7 +100,8 @@ def test_a_session_is_forked_from_its_timeline(store_url: str) -> None:
         odd = await browser.send("POST", path, {**form.form(path), "state": "{"})
         first = await browser.submit(form, path, state='{"answer": "other"}')
         again = await browser.submit(form, path, state='{"answer": "other"}')
-        fork = (await api.app.state.parts.operations.page(wanted(origin))).records
+        parts = api.app.state.parts
+        forks = (await parts.operations.page(wanted(origin))).records
         listed = await browser.open(f"/console/sessions?parent={origin}")
         return {
             "origin": origin,
@@ -110,13 +111,13 @@ def test_a_session_is_forked_from_its_timeline(store_url: str) -> None:
             "odd": odd,
             "first": first,
             "again": again,
-            "fork": fork,
+            "forks": [await parts.client.show(one.session_id) for one in forks],
             "listed": hrefs(listed),
         }
 
     found = play(store_url, act)
 
-    origin, (fork,) = found["origin"], found["fork"]
+    origin, (fork,) = found["origin"], found["forks"]
     assert f"{link(origin)}/fork?at=1" in found["links"]
     assert f"/console/sessions?parent={origin}" in found["links"]
     assert found["form"].form(f"{link(origin)}/fork")["at"] == "1"
