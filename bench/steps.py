@@ -11,7 +11,7 @@ All on one server of this run: the bundled Valkey, AOF everysec, over its Unix s
 state. Contenders take turns, and a ratio is the median of the ratios of neighbouring rounds, so
 that what disturbs the machine disturbs both. A contender's whole load is in line before its clock
 starts. Ours are committed app steps between the first claim and the last commit, read from the
-journal; settling each session comes on top (`ours_commits`).
+journal; the settling of each session, which is a step too, comes on top (`ours_commits`).
 """
 
 import asyncio
