@@ -10,6 +10,7 @@ import argparse
 import gc
 import importlib
 import json
+import math
 import os
 import signal
 import sys
@@ -244,7 +245,7 @@ def main() -> int:
     """Run the mutants until the time is over; print each with its verdict, and the test that noticed it."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutation.of_scripts", description=__doc__)
     parser.add_argument("names", nargs="+")
-    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--seconds", type=float, default=math.inf, help="end after so many (never)")
     parser.add_argument("--skip", type=int, default=0, help="how many of these have been run already")
     parser.add_argument("--known", type=Path, help="where to keep what a run without a fault tells")
     given = parser.parse_args()

@@ -2,8 +2,8 @@
 
 The tests are collected once. A fork runs them under coverage, to learn which test reaches which line and how long it takes; each mutant is
 then planted into a fork as the code of the functions that are there already, and only the tests that reach its line run, quick ones first.
-So a mutant that is noticed costs a fraction of a second. What a function made while modules were imported stays as it was: who survives
-here only because of that is told by `python -m tests.mutation`, which imports the module with its fault.
+So a mutant that is noticed costs a fraction of a second. What a function made while modules were imported stays as it was: whether
+somebody survives only because of that is found by reading.
 """
 
 import argparse

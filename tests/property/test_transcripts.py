@@ -67,8 +67,9 @@ async def act(on: Stage, executor_step: Callable[[str], Coroutine[object, object
                 if isinstance(claimed, Claimed):
                     await on.lose_lease(sid)
             case _:
-                wait = (await on.client.show(sid)).wait
-                if wait is not None and wait.deadline_at is not None:
+                record = await on.client.show(sid)
+                # One whose answer has come is in line, and no deadline wakes it.
+                if record.phase == "waiting" and record.wait is not None and record.wait.deadline_at is not None:
                     await on.skip_to_due(sid)
                     await executor_step(sid)  # the stage has moved a stored time: nothing may look at it but this step
     except BatonError:
