@@ -255,6 +255,20 @@ def test_a_step_that_asks_for_a_sandbox_leaves_a_cancelled_session_at_the_front(
     assert lab.snapshot(session_id).record["rank"] == rank
 
 
+@pytest.mark.parametrize("before", [(), ("reason",), ("reason", "catalogue"), ("reason", "catalogue", "spec")])
+def test_a_new_line_is_found_wherever_a_commit_names_it(lab: Lab, before: tuple[str, ...]) -> None:
+    """In line for those with a sandbox, in the index as in the record: else workers without one would be sent to it."""
+    session_id = lab.submit()
+    held = claim(lab, session_id)
+    fields = {**dict.fromkeys(before, "x"), "rank": "p1"}
+
+    lab.commit(session_id, held.record.fence, held.record.rev, Commit("ready", fields, (entry(),)))
+
+    after = lab.snapshot(session_id)
+    assert after.record["rank"] == "p1"
+    assert [member.split(":")[1:3] for member in after.members] == [["ready", "p1"]]
+
+
 def test_a_repeated_advance_is_answered_as_it_was(lab: Lab) -> None:
     """Without a cancel its reason is empty, with one it is there."""
     session_id = lab.submit()
