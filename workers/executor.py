@@ -277,13 +277,13 @@ class Executor:
             mine.over, posts = mine.over or read is None, read or ()
 
     async def _commit(self, mine: Slice, rev: int, commit: Commit, joined: Joined | None) -> Committed:
-        """Commit a step with the settling that goes with it, or without, where somebody has spoken meanwhile."""
+        """Commit a step with the settling that goes with it; without, where somebody has spoken or its entry is too large."""
         commit_one = self._host.leases.commit
         if joined is not None:
             mine.leaving = True
             try:
                 return await commit_one(mine.session_id, mine.fence, rev, joined.commit)
-            except Unsettled:
+            except (Unsettled, PayloadTooLarge):
                 mine.leaving = False
         return await commit_one(mine.session_id, mine.fence, rev, commit)
 

@@ -8,6 +8,7 @@ import pytest
 
 from orchestrator.app_loader import load_app
 from orchestrator.contracts.app import AppSpec
+from orchestrator.contracts.errors import PayloadTooLarge
 from orchestrator.contracts.event_names import CANCEL_COMPLETED
 from orchestrator.contracts.session import Cursor, Entry, PendingCall, Post, Record
 from orchestrator.kernel.change import Change
@@ -156,6 +157,30 @@ def test_a_settling_that_fails_does_not_take_the_work_along(store_url: str, monk
 
             record = await on.on.client.show(session_id)
             assert (record.phase, record.state) == ("ended", {"n": 7})
+
+    asyncio.run(play())
+
+
+def test_a_settling_that_is_too_large_does_not_take_the_work_along(store_url: str) -> None:
+    """The work is in the journal; what buries the session is the settling alone."""
+
+    async def play() -> None:
+        async with scene(store_url) as lent:
+            on = settling(lent)
+            on.step.result = {"n": 7}
+            session_id = await on.submit(n=1)
+            commit = on.host.leases.commit
+
+            async def refuse_the_end(*args: Any) -> Any:
+                if args[3].directive == "ended":
+                    raise PayloadTooLarge(f"session {session_id}: journal entry", 2, 1)
+                return await commit(*args)
+
+            on.host.leases.commit = refuse_the_end  # type: ignore[method-assign]
+            await on.executor.run_slice(session_id)
+
+            record = await on.on.client.show(session_id)
+            assert (record.phase, record.reason, record.state) == ("dead", "too_large", {"n": 7})
 
     asyncio.run(play())
 
