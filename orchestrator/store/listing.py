@@ -7,7 +7,7 @@ newest of all are taken, and only a partition that may hide a newer one is asked
 
 import asyncio
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from orchestrator.contracts.errors import StoreError
 from orchestrator.store.codec import PLUGINS_MARK
@@ -15,6 +15,9 @@ from orchestrator.store.store import Store
 
 #: What a partition tells: where a session stands in the order of the list, and its member of the index.
 _Told: TypeAlias = tuple[int, str, str]
+
+#: A time that no session comes to (the year 5138). Scripts read whole numbers of up to fourteen digits.
+NEVER_MS: Final = 10**14
 
 #: What a partition is asked for at once, beside its share of the page.
 SPARE_ROWS = 2
@@ -68,6 +71,10 @@ class Listing:
         """Return the newest rows before a place, newest first; `bucket` is a phase, ended/STATUS, asks or asks/KIND."""
         if ":" in app + bucket:  # what parts the words of the index is in none of them
             return []
+        if since_at is not None and since_at >= NEVER_MS:
+            return []
+        if before is not None and before.since_at >= NEVER_MS:
+            before = None
         partitions = self._store.keys.partitions
         each = min(limit, SPARE_ROWS + 2 * -(-limit // partitions))
         places: dict[int, Place | None] = dict.fromkeys(range(partitions), before)

@@ -89,3 +89,13 @@ def test_an_outline_of_nothing_is_not_found(lab: Lab) -> None:
     """Removed between the index and the record: the list goes on without it."""
     with pytest.raises(SessionNotFound):
         lab.run(lab.views.outline("SES-20260101-404"))
+
+
+@pytest.mark.parametrize("far", [10**14 - 1, 10**14, 10**15 - 1])
+def test_times_that_nobody_comes_to_are_times_all_the_same(lab: Lab, far: int) -> None:
+    """Somebody asks for what came since the year 7380: nothing did. And all that there is stands before it."""
+    session_id = lab.submit()
+    listing = Listing(lab.store)
+
+    assert lab.run(listing.page(since_at=far, limit=5)) == []
+    assert [row.session_id for row in lab.run(listing.page(before=Place(far, "Z"), limit=5))] == [session_id]
