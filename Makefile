@@ -19,7 +19,7 @@ demo:  ## The demo: three apps on real input
 	@./baton demo
 
 bench:  ## Every bench with --quick, or one: make bench NAME=steps
-	@set -e; for name in $(or $(NAME),$(basename $(notdir $(filter-out bench/_%,$(wildcard bench/*.py))))); do ./baton bench $$name --quick; done
+	@./baton bench $(or $(NAME),all) --quick
 
 coverage: .runtime/coverage/made  ## Branch coverage of contracts, kernel and plugin_sandbox by their own tests, held by tests/branches/allowed.txt
 	@.runtime/coverage/bin/python -m tests.branches

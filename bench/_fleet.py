@@ -12,11 +12,13 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
+import psutil
 from pydantic import JsonValue
 
 from bench._harness import ROOT, Children, halted
+from bench._usage import cpu_seconds
 from orchestrator.client import Client
 from orchestrator.contracts.session import Record
 from orchestrator.embedded import RunningServer
@@ -36,14 +38,33 @@ UP_SECONDS, ROUND_SECONDS, LOOK_SECONDS = 30.0, 60.0, 0.05
 Number = TypeVar("Number", int, float)
 
 
+class Spent(NamedTuple):
+    """Seconds of processor time, and those in which no core of the machine had anything to do."""
+
+    workers: float
+    server: float
+    scheduler: float
+    idle: float
+
+    def since(self, before: "Spent") -> "Spent":
+        """Return what was spent from then on."""
+        return Spent(*(late - early for late, early in zip(self, before, strict=True)))
+
+
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One round: app steps and all commits a second, and how long each session waited for its first step."""
+    """One round: app steps and all commits a second, and how long each session waited for its first step.
+
+    `seconds` is from the moment at which the scheduler may send until all had ended, and `spent` the processor time that
+    each kind of process took meanwhile: of workers, all of them together.
+    """
 
     steps: int
     steps_per_s: float
     commits_per_s: float
     waits_ms: tuple[float, ...]
+    seconds: float
+    spent: Spent
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +99,7 @@ class Fleet:
     """A scheduler and some workers on one server."""
 
     def __init__(self, started: Children, server: RunningServer, *, workers: int = 2, lanes: int = LANES) -> None:
-        self._settings = bench_settings(server, lanes=lanes)
+        self._settings, self._server_pid = bench_settings(server, lanes=lanes), server.pid
         env = variables(server, lanes=lanes)
         log = Path(server.state_dir) / "fleet.log"
         queues = f"{self._settings.queues.steps},{self._settings.queues.finalize}"
@@ -124,16 +145,23 @@ class Fleet:
                     )
                 )
             ]
-            released = time.time()
+            released, before = time.time(), self._spent()
         await self._wait_ended(ended + sessions)
-        return await self._read(session_ids, released)
+        seconds, spent = time.time() - released, self._spent().since(before)
+        return await self._read(session_ids, released, seconds, spent)
+
+    def _spent(self) -> Spent:
+        workers = sum(cpu_seconds(worker.pid) for worker in self.workers)
+        return Spent(
+            workers, cpu_seconds(self._server_pid), cpu_seconds(self.scheduler.pid), float(psutil.cpu_times().idle)
+        )
 
     async def _wait_ended(self, count: int) -> None:
         async with asyncio.timeout(ROUND_SECONDS):
             while await self.client.views.count(APP, "ended") < count:  # noqa: ASYNC110 - it ends in other processes
                 await asyncio.sleep(LOOK_SECONDS)
 
-    async def _read(self, session_ids: list[str], released: float) -> Round:
+    async def _read(self, session_ids: list[str], released: float, seconds: float, spent: Spent) -> Round:
         steps, last_step, last_commit = 0, 0, 0
         waits: list[float] = []
         for start in range(0, len(session_ids), AT_ONCE):
@@ -147,6 +175,8 @@ class Fleet:
             steps_per_s=steps / (last_step / 1000 - first),
             commits_per_s=(steps + len(session_ids)) / (last_commit / 1000 - first),
             waits_ms=tuple(waits),
+            seconds=seconds,
+            spent=spent,
         )
 
     async def _end_of(self, session_id: str) -> "_End":

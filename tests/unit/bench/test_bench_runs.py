@@ -39,6 +39,13 @@ WANTED = {
         "scheduler": {"big_idle_cpu_seconds_per_minute", "big_line_cpu_seconds_per_minute"},
         "held": {"running_session_bytes", "held_steps_per_s", "beat_loop_lag_ms", "latest_answer_p99_ms"},
     },
+    "workers": {
+        "rates": {"noop_1_steps_per_s", "noop_4_steps_per_s", "waiting_2_steps_per_s"},
+        "efficiency": {"noop_efficiency_2", "waiting_efficiency_4"},
+        "cores": {"noop_1_server", "noop_4_workers"},
+        "us_per_step": {"noop_2_server_us_per_step", "noop_2_worker_us_per_step"},
+        "simulated": {"simulated_noop_1_steps_per_s", "simulated_noop_16_steps_per_s"},
+    },
     "steps": {
         "rates": {"ours_steps_per_s", "floor_steps_per_s", "celery_chain_steps_per_s", "waiting_ours_steps_per_s"},
         "ratios": {"ours_to_chain", "ours_to_floor", "waiting_ours_to_gevent", "old_step_to_young_bytes"},
