@@ -1,5 +1,7 @@
 """Taking in: one session a key, whoever repeats; bad requests leave nothing behind."""
 
+import asyncio
+
 import pytest
 
 from orchestrator.contracts.errors import (
@@ -12,8 +14,9 @@ from orchestrator.contracts.errors import (
     Unreadable,
 )
 from orchestrator.contracts.session import Post
+from orchestrator.store.cluster import open_wire
 from orchestrator.store.intake import Submitted
-from orchestrator.store.keys import idempotency_key
+from orchestrator.store.keys import CANCELS, idempotency_key
 from orchestrator.store.leases import Claimed, Commit
 from tests.property.store_lab import APP, DIGEST, PREFIX, Lab, draft, entry
 
@@ -175,3 +178,36 @@ def test_text_that_no_encoding_carries_is_refused_before_anything_is_made(lab: L
     with pytest.raises(InputError, match=rf"^session {there}: post: it holds text that is no UTF-8"):
         lab.run(lab.intake.post(there, Post(post_id="p", kind="signal", actor="ada", name="go", value=["\udcff"])))
     assert lab.run(lab.store.command("DBSIZE")) == before
+
+
+def test_each_post_is_counted_once(lab: Lab) -> None:
+    """A dashboard shows how many answers, signals and cancels come; one that was sent twice is one."""
+    session_id = lab.submit()
+    for name in ("a", "b", "b"):
+        lab.run(lab.intake.post(session_id, Post(post_id=name, kind="signal", actor="al", name="go")))
+
+    assert lab.run(lab.views.stats())["posted"] == 2
+
+
+@pytest.mark.parametrize("kind", ["signal", "cancel"])
+def test_only_a_cancel_is_called_out_to_whoever_holds_a_session(lab: Lab, kind: str) -> None:
+    """Every worker listens there: a call for each post would be a storm, and one that is missing a cancel that comes late."""
+    session_id, heard = lab.submit(), list[str]()
+
+    async def listen_and_post() -> None:
+        wire, is_over = open_wire(lab.store.url), asyncio.Event()
+
+        def hear(word: str) -> None:
+            heard.append(word)
+            if word == "the end":
+                is_over.set()
+
+        await wire.subscribe(CANCELS, hear)
+        await lab.intake.post(session_id, Post(post_id="p", kind=kind, actor="al"))  # type: ignore[arg-type]
+        await lab.store.command("PUBLISH", CANCELS, "the end")
+        await asyncio.wait_for(is_over.wait(), 10)
+        await wire.aclose()
+
+    lab.run(listen_and_post())
+
+    assert heard == [*([session_id] if kind == "cancel" else []), "the end"]

@@ -131,6 +131,20 @@ def test_a_journal_is_full_at_its_limit_and_still_takes_the_end(tight: Lab, entr
     assert len(tight.snapshot(session_id).journal) == 1 + entries + (0 if fits else 1)
 
 
+def test_a_journal_takes_what_only_advances_up_to_its_limit(tight: Lab) -> None:
+    """The quicker act has the same limit: four entries, the submission's with them."""
+    session_id = tight.submit()
+    held = claim(tight, session_id)
+    made = Commit("continue", {}, (entry(),))
+
+    for rev in range(3):
+        tight.commit(session_id, held.record.fence, rev, made)
+    with pytest.raises(PayloadTooLarge, match="journal: 5 bytes, over the limit of 4"):
+        tight.commit(session_id, held.record.fence, 3, made)
+
+    assert len(tight.snapshot(session_id).journal) == 4
+
+
 def test_each_intent_is_kept_under_its_own_call(lab: Lab) -> None:
     """After a crash they say which call may have acted, and with what."""
     session_id = lab.submit()
