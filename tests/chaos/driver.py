@@ -18,6 +18,7 @@ from orchestrator.contracts.errors import NotWaiting, PhaseRefused
 from orchestrator.contracts.session import Record, Wait
 from tests.chaos.fleet import pause
 from tests.chaos.history import now_ms
+from tests.chaos.newer import NEWER, OLDER, write_newer
 
 APP = "ledger"
 #: A session takes signals that nobody waits for yet, but not without a limit: the poster does not run further ahead.
@@ -86,9 +87,17 @@ class Driver:
         self.is_safe, self.cuts = is_safe, 0
         #: Whether a server may answer just now that another one has taken over from: nothing that is only read is believed.
         self.is_doubtful = False
+        self._undo_newer: Callable[[], None] | None = None
         self._busy = 0
         self._calm = asyncio.Event()
         self._calm.set()
+
+    def use_newer(self, *, is_newer: bool) -> None:
+        """Post as a newer Baton from now on, or as the older one again."""
+        if self._undo_newer is not None:
+            self._undo_newer()
+        self._undo_newer = write_newer() if is_newer else None
+        self.client.store.format = NEWER if is_newer else OLDER
 
     @asynccontextmanager
     async def _asking(self) -> AsyncIterator[None]:
