@@ -58,6 +58,8 @@ MALLOC = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=1000"}
 START_SECONDS = 15.0
 LOADING_SECONDS = 600.0
 STOP_SECONDS = 15.0
+#: Until it is one's turn to start or stop it: longer than either takes. Who dies in between lets the next one in at once.
+TURN_SECONDS = 60.0
 _PAUSE_SECONDS = 0.01
 
 
@@ -98,7 +100,7 @@ def start(state_dir: Path, *, fsync: Fsync = "everysec") -> RunningServer:
     lives and does not answer.
     """
     home = claim_folder(state_dir)
-    with locked(home / "start.lock", START_SECONDS, unless=lambda: _is_loading(home)):
+    with locked(home / "start.lock", TURN_SECONDS, unless=lambda: _is_loading(home)):
         return _find_or_launch(home, fsync)
 
 
@@ -107,7 +109,7 @@ def stop(state_dir: Path) -> bool:
     if not state_dir.exists():
         return False
     home = claim_folder(state_dir)
-    with locked(home / "start.lock", STOP_SECONDS):
+    with locked(home / "start.lock", TURN_SECONDS):
         if not is_alive(home):
             return False
         deadline = time.monotonic() + STOP_SECONDS

@@ -212,7 +212,7 @@ def test_a_way_back_holds_up_what_the_newer_one_has_touched_and_nothing_else(
 
     async def begin(fleet: Fleet) -> None:
         client = build_client(fleet.settings, fleet.store, load_installed_apps(fleet.settings))
-        driver = Driver(client, tmp_path, seed=SEED, messages=12, spread_seconds=6, work_seconds=0.02)
+        driver = Driver(client, tmp_path, seed=SEED, messages=8, spread_seconds=3, work_seconds=0.02)
         try:
             await play(Scene(fleet, client, driver))
         finally:

@@ -139,7 +139,8 @@ def test_a_server_that_reads_its_data_back_is_waited_for(state_dir: Path, monkey
             os.close(turn.pop())
         return ask(path, command, seconds=seconds) or b"-LOADING it takes its time"
 
-    monkeypatch.setattr(embedded, "START_SECONDS", 0)
+    for limit in ("START_SECONDS", "TURN_SECONDS"):
+        monkeypatch.setattr(embedded, limit, 0)
     monkeypatch.setattr(embedded, "ask", ask_slowly)
 
     assert embedded.start(state_dir).is_new
