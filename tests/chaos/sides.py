@@ -43,6 +43,7 @@ def judge_sides(journals: Mapping[str, Sequence[Entry]]) -> list[str]:
                 continue
             if found < highest:
                 wrong.append(f"{sid}: step {entry.seq} was taken in format {found} after one in format {highest}")
+                break
             highest = max(highest, found)
     return wrong
 
