@@ -76,6 +76,8 @@ class Driver:
         self.client = client
         self.folder = folder
         self.messages = messages
+        #: How many of them may be posted by now: whoever changes the stack step by step has sessions that live to see each step.
+        self.allowed = messages
         self.spread_seconds = spread_seconds
         self.work_seconds = work_seconds
         self.random = random.Random(f"driver:{seed}")
@@ -181,7 +183,7 @@ class Driver:
             told.settled = (record.phase, record.status, record.rev)
             return
         taken = int(str(record.state.get("n", 0)))
-        while len(told.posts) < min(wanted, self.messages, taken + MOST_AHEAD):
+        while len(told.posts) < min(wanted, self.allowed, taken + MOST_AHEAD):
             await self._post(told)
         if record.phase == "waiting" and record.wait is not None:
             await self._answer(told, record, record.wait)

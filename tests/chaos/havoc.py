@@ -18,7 +18,7 @@ from tests.chaos.clock import write_offset
 from tests.chaos.driver import Driver
 from tests.chaos.fleet import Fleet, Member, pause
 from tests.chaos.monkey import Blow, Monkey, wall_ms
-from tests.chaos.plan import OUTSIDE, SCHEDULERS, WORKERS, Fault
+from tests.chaos.plan import ASKED, OUTSIDE, SCHEDULERS, WORKERS, Fault
 from tests.chaos.proxy import Proxy
 from tests.chaos.sides import Gap
 from tests.chaos.stores import StoreUnderChaos
@@ -57,6 +57,9 @@ class Havoc:
         self._server = asyncio.Lock()
         self._replacing = asyncio.Lock()
         self._has_power = True
+        self._changed = 0
+        self._changes = sum(fault.what in ASKED for fault in self.plan)
+        self._note_changed(0)
 
     @property
     def blows(self) -> list[Blow]:
@@ -196,17 +199,24 @@ class Havoc:
         """Replace one process by one of the newer Baton, or of the older one again: one at a time, and each is waited for."""
         async with self._replacing:
             is_newer = fault.what == "upgrade"
+            upgraded = self.fleet.upgraded
             if fault.slot == OUTSIDE:
                 self.driver.use_newer(is_newer=is_newer)
+                self._note_changed(1)
                 return
-            upgraded = self.fleet.upgraded
             (upgraded.add if is_newer else upgraded.discard)(fault.slot)
             await self._replace(fault.slot)
+            self._note_changed(1)
             since = wall_ms()
             await pause(fault.lasts)
             if not upgraded:
                 self.gaps.append((since, wall_ms()))
                 self.blows.append(Blow(fault.what, "server", [], since, lasts_ms=wall_ms() - since))
+
+    def _note_changed(self, count: int) -> None:
+        """Let each session have its share of messages between any two changes, however long a machine takes for one."""
+        self._changed += count
+        self.driver.allowed = self.driver.messages * (self._changed + 1) // (self._changes + 1)
 
     async def _replace(self, slot: str) -> None:
         for member in [one for one in self.fleet.members if one.slot == slot]:
