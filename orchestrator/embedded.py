@@ -58,6 +58,8 @@ MALLOC = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=1000"}
 START_SECONDS = 15.0
 LOADING_SECONDS = 600.0
 STOP_SECONDS = 15.0
+#: Until it is one's turn to start or stop it: longer than either takes. Who dies in between lets the next one in at once.
+TURN_SECONDS = 60.0
 _PAUSE_SECONDS = 0.01
 
 
@@ -98,23 +100,8 @@ def start(state_dir: Path, *, fsync: Fsync = "everysec") -> RunningServer:
     lives and does not answer.
     """
     home = claim_folder(state_dir)
-    deadline = time.monotonic() + START_SECONDS
-    with locked(home / "start.lock", deadline):
-        while True:
-            held = try_lock(home / "alive.lock")
-            if held is not None:
-                try:
-                    started = _launch(home, fsync, held)
-                finally:
-                    os.close(held)  # from here on the server's own copy holds the lock, or nobody's if it has died
-                return _wait_ready(home, deadline, is_new=True, said=started)
-            if ask(socket_path(home), "PING") is not None:
-                return _wait_ready(home, deadline, is_new=False, said="")
-            if time.monotonic() > deadline:
-                raise StoreUnreachable(
-                    f"{home}: its server lives and does not answer; end the process in {home / 'server.pid'} and try again"
-                )
-            time.sleep(_PAUSE_SECONDS)
+    with locked(home / "start.lock", TURN_SECONDS, unless=lambda: _is_loading(home)):
+        return _find_or_launch(home, fsync)
 
 
 def stop(state_dir: Path) -> bool:
@@ -122,10 +109,10 @@ def stop(state_dir: Path) -> bool:
     if not state_dir.exists():
         return False
     home = claim_folder(state_dir)
-    deadline = time.monotonic() + STOP_SECONDS
-    with locked(home / "start.lock", deadline):
+    with locked(home / "start.lock", TURN_SECONDS):
         if not is_alive(home):
             return False
+        deadline = time.monotonic() + STOP_SECONDS
         ask(socket_path(home), "SHUTDOWN", seconds=STOP_SECONDS)
         while is_alive(home) and time.monotonic() < deadline:
             time.sleep(_PAUSE_SECONDS)
@@ -208,6 +195,47 @@ def temporary(*, fsync: Fsync = "no") -> Iterator[RunningServer]:
                 shutil.rmtree(home, ignore_errors=True)
 
 
+def _find_or_launch(home: Path, fsync: Fsync) -> RunningServer:
+    """Return the folder's server once it answers, launched where none lives; a large AOF may take its time to be read back."""
+    launched, began = "", time.monotonic()
+    heard = began
+    while True:
+        now = time.monotonic()  # before the look: where this process had to wait, that is not the server's silence
+        held = try_lock(home / "alive.lock")
+        if held is not None:
+            try:
+                if launched:
+                    raise ConfigError(
+                        f"{launched}: it ended while it started; mend what its log names, or set BATON_REDIS_URL; "
+                        f"{home / 'server.log'}:\n{log_tail(home / 'server.log')}"
+                    )
+                launched = _launch(home, fsync, held)
+            finally:
+                os.close(held)  # from here on the server's own copy holds the lock, or nobody's if it has died
+            began = heard = time.monotonic()
+            continue
+        server = _describe(home, is_new=bool(launched))
+        if server is not None:
+            return server
+        if _is_loading(home):
+            heard = time.monotonic()
+        if now - heard > START_SECONDS or now - began > LOADING_SECONDS:
+            raise StoreUnreachable(_tell_silence(home, launched))
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _tell_silence(home: Path, launched: str) -> str:
+    """Return what is wrong with a server that lives and does not answer, and what to do."""
+    if launched:
+        return f"{launched}: it does not answer in time; see {home / 'server.log'}"
+    return f"{home}: its server lives and does not answer; end the process in {home / 'server.pid'} and try again"
+
+
+def _is_loading(home: Path) -> bool:
+    """Say whether a server that answers is reading its data back."""
+    return (ask(socket_path(home), "PING") or b"").startswith(b"-LOADING")
+
+
 def _launch(home: Path, fsync: Fsync, held: int) -> str:
     """Start a server that inherits the lock; return which one, for messages."""
     binary = find_server()
@@ -246,24 +274,6 @@ def _launch(home: Path, fsync: Fsync, held: int) -> str:
         said = (started.stderr or started.stdout).strip() or log_tail(home / "server.log")
         raise ConfigError(f"{name}: it refuses to start; it says: {said[-2000:]}")
     return name
-
-
-def _wait_ready(home: Path, deadline: float, *, is_new: bool, said: str) -> RunningServer:
-    """Return the server once it answers; a large AOF may take its time to be read back."""
-    loading_until = time.monotonic() + LOADING_SECONDS
-    while True:
-        server = _describe(home, is_new=is_new)
-        if server is not None:
-            return server
-        is_loading = (ask(socket_path(home), "PING") or b"").startswith(b"-LOADING")
-        if not is_alive(home):
-            raise ConfigError(
-                f"{said or home}: it ended while it started; mend what its log names, or set BATON_REDIS_URL; "
-                f"{home / 'server.log'}:\n{log_tail(home / 'server.log')}"
-            )
-        if time.monotonic() > (loading_until if is_loading else deadline):
-            raise StoreUnreachable(f"{said or home}: it does not answer in time; see {home / 'server.log'}")
-        time.sleep(_PAUSE_SECONDS)
 
 
 def _describe(home: Path, *, is_new: bool) -> RunningServer | None:

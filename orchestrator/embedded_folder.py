@@ -5,11 +5,12 @@ filled. Starting and ending servers is the work of embedded.py.
 """
 
 import fcntl
+import fnmatch
 import os
 import signal
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -34,11 +35,14 @@ def claim_folder(state_dir: Path) -> Path:
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         _check_ours(home)
+        # First a look into it, then one for the marker: where another process is just making the folder its own, the
+        # marker was there before all that it put beside it.
+        found = sorted(entry.name for entry in home.iterdir())
         if not (home / MARKER).exists():
-            made = sorted(entry.name for entry in home.glob(_MARKERS))
+            made = fnmatch.filter(found, _MARKERS)
             if made:
                 raise ConfigError(f"{home}: it was made by another version of Baton ({made[0]}); choose another folder")
-            if any(home.iterdir()):
+            if found:
                 raise ConfigError(f"{home}: it holds files of something else; choose an empty folder")
             (home / MARKER).touch(mode=0o600)
     except (FileExistsError, NotADirectoryError) as error:
@@ -82,11 +86,17 @@ def try_lock(path: Path) -> int | None:
 
 
 @contextmanager
-def locked(path: Path, deadline: float) -> Iterator[None]:
-    """Hold the file's lock, taken before the deadline; raise StoreUnreachable else."""
-    while (held := try_lock(path)) is None:
-        if time.monotonic() > deadline:
-            raise StoreUnreachable(f"{path}: another process has been starting or stopping the server; try again")
+def locked(path: Path, seconds: float, *, unless: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    """Hold the file's lock; raise StoreUnreachable if it is not free for so long, `unless` there is a good reason."""
+    began = time.monotonic()
+    while True:
+        now = time.monotonic()  # before the look: where this process had to wait, the lock may be free
+        if (held := try_lock(path)) is not None:
+            break
+        if now - began > seconds:
+            if not unless():
+                raise StoreUnreachable(f"{path}: another process has been starting or stopping the server; try again")
+            began = now
         time.sleep(_PAUSE_SECONDS)
     try:
         yield

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from orchestrator.embedded_binary import bundled_path
-from tests.chaos.plan import KINDS, STORES, kinds_of
+from tests.chaos.plan import ASKED, KINDS, STORES, kinds_of
 from tests.chaos.report import describe, render
 from tests.chaos.run import Options, run
 
@@ -35,12 +35,22 @@ def parse(words: list[str]) -> tuple[argparse.Namespace, Options]:
     )
     reader.add_argument("--fsync", choices=["always", "everysec"], default="everysec", help="of each server (everysec)")
     reader.add_argument("--only", default="", help=f"kinds of faults, with commas between: {', '.join(KINDS)}")
+    reader.add_argument(
+        "--with",
+        dest="also",
+        default="",
+        help="beside what the seed draws: upgrade (every process becomes one of a newer Baton, one after another),"
+        " downgrade (it is begun, taken back, and then done)",
+    )
     reader.add_argument("--power-cuts", type=int, help="how often the one server loses its power (once a minute)")
     reader.add_argument("--json", nargs="?", const="-", help="write one object to this file, or print it")
     found = reader.parse_args(words)
     only = frozenset(word for word in found.only.split(",") if word)
     if unknown := only - set(KINDS):
         reader.error(f"--only: no fault {', '.join(sorted(unknown))}; known: {', '.join(KINDS)}")
+    also = frozenset(word for word in found.also.split(",") if word)
+    if unknown := also - ASKED:
+        reader.error(f"--with: {', '.join(sorted(unknown))} is not drawn on request; known: {', '.join(sorted(ASKED))}")
     possible = kinds_of(found.store)
     if never := only - set(possible):
         reader.error(
@@ -57,6 +67,7 @@ def parse(words: list[str]) -> tuple[argparse.Namespace, Options]:
         durability=found.durability,
         fsync=found.fsync,
         only=only,
+        also=also,
         power_cuts=found.power_cuts,
         store=found.store,
     )

@@ -18,6 +18,7 @@ from orchestrator.contracts.errors import NotWaiting, PhaseRefused
 from orchestrator.contracts.session import Record, Wait
 from tests.chaos.fleet import pause
 from tests.chaos.history import now_ms
+from tests.chaos.newer import NEWER, OLDER, write_newer
 
 APP = "ledger"
 #: A session takes signals that nobody waits for yet, but not without a limit: the poster does not run further ahead.
@@ -75,6 +76,8 @@ class Driver:
         self.client = client
         self.folder = folder
         self.messages = messages
+        #: How many of them may be posted by now: whoever changes the stack step by step has sessions that live to see each step.
+        self.allowed = messages
         self.spread_seconds = spread_seconds
         self.work_seconds = work_seconds
         self.random = random.Random(f"driver:{seed}")
@@ -86,9 +89,17 @@ class Driver:
         self.is_safe, self.cuts = is_safe, 0
         #: Whether a server may answer just now that another one has taken over from: nothing that is only read is believed.
         self.is_doubtful = False
+        self._undo_newer: Callable[[], None] | None = None
         self._busy = 0
         self._calm = asyncio.Event()
         self._calm.set()
+
+    def use_newer(self, *, is_newer: bool) -> None:
+        """Post as a newer Baton from now on, or as the older one again."""
+        if self._undo_newer is not None:
+            self._undo_newer()
+        self._undo_newer = write_newer() if is_newer else None
+        self.client.store.format = NEWER if is_newer else OLDER
 
     @asynccontextmanager
     async def _asking(self) -> AsyncIterator[None]:
@@ -172,7 +183,7 @@ class Driver:
             told.settled = (record.phase, record.status, record.rev)
             return
         taken = int(str(record.state.get("n", 0)))
-        while len(told.posts) < min(wanted, self.messages, taken + MOST_AHEAD):
+        while len(told.posts) < min(wanted, self.allowed, taken + MOST_AHEAD):
             await self._post(told)
         if record.phase == "waiting" and record.wait is not None:
             await self._answer(told, record, record.wait)

@@ -100,6 +100,8 @@ class Fleet:
     history: Path | None = None
     #: By the name of a slot: the store, the broker and the clock's file of whoever runs there, where they differ.
     places: dict[str, tuple[str, str, Path]] = field(default_factory=dict)
+    #: Slots where whoever starts is one of a newer Baton (newer.py).
+    upgraded: set[str] = field(default_factory=set)
     members: list[Member] = field(default_factory=list)
     started: int = 0
 
@@ -130,6 +132,7 @@ class Fleet:
             "dropped": self.dropped,
             "doubled": self.doubled,
             "late": self.late,
+            "newer": slot in self.upgraded,
         }
         log = self.folder / f"{self.started:03d}-{role}.log"
         with log.open("wb") as out:

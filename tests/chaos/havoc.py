@@ -18,8 +18,9 @@ from tests.chaos.clock import write_offset
 from tests.chaos.driver import Driver
 from tests.chaos.fleet import Fleet, Member, pause
 from tests.chaos.monkey import Blow, Monkey, wall_ms
-from tests.chaos.plan import OUTSIDE, SCHEDULERS, WORKERS, Fault
+from tests.chaos.plan import ASKED, OUTSIDE, SCHEDULERS, WORKERS, Fault
 from tests.chaos.proxy import Proxy
+from tests.chaos.sides import Gap
 from tests.chaos.stores import StoreUnderChaos
 
 #: How long a process may take to end that was asked to: its grace, and the patience for a server that is away.
@@ -29,7 +30,10 @@ _CONTINUE = signal.SIGCONT
 
 @dataclass
 class Havoc:
-    """Strikes as planned. `newer` are the settings of the next version."""
+    """Strikes as planned. `newer` are the settings of the next version of the app.
+
+    `gaps` are the times in which nobody of the newer Baton was there any more.
+    """
 
     fleet: Fleet
     control: Client
@@ -44,13 +48,18 @@ class Havoc:
     overdue: list[str] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
     under_way: list[str] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.monkey = Monkey(self.fleet, self.control, 0)
         self._ailing: set[str] = set()
         self._offline: set[str] = set()
         self._server = asyncio.Lock()
+        self._replacing = asyncio.Lock()
         self._has_power = True
+        self._changed = 0
+        self._changes = sum(fault.what in ASKED for fault in self.plan)
+        self._note_changed(0)
 
     @property
     def blows(self) -> list[Blow]:
@@ -90,6 +99,8 @@ class Havoc:
                     return
             case "deploy":
                 await self._deploy()
+            case "upgrade" | "downgrade":
+                await self._change_version(fault)
             case "cut" | "freeze" | "deafen" | "slow":
                 if not await self._strike_network(fault):
                     self.left_out.append(fault)
@@ -178,10 +189,34 @@ class Havoc:
 
     async def _deploy(self) -> None:
         """Replace every process by one of the next version, half of them at a time; sessions that began go on."""
-        self.fleet.settings = self.newer
-        everybody = [*SCHEDULERS, *WORKERS]
-        for half in (everybody[::2], everybody[1::2]):
-            await asyncio.gather(*(self._replace(slot) for slot in half))
+        async with self._replacing:
+            self.fleet.settings = self.newer
+            everybody = [*SCHEDULERS, *WORKERS]
+            for half in (everybody[::2], everybody[1::2]):
+                await asyncio.gather(*(self._replace(slot) for slot in half))
+
+    async def _change_version(self, fault: Fault) -> None:
+        """Replace one process by one of the newer Baton, or of the older one again: one at a time, and each is waited for."""
+        async with self._replacing:
+            is_newer = fault.what == "upgrade"
+            upgraded = self.fleet.upgraded
+            if fault.slot == OUTSIDE:
+                self.driver.use_newer(is_newer=is_newer)
+                self._note_changed(1)
+                return
+            (upgraded.add if is_newer else upgraded.discard)(fault.slot)
+            await self._replace(fault.slot)
+            self._note_changed(1)
+            since = wall_ms()
+            await pause(fault.lasts)
+            if not upgraded:
+                self.gaps.append((since, wall_ms()))
+                self.blows.append(Blow(fault.what, "server", [], since, lasts_ms=wall_ms() - since))
+
+    def _note_changed(self, count: int) -> None:
+        """Let each session have its share of messages between any two changes, however long a machine takes for one."""
+        self._changed += count
+        self.driver.allowed = self.driver.messages * (self._changed + 1) // (self._changes + 1)
 
     async def _replace(self, slot: str) -> None:
         for member in [one for one in self.fleet.members if one.slot == slot]:

@@ -22,11 +22,15 @@ What: TypeAlias = Literal[
     "stop_server",  # the server ends in order, and starts again
     "power",  # the server loses its power, and what no fsync has covered
     "deploy",  # every process is replaced by one with a newer version of the app
+    "upgrade",  # one process is replaced by one of a newer Baton, that writes what an older one cannot read
+    "downgrade",  # one of a newer Baton is replaced by one of the older again
     "failover",  # a master is killed, its replica takes over, and it comes back as one
     "hang",  # a master stands still until its replica has taken over, and goes on as if nothing had been
     "split",  # a master loses its replica and all who watch it, but nobody whom it serves, until it is taken over
 ]
 KINDS: Final = get_args(What)
+#: What a seed draws only where it is asked for, from a chance of its own: its other faults are the same with it and without.
+ASKED: Final[frozenset[What]] = frozenset({"upgrade", "downgrade"})
 #: What the stack stands on: one server with the broker beside it, or servers that take over from each other.
 StoreKind: TypeAlias = Literal["server", "sentinel", "cluster"]
 STORES: Final = get_args(StoreKind)
@@ -74,10 +78,11 @@ def make_plan(
     *,
     lease_seconds: float,
     only: frozenset[str] = frozenset(),
+    also: frozenset[str] = frozenset(),
     power_cuts: int | None = None,
     store: StoreKind = "server",
 ) -> tuple[Fault, ...]:
-    """Return the faults of a run in their order; `only` leaves out all other kinds."""
+    """Return the faults of a run in their order; `only` leaves out all other kinds, `also` adds some of ASKED."""
     chance = random.Random(f"plan:{seed}")
     found: list[Fault] = []
     at = chance.uniform(0.5, 1.5)
@@ -97,7 +102,31 @@ def make_plan(
         found += _of_the_server(chance, seconds, only, power_cuts)
     else:
         found += _of_the_servers(chance, seconds, only, SHARDS if store == "cluster" else 1)
+    found += _of_baton(seed, seconds, only | also)
     return tuple(sorted(found, key=lambda fault: fault.at))
+
+
+def _of_baton(seed: int, seconds: float, asked: frozenset[str]) -> list[Fault]:
+    """Return how every process becomes one of a newer Baton, one after another, those outside among them.
+
+    With `downgrade` it is begun with one worker and one scheduler, which soon are older ones again; for a while, as long as the last of
+    them lasts, nobody can go on with what they had touched. Then it is done.
+    """
+    if not asked & ASKED:
+        return []
+    chance = random.Random(f"upgrade:{seed}")
+    first: list[tuple[What, str, float]] = []
+    if "downgrade" in asked:
+        tried = chance.sample([chance.choice(list(WORKERS)), chance.choice(SCHEDULERS)], 2)
+        first = [("upgrade", slot, chance.uniform(0.5, 1.5)) for slot in tried]
+        first += [("downgrade", slot, chance.uniform(2, 4) * (slot == tried[-1])) for slot in tried]
+    everybody = chance.sample([*WORKERS, *SCHEDULERS, OUTSIDE], len(WORKERS) + len(SCHEDULERS) + 1)
+    order = [*first, *(("upgrade", slot, 0.0) for slot in everybody)]
+    step = seconds * 0.9 / len(order)
+    return [
+        Fault(round(step * (number + chance.uniform(0.1, 0.9)), 2), what, slot, round(lasts, 2))
+        for number, (what, slot, lasts) in enumerate(order)
+    ]
 
 
 def _of_the_server(chance: random.Random, seconds: float, only: frozenset[str], power_cuts: int | None) -> list[Fault]:

@@ -1,7 +1,8 @@
 """One worker or scheduler process under chaos: as in production, but with wake-ups that get lost, doubled, late, reordered.
 
 `python process.py '{"role": "worker", ...}'`. The wake-ups come in by the composition's own parameter; nothing else
-differs from `baton worker` and `baton scheduler`, but that it can write its history, and have a clock that jumps.
+differs from `baton worker` and `baton scheduler`, but that it can write its history, have a clock that jumps, and be
+one of a newer Baton.
 """
 
 import asyncio
@@ -23,6 +24,12 @@ from tests.chaos import clock
 if __name__ == "__main__" and json.loads(sys.argv[1]).get("clock"):
     # Before anything takes `time.time` for itself.
     clock.install(Path(json.loads(sys.argv[1])["clock"]))
+
+from tests.chaos import newer
+
+if __name__ == "__main__" and json.loads(sys.argv[1]).get("newer"):
+    # Before anything takes the format's number for itself.
+    newer.become()
 
 from celery import Celery
 
@@ -50,6 +57,7 @@ class Order(Frozen):
     late: float = 0.0
     clock: str = ""
     history: str = ""
+    newer: bool = False
 
 
 #: How late a wake-up comes that is late: after many that were sent behind it, and after it was sent again.

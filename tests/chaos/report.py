@@ -5,11 +5,13 @@ import platform
 import subprocess
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from tests.chaos.cuts import Cut
 from tests.chaos.havoc import tell_fault
+from tests.chaos.plan import ASKED
 from tests.chaos.recovery import Recovery
 from tests.chaos.run import Outcome
 
@@ -80,6 +82,7 @@ def describe(outcome: Outcome) -> dict[str, Any]:
         "ended_by_themselves": len(outcome.ended),
         "killed_after_sigterm": len(outcome.overdue),
         "ledger": sums,
+        "sides": asdict(outcome.sides),
         "operations_checked": outcome.operations,
         "commits_acknowledged": outcome.acknowledged,
         "power_cuts": [tell_cut(cut) for cut in outcome.cuts if cut.what == "power"],
@@ -125,6 +128,14 @@ def render(found: dict[str, Any]) -> str:
         ("of what was acknowledged", forgotten),
         ("effects repeated by that", f"{ledger['repeated_by_loss']}"),
     ]
+    if found["faults"].keys() & ASKED:
+        sides = found["sides"]
+        rows += [
+            ("steps by older, newer; by both", f"{sides['older']}, {sides['newer']}; {sides['both']} sessions"),
+            ("claims that an older one left", f"{sides['left_alone']}"),
+        ]
+    if "downgrade" in found["faults"]:
+        rows.append(("back: waited; steps of others", f"{sides['waited']} sessions; {sides['went_on']}"))
     if found["store"] == "cluster":
         rows.append(("commands that spanned slots", f"{found['refused'].get('CROSSSLOT', 0)}"))
     lines = [f"  {name:<34}{value}" for name, value in rows]

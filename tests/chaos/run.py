@@ -31,10 +31,12 @@ from tests.chaos.fleet import APPS, Fleet, fleet_of, pause, quick_settings
 from tests.chaos.havoc import Havoc
 from tests.chaos.history import Recorder, read_histories, record_confirmations
 from tests.chaos.ledger import Ledger
+from tests.chaos.newer import read_both
 from tests.chaos.plan import OUTSIDE, SCHEDULERS, WORKERS, Fault, StoreKind, make_plan
 from tests.chaos.proxy import Proxy
 from tests.chaos.recovery import Recovery, list_recoveries, tell_recovery
 from tests.chaos.replicated import ClusterStore, SentinelStore
+from tests.chaos.sides import Sides
 from tests.chaos.stores import BundledStore, StoreUnderChaos
 from tests.chaos.verdict import judge_run
 
@@ -61,6 +63,7 @@ class Options:
     durability: Literal["server", "wait"] = "server"
     fsync: Fsync = "everysec"
     only: frozenset[str] = frozenset()
+    also: frozenset[str] = frozenset()
     power_cuts: int | None = None
     store: StoreKind = "server"
 
@@ -84,6 +87,7 @@ class Outcome:
     struck: list[Fault]
     left_out: list[Fault]
     ledger: Ledger
+    sides: Sides
     wrong: list[str]
     operations: int
     acknowledged: int
@@ -174,7 +178,7 @@ async def _run(
         fleet.start("scheduler", slot=slot)
     for slot, pool in WORKERS.items():
         fleet.start("worker", pool=pool, slot=slot)
-    undo = record_confirmations(Recorder(folder / "history"))
+    undo = [record_confirmations(Recorder(folder / "history")), read_both()]
     control = build_client(quick_settings(store={"patience_seconds": store.patience_seconds}), store.url, specs)
     client = build_client(fleet.settings, fleet.places[OUTSIDE][0], specs)
     try:
@@ -189,6 +193,7 @@ async def _run(
             work_seconds=work,
             is_safe=options.is_safe,
         )
+        undo.append(lambda: driver.use_newer(is_newer=False))
         await driver.submit(options.sessions)
         await pause(1.5)  # what was submitted is on the disk: a session whose submission is lost cannot be told of
         lease = fleet.settings.lease.seconds
@@ -197,6 +202,7 @@ async def _run(
             options.seconds,
             lease_seconds=lease,
             only=options.only,
+            also=options.also,
             power_cuts=options.power_cuts,
             store=options.store,
         )
@@ -214,6 +220,7 @@ async def _run(
             keys=control.store.keys,
             lease_ms=lease * 1000,
             is_safe=options.is_safe,
+            gaps=havoc.gaps,
         )
         ledger, refused = found.ledger, await store.refused()
         recoveries = list_recoveries(ledger, havoc.blows, failover_seconds=FAILOVER_SECONDS)
@@ -230,6 +237,7 @@ async def _run(
             ended=havoc.ended,
             overdue=havoc.overdue,
             ledger=ledger,
+            sides=found.sides,
             wrong=wrong,
             operations=found.operations,
             acknowledged=found.acknowledged,
@@ -242,7 +250,8 @@ async def _run(
             logs=fleet.logs() if wrong else "",
         )
     finally:
-        undo()
+        for act in undo:
+            act()
         await client.aclose()
         await control.aclose()
         for proxy in proxies.values():

@@ -6,6 +6,7 @@ thing in it - as a defect would have left it - and the ledger must say so; witho
 
 import asyncio
 import copy
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,16 +15,19 @@ from typing import TypeAlias
 import pytest
 
 from orchestrator.app_loader import load_app
+from orchestrator.contracts.base import dump_json
 from orchestrator.contracts.session import Entry
 from orchestrator.embedded import RunningServer
 from orchestrator.embedded_wire import ask
 from orchestrator.settings import Settings
+from orchestrator.store.keys import Keys
 from tests.chaos.driver import Driver
 from tests.chaos.evidence import Evidence, Seen, gather_evidence
 from tests.chaos.fleet import APPS
 from tests.chaos.ledger import Ledger, judge
 from tests.chaos.linear import Op
-from tests.chaos.verdict import judge_commits
+from tests.chaos.newer import FIELD, NEWER
+from tests.chaos.verdict import judge_commits, judge_run
 from tests.stage import Stage
 
 MESSAGES = 12
@@ -144,6 +148,12 @@ def _never_end(seen: Seen) -> Seen:
     return replace(seen, record=seen.record.model_copy(update={"phase": "waiting"}))
 
 
+def _bury(seen: Seen) -> Seen:
+    return replace(
+        seen, record=seen.record.model_copy(update={"phase": "dead", "status": None, "reason": "unreadable"})
+    )
+
+
 def _end_differently(seen: Seen) -> Seen:
     return replace(seen, record=seen.record.model_copy(update={"status": "broken"}))
 
@@ -192,6 +202,7 @@ FORGERIES: dict[Forgery, str] = {
     _change_the_context: "journal and record differ: messages",
     _leave_a_post_behind: "journal and record differ: posts",
     _never_end: "it is waiting",
+    _bury: "it is dead as None for 'unreadable'",
     _end_differently: "it is ended as 'broken'",
     _unsettle: "it was settled as",
     _settle_twice: "it was settled 2 times",
@@ -208,6 +219,31 @@ def test_a_planted_violation_is_found(evidence: Evidence, forgery: Forgery, said
     ledger = forge(evidence, forgery)
 
     assert any(said in line for line in ledger.wrong), ledger.wrong
+
+
+def test_a_step_by_an_older_baton_after_one_by_a_newer_is_found(evidence: Evidence) -> None:
+    """Whatever else is in order: it could not read what it went on from."""
+    [seen] = evidence.sessions
+    place = step(seen, lambda entry: entry.taken > 0)
+    entry = seen.journal[place]
+    newer = {**entry.set, "cursor": dump_json({**json.loads(entry.set["cursor"]), FIELD: NEWER})}
+    clean, forged = (
+        judge_run(
+            replace(
+                evidence, sessions=[replace(seen, journal=[*seen.journal[:place], one, *seen.journal[place + 1 :]])]
+            ),
+            {},
+            [],
+            keys=Keys(4),
+            lease_ms=3_000,
+            is_safe=True,
+        )
+        for one in (entry, entry.model_copy(update={"set": newer}))
+    )
+
+    assert (clean.wrong, clean.sides.newer, forged.sides.newer) == ([], 0, 1)
+    [line] = forged.wrong
+    assert "was taken in format 1 after one in format 2" in line
 
 
 def _acts(evidence: Evidence) -> tuple[tuple[str, str], list[float]]:

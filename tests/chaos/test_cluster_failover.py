@@ -5,7 +5,7 @@ may take back what was acknowledged in its last moments. Sessions are spread ove
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,6 @@ from orchestrator.store.store import Store
 from orchestrator.store.views import Views
 from tests.chaos.cluster import cluster_of_servers
 from tests.chaos.fleet import pause
-from tests.chaos.run import make_folder
 from tests.property.store_lab import DIGEST, draft, entry
 
 pytestmark = [
@@ -36,13 +35,6 @@ SESSIONS = 9
 PACE_SECONDS = 0.05
 #: Longer than a failover takes, and a new replica's first copy, on a machine that is busy with something else.
 PATIENCE_SECONDS = 90.0
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """Lend a folder with a short path."""
-    with make_folder() as made:
-        yield made
 
 
 class Story:

@@ -4,7 +4,7 @@ Real servers, each with a place in front of it that it announces. Between server
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from tests.chaos.fleet import pause
 from tests.chaos.plan import StoreKind
 from tests.chaos.proxy import Proxy
 from tests.chaos.replicated import ReplicatedStore
-from tests.chaos.run import STORES, make_folder
+from tests.chaos.run import STORES
 from tests.property.store_lab import draft
 
 servers = [
@@ -38,13 +38,6 @@ real = [pytest.param(kind, marks=servers) for kind in ("cluster", "sentinel")]
 PARTITIONS = 8
 #: Enough to be told by a server that is there; whoever hears nothing for so long stands still.
 STILL_SECONDS = 1.0
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """Lend a folder with a short path."""
-    with make_folder() as made:
-        yield made
 
 
 class Scene:

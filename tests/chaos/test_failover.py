@@ -5,7 +5,7 @@ what was acknowledged in its last moments; with `durability: wait` and one repli
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,6 @@ from orchestrator.store.leases import Claimed, Commit, Leases
 from orchestrator.store.store import Store
 from orchestrator.store.views import Views
 from tests.chaos.fleet import pause
-from tests.chaos.run import make_folder
 from tests.chaos.sentinel import sentinel_pair
 from tests.property.store_lab import DIGEST, draft, entry
 
@@ -31,13 +30,6 @@ pytestmark = [
 ]
 
 POSTERS = 8
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """Lend a folder with a short path."""
-    with make_folder() as made:
-        yield made
 
 
 async def post_until(store: Store, session_id: str, over: asyncio.Event, acknowledged: list[str]) -> None:

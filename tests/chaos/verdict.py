@@ -3,6 +3,7 @@
 Each session is judged by the cuts that touched its part of the store; what no cut explains is wrong.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.contracts.session import Entry
@@ -12,16 +13,18 @@ from tests.chaos.evidence import Evidence
 from tests.chaos.history import judge_histories
 from tests.chaos.ledger import Ledger, judge
 from tests.chaos.linear import Op
+from tests.chaos.sides import Gap, Sides, count_sides, judge_sides
 
 
 @dataclass
 class Verdict:
-    """The ledger, how much was checked, the commits that a cut took, and a line for everything that is wrong."""
+    """The ledger, how much was checked, the commits that a cut took, who took steps, and a line for everything that is wrong."""
 
     ledger: Ledger
     operations: int = 0
     acknowledged: int = 0
     lost: list[str] = field(default_factory=list)
+    sides: Sides = field(default_factory=Sides)
     wrong: list[str] = field(default_factory=list)
 
 
@@ -33,8 +36,12 @@ def judge_run(
     keys: Keys,
     lease_ms: float,
     is_safe: bool,
+    gaps: Sequence[Gap] = (),
 ) -> Verdict:
-    """Judge the sessions of the evidence; `is_safe` says that no cut may take what somebody relies on."""
+    """Judge the sessions of the evidence; `is_safe` says that no cut may take what somebody relies on.
+
+    `gaps` are the times in which nobody of a newer Baton was there any more.
+    """
 
     def cuts_of(sid: str) -> list[Cut]:
         return [cut for cut in cuts if cut.touches(sid, keys)]
@@ -50,7 +57,7 @@ def judge_run(
         return [one.at for one in commits[sid][0] if one.is_critical]
 
     ledger = judge(evidence, cuts_of=windows_of, taken_of=taken_of, is_safe=is_safe)
-    found = Verdict(ledger, wrong=list(ledger.wrong))
+    found = Verdict(ledger, sides=count_sides(journals, own, gaps), wrong=[*ledger.wrong, *judge_sides(journals)])
     for sid, (gone, broken) in commits.items():
         moments = [moment for cut in cuts_of(sid) for moment in cut.moments]
         spans = [span for cut in cuts_of(sid) for span in cut.doubtful]

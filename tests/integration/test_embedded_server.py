@@ -2,7 +2,6 @@
 
 import os
 import select
-import shutil
 import signal
 import stat
 import subprocess
@@ -15,7 +14,7 @@ import pytest
 import redis
 from kombu.connection import Connection
 
-from orchestrator import embedded, embedded_binary
+from orchestrator import embedded
 from orchestrator.contracts.errors import ConfigError, StoreUnreachable
 from orchestrator.embedded import RunningServer
 from orchestrator.embedded_binary import bundled_path
@@ -64,11 +63,22 @@ def run_python(code: str, *args: str, **environment: str) -> subprocess.Popen[st
         [sys.executable, "-c", code, *args],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         start_new_session=True,
     )
+
+
+def hear(process: "subprocess.Popen[str]") -> tuple[str, str]:
+    """Return what a process said, and what it complained about; one that does not end is killed."""
+    try:
+        return process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, err = process.communicate()
+        return out, f"{err}(killed: it did not end)"
 
 
 def test_a_second_start_finds_the_first_ones_server(state_dir: Path) -> None:
@@ -87,10 +97,54 @@ def test_many_starters_at_once_start_one_server(state_dir: Path) -> None:
     code = "import sys, pathlib; from orchestrator import embedded; s = embedded.start(pathlib.Path(sys.argv[1])); print(s.pid, s.is_new)"
     starters = [run_python(code, str(state_dir)) for _ in range(4)]
 
-    said = [starter.communicate(timeout=60)[0].split() for starter in starters]
+    said = [hear(starter) for starter in starters]
 
-    assert len({pid for pid, _ in said}) == 1
-    assert sorted(is_new for _, is_new in said) == ["False", "False", "False", "True"]
+    told = "\n".join(
+        f"exit {starter.returncode}: {out}{err}" for starter, (out, err) in zip(starters, said, strict=True)
+    )
+    assert [starter.returncode for starter in starters] == [0, 0, 0, 0], told
+    assert len({out.split()[0] for out, _ in said}) == 1, told
+    assert sorted(out.split()[1] for out, _ in said) == ["False", "False", "False", "True"], told
+
+
+def test_a_server_that_ends_while_a_start_looks_at_it_is_started_again(
+    state_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever comes just then wants a server, and is not to blame for the end of the one before."""
+    first, describe = embedded.start(state_dir), embedded._describe
+
+    def end_and_describe(home: Path, *, is_new: bool) -> RunningServer | None:
+        """Look once it is dead."""
+        kill(first.pid)
+        return describe(home, is_new=is_new)
+
+    monkeypatch.setattr(embedded, "_describe", end_and_describe)
+
+    again = embedded.start(state_dir)
+
+    assert again.is_new
+    assert again.pid != first.pid
+
+
+def test_a_server_that_reads_its_data_back_is_waited_for(state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large AOF takes longer than a start may: for whoever started the server, and for whoever waits for their turn."""
+    embedded.claim_folder(state_dir)
+    ask, held = embedded.ask, embedded.try_lock(state_dir / "start.lock")
+    assert held is not None
+    turn = [held]
+
+    def ask_slowly(path: Path, command: str, *, seconds: float = 1.0) -> bytes | None:
+        """Load until it is ready; the one before is over with the first look."""
+        if turn:
+            os.close(turn.pop())
+        return ask(path, command, seconds=seconds) or b"-LOADING it takes its time"
+
+    for limit in ("START_SECONDS", "TURN_SECONDS"):
+        monkeypatch.setattr(embedded, limit, 0)
+    monkeypatch.setattr(embedded, "ask", ask_slowly)
+
+    assert embedded.start(state_dir).is_new
+    assert not turn
 
 
 def test_the_server_is_closed_to_others_and_never_evicts(state_dir: Path) -> None:
@@ -303,72 +357,6 @@ def test_a_temporary_server_dies_with_its_owner(how: str) -> None:
     assert len(watches) == 1
     assert not Path(state_dir).exists()
     owner.communicate()
-
-
-def test_the_bundled_server_comes_first() -> None:
-    """It behaves the same on every machine, whatever is installed there."""
-    found = embedded.find_server()
-
-    assert found.origin == "bundled"
-    assert tuple(map(int, found.version.split("."))) >= (9, 1, 2)
-
-
-def script(folder: Path, name: str, text: str) -> None:
-    """Put an executable on a PATH of our own."""
-    folder.mkdir(exist_ok=True)
-    (folder / name).write_text(text)
-    (folder / name).chmod(0o755)
-
-
-@pytest.fixture
-def path_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Take the bundled server away and lend an empty PATH."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setattr(embedded_binary, "bundled_path", lambda: None)
-    monkeypatch.setenv("PATH", str(folder))
-    return folder
-
-
-def test_a_server_on_path_serves_where_none_is_bundled(path_only: Path, state_dir: Path) -> None:
-    """On other platforms the distribution's own server is used."""
-    installed = shutil.which("redis-server", path="/usr/bin:/usr/local/bin") or bundled_path()
-    assert installed is not None
-    (path_only / "redis-server").symlink_to(installed)
-
-    found = embedded.find_server()
-
-    assert found.origin == "path"
-    assert client(embedded.start(state_dir)).ping()
-
-
-def test_an_old_server_is_passed_over_for_a_newer_one(path_only: Path) -> None:
-    """Its scripts would fail later and less clearly."""
-    script(path_only, "valkey-server", "#!/bin/sh\necho 'Redis server v=6.2.14 sha=0:0'")
-    script(path_only, "redis-server", "#!/bin/sh\necho 'Redis server v=7.0.15 sha=0:0'")
-
-    assert embedded.find_server().version == "7.0.15"
-
-
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        (None, "neither valkey-server nor redis-server is on PATH"),
-        ("#!/bin/sh\necho 'Redis server v=6.2.14 sha=0:0'", "is version 6.2.14, too old"),
-        ("\x7fELF nonsense", "is for another architecture"),
-        ("#!/nonexistent/loader\n", "needs a C library"),
-        ("#!/bin/sh\necho 'GLIBC_2.99 not found' >&2; exit 1", "fails: GLIBC_2.99 not found"),
-    ],
-)
-def test_without_any_server_one_message_names_the_ways_out(path_only: Path, text: str | None, problem: str) -> None:
-    """What is wrong here, and what to do about it."""
-    if text is not None:
-        script(path_only, "valkey-server", text)
-
-    with pytest.raises(ConfigError, match="none is bundled for") as refused:
-        embedded.find_server()
-    assert problem in str(refused.value)
-    assert "BATON_REDIS_URL" in str(refused.value)
 
 
 def test_a_configured_store_starts_no_server(state_dir: Path) -> None:
