@@ -21,9 +21,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, NoReturn
 
 from plugin_sandbox.inner import mounts, namespaces, syscalls, watchdog
-from plugin_sandbox.inner.box import MOST_FDS, REPORT_BYTES, Bit, Box, Ended, Ground, LayerFailed
+from plugin_sandbox.inner.box import REPORT_BYTES, Bit, Box, Ended, Ground, LayerFailed
 from plugin_sandbox.inner.cgroups import Groups
-from plugin_sandbox.inner.plugin_init import PR_SET_PDEATHSIG, become_plugin, name_process
+from plugin_sandbox.inner.inbox import Inboxes, receive
+from plugin_sandbox.inner.plugin_init import GO_ON, PR_SET_PDEATHSIG, become_plugin, name_process
 from plugin_sandbox.inner.watchdog import Watch
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -56,11 +57,11 @@ def _takes_from_root(ground: Ground) -> bool:
     return ground.tier == "strict" and os.geteuid() == 0
 
 
-def serve(ground: Ground, inbox: socket.socket, user_namespace: int, *, parent: int | None) -> NoReturn:
+def serve(ground: Ground, inboxes: Inboxes, user_namespace: int, *, parent: int | None) -> NoReturn:
     """Lay the ground, wait for the call, run it to its end, and leave the process.
 
-    `inbox` brings one call (box.py), with the mounts of `clone_call` behind its descriptors. A ground that cannot be laid is told
-    to the one who calls. `parent`: who must live; None: the report alone tells (cold exec).
+    `inboxes` bring one call (inbox.py). A ground that cannot be laid is told to the one who calls. `parent`: who must live; None: the
+    report alone tells (cold exec).
     """
     name_process("plugin-spare")
     if parent is not None:
@@ -68,7 +69,7 @@ def serve(ground: Ground, inbox: socket.socket, user_namespace: int, *, parent: 
         if os.getppid() != parent:
             os._exit(1)
     with contextlib.suppress(_NoCall):
-        _serve(ground, inbox, user_namespace)
+        _serve(ground, inboxes, user_namespace)
     os._exit(0)
 
 
@@ -76,11 +77,11 @@ class _NoCall(Exception):
     """The zygote has no use for this ground any more."""
 
 
-def _serve(ground: Ground, inbox: socket.socket, user_namespace: int) -> None:
+def _serve(ground: Ground, inboxes: Inboxes, user_namespace: int) -> None:
     call: _Call | None = None
     try:
-        laid = _lay(ground, user_namespace)
-        call = _Call.receive(inbox)
+        laid = _lay(ground, user_namespace, inboxes)
+        call = _Call.receive(inboxes.monitor)
         name_process("plugin-monitor")
         _run(call, laid)
     except LayerFailed as failed:
@@ -89,26 +90,21 @@ def _serve(ground: Ground, inbox: socket.socket, user_namespace: int) -> None:
         why = LayerFailed("monitor", str(error))
     else:
         return
-    _say((call or _Call.receive(inbox)).report, {"event": "refused", "layer": why.layer, "error": why.text})
+    _say((call or _Call.receive(inboxes.monitor)).report, {"event": "refused", "layer": why.layer, "error": why.text})
 
 
 @dataclass(frozen=True)
 class _Call:
-    message: bytes
     box: Box
-    fds: tuple[int, ...]  # request, result, stderr
-    trees: list[int]
     report: socket.socket
 
     @classmethod
     def receive(cls, inbox: socket.socket) -> "_Call":
-        message, fds, _, _ = socket.recv_fds(inbox, REPORT_BYTES, MOST_FDS)
-        if not message:
+        taken = receive(inbox)
+        if taken is None:
             raise _NoCall
-        for descriptor in fds:
-            os.set_inheritable(descriptor, False)
-        request, result, stderr, report, *trees = fds
-        return cls(message, Box.from_json(message), (request, result, stderr), trees, socket.socket(fileno=report))
+        message, (report,) = taken
+        return cls(Box.from_json(message), socket.socket(fileno=report))
 
 
 @dataclass(frozen=True)
@@ -118,12 +114,14 @@ class _Laid:
     first: int  # the plugin's process-to-be
     channel: socket.socket  # to it
     proc: int  # the host's /proc
+    changes: int  # the changes' root; -1: without an overlay
 
 
-def _lay(ground: Ground, user_namespace: int) -> _Laid:
+def _lay(ground: Ground, user_namespace: int, inboxes: Inboxes) -> _Laid:
     """Build what needs no call, and fork the plugin's process."""
     syscalls.call("prctl", PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    changes = -1
     if ground.tier == "strict":
         is_root = os.geteuid() == 0
         trees = mounts.clone_ground(ground) if is_root else None
@@ -132,15 +130,18 @@ def _lay(ground: Ground, user_namespace: int) -> _Laid:
             trees = mounts.clone_ground(ground)
         mounts.make_private()
         mounts.lay_ground(trees, _plugin_ids(ground, is_root=is_root))
+        changes = mounts.open_changes(ground)
     # A change of identity closed /proc/self to ourselves; the watchdog reads the exact sums of our own children there.
     syscalls.call("prctl", _PR_SET_DUMPABLE, 1, 0, 0, 0)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     first = os.fork()
     if first == 0:
         ours.close()
-        become_plugin(ground, theirs)
+        inboxes.monitor.close()
+        become_plugin(ground, inboxes.plugin, theirs)
     theirs.close()
-    return _Laid(first, ours, proc)
+    inboxes.plugin.close()
+    return _Laid(first, ours, proc, changes)
 
 
 def _say(report: socket.socket, message: dict[str, object], descriptor: int = -1) -> None:
@@ -155,22 +156,20 @@ def _say(report: socket.socket, message: dict[str, object], descriptor: int = -1
 
 def _run(call: _Call, laid: _Laid) -> None:
     box, report = call.box, call.report
-    copy = changes = -1
+    copy, changes = -1, laid.changes
     try:
         groups = Groups.open(box.cgroups)
         if box.limits.processes and "watchdog" not in box.off:
             watchdog.check(laid.proc)
-        if box.tier == "strict":
-            changes = mounts.finish(box, call.trees or mounts.clone_call(box, None))
-        else:
+        if box.tier != "strict":
             # The copy and the temporary files beside it.
             copy = os.open(os.path.dirname(box.work), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except (LayerFailed, OSError):
         _end(laid.first)
         raise
     watch = Watch(box, groups, laid.proc, laid.first, copy)
+    layers = _lock_down(laid, groups)
     started = time.monotonic()
-    layers = _lock_down(call, laid, groups)
     for controller, layer in (("memory", "memory_cgroup"), ("pids", "pids_cgroup"), ("cpu", "cpu_cgroup")):
         layers[layer] = "on" if groups.has(controller) else "off"
     _say(report, {"event": "built", "layers": {**_layers_of(box), **layers}}, changes)
@@ -192,18 +191,16 @@ def _plugin_ids(ground: Ground, *, is_root: bool) -> tuple[int, int]:
     return (ground.uid, ground.gid) if ground.uid >= 0 else (0, 0)
 
 
-def _lock_down(call: _Call, laid: _Laid, groups: Groups) -> dict[str, str]:
-    """Give the plugin's process its call, and wait until it has given up everything; what it could not install is a refusal."""
+def _lock_down(laid: _Laid, groups: Groups) -> dict[str, str]:
+    """Let the plugin's process go on, and wait until it has given up everything; what it could not install is a refusal."""
     laid.channel.settimeout(_BUILD_SECONDS)
     try:
         with contextlib.suppress(ConnectionError):  # it has ended; why is what it said last
-            socket.send_fds(laid.channel, [call.message], [*call.fds, *groups.procs])
+            socket.send_fds(laid.channel, [GO_ON], groups.procs)
         message = laid.channel.recv(REPORT_BYTES)
     except (TimeoutError, ConnectionError):
         message = b""
     laid.channel.close()
-    for descriptor in call.fds:
-        os.close(descriptor)
     said: dict[str, Any] = {"layer": "monitor", "error": "the plugin's process did not get ready"}
     if message:
         said = json.loads(message)

@@ -152,30 +152,33 @@ def _link_merged_usr() -> None:
             os.symlink(os.readlink("/" + name), f"{_STAGE}/{name}")
 
 
-def finish(box: Box, trees: list[int]) -> int:
-    """Add what is the call's own, and close the tree; return a descriptor of the changes' root, or -1 without an overlay."""
+def open_changes(ground: Ground) -> int:
+    """Return a descriptor of the changes' root, or -1 without an overlay."""
+    return -1 if "overlay" in ground.off else os.open(_QUOTA + "/upper", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def finish(box: Box, trees: list[int]) -> None:
+    """In the plugin's process: add what is the call's own, and close the tree."""
     *own, workspace = trees
     for path, tree in zip(paths_of(box)[:-1], own, strict=True):
         _attach(path, tree, "read_only_root")
-    changes = _lay_workspace(box, workspace)
+    _lay_workspace(box, workspace)
     _limit(box)
     if "read_only_root" not in box.off:
         attributes = struct.pack("QQQQ", _ATTR_RDONLY | _ATTR_NOSUID | _ATTR_NODEV, 0, 0, 0)
         _call("read_only_root", "mount_setattr", _AT_FDCWD, _STAGE.encode(), 0, attributes, len(attributes))
-    return changes
 
 
-def _lay_workspace(box: Box, tree: int) -> int:
+def _lay_workspace(box: Box, tree: int) -> None:
     if "overlay" in box.off:
         _attach(box.work, tree, "overlay")
-        return -1
+        return
     os.chmod(_QUOTA + "/upper", stat.S_IMODE(os.fstat(tree).st_mode) & 0o777 | 0o700)
     work = _STAGE + box.work
     os.makedirs(work, exist_ok=True)
     _move(tree, _QUOTA + "/lower", "overlay")
     options = f"userxattr,lowerdir={_QUOTA}/lower,upperdir={_QUOTA}/upper,workdir={_QUOTA}/work"
     _mount("overlay", b"overlay", work, b"overlay", _MS_NOSUID | _MS_NODEV, options)
-    return os.open(_QUOTA + "/upper", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def _limit(box: Box) -> None:

@@ -14,8 +14,9 @@ import sys
 from typing import NoReturn
 
 from plugin_sandbox.inner import mounts, syscalls
-from plugin_sandbox.inner.box import MOST_FDS, REPORT_BYTES, REQUEST_FD, RESULT_FD, Box, Ground, LayerFailed
+from plugin_sandbox.inner.box import REQUEST_FD, RESULT_FD, Box, Ground, LayerFailed
 from plugin_sandbox.inner.cgroups import controllers_of, enter
+from plugin_sandbox.inner.inbox import receive
 from plugin_sandbox.inner.lockdown import lock_down, prepare
 from plugin_sandbox.inner.runner import run
 
@@ -23,22 +24,33 @@ PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _CHANNEL_FD = 5
 _ABOVE = 64
+#: The monitor's word that it is ready to watch: nothing of a call's box counts for the plugin before it.
+GO_ON = b"go on"
 
 #: The folder that contains `plugin_sandbox`; inside, only that package is in it.
 HOME_OF_PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
-def become_plugin(ground: Ground, channel: socket.socket) -> NoReturn:
-    """Become the plugin of the call that comes over `channel`: this process does not return, whatever happens."""
+def become_plugin(ground: Ground, inbox: socket.socket, channel: socket.socket) -> NoReturn:
+    """Become the plugin of the call that `inbox` brings: this process does not return, whatever happens.
+
+    channel: to the monitor; brings its word to go on, and takes what came of it.
+    """
     name_process("plugin-spare")
     back = _Channel(channel)
     try:
         early = _settle(ground)
-        box, request, result, stderr, groups = back.receive()
+        taken = receive(inbox)
+        inbox.close()
+        if taken is None:
+            os._exit(0)  # there is to be none
+        message, (request, result, stderr, *trees) = taken
+        box = Box.from_json(message)
         name_process("plugin")
         if early is not None:
             raise early
-        _enter(box, groups)
+        _build(box, trees)
+        _enter(box, back.wait_go_on(box))
         _arrange(box, request, result, stderr, back)
         layers = {"closed_fds": "off" if "closed_fds" in box.off else "on", **lock_down(box)}
     except LayerFailed as failed:
@@ -61,17 +73,16 @@ class _Channel:
     """The way from and to the monitor, until the plugin is imported: one message each way."""
 
     def __init__(self, end: socket.socket) -> None:
-        self.fd = fcntl.fcntl(end.detach(), fcntl.F_DUPFD_CLOEXEC, _ABOVE)
+        self._end = end
+        self.fd = fcntl.fcntl(end.fileno(), fcntl.F_DUPFD_CLOEXEC, _ABOVE)
 
-    def receive(self) -> tuple[Box, int, int, int, dict[int, str]]:
-        """Wait for the call; end when there is to be none."""
-        with socket.socket(fileno=os.dup(self.fd)) as end:
-            message, fds, _, _ = socket.recv_fds(end, REPORT_BYTES, MOST_FDS)
-        if not message:
-            os._exit(0)
-        request, result, stderr, *groups = fds
-        box = Box.from_json(message)
-        return box, request, result, stderr, dict(zip(groups, controllers_of(box.cgroups), strict=True))
+    def wait_go_on(self, box: Box) -> dict[int, str]:
+        """Wait until the monitor is ready; return the groups to be joined: descriptor of cgroup.procs -> controller."""
+        taken = receive(self._end)
+        self._end.close()
+        if taken is None:
+            os._exit(0)  # it refused the call
+        return dict(zip(taken[1], controllers_of(box.cgroups), strict=True))
 
     def tell(self, message: dict[str, object]) -> None:
         try:
@@ -98,6 +109,15 @@ def _settle(ground: Ground) -> LayerFailed | None:
     except LayerFailed as failed:
         return failed
     return None
+
+
+def _build(box: Box, trees: list[int]) -> None:
+    if box.tier != "strict":
+        return
+    try:
+        mounts.finish(box, trees or mounts.clone_call(box, None))
+    except OSError as error:
+        raise LayerFailed("monitor", str(error)) from error
 
 
 def _enter(box: Box, groups: dict[int, str]) -> None:

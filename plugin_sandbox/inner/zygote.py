@@ -18,25 +18,16 @@ import threading
 from typing import TypeAlias
 
 from plugin_sandbox.inner import lockdown, monitor, namespaces, syscalls
-from plugin_sandbox.inner.box import FDS, REPORT_BYTES, Box, Ground, LayerFailed
+from plugin_sandbox.inner.box import FDS, Box, Ground, LayerFailed
+from plugin_sandbox.inner.inbox import Inboxes, receive
 from plugin_sandbox.inner.plugin_init import name_process
 
 _STACK_BYTES = 512 * 1024
 #: So many spares of one ground wait while nothing runs: then a call's own time is not shared with the making of the next one.
 _AHEAD = 2
 
-#: A monitor that waits: its number, and the socket at which it does.
-Spare: TypeAlias = tuple[int, socket.socket]
-
-
-def receive(inbox: socket.socket) -> tuple[bytes, tuple[int, ...]] | None:
-    """Take one call; None when the other end has closed."""
-    message, fds, _, _ = socket.recv_fds(inbox, REPORT_BYTES, len(FDS))
-    if not message:
-        return None
-    for descriptor in fds:
-        os.set_inheritable(descriptor, False)
-    return message, tuple(fds)
+#: A monitor that waits: its number, and where a call for it is sent to.
+Spare: TypeAlias = tuple[int, Inboxes]
 
 
 def main(inbox_fd: int, preload: list[str]) -> None:
@@ -81,7 +72,7 @@ class Zygote:
                 for ground in self._reap():
                     self._make_spare(ground, _AHEAD)
             if self._inbox.fileno() in ready:
-                call = receive(self._inbox)
+                call = receive(self._inbox, len(FDS))
                 if call is None:
                     self._end_spares()
                     return
@@ -93,11 +84,11 @@ class Zygote:
         ground = Ground.of(box)
         trees: list[int] = []
         try:
-            pid, end = self._take_spare(ground) or self._fork(ground, fds)
+            pid, ends = self._take_spare(ground) or self._fork(ground, fds)
             self._monitors[pid] = ground
-            with end, contextlib.suppress(ConnectionError):
+            with contextlib.closing(ends):
                 trees = monitor.clone_call(box, self._spaces)
-                socket.send_fds(end, [message], [*fds, *trees])
+                ends.send(message, fds, trees)
         except LayerFailed as failed:
             _refuse(os.dup(fds[-1]), failed)
         finally:
@@ -130,8 +121,8 @@ class Zygote:
 
     def _drop_spares(self) -> None:
         """Let them end, at the closing of their sockets."""
-        for _, end in self._all_spares():
-            end.close()
+        for _, ends in self._all_spares():
+            ends.close()
         self._spares.clear()
 
     def _end_spares(self) -> None:
@@ -142,10 +133,10 @@ class Zygote:
                 os.waitpid(pid, 0)
 
     def _fork(self, ground: Ground, fds: tuple[int, ...] = ()) -> Spare:
-        """Start a monitor on this ground; return its number and the socket that it waits at. Raise LayerFailed."""
+        """Start a monitor on this ground, which starts the plugin's process-to-be; raise LayerFailed."""
         user_namespace = monitor.keep_user_namespace(ground, self._spaces)
         me = os.getpid()
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours, theirs = Inboxes.pair()
         child = os.fork()
         if child == 0:
             try:
@@ -196,21 +187,21 @@ def main_cold(inbox_fd: int) -> None:
     """Serve one call in this process itself: a fresh interpreter, with an address layout of its own."""
     _settle([])
     with socket.socket(fileno=inbox_fd) as inbox:
-        call = receive(inbox)
+        call = receive(inbox, len(FDS))
     if call is None:
         return
     message, fds = call
     box, spaces = Box.from_json(message), namespaces.UserNamespaces()
     ground = Ground.of(box)
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours, theirs = Inboxes.pair()
     try:
         user_namespace = monitor.keep_user_namespace(ground, spaces)
         trees = monitor.clone_call(box, spaces)
     except LayerFailed as failed:
         _refuse(fds[-1], failed)
         return
-    with ours:
-        socket.send_fds(ours, [message], [*fds, *trees])
+    with contextlib.closing(ours):
+        ours.send(message, fds, trees)
     for descriptor in (*fds, *trees):
         os.close(descriptor)
     monitor.serve(ground, theirs, user_namespace, parent=None)
