@@ -16,13 +16,13 @@ from typing import NoReturn
 from plugin_sandbox.inner import mounts, syscalls
 from plugin_sandbox.inner.box import REQUEST_FD, RESULT_FD, Box, Ground, LayerFailed
 from plugin_sandbox.inner.cgroups import controllers_of, enter
-from plugin_sandbox.inner.inbox import receive
+from plugin_sandbox.inner.inbox import practise, receive
 from plugin_sandbox.inner.lockdown import lock_down, prepare
-from plugin_sandbox.inner.runner import run
+from plugin_sandbox.inner.runner import rehearse, run
 
 PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
-_CHANNEL_FD = 5
+_CHANNEL_FD, _RULESET_FD = 5, 6
 _ABOVE = 64
 #: The monitor's word that it is ready to watch: nothing of a call's box counts for the plugin before it.
 GO_ON = b"go on"
@@ -39,7 +39,8 @@ def become_plugin(ground: Ground, inbox: socket.socket, channel: socket.socket) 
     name_process("plugin-spare")
     back = _Channel(channel)
     try:
-        early = _settle(ground)
+        settled = _settle(ground)
+        practise(inbox, rehearse, lambda: rehearse(models=True))
         taken = receive(inbox)
         inbox.close()
         if taken is None:
@@ -47,12 +48,12 @@ def become_plugin(ground: Ground, inbox: socket.socket, channel: socket.socket) 
         message, (request, result, stderr, *trees) = taken
         box = Box.from_json(message)
         name_process("plugin")
-        if early is not None:
-            raise early
+        if isinstance(settled, LayerFailed):
+            raise settled
         _build(box, trees)
-        _enter(box, back.wait_go_on(box))
-        _arrange(box, request, result, stderr, back)
-        layers = {"closed_fds": "off" if "closed_fds" in box.off else "on", **lock_down(box)}
+        _enter(box, dict(zip(back.wait_go_on(), controllers_of(box.cgroups), strict=True)))
+        ruleset = _arrange(box, {REQUEST_FD: request, RESULT_FD: result, 2: stderr}, settled, back)
+        layers = {"closed_fds": "off" if "closed_fds" in box.off else "on", **lock_down(box, ruleset)}
     except LayerFailed as failed:
         back.tell({"layer": failed.layer, "error": failed.text})
         os._exit(1)
@@ -70,29 +71,33 @@ def name_process(name: str) -> None:
 
 
 class _Channel:
-    """The way from and to the monitor, until the plugin is imported: one message each way."""
+    """The way from and to the monitor, until the plugin is imported: its word to go on, then what came of it."""
 
     def __init__(self, end: socket.socket) -> None:
-        self._end = end
+        self._end: socket.socket | None = end
         self.fd = fcntl.fcntl(end.fileno(), fcntl.F_DUPFD_CLOEXEC, _ABOVE)
 
-    def wait_go_on(self, box: Box) -> dict[int, str]:
-        """Wait until the monitor is ready; return the groups to be joined: descriptor of cgroup.procs -> controller."""
-        taken = receive(self._end)
-        self._end.close()
+    def wait_go_on(self) -> tuple[int, ...]:
+        """Wait until the monitor is ready; return the descriptors that come with its word. Later calls return none."""
+        if self._end is None:
+            return ()
+        with self._end as end:
+            taken = receive(end)
+        self._end = None
         if taken is None:
             os._exit(0)  # it refused the call
-        return dict(zip(taken[1], controllers_of(box.cgroups), strict=True))
+        return taken[1]
 
     def tell(self, message: dict[str, object]) -> None:
+        self.wait_go_on()  # what is told before goes down with this process
         try:
             os.write(self.fd, json.dumps(message).encode())
         except OSError:
             os._exit(1)  # the monitor is gone, and so shall this be
 
 
-def _settle(ground: Ground) -> LayerFailed | None:
-    """Do what needs no call; return what could not be done, for the one who calls.
+def _settle(ground: Ground) -> int | LayerFailed:
+    """Do what needs no call; return Landlock's ruleset, or what could not be done, for the one who calls.
 
     The kernel ends this process with its monitor; a monitor lost before is noticed at the channel.
     """
@@ -103,12 +108,12 @@ def _settle(ground: Ground) -> LayerFailed | None:
     sys.path[:] = [*ground.sys_path, HOME_OF_PACKAGE]
     os.environ.clear()
     try:
-        prepare(ground)
         if ground.tier == "strict":
             mounts.mount_proc(ground)
+        ruleset = prepare(ground, mounts.STAGE if ground.tier == "strict" else "")
     except LayerFailed as failed:
         return failed
-    return None
+    return ruleset
 
 
 def _build(box: Box, trees: list[int]) -> None:
@@ -131,14 +136,17 @@ def _enter(box: Box, groups: dict[int, str]) -> None:
     os.environ.update({"PATH": path, "LANG": "C.UTF-8", "HOME": box.tmp, "TMPDIR": box.tmp})
 
 
-def _arrange(box: Box, request: int, result: int, stderr: int, back: _Channel) -> None:
-    """Put what the plugin may have at its numbers, and close all the rest."""
+def _arrange(box: Box, files: dict[int, int], ruleset: int, back: _Channel) -> int:
+    """Put what the plugin may have at its numbers, and close all the rest but for what the lock-down closes; return the ruleset."""
     null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-    wanted = {0: null, 1: stderr, 2: stderr, RESULT_FD: result, REQUEST_FD: request, _CHANNEL_FD: back.fd}
+    wanted = {0: null, 1: files[2], **files, _CHANNEL_FD: back.fd}
+    if ruleset >= 0:
+        wanted[_RULESET_FD] = ruleset
     # First out of the way of each other, then down to their places.
     high = {place: fcntl.fcntl(old, fcntl.F_DUPFD_CLOEXEC, _ABOVE) for place, old in wanted.items()}
     for place, old in high.items():
         os.dup2(old, place, inheritable=place <= 2)
     if "closed_fds" not in box.off:
-        syscalls.call("close_range", _CHANNEL_FD + 1, 0xFFFF_FFFF, 0)
+        syscalls.call("close_range", max(wanted) + 1, 0xFFFF_FFFF, 0)
     back.fd = _CHANNEL_FD
+    return _RULESET_FD if ruleset >= 0 else -1

@@ -21,8 +21,11 @@ from plugin_sandbox.inner import lockdown, monitor, namespaces, syscalls
 from plugin_sandbox.inner.box import FDS, Box, Ground, LayerFailed
 from plugin_sandbox.inner.inbox import Inboxes, receive
 from plugin_sandbox.inner.plugin_init import name_process
+from plugin_sandbox.inner.runner import rehearse
 
 _STACK_BYTES = 512 * 1024
+#: After so many the interpreter has specialised the code of a run, which those who are forked for one then share.
+_REHEARSALS = 12
 #: So many spares of one ground wait while nothing runs: then a call's own time is not shared with the making of the next one.
 _AHEAD = 2
 
@@ -32,7 +35,7 @@ Spare: TypeAlias = tuple[int, Inboxes]
 
 def main(inbox_fd: int, preload: list[str]) -> None:
     """Serve calls until the socket ends."""
-    _settle(preload)
+    _settle(preload, rehearsals=_REHEARSALS)
     Zygote(socket.socket(fileno=inbox_fd)).serve()
 
 
@@ -185,7 +188,7 @@ class Zygote:
 
 def main_cold(inbox_fd: int) -> None:
     """Serve one call in this process itself: a fresh interpreter, with an address layout of its own."""
-    _settle([])
+    _settle([], rehearsals=0)
     with socket.socket(fileno=inbox_fd) as inbox:
         call = receive(inbox, len(FDS))
     if call is None:
@@ -207,13 +210,15 @@ def main_cold(inbox_fd: int) -> None:
     monitor.serve(ground, theirs, user_namespace, parent=None)
 
 
-def _settle(preload: list[str]) -> None:
+def _settle(preload: list[str], *, rehearsals: int) -> None:
     name_process("plugin-zygote")
     threading.stack_size(_STACK_BYTES)
     for name in preload:
         with contextlib.suppress(ImportError):  # not installed: a plugin that needs it says so itself
             importlib.import_module(name)
     lockdown.warm()
+    for _ in range(rehearsals):
+        rehearse(models=True)
     gc.collect()
     gc.freeze()
 
