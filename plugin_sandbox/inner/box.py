@@ -15,7 +15,7 @@ The host ends a call by closing its end of the report socket: the monitor then k
 """
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeAlias
 
 Tier: TypeAlias = Literal["strict", "standard"]
@@ -104,7 +104,7 @@ class Box:
 
     def to_json(self) -> bytes:
         """Return the message."""
-        return json.dumps(asdict(self)).encode()
+        return json.dumps({**vars(self), "limits": vars(self.limits)}).encode()
 
     @classmethod
     def from_json(cls, text: bytes) -> "Box":
@@ -131,6 +131,11 @@ class Ground:
     def of(cls, box: Box) -> "Ground":
         """Return the ground that a box stands on."""
         return cls(box.tier, box.uid, box.gid, box.sys_path, box.binds, box.off)
+
+    def make_box(self) -> Box:
+        """Return a box that stands on it: no call's, but of the shape of one."""
+        limits = BoxLimits(**dict.fromkeys((one.name for one in fields(BoxLimits)), 1))
+        return Box("none", self.tier, limits, "/", "/", self.sys_path, self.binds, (), self.uid, self.gid, off=self.off)
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,10 @@ import array
 import contextlib
 import select
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from plugin_sandbox.inner.box import MOST_FDS, REPORT_BYTES
-
-#: Who has waited so long is likely to wait longer: calls that come one after another leave no time for it.
-_IDLE_MS = 20
 
 
 @dataclass(frozen=True)
@@ -22,7 +19,9 @@ class Inboxes:
     """Where a call is sent to, or where it is waited for."""
 
     monitor: socket.socket  # brings the box as JSON, with the report
-    plugin: socket.socket  # brings the box as JSON, with request, result and stderr, and the mounts of `clone_call` behind them
+    plugin: (
+        socket.socket
+    )  # brings the box as JSON, with request, result and stderr, and the mounts of `clone_call` behind them
 
     @classmethod
     def pair(cls) -> "tuple[Inboxes, Inboxes]":
@@ -45,14 +44,11 @@ class Inboxes:
         self.plugin.close()
 
 
-def practise(inbox: socket.socket, first: Callable[[], object], later: Callable[[], object]) -> None:
-    """Do the first of two exercises unless a call is there, and the later, longer one once none has come for a moment."""
-    for exercise, idle_ms in ((first, 0), (later, _IDLE_MS)):
-        coming = select.poll()
-        coming.register(inbox, select.POLLIN)
-        if coming.poll(idle_ms):
-            return
-        exercise()
+def is_called(inbox: socket.socket, wait_ms: int = 0) -> bool:
+    """Say whether there is something to receive, or the other end has closed, within so many milliseconds."""
+    coming = select.poll()
+    coming.register(inbox, select.POLLIN)
+    return bool(coming.poll(wait_ms))
 
 
 def receive(inbox: socket.socket, most_fds: int = MOST_FDS) -> tuple[bytes, tuple[int, ...]] | None:

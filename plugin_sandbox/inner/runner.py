@@ -76,7 +76,11 @@ def rehearse(*, models: bool = False) -> None:
     models: have it make a model of pydantic's, too, where that is loaded.
     """
     package = os.path.join(os.path.dirname(os.path.abspath(__file__)), "rehearsal")
-    context = {"variables": {"models": models and "pydantic" in sys.modules}, "answers_file": "answers", "dry_run": False}
+    context = {
+        "variables": {"models": models and "pydantic" in sys.modules},
+        "answers_file": "answers",
+        "dry_run": False,
+    }
     request = {"package": package, "work": package, "files": ["file"], "answers": {}, "context": context}
     with open(package + "/__init__.py", "rb") as file:
         compile(file.read(), package, "exec", dont_inherit=True)  # ours may lie there compiled, the plugin's may not
