@@ -18,7 +18,7 @@ from plugin_sandbox.inner.box import REQUEST_FD, RESULT_FD, Box, Ground, LayerFa
 from plugin_sandbox.inner.cgroups import controllers_of, enter
 from plugin_sandbox.inner.inbox import is_called, receive
 from plugin_sandbox.inner.lockdown import lock_down, prepare
-from plugin_sandbox.inner.runner import rehearse, run
+from plugin_sandbox.inner.runner import rehearse, rehearse_models, run
 
 PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
@@ -45,7 +45,7 @@ def become_plugin(ground: Ground, inbox: socket.socket, channel: socket.socket) 
         if not is_called(inbox):
             rehearse()
         if not is_called(inbox, _IDLE_MS):
-            rehearse(models=True)
+            rehearse_models()
         taken = receive(inbox)
         inbox.close()
         if taken is None:

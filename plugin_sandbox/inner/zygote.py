@@ -21,7 +21,7 @@ from plugin_sandbox.inner import lockdown, monitor, namespaces, syscalls
 from plugin_sandbox.inner.box import FDS, Box, Ground, LayerFailed
 from plugin_sandbox.inner.inbox import Inboxes, receive
 from plugin_sandbox.inner.plugin_init import name_process
-from plugin_sandbox.inner.runner import rehearse
+from plugin_sandbox.inner.runner import rehearse, rehearse_models
 
 _STACK_BYTES = 512 * 1024
 #: After so many the interpreter has specialised the code of a run, which those who are forked for one then share.
@@ -218,7 +218,8 @@ def _settle(preload: list[str], *, rehearsals: int) -> None:
             importlib.import_module(name)
     lockdown.warm()
     for _ in range(rehearsals):
-        rehearse(models=True)
+        rehearse()
+        rehearse_models()
     gc.collect()
     gc.freeze()
 
