@@ -16,12 +16,14 @@ from plugin_sandbox.inner.box import MOST_FDS, REPORT_BYTES
 
 @dataclass(frozen=True)
 class Inboxes:
-    """Where a call is sent to, or where it is waited for."""
+    """Where a call is sent to, or where it is waited for.
 
-    monitor: socket.socket  # brings the box as JSON, with the report
-    plugin: (
-        socket.socket
-    )  # brings the box as JSON, with request, result and stderr, and the mounts of `clone_call` behind them
+    monitor: brings the box as JSON, with the report.
+    plugin: brings the box as JSON, with request, result and stderr, and the mounts of `clone_call` behind them.
+    """
+
+    monitor: socket.socket
+    plugin: socket.socket
 
     @classmethod
     def pair(cls) -> "tuple[Inboxes, Inboxes]":

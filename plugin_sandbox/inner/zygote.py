@@ -115,9 +115,21 @@ class Zygote:
     def _make_spare(self, ground: Ground, wanted: int) -> None:
         """Start one where fewer than `wanted` wait on this ground, and there is room."""
         waiting = self._spares.get(ground, [])
-        if len(waiting) < wanted and len(self._monitors) + sum(map(len, self._spares.values())) < self._most:
-            with contextlib.suppress(LayerFailed):  # the next call is told
-                self._spares[ground] = [*waiting, self._fork(ground)]
+        if len(waiting) >= wanted or not (self._has_room() or (not waiting and self._give_up_a_second())):
+            return
+        with contextlib.suppress(LayerFailed):  # the next call is told
+            self._spares[ground] = [*waiting, self._fork(ground)]
+
+    def _has_room(self) -> bool:
+        return len(self._monitors) + len(self._all_spares()) < self._most
+
+    def _give_up_a_second(self) -> bool:
+        """End a spare of a ground on which another one waits, if there is any: a ground without one has more need of it."""
+        for waiting in self._spares.values():
+            if len(waiting) > 1:
+                waiting.pop()[1].close()
+                return self._has_room()
+        return False
 
     def _all_spares(self) -> list[Spare]:
         return [spare for waiting in self._spares.values() for spare in waiting]
