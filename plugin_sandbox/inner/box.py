@@ -3,8 +3,8 @@
 Plain dataclasses of JSON values, on both sides of the boundary. The host has validated all of it; the monitor checks again only
 what it must not be lied to about.
 
-A call is one message to the zygote: a `Box` as JSON, with file descriptors in the order of `FDS`. The zygote hands it to a monitor, with
-the call's mounts behind them where it is root (mounts.py). The monitor answers on the
+A call is one message to the zygote: a `Box` as JSON, with file descriptors in the order of `FDS`. The zygote hands it to the monitor and
+the plugin's process that wait for it (inbox.py). The monitor answers on the
 call's own report socket (SEQPACKET, one JSON object a message, at most `REPORT_BYTES`):
 
     {"event": "built", "layers": {layer: "on" | "off" | why it is missing}}   with the fd of the changes' root attached

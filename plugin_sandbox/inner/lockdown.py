@@ -1,6 +1,6 @@
 """Give up everything, in the one order that works: what needs a privilege first, what forbids system calls last.
 
-Called in the plugin's own process, before the plugin is imported: `prepare` while it waits for its call, `lock_down` with it. A
+Called in the plugin's own process, before the plugin is imported: `prepare` before its call comes, `lock_down` with it. A
 layer that cannot be installed raises; a layer that the box names in `off` is skipped, and said to be off.
 """
 

@@ -1,6 +1,6 @@
-"""What the plugin's process does before the plugin's first line: waits for its call, enters its root, gives up everything.
+"""What the plugin's process does before the plugin's first line: waits for its call, completes its root, enters it, gives up everything.
 
-Then it hands over to the runner.
+Then it hands over to the runner. While it waits it rehearses a run (runner.py).
 It is pid 1 of its pid namespace. Until it has told the monitor that it is locked down, it runs our code alone; the channel to
 the monitor is closed before the plugin is imported.
 """

@@ -42,8 +42,8 @@ def main(inbox_fd: int, preload: list[str]) -> None:
 class Zygote:
     """Serves many calls, each by a monitor of its own; monitors for the next calls it starts ahead of them.
 
-    A spare monitor stands on the ground of a call that there was. There are at most as many of both as this process has CPUs, so that
-    spares cost no call its time. None is used when the host's mounts have changed since, which its view of them would not show.
+    A spare monitor stands on the ground of a call that there was. While a call runs one spare waits, and a second one while none
+    does. There are at most as many monitors and spares as this process has CPUs. None is used when the host's mounts have changed since, which its view of them would not show.
     """
 
     def __init__(self, inbox: socket.socket) -> None:

@@ -34,7 +34,7 @@ ctx.log.info("found", modules=modules, classes=str(classes))
 
 
 def spares() -> list[psutil.Process]:
-    """The monitors that wait for a call."""
+    """The monitors that wait for a call, the elder ones first."""
     found = []
     for process in psutil.Process().children(recursive=True):
         try:
@@ -43,7 +43,7 @@ def spares() -> list[psutil.Process]:
                 found.append(process)
         except psutil.NoSuchProcess:
             continue
-    return found
+    return sorted(found, key=lambda one: one.create_time())
 
 
 def wait_spare() -> psutil.Process:
@@ -85,7 +85,7 @@ def test_two_boxes_wait_while_nothing_runs(sandbox: Sandbox, make_call: Any) -> 
     """A call that has one of two takes the elder, and nobody builds while it runs: its time is not shared."""
     call = make_call(NOTHING)
     sandbox.run_blocking(call)
-    elder, younger = sorted(wait_spares(2), key=lambda one: one.create_time())
+    elder, younger = wait_spares(2)
 
     sandbox.run_blocking(call)
 
