@@ -1,7 +1,8 @@
 """Builds one call's box, starts the plugin in it, watches it, and reports how it ended.
 
 What most calls have in common it builds before it knows its call: namespaces, the tree's ground, and the process that the plugin
-will be, which waits too, and adds to the tree what is the call's own (plugin_init.py). One call a monitor, ever: nothing that a plugin touched is used again.
+will be, which waits too, and adds to the tree what is the call's own (plugin_init.py). One call a monitor, ever: nothing that a plugin
+touched is used again.
 
 The monitor is trusted and holds no secret; it runs no plugin code. It alone decides that a limit of the tree was passed, and it
 kills by ending the first process of the pid namespace, which takes all others with it. It ends when the host closes the report,
@@ -182,8 +183,8 @@ def _run(call: _Call, laid: _Laid) -> None:
         _end(laid.first)
         raise
     watch = Watch(box, groups, laid.proc, laid.first, copy)
-    layers = _lock_down(laid, groups)
     started = time.monotonic()
+    layers = _lock_down(laid, groups)
     for controller, layer in (("memory", "memory_cgroup"), ("pids", "pids_cgroup"), ("cpu", "cpu_cgroup")):
         layers[layer] = "on" if groups.has(controller) else "off"
     _say(report, {"event": "built", "layers": {**_layers_of(box), **layers}}, changes)

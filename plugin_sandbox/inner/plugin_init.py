@@ -1,4 +1,4 @@
-"""What the plugin's process does before the plugin's first line: waits for its call, completes its root, enters it, gives up everything.
+"""What the plugin's process does before the plugin's first line: waits for its call, completes and enters its root, gives up everything.
 
 Then it hands over to the runner. While it waits it rehearses a run (runner.py).
 It is pid 1 of its pid namespace. Until it has told the monitor that it is locked down, it runs our code alone; the channel to
@@ -50,11 +50,12 @@ def become_plugin(ground: Ground, inbox: socket.socket, channel: socket.socket) 
             os._exit(0)  # there is to be none
         message, (request, result, stderr, *trees) = taken
         box = Box.from_json(message)
-        name_process("plugin")
         if isinstance(settled, LayerFailed):
             raise settled
         _build(box, trees)
-        _enter(box, dict(zip(back.wait_go_on(), controllers_of(box.cgroups), strict=True)))
+        groups = back.wait_go_on()
+        name_process("plugin")
+        _enter(box, dict(zip(groups, controllers_of(box.cgroups), strict=True)))
         ruleset = _arrange(box, {REQUEST_FD: request, RESULT_FD: result, 2: stderr}, settled, back)
         layers = {"closed_fds": "off" if "closed_fds" in box.off else "on", **lock_down(box, ruleset)}
     except LayerFailed as failed:
