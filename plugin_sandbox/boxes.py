@@ -5,6 +5,7 @@ Values in, a Box out; whether this host can build it is the monitor's to find ou
 
 import os
 import ssl
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -86,6 +87,14 @@ def _is_below(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder + "/")
 
 
+def _is_there_itself(path: str) -> bool:
+    """Say whether something is there that is no link."""
+    try:
+        return not stat.S_ISLNK(os.lstat(path).st_mode)
+    except OSError:
+        return False
+
+
 def choose_work(bound: Iterable[str]) -> str:
     """Return where the workspace is seen: /work, unless something that is bound lies there.
 
@@ -112,7 +121,7 @@ def plan_box(
 ) -> Box:
     """Describe the surroundings of one call."""
     system = (*_SYSTEM, *(_authorities() if proxy else ()))
-    binds = [path for path in (*system, *interpreter.folders) if Path(path).exists() and not Path(path).is_symlink()]
+    binds = [path for path in (*system, *interpreter.folders) if _is_there_itself(path)]
     shown = (*interpreter.sys_path, *binds, _PACKAGE, *programs, str(package))
     uid = -1 if slot_uid is None or "slot_uid" in off else slot_uid
     return Box(

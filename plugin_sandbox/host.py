@@ -227,6 +227,8 @@ class Sandbox:
 
     def _publish(self, call: Call, run: _Run, changes: workspace.Changes, talk: Talk, copy: Path | None) -> None:
         """Take the changes of a run that ended well over into the workspace."""
+        if not changes.entries:
+            return
         verdict = run.settle(call)
         if call.dry_run or verdict.entry is None or verdict.entry.status not in {"success", "skipped"}:
             return

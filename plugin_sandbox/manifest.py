@@ -127,34 +127,32 @@ def _check_ceilings(manifest: Manifest, settings: SandboxSettings) -> None:
 def digest_of(folder: Path) -> str:
     """Return the sha256 over names, modes and contents of a package; raise ManifestInvalid for what is no plain file."""
     total = hashlib.sha256()
-    found: list[tuple[str, Path]] = []
-    left = [folder]
+    found: list[str] = []
+    left = [""]
     while left:
         here = left.pop()
-        with os.scandir(here) as entries:
+        with os.scandir(os.path.join(folder, here)) as entries:
             for entry in entries:
                 if entry.name == "__pycache__":
                     continue
-                path = Path(entry.path)
+                name = os.path.join(here, entry.name)
                 if entry.is_symlink() or not (
                     entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False)
                 ):
-                    raise ManifestInvalid(
-                        f"{path.relative_to(folder)}: neither file nor folder; a package has no links"
-                    )
+                    raise ManifestInvalid(f"{name}: neither file nor folder; a package has no links")
                 if entry.is_dir(follow_symlinks=False):
-                    left.append(path)
+                    left.append(name)
                 else:
-                    found.append((path.relative_to(folder).as_posix(), path))
+                    found.append(name)
         if len(found) > _MOST_FILES:
             raise ManifestInvalid(f"more than {_MOST_FILES} files; make the package smaller")
     size = 0
-    for name, path in sorted(found):
-        data = path.read_bytes()
+    for name in sorted(found):
+        with open(os.path.join(folder, name), "rb") as file:
+            data, mode = file.read(), os.fstat(file.fileno()).st_mode
         size += len(data)
         if size > _MOST_PACKAGE_BYTES:
             raise ManifestInvalid(f"more than {_MOST_PACKAGE_BYTES} bytes; make the package smaller")
-        mode = stat.S_IMODE(path.stat().st_mode)
         total.update(f"{len(name)}:{name}:{mode & 0o111:o}:{len(data)}:".encode("utf-8", "surrogateescape"))
         total.update(data)
     return total.hexdigest()

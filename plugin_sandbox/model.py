@@ -195,3 +195,14 @@ class Outcome(Shape):
     def told(self) -> "ResultEntry | Prompt":
         """The entry, or the prompt: one of them is there."""
         return self.entry or self.prompt  # type: ignore[return-value]
+
+
+def rehearse() -> None:
+    """Make a model as a plugin would, and use it: what a process has done once, it finds at hand."""
+
+    class Model(BaseModel):
+        name: str
+        number: int = 0
+        parts: list[str] = []
+
+    Model.model_validate({"name": "x"}).model_dump_json()

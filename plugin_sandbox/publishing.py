@@ -21,6 +21,7 @@ from plugin_sandbox.beneath import open_beneath, stat_beneath
 from plugin_sandbox.changes import Change, Changes, identity_of
 from plugin_sandbox.model import FileChange
 from plugin_sandbox.receipts import keep_receipt
+from plugin_sandbox.slots import open_private
 
 _LOOK_SECONDS: Final = 0.02
 
@@ -37,9 +38,7 @@ def _key(workspace: Path) -> str:
 @contextlib.contextmanager
 def workspace_lock(workspace: Path, state: Path, is_over: Callable[[], bool] = lambda: False) -> Iterator[None]:
     """Hold a workspace against other runs, of all processes of this host; raise WorkspaceError where `is_over` ends the wait."""
-    folder = state / "locks"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    opened = os.open(folder / _key(workspace), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    opened = open_private(f"{state}/locks/{_key(workspace)}")
     try:
         while True:
             try:

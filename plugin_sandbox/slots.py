@@ -25,6 +25,16 @@ def name_place(folder: Path, number: int) -> str:
     return f"{hashlib.sha256(os.fsencode(folder)).hexdigest()[:8]}-{number}"
 
 
+def open_private(path: str) -> int:
+    """Open a file of the state folder, made where it is not there yet, and its folder with it; raise OSError."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        return os.open(path, flags, 0o600)
+    except FileNotFoundError:
+        Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return os.open(path, flags, 0o600)
+
+
 class SlotTaken(Exception):
     """No slot became free, or processes of its last user are still alive."""
 
@@ -32,7 +42,6 @@ class SlotTaken(Exception):
 @contextlib.contextmanager
 def hold_slot(folder: Path, count: int, uid_base: int | None, is_stopped: Callable[[], bool]) -> Iterator[int]:
     """Hold a free slot and yield its number; waits for one. Raises SlotTaken when stopped. uid_base: None if not root."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     number, descriptor = _take(folder, count, is_stopped)
     try:
         if os.fstat(descriptor).st_size and uid_base is not None:
@@ -49,9 +58,7 @@ def _take(folder: Path, count: int, is_stopped: Callable[[], bool]) -> tuple[int
     while True:
         for step in range(count):
             number = (start + step) % count
-            descriptor = os.open(
-                folder / f"slot-{number}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-            )
+            descriptor = open_private(f"{folder}/slot-{number}")
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

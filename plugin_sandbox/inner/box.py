@@ -3,8 +3,8 @@
 Plain dataclasses of JSON values, on both sides of the boundary. The host has validated all of it; the monitor checks again only
 what it must not be lied to about.
 
-A call is one message to the zygote: a `Box` as JSON, with file descriptors in the order of `FDS`. The zygote hands it to a monitor, with
-the call's mounts behind them where it is root (mounts.py). The monitor answers on the
+A call is one message to the zygote: a `Box` as JSON, with file descriptors in the order of `FDS`. The zygote hands it to the monitor and
+the plugin's process that wait for it (inbox.py). The monitor answers on the
 call's own report socket (SEQPACKET, one JSON object a message, at most `REPORT_BYTES`):
 
     {"event": "built", "layers": {layer: "on" | "off" | why it is missing}}   with the fd of the changes' root attached
@@ -15,7 +15,7 @@ The host ends a call by closing its end of the report socket: the monitor then k
 """
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeAlias
 
 Tier: TypeAlias = Literal["strict", "standard"]
@@ -104,7 +104,7 @@ class Box:
 
     def to_json(self) -> bytes:
         """Return the message."""
-        return json.dumps(asdict(self)).encode()
+        return json.dumps({**vars(self), "limits": vars(self.limits)}).encode()
 
     @classmethod
     def from_json(cls, text: bytes) -> "Box":
@@ -131,6 +131,11 @@ class Ground:
     def of(cls, box: Box) -> "Ground":
         """Return the ground that a box stands on."""
         return cls(box.tier, box.uid, box.gid, box.sys_path, box.binds, box.off)
+
+    def make_box(self) -> Box:
+        """Return a box that stands on it: no call's, but of the shape of one."""
+        limits = BoxLimits(**dict.fromkeys((one.name for one in fields(BoxLimits)), 1))
+        return Box("none", self.tier, limits, "/", "/", self.sys_path, self.binds, (), self.uid, self.gid, off=self.off)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Final
 
 from plugin_sandbox.inner import syscalls
-from plugin_sandbox.inner.box import Box, LayerFailed
+from plugin_sandbox.inner.box import Box, Ground, LayerFailed
 
 #: The ABI that can tell truncating a file from reading it.
 ABI_TRUNCATE: Final = 3
@@ -57,25 +57,47 @@ def abi() -> int:
         return 0
 
 
-def prepare(box: Box) -> int:
-    """Return a ruleset that names the box's paths; made while the process may still reach them. Raise LayerFailed."""
+def prepare(ground: Ground, root: str = "") -> int:
+    """Return a ruleset that names what every box of this ground shows; raise LayerFailed.
+
+    root: below which all of it lies as yet. A rule holds for a file, not for a path, and so wherever the file is seen later.
+    """
     found = abi()
     if found < 1:
         raise LayerFailed("landlock", "the kernel has none, or it is switched off (lsm=)")
-    handled = (1 << _FS_BITS[min(found, len(_FS_BITS)) - 1]) - 1
+    handled = _handled(found)
     rules = _Ruleset(handled, _TCP if found >= 4 else 0, _SCOPES if found >= 6 else 0)
     size = 8 if found < 4 else 16 if found < 6 else 24
     try:
         ruleset = syscalls.call("landlock_create_ruleset", ctypes.byref(rules), size, 0)
-        for path, rights in _needed(box).items():
-            _add(ruleset, path, rights & handled)
-        for path, rights in _where_there(box).items():
-            if os.path.exists(path):
-                _add(ruleset, path, rights & handled)
+        for path, rights in _needed(ground).items():
+            _add(ruleset, root + path, rights & handled)
+        for path, rights in _where_there(ground).items():
+            if os.path.exists(root + path):
+                _add(ruleset, root + path, rights & handled)
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        raise LayerFailed("landlock", f"{where}{error.strerror}") from error
+        raise _failed(error) from error
     return ruleset
+
+
+def complete(ruleset: int, box: Box) -> None:
+    """Add what is the call's own, while the process may still reach it; raise LayerFailed."""
+    handled = _handled(abi())
+    try:
+        for path, rights in _own(box).items():
+            _add(ruleset, path, rights & handled)
+    except OSError as error:
+        raise _failed(error) from error
+
+
+def _handled(found: int) -> int:
+    """The file rights that the kernel's ABI knows."""
+    return (1 << _FS_BITS[min(found, len(_FS_BITS)) - 1]) - 1
+
+
+def _failed(error: OSError) -> LayerFailed:
+    where = f"{error.filename}: " if error.filename else ""
+    return LayerFailed("landlock", f"{where}{error.strerror}")
 
 
 def restrict(ruleset: int) -> None:
@@ -93,13 +115,15 @@ def restrict(ruleset: int) -> None:
     raise LayerFailed("landlock", "the root directory can still be read")
 
 
-def _needed(box: Box) -> dict[str, int]:
+def _needed(ground: Ground) -> dict[str, int]:
     """What must be there: a path that is missing is a refusal, not a smaller box."""
     # Our own package is among the binds; the folder that it lies in may hold anything.
-    rights = dict.fromkeys((*box.sys_path, *box.binds, box.package), _READ)
-    rights["/dev/null"] = _READ | _WRITE_FILE
-    for path in (box.work, box.tmp):
-        rights[path] = _READ | _WRITE
+    return {**dict.fromkeys((*ground.sys_path, *ground.binds), _READ), "/dev/null": _READ | _WRITE_FILE}
+
+
+def _own(box: Box) -> dict[str, int]:
+    """What must be there, too, and is another one with each call."""
+    rights = {box.package: _READ, box.work: _READ | _WRITE, box.tmp: _READ | _WRITE}
     for path in box.programs:
         rights[path] = rights.get(path, 0) | _READ | _EXECUTE
         for loader in _loaders(path):
@@ -107,9 +131,9 @@ def _needed(box: Box) -> dict[str, int]:
     return rights
 
 
-def _where_there(box: Box) -> dict[str, int]:
+def _where_there(ground: Ground) -> dict[str, int]:
     rights = dict.fromkeys(_SYSTEM, _READ)
-    if box.tier == "strict":
+    if ground.tier == "strict":
         return {**rights, "/proc": _READ, "/dev": _READ_DIR}  # both show the box alone
     return {**rights, "/proc/self": _READ}  # this very process's folder, no child's
 

@@ -1,6 +1,6 @@
 """Give up everything, in the one order that works: what needs a privilege first, what forbids system calls last.
 
-Called in the plugin's own process, before the plugin is imported: `prepare` while it waits for its call, `lock_down` with it. A
+Called in the plugin's own process, before the plugin is imported: `prepare` before its call comes, `lock_down` with it. A
 layer that cannot be installed raises; a layer that the box names in `off` is skipped, and said to be off.
 """
 
@@ -10,14 +10,18 @@ from plugin_sandbox.inner import capabilities, landlock, rlimits, seccomp
 from plugin_sandbox.inner.box import Box, Ground
 
 
-def prepare(ground: Ground) -> None:
-    """Do what needs neither the call nor its surroundings, in the process that waits for it."""
+def prepare(ground: Ground, root: str = "") -> int:
+    """Do what needs no call, in the process that waits for one; return what Landlock is to permit of the ground, -1 for nothing.
+
+    root: below which the box's files lie as yet. Raise LayerFailed.
+    """
     if "capabilities" not in ground.off:
         capabilities.drop_bounding_set()
+    return -1 if "landlock" in ground.off else landlock.prepare(ground, root)
 
 
-def lock_down(box: Box) -> dict[str, str]:
-    """Install every layer; return which are "on" and which are "off". Raise LayerFailed."""
+def lock_down(box: Box, ruleset: int) -> dict[str, str]:
+    """Install every layer; return which are "on" and which are "off". `ruleset` is what `prepare` returned. Raise LayerFailed."""
     layers: dict[str, str] = {}
 
     def layer(name: str, install: Callable[[], None]) -> None:
@@ -27,7 +31,8 @@ def lock_down(box: Box) -> dict[str, str]:
 
     # Without no_new_privs the kernel takes Landlock and a filter from the privileged alone: their capabilities go last then.
     drops_late = "no_new_privs" in box.off
-    ruleset = -1 if "landlock" in box.off else landlock.prepare(box)
+    if "landlock" not in box.off:
+        landlock.complete(ruleset, box)
     layer("rlimits", lambda: rlimits.install(box))
     layer("no_new_privs", capabilities.set_no_new_privs)
     if box.uid >= 0 or "slot_uid" in box.off:

@@ -1,7 +1,8 @@
 """Builds one call's box, starts the plugin in it, watches it, and reports how it ended.
 
 What most calls have in common it builds before it knows its call: namespaces, the tree's ground, and the process that the plugin
-will be, which waits too. One call a monitor, ever: nothing that a plugin touched is used again.
+will be, which waits too, and adds to the tree what is the call's own (plugin_init.py). One call a monitor, ever: nothing that a plugin
+touched is used again.
 
 The monitor is trusted and holds no secret; it runs no plugin code. It alone decides that a limit of the tree was passed, and it
 kills by ending the first process of the pid namespace, which takes all others with it. It ends when the host closes the report,
@@ -17,13 +18,14 @@ import select
 import signal
 import socket
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from plugin_sandbox.inner import mounts, namespaces, syscalls, watchdog
-from plugin_sandbox.inner.box import MOST_FDS, REPORT_BYTES, Bit, Box, Ended, Ground, LayerFailed
+from plugin_sandbox.inner.box import REPORT_BYTES, Bit, Box, Ended, Ground, LayerFailed
 from plugin_sandbox.inner.cgroups import Groups
-from plugin_sandbox.inner.plugin_init import PR_SET_PDEATHSIG, become_plugin, name_process
+from plugin_sandbox.inner.inbox import Inboxes, is_called, receive
+from plugin_sandbox.inner.plugin_init import GO_ON, PR_SET_PDEATHSIG, become_plugin, name_process
 from plugin_sandbox.inner.watchdog import Watch
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -56,11 +58,11 @@ def _takes_from_root(ground: Ground) -> bool:
     return ground.tier == "strict" and os.geteuid() == 0
 
 
-def serve(ground: Ground, inbox: socket.socket, user_namespace: int, *, parent: int | None) -> NoReturn:
+def serve(ground: Ground, inboxes: Inboxes, user_namespace: int, *, parent: int | None) -> NoReturn:
     """Lay the ground, wait for the call, run it to its end, and leave the process.
 
-    `inbox` brings one call (box.py), with the mounts of `clone_call` behind its descriptors. A ground that cannot be laid is told
-    to the one who calls. `parent`: who must live; None: the report alone tells (cold exec).
+    `inboxes` bring one call (inbox.py). A ground that cannot be laid is told to the one who calls. `parent`: who must live; None: the
+    report alone tells (cold exec).
     """
     name_process("plugin-spare")
     if parent is not None:
@@ -68,7 +70,7 @@ def serve(ground: Ground, inbox: socket.socket, user_namespace: int, *, parent: 
         if os.getppid() != parent:
             os._exit(1)
     with contextlib.suppress(_NoCall):
-        _serve(ground, inbox, user_namespace)
+        _serve(ground, inboxes, user_namespace)
     os._exit(0)
 
 
@@ -76,11 +78,13 @@ class _NoCall(Exception):
     """The zygote has no use for this ground any more."""
 
 
-def _serve(ground: Ground, inbox: socket.socket, user_namespace: int) -> None:
+def _serve(ground: Ground, inboxes: Inboxes, user_namespace: int) -> None:
     call: _Call | None = None
     try:
-        laid = _lay(ground, user_namespace)
-        call = _Call.receive(inbox)
+        laid = _lay(ground, user_namespace, inboxes)
+        if not is_called(inboxes.monitor):
+            _rehearse(ground, laid)
+        call = _Call.receive(inboxes.monitor)
         name_process("plugin-monitor")
         _run(call, laid)
     except LayerFailed as failed:
@@ -89,26 +93,21 @@ def _serve(ground: Ground, inbox: socket.socket, user_namespace: int) -> None:
         why = LayerFailed("monitor", str(error))
     else:
         return
-    _say((call or _Call.receive(inbox)).report, {"event": "refused", "layer": why.layer, "error": why.text})
+    _say((call or _Call.receive(inboxes.monitor)).report, {"event": "refused", "layer": why.layer, "error": why.text})
 
 
 @dataclass(frozen=True)
 class _Call:
-    message: bytes
     box: Box
-    fds: tuple[int, ...]  # request, result, stderr
-    trees: list[int]
     report: socket.socket
 
     @classmethod
     def receive(cls, inbox: socket.socket) -> "_Call":
-        message, fds, _, _ = socket.recv_fds(inbox, REPORT_BYTES, MOST_FDS)
-        if not message:
+        taken = receive(inbox)
+        if taken is None:
             raise _NoCall
-        for descriptor in fds:
-            os.set_inheritable(descriptor, False)
-        request, result, stderr, report, *trees = fds
-        return cls(message, Box.from_json(message), (request, result, stderr), trees, socket.socket(fileno=report))
+        message, (report,) = taken
+        return cls(Box.from_json(message), socket.socket(fileno=report))
 
 
 @dataclass(frozen=True)
@@ -118,12 +117,14 @@ class _Laid:
     first: int  # the plugin's process-to-be
     channel: socket.socket  # to it
     proc: int  # the host's /proc
+    changes: int  # the changes' root; -1: without an overlay
 
 
-def _lay(ground: Ground, user_namespace: int) -> _Laid:
+def _lay(ground: Ground, user_namespace: int, inboxes: Inboxes) -> _Laid:
     """Build what needs no call, and fork the plugin's process."""
     syscalls.call("prctl", PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    changes = -1
     if ground.tier == "strict":
         is_root = os.geteuid() == 0
         trees = mounts.clone_ground(ground) if is_root else None
@@ -132,15 +133,30 @@ def _lay(ground: Ground, user_namespace: int) -> _Laid:
             trees = mounts.clone_ground(ground)
         mounts.make_private()
         mounts.lay_ground(trees, _plugin_ids(ground, is_root=is_root))
+        changes = mounts.open_changes(ground)
     # A change of identity closed /proc/self to ourselves; the watchdog reads the exact sums of our own children there.
     syscalls.call("prctl", _PR_SET_DUMPABLE, 1, 0, 0, 0)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     first = os.fork()
     if first == 0:
         ours.close()
-        become_plugin(ground, theirs)
+        inboxes.monitor.close()
+        become_plugin(ground, inboxes.plugin, theirs)
     theirs.close()
-    return _Laid(first, ours, proc)
+    inboxes.plugin.close()
+    return _Laid(first, ours, proc, changes)
+
+
+def _rehearse(ground: Ground, laid: _Laid) -> None:
+    """Go once through what a call's end has to wait for, so that the pages which that touches first are at hand."""
+    box = Box.from_json(ground.make_box().to_json())
+    watch = Watch(box, Groups(), laid.proc, laid.first)
+    watch.interval_seconds()
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with near, far:
+        ended = _ended(box, watch, 0, resource.getrusage(resource.RUSAGE_SELF), None, laid.changes)
+        _say(near, {"event": "ended", **vars(ended)})
+        receive(far)
 
 
 def _say(report: socket.socket, message: dict[str, object], descriptor: int = -1) -> None:
@@ -155,14 +171,12 @@ def _say(report: socket.socket, message: dict[str, object], descriptor: int = -1
 
 def _run(call: _Call, laid: _Laid) -> None:
     box, report = call.box, call.report
-    copy = changes = -1
+    copy, changes = -1, laid.changes
     try:
         groups = Groups.open(box.cgroups)
         if box.limits.processes and "watchdog" not in box.off:
             watchdog.check(laid.proc)
-        if box.tier == "strict":
-            changes = mounts.finish(box, call.trees or mounts.clone_call(box, None))
-        else:
+        if box.tier != "strict":
             # The copy and the temporary files beside it.
             copy = os.open(os.path.dirname(box.work), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except (LayerFailed, OSError):
@@ -170,14 +184,14 @@ def _run(call: _Call, laid: _Laid) -> None:
         raise
     watch = Watch(box, groups, laid.proc, laid.first, copy)
     started = time.monotonic()
-    layers = _lock_down(call, laid, groups)
+    layers = _lock_down(laid, groups)
     for controller, layer in (("memory", "memory_cgroup"), ("pids", "pids_cgroup"), ("cpu", "cpu_cgroup")):
         layers[layer] = "on" if groups.has(controller) else "off"
     _say(report, {"event": "built", "layers": {**_layers_of(box), **layers}}, changes)
     bit = _wait_end(box, watch, report, started)
     _, status, usage = os.wait4(laid.first, 0)
     _sweep(laid.proc)
-    _say(report, {"event": "ended", **asdict(_ended(box, watch, status, usage, bit, changes))})
+    _say(report, {"event": "ended", **vars(_ended(box, watch, status, usage, bit, changes))})
 
 
 def _layers_of(box: Box) -> dict[str, str]:
@@ -192,18 +206,16 @@ def _plugin_ids(ground: Ground, *, is_root: bool) -> tuple[int, int]:
     return (ground.uid, ground.gid) if ground.uid >= 0 else (0, 0)
 
 
-def _lock_down(call: _Call, laid: _Laid, groups: Groups) -> dict[str, str]:
-    """Give the plugin's process its call, and wait until it has given up everything; what it could not install is a refusal."""
+def _lock_down(laid: _Laid, groups: Groups) -> dict[str, str]:
+    """Let the plugin's process go on, and wait until it has given up everything; what it could not install is a refusal."""
     laid.channel.settimeout(_BUILD_SECONDS)
     try:
         with contextlib.suppress(ConnectionError):  # it has ended; why is what it said last
-            socket.send_fds(laid.channel, [call.message], [*call.fds, *groups.procs])
+            socket.send_fds(laid.channel, [GO_ON], groups.procs)
         message = laid.channel.recv(REPORT_BYTES)
     except (TimeoutError, ConnectionError):
         message = b""
     laid.channel.close()
-    for descriptor in call.fds:
-        os.close(descriptor)
     said: dict[str, Any] = {"layer": "monitor", "error": "the plugin's process did not get ready"}
     if message:
         said = json.loads(message)

@@ -41,7 +41,7 @@ LAYERS = ("read_only_root", "overlay", "disk_quota")
 #: The file system of all that a plugin writes: hidden in our own mount namespace alone, over a directory that every host has and
 #: nothing of a call lies in. The new root is built in it, so that what is around it goes away with the host's tree, at once.
 _QUOTA = "/proc"
-_STAGE = _QUOTA + "/root"
+STAGE = _QUOTA + "/root"
 
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
 
@@ -135,47 +135,50 @@ def lay_ground(trees: dict[str, int], owner: tuple[int, int]) -> None:
     _mount("disk_quota", b"tmpfs", _QUOTA, b"tmpfs", _MS_NOSUID | _MS_NODEV, "size=1m,mode=755")
     for name, mode in (("root", 0o755), ("lower", 0o755), ("upper", 0o755), ("work", 0o755), ("tmp", 0o700)):
         os.mkdir(f"{_QUOTA}/{name}", mode)
-    _mount("mount_namespace", b"tmpfs", _STAGE, b"tmpfs", _MS_NOSUID | _MS_NODEV, "size=1m,nr_inodes=2048,mode=755")
+    _mount("mount_namespace", b"tmpfs", STAGE, b"tmpfs", _MS_NOSUID | _MS_NODEV, "size=1m,nr_inodes=2048,mode=755")
     for name in ("upper", "tmp"):
         os.chown(f"{_QUOTA}/{name}", *owner)
     _attach("/tmp", _clone(_QUOTA + "/tmp", "disk_quota", 0), "disk_quota")
     for path, tree in trees.items():  # after /tmp: some of them may lie below it
         _attach(path, tree, "read_only_root")
     _link_merged_usr()
-    os.makedirs(_STAGE + "/proc", exist_ok=True)
+    os.makedirs(STAGE + "/proc", exist_ok=True)
 
 
 def _link_merged_usr() -> None:
     """/lib -> usr/lib and its like, where the host has them so: the dynamic loader's own path starts there."""
     for name in ("lib", "lib64", "lib32"):
-        if os.path.islink("/" + name) and not os.path.lexists(f"{_STAGE}/{name}"):
-            os.symlink(os.readlink("/" + name), f"{_STAGE}/{name}")
+        if os.path.islink("/" + name) and not os.path.lexists(f"{STAGE}/{name}"):
+            os.symlink(os.readlink("/" + name), f"{STAGE}/{name}")
 
 
-def finish(box: Box, trees: list[int]) -> int:
-    """Add what is the call's own, and close the tree; return a descriptor of the changes' root, or -1 without an overlay."""
+def open_changes(ground: Ground) -> int:
+    """Return a descriptor of the changes' root, or -1 without an overlay."""
+    return -1 if "overlay" in ground.off else os.open(_QUOTA + "/upper", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def finish(box: Box, trees: list[int]) -> None:
+    """In the plugin's process: add what is the call's own, and close the tree."""
     *own, workspace = trees
     for path, tree in zip(paths_of(box)[:-1], own, strict=True):
         _attach(path, tree, "read_only_root")
-    changes = _lay_workspace(box, workspace)
+    _lay_workspace(box, workspace)
     _limit(box)
     if "read_only_root" not in box.off:
         attributes = struct.pack("QQQQ", _ATTR_RDONLY | _ATTR_NOSUID | _ATTR_NODEV, 0, 0, 0)
-        _call("read_only_root", "mount_setattr", _AT_FDCWD, _STAGE.encode(), 0, attributes, len(attributes))
-    return changes
+        _call("read_only_root", "mount_setattr", _AT_FDCWD, STAGE.encode(), 0, attributes, len(attributes))
 
 
-def _lay_workspace(box: Box, tree: int) -> int:
+def _lay_workspace(box: Box, tree: int) -> None:
     if "overlay" in box.off:
         _attach(box.work, tree, "overlay")
-        return -1
+        return
     os.chmod(_QUOTA + "/upper", stat.S_IMODE(os.fstat(tree).st_mode) & 0o777 | 0o700)
-    work = _STAGE + box.work
+    work = STAGE + box.work
     os.makedirs(work, exist_ok=True)
     _move(tree, _QUOTA + "/lower", "overlay")
     options = f"userxattr,lowerdir={_QUOTA}/lower,upperdir={_QUOTA}/upper,workdir={_QUOTA}/work"
     _mount("overlay", b"overlay", work, b"overlay", _MS_NOSUID | _MS_NODEV, options)
-    return os.open(_QUOTA + "/upper", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def _limit(box: Box) -> None:
@@ -191,7 +194,7 @@ def _limit(box: Box) -> None:
 
 def _attach(path: str, tree: int, layer: str) -> None:
     """Move a cloned mount to its place inside; the place is of its kind: a directory, or a file."""
-    target = _STAGE + path
+    target = STAGE + path
     try:
         if stat.S_ISDIR(os.fstat(tree).st_mode):
             os.makedirs(target, exist_ok=True)
@@ -212,12 +215,12 @@ def mount_proc(ground: Ground) -> None:
     """In the plugin's process: a /proc of its own pid namespace."""
     if "pid_namespace" not in ground.off:
         flags = _MS_RDONLY | _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
-        _mount("pid_namespace", b"proc", _STAGE + "/proc", b"proc", flags, "subset=pid")
+        _mount("pid_namespace", b"proc", STAGE + "/proc", b"proc", flags, "subset=pid")
 
 
 def enter_root(box: Box) -> None:
     """In the plugin's process: leave the host's tree behind."""
-    os.chdir(_STAGE)
+    os.chdir(STAGE)
     # The new root over the old one, then the old one away: no directory for it is needed inside.
     _call("mount_namespace", "pivot_root", b".", b".")
     _call("mount_namespace", "umount2", b".", _MNT_DETACH)

@@ -16,11 +16,15 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from importlib import machinery
 from pathlib import Path
-from types import ModuleType
-from typing import Any, NoReturn
+from types import CodeType, ModuleType
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from plugin_sandbox.api import FileChange, Plugin, PluginContext, PluginError, PluginInputRequired
+
+if TYPE_CHECKING:
+    from importlib.abc import PathEntryFinder
 
 _CHUNK = 65_536
 #: An error of the system -> the limit that it is about: all files, one file, open files.
@@ -69,6 +73,29 @@ def run(request_fd: int, result_fd: int) -> NoReturn:
     os._exit(code)
 
 
+def rehearse() -> None:
+    """Go once through what every run goes through, with a plugin of our own that does nothing.
+
+    A process that waits for its call pays here for the pages that a run touches first, and leaves nothing behind of it.
+    """
+    package = os.path.join(os.path.dirname(os.path.abspath(__file__)), "rehearsal")
+    context = {"variables": {}, "answers_file": "answers", "dry_run": False}
+    request = {"package": package, "work": package, "files": ["file"], "answers": {}, "context": context}
+    hooks = list(sys.path_hooks)
+    frame, _ = _live(json.loads(json.dumps(request)))
+    json.dumps(frame).encode()
+    sys.path_hooks[:] = hooks
+    del sys.modules[os.path.basename(package)]
+    os.chdir("/")
+
+
+def rehearse_models() -> None:
+    """Have a model of pydantic's made, where our shapes were preloaded: that costs more than all the rest, and many plugins do it."""
+    shapes = sys.modules.get("plugin_sandbox.model")
+    if shapes is not None:
+        shapes.rehearse()
+
+
 def _answer(request_fd: int, result_fd: int) -> int:
     frame, code = _live(json.loads(_read(request_fd)))
     _write(result_fd, json.dumps(frame).encode())
@@ -112,11 +139,38 @@ def _kind(error: BaseException | None) -> str | None:
     return None
 
 
+class _Source(machinery.SourceFileLoader):
+    """Loads a module as it is written: what may lie compiled in a `__pycache__` beside it is not in the package's digest."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Compile the source."""
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
+
+
+def _find_below(package: str) -> "Callable[[str], PathEntryFinder]":
+    """Return a hook that finds the modules of a package, and leaves all others to those that are there."""
+    find = machinery.FileFinder.path_hook(
+        (machinery.ExtensionFileLoader, machinery.EXTENSION_SUFFIXES),
+        (_Source, machinery.SOURCE_SUFFIXES),
+        (machinery.SourcelessFileLoader, machinery.BYTECODE_SUFFIXES),
+    )
+
+    def hook(path: str) -> "PathEntryFinder":
+        if path != package and not path.startswith(package + "/"):
+            raise ImportError(f"{path}: not of {package}", path=path)
+        return find(path)
+
+    return hook
+
+
 def _load(package: str) -> type[Plugin]:
     """Import the package under its folder's name, and no other way."""
     folder = Path(package)
+    sys.path_hooks.insert(0, _find_below(package))
+    start = str(folder / "__init__.py")
     spec = importlib.util.spec_from_file_location(
-        folder.name, folder / "__init__.py", submodule_search_locations=[package]
+        folder.name, start, loader=_Source(folder.name, start), submodule_search_locations=[package]
     )
     if spec is None or spec.loader is None:
         raise ImportError(f"{package}: it cannot be imported")

@@ -15,42 +15,42 @@ import signal
 import socket
 import sys
 import threading
+from typing import TypeAlias
 
 from plugin_sandbox.inner import lockdown, monitor, namespaces, syscalls
-from plugin_sandbox.inner.box import FDS, REPORT_BYTES, Box, Ground, LayerFailed
+from plugin_sandbox.inner.box import FDS, Box, Ground, LayerFailed
+from plugin_sandbox.inner.inbox import Inboxes, receive
 from plugin_sandbox.inner.plugin_init import name_process
+from plugin_sandbox.inner.runner import rehearse, rehearse_models
 
 _STACK_BYTES = 512 * 1024
+#: After so many the interpreter has specialised the code of a run, which those who are forked for one then share.
+_REHEARSALS = 12
+#: So many spares of one ground wait while nothing runs: then a call's own time is not shared with the making of the next one.
+_AHEAD = 2
 
-
-def receive(inbox: socket.socket) -> tuple[bytes, tuple[int, ...]] | None:
-    """Take one call; None when the other end has closed."""
-    message, fds, _, _ = socket.recv_fds(inbox, REPORT_BYTES, len(FDS))
-    if not message:
-        return None
-    for descriptor in fds:
-        os.set_inheritable(descriptor, False)
-    return message, tuple(fds)
+#: A monitor that waits: its number, and where a call for it is sent to.
+Spare: TypeAlias = tuple[int, Inboxes]
 
 
 def main(inbox_fd: int, preload: list[str]) -> None:
     """Serve calls until the socket ends."""
-    _settle(preload)
+    _settle(preload, rehearsals=_REHEARSALS)
     Zygote(socket.socket(fileno=inbox_fd)).serve()
 
 
 class Zygote:
     """Serves many calls, each by a monitor of its own; monitors for the next calls it starts ahead of them.
 
-    A spare monitor stands on the ground of a call that there was. There are at most as many of both as this process has CPUs, so that
-    spares cost no call its time. None is used when the host's mounts have changed since, which its view of them would not show.
+    A spare monitor stands on the ground of a call that there was. While a call runs one spare waits, and a second one while none
+    does. There are at most as many monitors and spares as this process has CPUs. None is used when the host's mounts have changed since, which its view of them would not show.
     """
 
     def __init__(self, inbox: socket.socket) -> None:
         self._inbox = inbox
         self._spaces = namespaces.UserNamespaces()
         self._most = len(os.sched_getaffinity(0))
-        self._spares: dict[Ground, tuple[int, socket.socket]] = {}
+        self._spares: dict[Ground, list[Spare]] = {}
         self._monitors: dict[int, Ground] = {}
         # Orphans of a lost monitor come to us, and are ended.
         syscalls.call("prctl", monitor.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -73,13 +73,13 @@ class Zygote:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._wake, 4096)
                 for ground in self._reap():
-                    self._make_spare(ground)
+                    self._make_spare(ground, _AHEAD)
             if self._inbox.fileno() in ready:
-                call = receive(self._inbox)
+                call = receive(self._inbox, len(FDS))
                 if call is None:
                     self._end_spares()
                     return
-                self._make_spare(self._hand_over(*call))
+                self._make_spare(self._hand_over(*call), 1)
 
     def _hand_over(self, message: bytes, fds: tuple[int, ...]) -> Ground:
         """Give a call to a monitor; return its ground. A monitor that is lost with it is noticed by the host, at the report."""
@@ -87,11 +87,11 @@ class Zygote:
         ground = Ground.of(box)
         trees: list[int] = []
         try:
-            pid, end = self._take_spare(ground) or self._fork(ground, fds)
+            pid, ends = self._take_spare(ground) or self._fork(ground, fds)
             self._monitors[pid] = ground
-            with end, contextlib.suppress(ConnectionError):
+            with contextlib.closing(ends):
                 trees = monitor.clone_call(box, self._spaces)
-                socket.send_fds(end, [message], [*fds, *trees])
+                ends.send(message, fds, trees)
         except LayerFailed as failed:
             _refuse(os.dup(fds[-1]), failed)
         finally:
@@ -99,36 +99,59 @@ class Zygote:
                 os.close(descriptor)
         return ground
 
-    def _take_spare(self, ground: Ground) -> tuple[int, socket.socket] | None:
+    def _take_spare(self, ground: Ground) -> Spare | None:
         changed = select.poll()
         changed.register(self._mounts, select.POLLPRI)
         if changed.poll(0):
             self._drop_spares()
-        return self._spares.pop(ground, None)
+        waiting = self._spares.get(ground)
+        if not waiting:
+            return None
+        spare = waiting.pop(0)  # the one that has had the most time to get ready
+        if not waiting:
+            del self._spares[ground]
+        return spare
 
-    def _make_spare(self, ground: Ground) -> None:
-        if ground not in self._spares and len(self._monitors) + len(self._spares) < self._most:
-            with contextlib.suppress(LayerFailed):  # the next call is told
-                self._spares[ground] = self._fork(ground)
+    def _make_spare(self, ground: Ground, wanted: int) -> None:
+        """Start one where fewer than `wanted` wait on this ground, and there is room."""
+        waiting = self._spares.get(ground, [])
+        if len(waiting) >= wanted or not (self._has_room() or (not waiting and self._give_up_a_second())):
+            return
+        with contextlib.suppress(LayerFailed):  # the next call is told
+            self._spares[ground] = [*waiting, self._fork(ground)]
+
+    def _has_room(self) -> bool:
+        return len(self._monitors) + len(self._all_spares()) < self._most
+
+    def _give_up_a_second(self) -> bool:
+        """End a spare of a ground on which another one waits, if there is any: a ground without one has more need of it."""
+        for waiting in self._spares.values():
+            if len(waiting) > 1:
+                waiting.pop()[1].close()
+                return self._has_room()
+        return False
+
+    def _all_spares(self) -> list[Spare]:
+        return [spare for waiting in self._spares.values() for spare in waiting]
 
     def _drop_spares(self) -> None:
         """Let them end, at the closing of their sockets."""
-        for _, end in self._spares.values():
-            end.close()
+        for _, ends in self._all_spares():
+            ends.close()
         self._spares.clear()
 
     def _end_spares(self) -> None:
-        spares = [pid for pid, _ in self._spares.values()]
+        spares = [pid for pid, _ in self._all_spares()]
         self._drop_spares()
         for pid in spares:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
 
-    def _fork(self, ground: Ground, fds: tuple[int, ...] = ()) -> tuple[int, socket.socket]:
-        """Start a monitor on this ground; return its number and the socket that it waits at. Raise LayerFailed."""
+    def _fork(self, ground: Ground, fds: tuple[int, ...] = ()) -> Spare:
+        """Start a monitor on this ground, which starts the plugin's process-to-be; raise LayerFailed."""
         user_namespace = monitor.keep_user_namespace(ground, self._spaces)
         me = os.getpid()
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours, theirs = Inboxes.pair()
         child = os.fork()
         if child == 0:
             try:
@@ -157,9 +180,8 @@ class Zygote:
                 break
             if pid in self._monitors:
                 grounds.append(self._monitors.pop(pid))
-            for ground in [ground for ground, spare in self._spares.items() if spare[0] == pid]:
-                self._spares.pop(ground)[1].close()
-        ours = self._monitors.keys() | {pid for pid, _ in self._spares.values()}
+            self._forget_spare(pid)
+        ours = self._monitors.keys() | {pid for pid, _ in self._all_spares()}
         with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
             strays = {int(pid) for pid in file.read().split()} - ours
         for pid in strays:
@@ -167,38 +189,49 @@ class Zygote:
                 os.kill(pid, signal.SIGKILL)
         return grounds
 
+    def _forget_spare(self, pid: int) -> None:
+        for ground, waiting in list(self._spares.items()):
+            for spare in [spare for spare in waiting if spare[0] == pid]:
+                spare[1].close()
+                waiting.remove(spare)
+            if not waiting:
+                del self._spares[ground]
+
 
 def main_cold(inbox_fd: int) -> None:
     """Serve one call in this process itself: a fresh interpreter, with an address layout of its own."""
-    _settle([])
+    _settle([], rehearsals=0)
     with socket.socket(fileno=inbox_fd) as inbox:
-        call = receive(inbox)
+        call = receive(inbox, len(FDS))
     if call is None:
         return
     message, fds = call
     box, spaces = Box.from_json(message), namespaces.UserNamespaces()
     ground = Ground.of(box)
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours, theirs = Inboxes.pair()
     try:
         user_namespace = monitor.keep_user_namespace(ground, spaces)
         trees = monitor.clone_call(box, spaces)
     except LayerFailed as failed:
         _refuse(fds[-1], failed)
         return
-    with ours:
-        socket.send_fds(ours, [message], [*fds, *trees])
+    with contextlib.closing(ours):
+        ours.send(message, fds, trees)
     for descriptor in (*fds, *trees):
         os.close(descriptor)
     monitor.serve(ground, theirs, user_namespace, parent=None)
 
 
-def _settle(preload: list[str]) -> None:
+def _settle(preload: list[str], *, rehearsals: int) -> None:
     name_process("plugin-zygote")
     threading.stack_size(_STACK_BYTES)
     for name in preload:
         with contextlib.suppress(ImportError):  # not installed: a plugin that needs it says so itself
             importlib.import_module(name)
     lockdown.warm()
+    for _ in range(rehearsals):
+        rehearse()
+        rehearse_models()
     gc.collect()
     gc.freeze()
 

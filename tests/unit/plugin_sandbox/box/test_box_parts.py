@@ -1,6 +1,7 @@
 """The small parts: control groups from their files, trees that are hard to remove, slots."""
 
 import os
+import socket
 import threading
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from plugin_sandbox.copies import remove_tree
 from plugin_sandbox.inner import cgroups
 from plugin_sandbox.inner.box import BoxLimits, LayerFailed
+from plugin_sandbox.inner.plugin_init import GO_ON, _Channel
 from plugin_sandbox.inner.watchdog import check, measure
 from plugin_sandbox.slots import SlotTaken, hold_slot
 
@@ -132,3 +134,17 @@ def test_a_slot_has_one_holder_and_is_waited_for(tmp_path: Path) -> None:
     waiter.join()
 
     assert seen == [first]
+
+
+def test_what_a_process_tells_before_its_monitor_is_ready_is_not_lost() -> None:
+    """A socket that closes with something unread in it resets the other end: the layer that failed would go unnamed."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    channel = _Channel(theirs)
+    with ours:
+        ours.send(GO_ON)
+
+        channel.tell({"layer": "overlay"})
+        os.close(channel.fd)
+        theirs.close()
+
+        assert ours.recv(100) == b'{"layer": "overlay"}'

@@ -16,6 +16,7 @@ from plugin_sandbox.boxes import plan_box
 from plugin_sandbox.conversation import Stop, Talk, hold_talk
 from plugin_sandbox.inner import monitor, namespaces, syscalls
 from plugin_sandbox.inner.box import LAYERS, Box, Ground, LayerFailed
+from plugin_sandbox.inner.inbox import Inboxes
 from plugin_sandbox.model import Limits
 from plugin_sandbox.zygote import Interpreter
 
@@ -91,8 +92,8 @@ def serve(number: int | None, fds: list[int]) -> None:
         box = Box.from_json(message)
         ground, spaces = Ground.of(box), namespaces.UserNamespaces()
         user_namespace = monitor.keep_user_namespace(ground, spaces)
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        socket.send_fds(ours, [message], [*fds, *monitor.clone_call(box, spaces)])
+        ours, theirs = Inboxes.pair()
+        ours.send(message, fds, monitor.clone_call(box, spaces))
         monitor.serve(ground, theirs, user_namespace, parent=None)
     except LayerFailed as failed:
         monitor._say(socket.socket(fileno=fds[-1]), {"event": "refused", "layer": failed.layer, "error": str(failed)})

@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import py_compile
 import shutil
 import threading
 import time
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from plugin_sandbox.host import Sandbox
 from plugin_sandbox.model import Call, Outcome, ResultEntry
 from plugin_sandbox.settings import SandboxSettings
 from plugin_sandbox.slots import name_place
+from tests.plugin_runs import make_call as make_call_of
 
 APPEND = """
 with open(path, "a") as file:
@@ -304,3 +307,23 @@ def test_a_granted_program_is_found_by_its_name_and_no_other_runs(
     assert entry is not None
     assert entry.status == "success", made.logs
     assert (call.workspace / "data.txt").read_text() == f"/usr/bin:/bin:{program.parent}"
+
+
+@pytest.mark.parametrize("module", ["__init__", "parts"])
+def test_bytecode_beside_a_plugin_is_not_run_in_its_place(sandbox: Sandbox, make_call: Any, module: str) -> None:
+    """A package's digest is that of its sources: whoever writes into `__pycache__` would run what nobody accepted."""
+    call = make_call("from . import parts; ctx.log.info(parts.WHO, own=OWN)")
+    package = call.plugin.path
+    (package / "parts.py").write_text('WHO = "source"\n')
+    (package / "__init__.py").write_text((package / "__init__.py").read_text() + '\nOWN = "source"\n')
+    call = make_call_of(package, call.workspace, SandboxSettings())
+    source = package / f"{module}.py"
+    forged = package.parent / "forged.py"
+    forged.write_text(source.read_text().replace('"source"', '"forged"'))
+    shape = source.stat()
+    os.utime(forged, ns=(shape.st_atime_ns, shape.st_mtime_ns))
+    py_compile.compile(str(forged), cfile=cache_from_source(str(source)), doraise=True)
+
+    record = sandbox.run_blocking(call).logs[0]
+
+    assert (record.message, record.context) == ("source", {"own": "source"})

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ import psutil
 import pytest
 
 from plugin_sandbox.host import Sandbox
+from plugin_sandbox.inner.box import Ground
+from plugin_sandbox.inner.inbox import Inboxes, is_called, receive
+from plugin_sandbox.inner.zygote import Zygote
 
 ROOT = Path(__file__).resolve().parents[4]
 NOTHING = "pass"
@@ -21,8 +25,16 @@ open("/tmp/left", "w").write("mine")
 """
 
 
+CPUS = len(os.sched_getaffinity(0))
+TRACES = """
+modules = [name for name in sys.modules if "rehears" in name]
+classes = [one for one in Base.__subclasses__() if one is not type(self)]
+ctx.log.info("found", modules=modules, classes=str(classes))
+"""
+
+
 def spares() -> list[psutil.Process]:
-    """The monitors that wait for a call."""
+    """The monitors that wait for a call, the elder ones first."""
     found = []
     for process in psutil.Process().children(recursive=True):
         try:
@@ -31,7 +43,7 @@ def spares() -> list[psutil.Process]:
                 found.append(process)
         except psutil.NoSuchProcess:
             continue
-    return found
+    return sorted(found, key=lambda one: one.create_time())
 
 
 def wait_spare() -> psutil.Process:
@@ -40,6 +52,14 @@ def wait_spare() -> psutil.Process:
     while not (found := spares()):
         assert time.monotonic() < deadline, "no spare"
     return found[0]
+
+
+def wait_spares(count: int) -> list[psutil.Process]:
+    """Wait until so many spares are there."""
+    deadline = time.monotonic() + 10
+    while len(found := spares()) != count:
+        assert time.monotonic() < deadline, found
+    return found
 
 
 def wait_gone(process: psutil.Process) -> None:
@@ -58,6 +78,51 @@ def test_the_next_call_runs_in_the_box_that_waits_for_it(sandbox: Sandbox, make_
     assert entry is not None
     assert entry.status == "skipped", entry
     wait_gone(spare)  # it served, and nothing serves twice
+
+
+@pytest.mark.skipif(CPUS < 2, reason="one processor has room for one process")
+def test_two_boxes_wait_while_nothing_runs(sandbox: Sandbox, make_call: Any) -> None:
+    """A call that has one of two takes the elder, and nobody builds while it runs: its time is not shared."""
+    call = make_call(NOTHING)
+    sandbox.run_blocking(call)
+    elder, younger = wait_spares(2)
+
+    sandbox.run_blocking(call)
+
+    wait_gone(elder)
+    assert younger.is_running()
+    assert younger in wait_spares(2)
+
+
+def test_a_ground_without_a_box_gets_the_second_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers in turns are served as before there were two: the ground that nobody uses keeps one, not all the room."""
+    strict = Ground("strict", 60_000, 60_000, (), (), ())
+    other = replace(strict, uid=60_001)
+    kept, given_up, new = (Inboxes.pair() for _ in range(3))
+    zygote = Zygote.__new__(Zygote)  # its own setting up would change this process
+    zygote._most, zygote._monitors = 2, {}
+    zygote._spares = {strict: [(1, kept[0]), (2, given_up[0])]}
+    monkeypatch.setattr(zygote, "_fork", lambda _: (3, new[0]))
+
+    zygote._make_spare(other, 1)
+
+    assert zygote._spares == {strict: [(1, kept[0])], other: [(3, new[0])]}
+    assert is_called(given_up[1].monitor)
+    assert receive(given_up[1].monitor) is None  # it ends
+    assert not is_called(kept[1].monitor)
+    for end in (end for pair in (kept, given_up, new) for end in pair):
+        end.close()
+
+
+def test_a_rehearsal_leaves_no_trace(sandbox: Sandbox, make_call: Any) -> None:
+    """What a process has practised is not among what its plugin finds there."""
+    call = make_call(TRACES)
+    sandbox.run_blocking(call)
+    wait_spare()
+
+    seen = sandbox.run_blocking(call).logs[0].context
+
+    assert seen == {"modules": [], "classes": "[]"}
 
 
 def test_nothing_of_a_call_is_seen_by_the_next(sandbox: Sandbox, make_call: Any) -> None:

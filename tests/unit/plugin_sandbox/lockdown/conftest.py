@@ -116,8 +116,7 @@ def _be_child(box: Box, work: Work | None, user: int | None, before: Callable[[]
         if before is not None:
             before()
         try:
-            prepare(Ground.of(box))
-            layers = lock_down(box)
+            layers = lock_down(box, prepare(Ground.of(box)))
             answer = work(box) if work is not None else layers
         except LayerFailed as failed:
             answer = {"failed": failed.layer, "text": failed.text}
