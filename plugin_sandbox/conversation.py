@@ -60,6 +60,7 @@ class Talk:
     ended: Ended | None = None
     refused: tuple[str, str] | None = None  # layer, why
     is_lost: bool = False  # the monitor went away without a word
+    has_begun: bool = False  # the plugin may have run
     over: Bit | None = None  # why the host ended the call
 
     def close(self) -> None:
@@ -178,6 +179,8 @@ class _Drain:
             return
         said = json.loads(message)
         match said.pop("event"):
+            case "begun":
+                self._talk.has_begun = True
             case "built":
                 self._talk.layers = said["layers"]
                 self._talk.changes_fd = fds[0] if fds else -1

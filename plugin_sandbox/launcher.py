@@ -188,9 +188,9 @@ class Launcher:
             return self._talk_cold(box, request, stop)
         for _ in range(2):
             talk = hold_talk(box, request, self._zygote.send, stop)
-            if not talk.is_lost or talk.layers or talk.over:
+            if not talk.is_lost or talk.has_begun or talk.over:
                 return talk
-            # The zygote died with the call in its hands. Nothing was built, so nothing of the plugin has run: once more.
+            # The zygote died with the call in its hands. The plugin was not let go on, so nothing of it has run: once more.
         raise self._zygote.explain_loss()
 
     def _talk_cold(self, box: Box, request: bytes, stop: Stop) -> Talk:

@@ -7,6 +7,7 @@ A call is one message to the zygote: a `Box` as JSON, with file descriptors in t
 the plugin's process that wait for it (inbox.py). The monitor answers on the
 call's own report socket (SEQPACKET, one JSON object a message, at most `REPORT_BYTES`):
 
+    {"event": "begun"}   from here on the plugin may run: said before its process is let go on
     {"event": "built", "layers": {layer: "on" | "off" | why it is missing}}   with the fd of the changes' root attached
     {"event": "refused", "layer": layer, "error": text}                       nothing of the plugin has run
     {"event": "ended", ...}                                                   fields of `Ended`; nothing of the tree lives any more

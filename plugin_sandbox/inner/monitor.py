@@ -184,6 +184,7 @@ def _run(call: _Call, laid: _Laid) -> None:
         raise
     watch = Watch(box, groups, laid.proc, laid.first, copy)
     started = time.monotonic()
+    _say(report, {"event": "begun"})
     layers = _lock_down(laid, groups)
     for controller, layer in (("memory", "memory_cgroup"), ("pids", "pids_cgroup"), ("cpu", "cpu_cgroup")):
         layers[layer] = "on" if groups.has(controller) else "off"

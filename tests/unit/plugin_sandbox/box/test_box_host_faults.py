@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -133,6 +134,30 @@ def test_a_call_that_a_dying_zygote_held_is_handed_to_one_other(
 
     assert (entry.status, left) == (status, [])
     assert ("ended twice before a box was built (no word)" in (entry.error or "")) is (deaths == 2)
+
+
+def test_a_call_whose_monitor_is_lost_once_the_plugin_may_run_is_never_handed_to_another(
+    sandbox: Sandbox, make_call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plugin goes on before the host can know of what it was built: done again, what it does outside were done twice."""
+    real, heard = Zygote.send, list[bytes]()
+
+    def send_and_lose(self: Zygote, message: bytes, fds: list[int]) -> None:
+        ours, monitors = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ours, socket.socket(fileno=os.dup(fds[-1])) as host:
+            with monitors:
+                real(self, message, [*fds[:-1], monitors.fileno()])
+            ours.settimeout(10)
+            heard.append(ours.recv(REPORT_BYTES))
+            host.send(heard[-1])
+
+    monkeypatch.setattr(Zygote, "send", send_and_lose)
+
+    entry = entry_of(sandbox.run_blocking(make_call(APPEND)))
+
+    assert heard == [b'{"event": "begun"}']
+    assert entry.status == "sandbox_unavailable"
+    assert "it went away without a word, so what happened is unknown; nothing was published" in (entry.error or "")
 
 
 @pytest.mark.parametrize("is_quick", [False, True], ids=["with the call", "before the call"])
