@@ -24,6 +24,9 @@ from workers.steps.world import World
 
 log = logging.getLogger(__name__)
 
+#: What a rule may raise over what models and tools have written.
+_STRANGE = (LookupError, TypeError, ValueError)
+
 
 class Joined(NamedTuple):
     """The settling, and the commit of the last step and it together."""
@@ -42,7 +45,7 @@ def join_settling(world: World, change: Change, commit: Commit, *, actor: str) -
     open_intents = tuple(call_id for call_id in world.intents if call_id not in change.cleared)
     try:
         settling = forget_failure(settle_session(world.spec, before, open_intents=open_intents))
-    except Exception as error:  # it fails again in a step of its own, where failures are recorded; the work is kept
+    except _STRANGE as error:  # it fails again in a step of its own, where failures are recorded; the work is kept
         log.debug("session %s: settling failed", record.session_id, exc_info=error)
         return None
     seconds = time.perf_counter() - began
