@@ -1,4 +1,4 @@
-"""Enters the namespaces that hide the host: user, mount, pid, network, ipc, uts.
+"""Enters the namespaces that hide the host: user, mount, pid, network, ipc, uts, and last cgroup.
 
 Does not decide which are wanted (the Ground says what is off) and mounts nothing (mounts.py).
 
@@ -131,12 +131,22 @@ def _map_self(uid: int, gid: int) -> None:
 def _unshare(wanted: dict[str, int]) -> None:
     """All in one call; one by one only to learn which is refused."""
     try:
-        syscalls.call("unshare", sum(wanted.values()) | CLONE_NEWCGROUP)
+        syscalls.call("unshare", sum(wanted.values()))
     except OSError as error:
         for layer, flag in wanted.items():
             with _failing(layer):
                 syscalls.call("unshare", flag)
         raise LayerFailed("mount_namespace", f"unshare: {error}") from error
+
+
+def hide_groups() -> None:
+    """Hide the groups above those that this process is in now: it comes last, in the plugin's process, for it binds who joins.
+
+    Version 2 as systemd mounts it (nsdelegate) answers ENOENT where a list of processes that was opened within such a namespace
+    belongs to a group that is not below the namespace's own.
+    """
+    with _failing("mount_namespace"):
+        syscalls.call("unshare", CLONE_NEWCGROUP)
 
 
 @contextlib.contextmanager
