@@ -24,6 +24,7 @@ _V1 = {"memory": "memory", "pids": "pids", "cpu": "cpuacct"}
 _REMOVE_SECONDS = 2.0
 #: Version 2: where the worker's own processes go, because a group that hands controllers down may have none of its own.
 _LEAF = "/baton-worker"
+_LEND_TRIES = 50
 
 
 def find_own(own: str = _OWN, mounts: str = _MOUNTS) -> dict[str, str]:
@@ -116,15 +117,31 @@ def _clear(own: Mapping[str, str], place: str) -> None:
 
 
 def _lend(parent: str, controller: str) -> None:
-    """Version 2: hand a controller down. Needs that no process is in the parent itself, so the worker moves into a leaf."""
+    """Version 2: hand a controller down. Needs that no process is in the parent itself, so the worker moves into a leaf.
+
+    Who forks meanwhile leaves its child in the parent: then all that are there move once more. The hierarchy's own root may have
+    processes, and some that cannot be moved.
+    """
     if controller in _words(parent + "/cgroup.subtree_control"):
         return
-    leaf = parent + _LEAF
+    is_root = not os.path.exists(parent + "/cgroup.type")
+    for tries_left in reversed(range(1 if is_root else _LEND_TRIES)):
+        if not is_root:
+            _move_all(parent, parent + _LEAF)
+        try:
+            _write(parent + "/cgroup.subtree_control", f"+{controller}")
+        except OSError as error:
+            if error.errno != errno.EBUSY or not tries_left:
+                raise
+        else:
+            return
+
+
+def _move_all(parent: str, leaf: str) -> None:
     os.makedirs(leaf, exist_ok=True)
     for pid in _words(parent + "/cgroup.procs"):
         with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
             _write(leaf + "/cgroup.procs", pid)
-    _write(parent + "/cgroup.subtree_control", f"+{controller}")
 
 
 def _limit(controller: str, folder: str, limits: BoxLimits) -> None:

@@ -1,5 +1,6 @@
 """The small parts: control groups from their files, trees that are hard to remove, slots."""
 
+import errno
 import os
 import threading
 from pathlib import Path
@@ -49,6 +50,71 @@ def test_a_worker_that_has_moved_into_its_leaf_finds_the_group_above(tmp_path: P
     mounts.write_text(f"41 31 0:38 / {tmp_path}/unified rw - cgroup2 cgroup2 rw\n")
 
     assert cgroups.find_own(str(own), str(mounts)) == {"memory": str(folder)}
+
+
+class Unified:
+    """A version 2 hierarchy as the kernel's files show it: what is written to them, and a fork at a bad moment."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.parent, self.handed, self.late, self.plain = root / "worker", "", ["42"], cgroups._write
+        self.parent.mkdir()
+        for name in ("cgroup.type", "cgroup.subtree_control", "cgroup.controllers"):
+            (self.parent / name).write_text("")
+        (self.parent / "cgroup.procs").write_text("40 41")
+        monkeypatch.setattr(cgroups, "_write", self.write)
+
+    def write(self, path: str, text: str) -> None:
+        """Do what the kernel would do with it."""
+        procs = self.parent / "cgroup.procs"
+        if path == f"{self.parent}/cgroup.subtree_control":
+            if procs.read_text() and (self.parent / "cgroup.type").exists():
+                raise OSError(errno.EBUSY, "processes", path)
+            self.handed += text
+        elif path.endswith("/cgroup.procs"):
+            left = [pid for pid in procs.read_text().split() if pid != text]
+            if not left:
+                left, self.late = self.late, []
+            procs.write_text(" ".join(left))
+        else:
+            Path(path).touch()
+            self.plain(path, text)
+
+
+def test_who_is_forked_while_its_parent_moves_is_moved_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker's pool forks when it likes: one child left behind would cost all calls their groups, for good."""
+    there = Unified(tmp_path, monkeypatch)
+
+    cgroups.remove(cgroups.create({"cpu": str(there.parent)}, "t", LIMITS))
+
+    assert there.handed == "+cpu"
+    assert (there.parent / "baton-worker").is_dir()
+
+
+def test_a_group_that_somebody_fills_again_and_again_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told, and the watchdog counts instead; nobody waits for ever."""
+    there = Unified(tmp_path, monkeypatch)
+
+    def fill(path: str, text: str) -> None:
+        there.late = ["43"]
+        there.write(path, text)
+
+    monkeypatch.setattr(cgroups, "_write", fill)
+
+    with pytest.raises(LayerFailed, match="processes"):
+        cgroups.create({"cpu": str(there.parent)}, "t", LIMITS)
+
+
+def test_at_the_hierarchys_root_nobody_is_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel's own threads are there, and every process of a machine without systemd: they stay where they are."""
+    there = Unified(tmp_path, monkeypatch)
+    (there.parent / "cgroup.type").unlink()  # what tells the root from all others
+
+    cgroups.remove(cgroups.create({"cpu": str(there.parent)}, "t", LIMITS))
+
+    assert (there.handed, (there.parent / "cgroup.procs").read_text()) == ("+cpu", "40 41")
+    assert not (there.parent / "baton-worker").exists()
 
 
 def test_a_limit_that_is_not_kept_is_refused_and_nothing_stays(tmp_path: Path) -> None:
