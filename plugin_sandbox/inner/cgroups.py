@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from plugin_sandbox.inner import syscalls
 from plugin_sandbox.inner.box import BoxLimits, LayerFailed
 
 _MOUNTS = "/proc/self/mountinfo"
@@ -25,6 +26,7 @@ _REMOVE_SECONDS = 2.0
 #: Version 2: where the worker's own processes go, because a group that hands controllers down may have none of its own.
 _LEAF = "/baton-worker"
 _LEND_TRIES = 50
+_CLONE_NEWCGROUP = 0x0200_0000
 
 
 def find_own(own: str = _OWN, mounts: str = _MOUNTS) -> dict[str, str]:
@@ -183,8 +185,8 @@ def controllers_of(folders: Mapping[str, str]) -> list[str]:
     return list(seen.values())
 
 
-def enter(procs: Mapping[int, str]) -> None:
-    """Move this process into the groups whose cgroup.procs these are: descriptor -> controller.
+def enter(procs: Mapping[int, str], *, hides: bool) -> None:
+    """Move this process into the groups whose cgroup.procs these are: descriptor -> controller. hides: all above them from it.
 
     Raises LayerFailed: what was made to bind and does not is no smaller box.
     """
@@ -193,6 +195,13 @@ def enter(procs: Mapping[int, str]) -> None:
             os.write(descriptor, b"0")
         except OSError as error:
             raise LayerFailed(LAYER_OF[controller], f"the call's group cannot be joined: {error}") from error
+    if hides:
+        # Last, and not with the other namespaces: version 2 as systemd mounts it (nsdelegate) answers ENOENT where a list of processes
+        # that was opened within such a namespace is of a group that does not lie below the namespace's own.
+        try:
+            syscalls.call("unshare", _CLONE_NEWCGROUP)
+        except OSError as error:
+            raise LayerFailed("mount_namespace", f"the groups above cannot be hidden: {error}") from error
 
 
 @dataclass

@@ -1,6 +1,7 @@
-"""Enters the namespaces that hide the host: user, mount, pid, network, ipc, uts, and last cgroup.
+"""Enters the namespaces that hide the host: user, mount, pid, network, ipc, uts.
 
-Does not decide which are wanted (the Ground says what is off) and mounts nothing (mounts.py).
+Does not decide which are wanted (the Ground says what is off) and mounts nothing (mounts.py). That of control groups comes later
+(cgroups.py).
 
 Two ways in. An ordinary user makes its user namespace with the others and maps its own id. Root takes a user namespace that the
 zygote prepared, because more than one id is mapped there (its own, and the slot's that the plugin runs as), which only a
@@ -15,7 +16,6 @@ from plugin_sandbox.inner import syscalls
 from plugin_sandbox.inner.box import Ground, LayerFailed
 
 CLONE_NEWNS = 0x0002_0000
-CLONE_NEWCGROUP = 0x0200_0000
 CLONE_NEWUTS = 0x0400_0000
 CLONE_NEWIPC = 0x0800_0000
 CLONE_NEWUSER = 0x1000_0000
@@ -137,16 +137,6 @@ def _unshare(wanted: dict[str, int]) -> None:
             with _failing(layer):
                 syscalls.call("unshare", flag)
         raise LayerFailed("mount_namespace", f"unshare: {error}") from error
-
-
-def hide_groups() -> None:
-    """Hide the groups above those that this process is in now: it comes last, in the plugin's process, for it binds who joins.
-
-    Version 2 as systemd mounts it (nsdelegate) answers ENOENT where a list of processes that was opened within such a namespace
-    belongs to a group that is not below the namespace's own.
-    """
-    with _failing("mount_namespace"):
-        syscalls.call("unshare", CLONE_NEWCGROUP)
 
 
 @contextlib.contextmanager

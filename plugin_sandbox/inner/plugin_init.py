@@ -13,7 +13,7 @@ import socket
 import sys
 from typing import NoReturn
 
-from plugin_sandbox.inner import mounts, namespaces, syscalls
+from plugin_sandbox.inner import mounts, syscalls
 from plugin_sandbox.inner.box import MOST_FDS, REPORT_BYTES, REQUEST_FD, RESULT_FD, Box, Ground, LayerFailed
 from plugin_sandbox.inner.cgroups import controllers_of, enter
 from plugin_sandbox.inner.lockdown import lock_down, prepare
@@ -101,9 +101,8 @@ def _settle(ground: Ground) -> LayerFailed | None:
 
 
 def _enter(box: Box, groups: dict[int, str]) -> None:
-    enter(groups)
+    enter(groups, hides=box.tier == "strict")
     if box.tier == "strict":
-        namespaces.hide_groups()
         mounts.enter_root(box)
     else:
         os.chdir(box.work)
