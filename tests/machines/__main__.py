@@ -44,7 +44,8 @@ def list_jobs(tests: Sequence[str]) -> list[dict[str, Any]]:
     doctor = (*sandbox, "doctor", "-o", "json")
     jobs = [make_job("doctor", who, *doctor) for who in WHO]
     jobs.append(make_job("doctor-alone", "user", *doctor, properties=()))
-    jobs.append(make_job("doctor-unit", "root", *doctor, properties=confine((ROOT / _PLUGINS_UNIT).read_text())))
+    shipped = [*confine((ROOT / _PLUGINS_UNIT).read_text()), "Environment=XDG_STATE_HOME=%S"]
+    jobs.append(make_job("doctor-unit", "root", *doctor, properties=shipped))
     jobs += [make_job("limits", who, "python3", "-m", "tests.sandbox.caps") for who in WHO]
     for tier in ("strict", "standard"):
         jobs += [

@@ -183,12 +183,15 @@ def _fetch(kind: Kind, cache: Path, *, backports: bool) -> list[Path]:
 
 def configure(root: Path) -> None:
     """Write what the packages' own scripts would have made."""
-    for name, line in (("passwd", f"baton:x:{USER}:{USER}::/home/baton:/bin/bash"), ("group", f"baton:x:{USER}:")):
+    for name, line in (
+        ("passwd", f"ordinary:x:{USER}:{USER}::/home/ordinary:/bin/bash"),
+        ("group", f"ordinary:x:{USER}:"),
+    ):
         known = (root / f"usr/share/base-passwd/{name}.master").read_text()
         (root / "etc" / name).write_text(f"{known}{line}\n")
     (root / "etc/machine-id").write_text("")
-    (root / "home/baton").mkdir(parents=True)
-    os.chown(root / "home/baton", USER, USER)
+    (root / "home/ordinary").mkdir(parents=True)
+    os.chown(root / "home/ordinary", USER, USER)
     if not (root / "bin/sh").exists():
         (root / "bin/sh").symlink_to("dash")
     shutil.copytree(HERE / "root", root, dirs_exist_ok=True)
