@@ -32,40 +32,27 @@ _HANDED_BYTES: Final = 64 << 20
 
 
 def make_job(
-    name: str, who: str, *argv: str, properties: Sequence[str] = DELEGATED, seconds: int = 3600
+    name: str, who: str, command: str, *more: str, properties: Sequence[str] = DELEGATED, seconds: int = 3600
 ) -> dict[str, Any]:
     """Return a job as inside.py reads it. properties: lines of a service's section; seconds: after which systemd ends it."""
+    argv = [*command.split(), *more]
     return {"name": f"{name}-{who}", "as": who, "argv": argv, "properties": properties, "seconds": seconds}
 
 
 def list_jobs(tests: Sequence[str]) -> list[dict[str, Any]]:
     """Return what is run, the quick first; tests: arguments of pytest's, for a last run as root and as an ordinary user."""
-    sandbox = ("python3", "-m", "plugin_sandbox")
-    doctor = (*sandbox, "doctor", "-o", "json")
-    jobs = [make_job("doctor", who, *doctor) for who in WHO]
-    jobs.append(make_job("doctor-alone", "user", *doctor, properties=()))
+    sandbox = "python3 -m plugin_sandbox"
+    doctor = f"{sandbox} doctor -o json"
+    jobs = [make_job("doctor", who, doctor) for who in WHO]
+    jobs.append(make_job("doctor-alone", "user", doctor, properties=()))
     shipped = [*confine((ROOT / _PLUGINS_UNIT).read_text()), "Environment=XDG_STATE_HOME=%S"]
-    jobs.append(make_job("doctor-unit", "root", *doctor, properties=shipped))
-    jobs += [make_job("limits", who, "python3", "-m", "tests.sandbox.caps") for who in WHO]
+    jobs.append(make_job("doctor-unit", "root", doctor, properties=shipped))
+    jobs += [make_job("limits", who, "python3 -m tests.sandbox.caps") for who in WHO]
     for tier in ("strict", "standard"):
-        jobs += [
-            make_job(f"attack-{tier}", who, *sandbox, "attack", "-o", "json", "--patience", "4", "--tier", tier)
-            for who in ("root", "user")
-        ]
-    if tests:
-        pytest = (
-            "python3",
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "--confcutdir=tests/sandbox",
-            "-o",
-            "timeout=1200",
-        )
-        jobs += [make_job("tests", who, *pytest, *tests, seconds=7200) for who in ("root", "user")]
-    return jobs
+        attack = f"{sandbox} attack -o json --patience 8 --tier {tier}"
+        jobs += [make_job(f"attack-{tier}", who, attack) for who in ("root", "user")]
+    pytest = "python3 -m pytest -q -p no:cacheprovider --confcutdir=tests/sandbox -o timeout=1200"
+    return jobs + [make_job("tests", who, pytest, *tests, seconds=7200) for who in ("root", "user") if tests]
 
 
 def confine(unit: str) -> list[str]:
@@ -161,11 +148,11 @@ def main() -> int:
     given = parser.parse_args()
     kind = KINDS[given.kind]
     folder = given.folder.resolve() / (kind.debian + ("-backports" if given.backports else ""))
-    folder.mkdir(parents=True, exist_ok=True)
     try:
         check_tools(kind)
         if given.kvm and (os.uname().machine != kind.machine or not os.access("/dev/kvm", os.R_OK | os.W_OK)):
             raise CannotRun("--kvm: /dev/kvm cannot be used for this kind of machine here; leave it out to emulate")
+        folder.mkdir(parents=True, exist_ok=True)
         if given.rebuild or not (folder / "disk.img").exists():
             print(f"building {folder}/disk.img", flush=True)
             build(kind, folder, backports=given.backports)
