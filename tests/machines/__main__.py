@@ -118,7 +118,7 @@ def sum_up(said: Sequence[str]) -> str:
         lacking = ", ".join(f"{layer} ({found[0]['layers'][layer]})" for layer in found[0]["missing"])
         return f"tier {found[0]['tier']}, missing: {lacking or 'nothing'} {found[0]['error']}"
     if "stopped" in found[0]:
-        wrong = [f"{one['name']} ({one['outcome']})" for one in found if not one["stopped"]]
+        wrong = [f"{one['name']} (by {one['by']}: {one['outcome']})" for one in found if not one["stopped"]]
         what = "attacks stopped"
     else:
         wrong = [

@@ -100,8 +100,11 @@ def test_every_kind_of_worker_is_tried() -> None:
 
 def test_what_got_through_is_named() -> None:
     """A count alone would send the reader to the archive."""
-    said = ['{"name": "spin", "stopped": true, "outcome": ""}', '{"name": "kcmp", "stopped": false, "outcome": "read"}']
+    said = [
+        '{"name": "spin", "stopped": true, "outcome": "", "by": ""}',
+        '{"name": "kcmp", "stopped": false, "outcome": "read", "by": "seccomp"}',
+    ]
 
-    assert sum_up(said) == "1 of 2 attacks stopped; not: kcmp (read)"
+    assert sum_up(said) == "1 of 2 attacks stopped; not: kcmp (by seccomp: read)"
     assert sum_up(["....", "4 passed"]) == "4 passed"
     assert sum_up([]) == "it said nothing"
