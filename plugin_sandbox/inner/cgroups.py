@@ -17,6 +17,7 @@ from plugin_sandbox.inner.box import BoxLimits, LayerFailed
 
 _MOUNTS = "/proc/self/mountinfo"
 _OWN = "/proc/self/cgroup"
+_SYSTEMD = "/run/systemd/system"
 
 #: controller -> its layer
 LAYER_OF = {"memory": "memory_cgroup", "pids": "pids_cgroup", "cpu": "cpu_cgroup"}
@@ -29,8 +30,11 @@ _LEND_TRIES = 50
 _CLONE_NEWCGROUP = 0x0200_0000
 
 
-def find_own(own: str = _OWN, mounts: str = _MOUNTS) -> dict[str, str]:
-    """Return controller -> folder of the group that this process is in, for those that exist and may be written."""
+def find_own(own: str = _OWN, mounts: str = _MOUNTS, systemd: str = _SYSTEMD) -> dict[str, str]:
+    """Return controller -> folder of the group that this process is in, for those that exist and may be written.
+
+    Where systemd rules version 2, only those that it has delegated: it takes back what another handed down in its own.
+    """
     groups: dict[str, str] = {}
     unified = ""
     for line in _lines(own):
@@ -52,6 +56,8 @@ def find_own(own: str = _OWN, mounts: str = _MOUNTS) -> dict[str, str]:
         elif kind == "cgroup2":
             # Where this process has moved itself out of the way before, its own group is the one above.
             root_of_v2 = _below(point, root, unified).removesuffix(_LEAF)
+            if os.path.isdir(systemd) and not _is_delegated(root_of_v2, point):
+                root_of_v2 = ""
     for controller in LAYER_OF:
         if controller not in found and root_of_v2 and controller in _words(root_of_v2 + "/cgroup.controllers"):
             found[controller] = root_of_v2
@@ -62,6 +68,21 @@ def _below(point: str, root: str, path: str) -> str:
     """The group's folder under a mount point that may show only a part of the hierarchy."""
     inside = path.removeprefix(root) if root != "/" else path
     return os.path.normpath(f"{point}/{inside}")
+
+
+def _is_delegated(folder: str, top: str) -> bool:
+    """Say whether systemd left this group, or one above it, to whoever is in it; an ordinary user may write to no other."""
+    if os.geteuid() != 0:
+        return True
+    while len(folder) > len(top):
+        for name in ("user.delegate", "trusted.delegate"):
+            try:
+                if os.getxattr(folder, name) == b"1":
+                    return True
+            except OSError:
+                continue  # an older systemd, or a worker that may not read it
+        folder = os.path.dirname(folder)
+    return False
 
 
 def _lines(path: str) -> list[str]:

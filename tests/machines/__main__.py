@@ -111,7 +111,7 @@ def tell(folder: Path) -> int:
 
 def sum_up(said: Sequence[str]) -> str:
     """Return in one line what a job said."""
-    found = [json.loads(line) for line in said if line.startswith("{")]
+    found = [json.loads(line) for line in said if line.startswith('{"')]
     if not found:
         return said[-1] if said else "it said nothing"
     if "layers" in found[0]:

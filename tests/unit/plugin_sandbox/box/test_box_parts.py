@@ -13,6 +13,7 @@ from plugin_sandbox.inner.box import BoxLimits, LayerFailed
 from plugin_sandbox.inner.watchdog import check, measure
 from plugin_sandbox.slots import SlotTaken, hold_slot
 
+NO_SYSTEMD = "/nowhere/systemd"
 LIMITS = BoxLimits(256 << 20, 5, 5.0, 3, 8, 64, 1 << 20, 1 << 20, 100, 1 << 16, 1 << 16)
 
 
@@ -24,7 +25,7 @@ def test_version_1_groups_are_found_below_the_own_one(tmp_path: Path) -> None:
     own.write_text("4:memory:/jobs/a\n0::/\n")
     mounts.write_text(f"35 31 0:32 / {tmp_path}/memory rw,relatime - cgroup cgroup rw,memory\n")
 
-    assert cgroups.find_own(str(own), str(mounts)) == {"memory": str(folder)}
+    assert cgroups.find_own(str(own), str(mounts), NO_SYSTEMD) == {"memory": str(folder)}
 
 
 def test_a_version_2_group_serves_all_its_controllers(tmp_path: Path) -> None:
@@ -36,7 +37,7 @@ def test_a_version_2_group_serves_all_its_controllers(tmp_path: Path) -> None:
     own.write_text("0::/slice/worker\n")
     mounts.write_text(f"41 31 0:38 /slice {tmp_path}/unified rw - cgroup2 cgroup2 rw\n")
 
-    assert cgroups.find_own(str(own), str(mounts)) == {"memory": str(folder), "pids": str(folder)}
+    assert cgroups.find_own(str(own), str(mounts), NO_SYSTEMD) == {"memory": str(folder), "pids": str(folder)}
 
 
 def test_a_worker_that_has_moved_into_its_leaf_finds_the_group_above(tmp_path: Path) -> None:
@@ -49,7 +50,32 @@ def test_a_worker_that_has_moved_into_its_leaf_finds_the_group_above(tmp_path: P
     own.write_text("0::/worker/baton-worker\n")
     mounts.write_text(f"41 31 0:38 / {tmp_path}/unified rw - cgroup2 cgroup2 rw\n")
 
-    assert cgroups.find_own(str(own), str(mounts)) == {"memory": str(folder)}
+    assert cgroups.find_own(str(own), str(mounts), NO_SYSTEMD) == {"memory": str(folder)}
+
+
+@pytest.mark.parametrize(("marked", "is_found"), [("worker", True), ("", True), ("elsewhere", False)])
+def test_under_systemd_root_takes_delegated_groups_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, marked: str, is_found: bool
+) -> None:
+    """A reload takes back what another handed down in systemd's own group: limits were set, and would be gone in mid-run."""
+    own, mounts, top = tmp_path / "cgroup", tmp_path / "mountinfo", tmp_path / "unified"
+    folder = top / "slice" / "worker"
+    folder.mkdir(parents=True)
+    (folder / "cgroup.controllers").write_text("memory\n")
+    own.write_text("0::/slice/worker\n")
+    mounts.write_text(f"41 31 0:38 / {top} rw - cgroup2 cgroup2 rw,nsdelegate\n")
+
+    def getxattr(path: str, name: str) -> bytes:
+        if name == "trusted.delegate" and Path(path) == top / "slice" / marked:
+            return b"1"
+        raise OSError(errno.ENODATA, name, path)
+
+    monkeypatch.setattr(os, "getxattr", getxattr)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+
+    found = cgroups.find_own(str(own), str(mounts), str(tmp_path))
+
+    assert found == ({"memory": str(folder)} if is_found else {})
 
 
 class Unified:
