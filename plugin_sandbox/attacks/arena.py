@@ -20,10 +20,10 @@ CALM = "calm"
 
 
 class Arena:
-    """The targets of one run of the suite."""
+    """The targets of one run of the suite. `patience`: by how much a slow machine may need longer."""
 
-    def __init__(self, home: Path, victim: subprocess.Popen[bytes], facts: dict[str, Any]) -> None:
-        self.home, self.victim, self.facts = home, victim, facts
+    def __init__(self, home: Path, victim: subprocess.Popen[bytes], facts: dict[str, Any], patience: int = 1) -> None:
+        self.home, self.victim, self.facts, self.patience = home, victim, facts, patience
 
     @property
     def canary(self) -> Path:
@@ -47,7 +47,7 @@ class Arena:
 
 
 @contextmanager
-def make_arena() -> Iterator[Arena]:
+def make_arena(patience: int = 1) -> Iterator[Arena]:
     """Lay out the targets; take them away afterwards."""
     with ExitStack() as stack:
         home = Path(tempfile.mkdtemp(prefix="baton-attacks-"))
@@ -96,7 +96,7 @@ def make_arena() -> Iterator[Arena]:
             "hostname": os.uname().nodename,
             "uid": os.geteuid(),
         }
-        yield Arena(home, victim, facts)
+        yield Arena(home, victim, facts, patience)
 
 
 def _answer(listener: socket.socket) -> None:

@@ -25,11 +25,18 @@ def main(argv: Sequence[str]) -> int:
         "--off", action="append", default=[], metavar="LAYER", help="leave a layer out: what did it stop?"
     )
     parser.add_argument("--python", default="", metavar="PATH", help="the interpreter inside; default: this one")
+    parser.add_argument(
+        "--patience",
+        type=int,
+        default=1,
+        metavar="N",
+        help="so many times the time and the processor: a machine that is emulated",
+    )
     options = parser.parse_args(argv)
     chosen = [one for one in attacks() if not options.only or one.name in options.only]
     if not chosen:
         parser.error(f"--only: no such attack; known: {', '.join(one.name for one in attacks())}")
-    with make_arena() as arena:
+    with make_arena(max(1, options.patience)) as arena:
         settings = settings_for(options.tier, arena, options.python)
         found: list[Result] = []
         try:

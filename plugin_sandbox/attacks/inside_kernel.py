@@ -126,9 +126,12 @@ def modify_ldt(arena: Arena) -> str:
 
 
 def x32_abi(arena: Arena) -> str:
-    """Call the kernel by the x32 numbers; this ends the process."""
-    libc = ctypes.CDLL(None)
-    return str(libc.syscall(ctypes.c_long(0x4000_0000 + 39)))
+    """Call the kernel by the x32 numbers; this ends the process. A machine that has no x32 answers that there is no such call."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    found = libc.syscall(ctypes.c_long(0x4000_0000 + 39))
+    if found < 0:
+        raise OSError(ctypes.get_errno(), "x32")
+    return str(found)
 
 
 def kcmp(arena: Arena) -> str:

@@ -25,7 +25,7 @@ name: attack
 version: "1"
 api_version: "1"
 supported_extensions: []
-isolation: {{timeout_seconds: {seconds}, memory_mb: 256, cpu_seconds: 2, processes: {processes}, threads: 16, open_files: 128,
+isolation: {{timeout_seconds: {seconds}, memory_mb: 256, cpu_seconds: {cpu_seconds}, processes: {processes}, threads: 16, open_files: 128,
   file_mb: 8, disk_mb: 16, inodes: 512, network_mb: 1, hosts: {hosts}}}
 """
 _PACKAGE: Final = "from plugin_sandbox.attacks.inside import Attacker as Plugin\n"
@@ -106,7 +106,7 @@ def run_attack(sandbox: Sandbox, attack: Attack, arena: Arena, settings: Sandbox
     if entry.status == "sandbox_unavailable":
         breach = breach or "the box was not built"
     took_ms = round((time.monotonic() - began) * 1000)
-    if took_ms > MOST_MS.get(attack.name, took_ms):
+    if took_ms > MOST_MS.get(attack.name, took_ms) * arena.patience:
         breach = breach or "the host waited for it"
     by = STANDARD_LACKS.get(attack.name, attack.by) if tier == "standard" else attack.by
     told = entry.status + (f": {entry.error}" if entry.error else "")
@@ -136,11 +136,11 @@ def _perform(
     sandbox: Sandbox, name: str, arena: Arena, settings: SandboxSettings, *, processes: int, hosts: tuple[str, ...]
 ) -> tuple[Outcome, Path]:
     package, workspace = arena.home / f"plugin-{processes}-{len(hosts)}", arena.home / "workspace"
-    seconds = _SECONDS.get(name, 20)
+    seconds = _SECONDS.get(name, 20) * arena.patience
     package.mkdir(exist_ok=True, mode=0o755)
     (package / "__init__.py").write_text(_PACKAGE)
     (package / "manifest.yml").write_text(
-        _MANIFEST.format(seconds=seconds, processes=processes, hosts=json.dumps(hosts))
+        _MANIFEST.format(seconds=seconds, cpu_seconds=2 * arena.patience, processes=processes, hosts=json.dumps(hosts))
     )
     if workspace.exists():
         shutil.rmtree(workspace)

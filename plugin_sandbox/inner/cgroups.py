@@ -12,10 +12,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from plugin_sandbox.inner import syscalls
 from plugin_sandbox.inner.box import BoxLimits, LayerFailed
 
 _MOUNTS = "/proc/self/mountinfo"
 _OWN = "/proc/self/cgroup"
+_SYSTEMD = "/run/systemd/system"
 
 #: controller -> its layer
 LAYER_OF = {"memory": "memory_cgroup", "pids": "pids_cgroup", "cpu": "cpu_cgroup"}
@@ -24,10 +26,15 @@ _V1 = {"memory": "memory", "pids": "pids", "cpu": "cpuacct"}
 _REMOVE_SECONDS = 2.0
 #: Version 2: where the worker's own processes go, because a group that hands controllers down may have none of its own.
 _LEAF = "/baton-worker"
+_LEND_TRIES = 50
+_CLONE_NEWCGROUP = 0x0200_0000
 
 
-def find_own(own: str = _OWN, mounts: str = _MOUNTS) -> dict[str, str]:
-    """Return controller -> folder of the group that this process is in, for those that exist and may be written."""
+def find_own(own: str = _OWN, mounts: str = _MOUNTS, systemd: str = _SYSTEMD) -> dict[str, str]:
+    """Return controller -> folder of the group that this process is in, for those that exist and may be written.
+
+    Where systemd rules version 2, only those that it has delegated: it takes back what another handed down in its own.
+    """
     groups: dict[str, str] = {}
     unified = ""
     for line in _lines(own):
@@ -49,6 +56,8 @@ def find_own(own: str = _OWN, mounts: str = _MOUNTS) -> dict[str, str]:
         elif kind == "cgroup2":
             # Where this process has moved itself out of the way before, its own group is the one above.
             root_of_v2 = _below(point, root, unified).removesuffix(_LEAF)
+            if os.path.isdir(systemd) and not _is_delegated(root_of_v2, point):
+                root_of_v2 = ""
     for controller in LAYER_OF:
         if controller not in found and root_of_v2 and controller in _words(root_of_v2 + "/cgroup.controllers"):
             found[controller] = root_of_v2
@@ -59,6 +68,21 @@ def _below(point: str, root: str, path: str) -> str:
     """The group's folder under a mount point that may show only a part of the hierarchy."""
     inside = path.removeprefix(root) if root != "/" else path
     return os.path.normpath(f"{point}/{inside}")
+
+
+def _is_delegated(folder: str, top: str) -> bool:
+    """Say whether systemd left this group, or one above it, to whoever is in it; an ordinary user may write to no other."""
+    if os.geteuid() != 0:
+        return True
+    while len(folder) > len(top):
+        for name in ("user.delegate", "trusted.delegate"):
+            try:
+                if os.getxattr(folder, name) == b"1":
+                    return True
+            except OSError:
+                continue  # an older systemd, or a worker that may not read it
+        folder = os.path.dirname(folder)
+    return False
 
 
 def _lines(path: str) -> list[str]:
@@ -116,15 +140,31 @@ def _clear(own: Mapping[str, str], place: str) -> None:
 
 
 def _lend(parent: str, controller: str) -> None:
-    """Version 2: hand a controller down. Needs that no process is in the parent itself, so the worker moves into a leaf."""
+    """Version 2: hand a controller down. Needs that no process is in the parent itself, so the worker moves into a leaf.
+
+    Who forks meanwhile leaves its child in the parent: then all that are there move once more. The hierarchy's own root may have
+    processes, and some that cannot be moved.
+    """
     if controller in _words(parent + "/cgroup.subtree_control"):
         return
-    leaf = parent + _LEAF
+    is_root = not os.path.exists(parent + "/cgroup.type")
+    for tries_left in reversed(range(1 if is_root else _LEND_TRIES)):
+        if not is_root:
+            _move_all(parent, parent + _LEAF)
+        try:
+            _write(parent + "/cgroup.subtree_control", f"+{controller}")
+        except OSError as error:
+            if error.errno != errno.EBUSY or not tries_left:
+                raise
+        else:
+            return
+
+
+def _move_all(parent: str, leaf: str) -> None:
     os.makedirs(leaf, exist_ok=True)
     for pid in _words(parent + "/cgroup.procs"):
         with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
             _write(leaf + "/cgroup.procs", pid)
-    _write(parent + "/cgroup.subtree_control", f"+{controller}")
 
 
 def _limit(controller: str, folder: str, limits: BoxLimits) -> None:
@@ -166,8 +206,8 @@ def controllers_of(folders: Mapping[str, str]) -> list[str]:
     return list(seen.values())
 
 
-def enter(procs: Mapping[int, str]) -> None:
-    """Move this process into the groups whose cgroup.procs these are: descriptor -> controller.
+def enter(procs: Mapping[int, str], *, hides: bool) -> None:
+    """Move this process into the groups whose cgroup.procs these are: descriptor -> controller. hides: all above them from it.
 
     Raises LayerFailed: what was made to bind and does not is no smaller box.
     """
@@ -176,6 +216,13 @@ def enter(procs: Mapping[int, str]) -> None:
             os.write(descriptor, b"0")
         except OSError as error:
             raise LayerFailed(LAYER_OF[controller], f"the call's group cannot be joined: {error}") from error
+    if hides:
+        # Last, and not with the other namespaces: version 2 as systemd mounts it (nsdelegate) answers ENOENT where a list of processes
+        # that was opened within such a namespace is of a group that does not lie below the namespace's own.
+        try:
+            syscalls.call("unshare", _CLONE_NEWCGROUP)
+        except OSError as error:
+            raise LayerFailed("mount_namespace", f"the groups above cannot be hidden: {error}") from error
 
 
 @dataclass

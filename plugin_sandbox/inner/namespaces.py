@@ -1,6 +1,7 @@
 """Enters the namespaces that hide the host: user, mount, pid, network, ipc, uts.
 
-Does not decide which are wanted (the Ground says what is off) and mounts nothing (mounts.py).
+Does not decide which are wanted (the Ground says what is off) and mounts nothing (mounts.py). That of control groups comes later
+(cgroups.py).
 
 Two ways in. An ordinary user makes its user namespace with the others and maps its own id. Root takes a user namespace that the
 zygote prepared, because more than one id is mapped there (its own, and the slot's that the plugin runs as), which only a
@@ -15,7 +16,6 @@ from plugin_sandbox.inner import syscalls
 from plugin_sandbox.inner.box import Ground, LayerFailed
 
 CLONE_NEWNS = 0x0002_0000
-CLONE_NEWCGROUP = 0x0200_0000
 CLONE_NEWUTS = 0x0400_0000
 CLONE_NEWIPC = 0x0800_0000
 CLONE_NEWUSER = 0x1000_0000
@@ -131,7 +131,7 @@ def _map_self(uid: int, gid: int) -> None:
 def _unshare(wanted: dict[str, int]) -> None:
     """All in one call; one by one only to learn which is refused."""
     try:
-        syscalls.call("unshare", sum(wanted.values()) | CLONE_NEWCGROUP)
+        syscalls.call("unshare", sum(wanted.values()))
     except OSError as error:
         for layer, flag in wanted.items():
             with _failing(layer):

@@ -139,7 +139,7 @@ def _build(box: Box, trees: list[int]) -> None:
 
 
 def _enter(box: Box, groups: dict[int, str]) -> None:
-    enter(groups)
+    enter(groups, hides=box.tier == "strict")
     if box.tier == "strict":
         mounts.enter_root(box)
     else:

@@ -14,6 +14,7 @@ import yaml
 
 from orchestrator.settings import ALIASES, IN_FILE
 from orchestrator.settings_model import Settings
+from plugin_sandbox.inner.syscall_table import NUMBERS
 from tests.architecture.source_tree import ROOT
 from tests.deploy.test_runbooks import find_problem
 
@@ -81,6 +82,28 @@ def test_a_unit_is_confined(unit: Path) -> None:
     done = run(analyze, "security", "--offline=true", f"--threshold={most}", str(unit))
 
     assert done.returncode == 0, done.stdout[-600:]
+
+
+def test_the_unit_of_plugins_permits_each_call_that_builds_a_box() -> None:
+    """One that is not permitted fails with EPERM, and every plugin is refused by the name of its layer."""
+    analyze = tool("systemd-analyze", "it is in systemd")
+    unit = (DEPLOY / "systemd" / "baton-worker-plugins@.service").read_text(encoding="utf-8")
+    made = set()
+    for path in (ROOT / "plugin_sandbox" / "inner").glob("*.py"):
+        found = re.findall(r'\b_?call\((?:[\w"]+, )?"(\w+)"', path.read_text(encoding="utf-8"))
+        made |= {name for name in found if name in NUMBERS["x86_64"]}
+
+    def permitted(names: list[str]) -> set[str]:
+        found = {name for name in names if not name.startswith("@")}
+        for group in {*names} - found:
+            lines = run(analyze, "syscall-filter", group).stdout.splitlines()
+            found |= permitted([line.strip() for line in lines[1:] if line.strip() and "#" not in line])
+        return found
+
+    lines = re.findall(r"^SystemCallFilter=(.+)$", unit, re.MULTILINE)
+
+    assert {"unshare", "sethostname", "mount_setattr", "landlock_restrict_self"} <= made
+    assert made - permitted(" ".join(lines).split()) == set()
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)

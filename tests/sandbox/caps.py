@@ -145,7 +145,7 @@ TRIES: Final = (
     *_around("memory_mb", "{memory_mb: 64}", (56,), (72,), "memory_limit"),
     *_around("memory_of_a_tree", "{memory_mb: 96, processes: 3}", (45,), (150,), "memory_limit"),
     *_around("cpu_seconds", "{cpu_seconds: 1}", (0.8,), (1.3,), "cpu_limit"),
-    *_around("timeout_seconds", "{timeout_seconds: 2}", (1.0,), (2.0, 2.3), "timeout"),
+    *_around("timeout_seconds", "{timeout_seconds: 2}", (1.0,), (2.1, 2.4), "timeout"),
     *_around("processes", "{processes: 3}", (2, 3), (4,), "process_limit"),
     *_around("threads", "{threads: 8}", (7, 8), (9,), "process_limit"),
     *_around("open_files", "{open_files: 32}", (31, 32), (33,), "failed"),

@@ -1,5 +1,7 @@
 """Every attack of the suite against the real box, as root and as an ordinary user, in both tiers; and the layers one by one."""
 
+import contextlib
+import ctypes
 import json
 import os
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from plugin_sandbox.attacks.catalogue import Attack, attacks
 from plugin_sandbox.attacks.cli import settings_for
 from plugin_sandbox.attacks.runner import check_control, run_attack, run_attacks
 from plugin_sandbox.host import Sandbox
+from plugin_sandbox.manifest import read_manifest
 from tests.sandbox.ordinary import ORDINARY, run_as
 
 #: An attack, and the layers without which it succeeds in an otherwise closed box: what proves that it bites.
@@ -28,10 +31,7 @@ SHARP = [
     ("gain_privs", ("no_new_privs", "seccomp", "landlock")),
     ("open_many_files", ("rlimits",)),
     ("host_identity", ("uts_namespace",)),
-    *(
-        (name, ("seccomp",))
-        for name in ("kcmp", "modify_ldt", "userfaultfd", "seccomp_own", "landlock_own", "lease_freeze")
-    ),
+    *((name, ("seccomp",)) for name in ("kcmp", "userfaultfd", "seccomp_own", "landlock_own", "lease_freeze")),
     *((name, ("disk_quota",)) for name in ("disk_fill", "inode_flood", "fill_tmp")),
     *((name, ("rlimits",)) for name in ("sparse_1tb", "thread_bomb", "socket_buffers", "core_dump", "raise_rlimits")),
     ("lock_memory", ("seccomp", "rlimits")),
@@ -43,6 +43,8 @@ SHARP = [
     ("udp_loopback", ("network_namespace", "seccomp")),
     ("unix_abstract", ("network_namespace", "seccomp", "landlock")),
 ]
+if os.uname().machine == "x86_64":  # no other kernel has the call
+    SHARP.append(("modify_ldt", ("seccomp",)))
 if os.geteuid() == 0:  # an ordinary user's plugin has no identity of the host's to keep
     SHARP.append(("is_host_root", ("slot_uid", "capabilities")))
 
@@ -90,6 +92,28 @@ def test_a_name_that_leads_inside_is_reached_where_the_operator_permits_it(arena
     (result,) = run_attacks([attack], arena, settings)
 
     assert not result.stopped, result.outcome
+
+
+def test_numbers_that_a_machine_does_not_have_are_no_breach(arena: Arena) -> None:
+    """aarch64, and most kernels of x86_64, have no x32: there the attack is answered as any unknown call, filter or not."""
+    (attack,) = [one for one in attacks() if one.name == "x32_abi"]
+    has_x32 = ctypes.CDLL(None).syscall(ctypes.c_long(0x4000_0000 + 39)) >= 0
+
+    (result,) = run_attacks([attack], arena, settings_for("strict", arena), off=("seccomp",))
+
+    assert result.stopped is not has_x32, result.outcome
+
+
+def test_a_slow_machine_is_given_time() -> None:
+    """Else an emulated one would end each attack by its processor's limit, and prove nothing of the layer that is to stop it."""
+    with make_arena(patience=3) as arena:
+        settings = settings_for("strict", arena)
+
+        with contextlib.closing(Sandbox(settings)) as sandbox:
+            check_control(sandbox, arena, settings)
+
+        isolation = read_manifest(arena.home / "plugin-0-0", settings).isolation
+        assert (isolation.timeout_seconds, isolation.cpu_seconds) == (60, 6)
 
 
 @pytest.mark.slow

@@ -128,3 +128,19 @@ def test_a_group_that_cannot_be_made_is_told_or_refused(
     else:
         assert (entry.status, sandbox.layers["memory_cgroup"]) == ("skipped", "memory.max: refused")
         assert entry.isolation.missing == ("memory_cgroup",)
+
+
+@pytest.mark.parametrize("processes", [0, 1])
+def test_the_groups_above_its_own_are_out_of_sight(settings: SandboxSettings, make_call: Any, processes: int) -> None:
+    """Its group is where what it sees begins: the worker's place among the host's services is nothing to a plugin.
+
+    It begins there because it is joined from outside: who opened its list of processes within such a namespace may not join it,
+    where version 2 is mounted as systemd does (ENOENT).
+    """
+    call = make_call('path.write_text(open("/proc/self/cgroup").read())', processes=processes)
+
+    entry = run(Sandbox(settings), call)
+
+    lines = (call.workspace / "data.txt").read_text().splitlines()
+    assert entry.status == "success", entry
+    assert {line.split(":", 2)[2] for line in lines} == {"/"}

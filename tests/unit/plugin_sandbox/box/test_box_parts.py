@@ -1,5 +1,6 @@
 """The small parts: control groups from their files, trees that are hard to remove, slots."""
 
+import errno
 import os
 import socket
 import threading
@@ -14,6 +15,7 @@ from plugin_sandbox.inner.plugin_init import GO_ON, _Channel
 from plugin_sandbox.inner.watchdog import check, measure
 from plugin_sandbox.slots import SlotTaken, hold_slot
 
+NO_SYSTEMD = "/nowhere/systemd"
 LIMITS = BoxLimits(256 << 20, 5, 5.0, 3, 8, 64, 1 << 20, 1 << 20, 100, 1 << 16, 1 << 16)
 
 
@@ -25,7 +27,7 @@ def test_version_1_groups_are_found_below_the_own_one(tmp_path: Path) -> None:
     own.write_text("4:memory:/jobs/a\n0::/\n")
     mounts.write_text(f"35 31 0:32 / {tmp_path}/memory rw,relatime - cgroup cgroup rw,memory\n")
 
-    assert cgroups.find_own(str(own), str(mounts)) == {"memory": str(folder)}
+    assert cgroups.find_own(str(own), str(mounts), NO_SYSTEMD) == {"memory": str(folder)}
 
 
 def test_a_version_2_group_serves_all_its_controllers(tmp_path: Path) -> None:
@@ -37,7 +39,7 @@ def test_a_version_2_group_serves_all_its_controllers(tmp_path: Path) -> None:
     own.write_text("0::/slice/worker\n")
     mounts.write_text(f"41 31 0:38 /slice {tmp_path}/unified rw - cgroup2 cgroup2 rw\n")
 
-    assert cgroups.find_own(str(own), str(mounts)) == {"memory": str(folder), "pids": str(folder)}
+    assert cgroups.find_own(str(own), str(mounts), NO_SYSTEMD) == {"memory": str(folder), "pids": str(folder)}
 
 
 def test_a_worker_that_has_moved_into_its_leaf_finds_the_group_above(tmp_path: Path) -> None:
@@ -50,7 +52,97 @@ def test_a_worker_that_has_moved_into_its_leaf_finds_the_group_above(tmp_path: P
     own.write_text("0::/worker/baton-worker\n")
     mounts.write_text(f"41 31 0:38 / {tmp_path}/unified rw - cgroup2 cgroup2 rw\n")
 
-    assert cgroups.find_own(str(own), str(mounts)) == {"memory": str(folder)}
+    assert cgroups.find_own(str(own), str(mounts), NO_SYSTEMD) == {"memory": str(folder)}
+
+
+@pytest.mark.parametrize(("marked", "is_found"), [("worker", True), ("", True), ("elsewhere", False)])
+def test_under_systemd_root_takes_delegated_groups_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, marked: str, is_found: bool
+) -> None:
+    """A reload takes back what another handed down in systemd's own group: limits were set, and would be gone in mid-run."""
+    own, mounts, top = tmp_path / "cgroup", tmp_path / "mountinfo", tmp_path / "unified"
+    folder = top / "slice" / "worker"
+    folder.mkdir(parents=True)
+    (folder / "cgroup.controllers").write_text("memory\n")
+    own.write_text("0::/slice/worker\n")
+    mounts.write_text(f"41 31 0:38 / {top} rw - cgroup2 cgroup2 rw,nsdelegate\n")
+
+    def getxattr(path: str, name: str) -> bytes:
+        if name == "trusted.delegate" and Path(path) == top / "slice" / marked:
+            return b"1"
+        raise OSError(errno.ENODATA, name, path)
+
+    monkeypatch.setattr(os, "getxattr", getxattr)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+
+    found = cgroups.find_own(str(own), str(mounts), str(tmp_path))
+
+    assert found == ({"memory": str(folder)} if is_found else {})
+
+
+class Unified:
+    """A version 2 hierarchy as the kernel's files show it: what is written to them, and a fork at a bad moment."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.parent, self.handed, self.late, self.plain = root / "worker", "", ["42"], cgroups._write
+        self.parent.mkdir()
+        for name in ("cgroup.type", "cgroup.subtree_control", "cgroup.controllers"):
+            (self.parent / name).write_text("")
+        (self.parent / "cgroup.procs").write_text("40 41")
+        monkeypatch.setattr(cgroups, "_write", self.write)
+
+    def write(self, path: str, text: str) -> None:
+        """Do what the kernel would do with it."""
+        procs = self.parent / "cgroup.procs"
+        if path == f"{self.parent}/cgroup.subtree_control":
+            if procs.read_text() and (self.parent / "cgroup.type").exists():
+                raise OSError(errno.EBUSY, "processes", path)
+            self.handed += text
+        elif path.endswith("/cgroup.procs"):
+            left = [pid for pid in procs.read_text().split() if pid != text]
+            if not left:
+                left, self.late = self.late, []
+            procs.write_text(" ".join(left))
+        else:
+            Path(path).touch()
+            self.plain(path, text)
+
+
+def test_who_is_forked_while_its_parent_moves_is_moved_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker's pool forks when it likes: one child left behind would cost all calls their groups, for good."""
+    there = Unified(tmp_path, monkeypatch)
+
+    cgroups.remove(cgroups.create({"cpu": str(there.parent)}, "t", LIMITS))
+
+    assert there.handed == "+cpu"
+    assert (there.parent / "baton-worker").is_dir()
+
+
+def test_a_group_that_somebody_fills_again_and_again_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told, and the watchdog counts instead; nobody waits for ever."""
+    there = Unified(tmp_path, monkeypatch)
+
+    def fill(path: str, text: str) -> None:
+        there.late = ["43"]
+        there.write(path, text)
+
+    monkeypatch.setattr(cgroups, "_write", fill)
+
+    with pytest.raises(LayerFailed, match="processes"):
+        cgroups.create({"cpu": str(there.parent)}, "t", LIMITS)
+
+
+def test_at_the_hierarchys_root_nobody_is_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel's own threads are there, and every process of a machine without systemd: they stay where they are."""
+    there = Unified(tmp_path, monkeypatch)
+    (there.parent / "cgroup.type").unlink()  # what tells the root from all others
+
+    cgroups.remove(cgroups.create({"cpu": str(there.parent)}, "t", LIMITS))
+
+    assert (there.handed, (there.parent / "cgroup.procs").read_text()) == ("+cpu", "40 41")
+    assert not (there.parent / "baton-worker").exists()
 
 
 def test_a_limit_that_is_not_kept_is_refused_and_nothing_stays(tmp_path: Path) -> None:
