@@ -28,24 +28,10 @@ PLUGINS_MARK: Final = "p"
 CANCEL_MARK: Final = "!"
 #: Of a record's fields those that lists show: all but the large ones, of which only a session's own page tells.
 OUTLINE: Final = (
-    *(
-        "app",
-        "spec",
-        "phase",
-        "status",
-        "rev",
-        "fence",
-        "holder",
-        "attempts",
-        "seq",
-        "rank",
-        "created",
-        "since",
-        "updated",
-    ),
-    *("actor", "text", "parent", "forked_at", "level", "cursor", "wait", "answered", "cancel", "immediate", "reason"),
-    *("catalogue", "failure", "hooks", "spent", "replays", "trace", "format"),
-)
+    "app", "spec", "phase", "status", "rev", "fence", "holder", "attempts", "seq", "rank", "created", "since", "updated",
+    "actor", "text", "parent", "forked_at", "level", "cursor", "wait", "answered", "cancel", "immediate", "reason",
+    "catalogue", "failure", "hooks", "spent", "replays", "trace", "format",
+)  # fmt: skip
 _OBJECT: Final[TypeAdapter[JsonObject]] = TypeAdapter(JsonObject)
 _PHASE: Final[TypeAdapter[Phase]] = TypeAdapter(Phase)
 

@@ -5,6 +5,7 @@ import pytest
 from orchestrator.contracts.errors import LeaseLost, PhaseRefused, StoreError, Unsettled
 from orchestrator.contracts.failures import FailureRecord
 from orchestrator.contracts.session import Post
+from orchestrator.store import leases
 from orchestrator.store.leases import Claimed, ClaimRefused, Commit
 from tests.property.store_lab import DIGEST, Lab, entry
 
@@ -288,6 +289,22 @@ def test_the_last_step_and_the_settling_are_one_write(lab: Lab) -> None:
     after = lab.snapshot(session_id)
     assert [(one.phase, one.replayed) for one in done] == [("ended", False), ("ended", True)]
     assert (after.record["rev"], after.record["seq"], after.record["status"], after.lease) == ("2", "3", "done", None)
+
+
+@pytest.mark.parametrize(("before", "marks"), [(1, 0), (2, 1), (3, 1), (4, 1)])
+def test_two_steps_of_one_write_pass_no_mark_by(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, before: int, marks: int
+) -> None:
+    """Looking back reads what follows the last mark: every fourth step here has one, or the write that went past it."""
+    monkeypatch.setattr(leases, "MARK_EVERY", 4)
+    session_id = lab.submit()
+    mine = claim(lab, session_id, "w1:1").record
+    for rev in range(before):
+        lab.commit(session_id, mine.fence, rev, step())
+
+    lab.commit(session_id, mine.fence, before, step("ended", settles=True)._replace(entries=(entry(), entry())))
+
+    assert lab.run(lab.store.command("XLEN", lab.key("marks", session_id))) == marks
 
 
 @pytest.mark.parametrize("is_taken", [True, False])
