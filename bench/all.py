@@ -1,7 +1,7 @@
 """Every bench, one after the other: its table as it comes, its JSON object in a file, and all targets together at the end.
 
 `./baton bench all --quick` takes under ten minutes, the whole some forty: nothing else should run meanwhile. Files are named after
-the benches, in the folder `--out` (bench-results, where you are); those of an earlier run are replaced. A bench that fails is told at
+the benches, in the folder `--out` (bench/out); those of an earlier run are replaced. A bench that fails is told at
 the end, the others run all the same; ends with 1 then, with 0 otherwise, whether targets are met or not.
 """
 
@@ -38,9 +38,12 @@ def main() -> int:
     """Run them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer rounds and smaller numbers; under 45 s each")
-    parser.add_argument("--out", type=Path, default=Path("bench-results"), metavar="DIR", help="where the objects go")
+    parser.add_argument("--out", type=Path, default=HERE / "out", metavar="DIR", help="where the objects go")
     given = parser.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
+    try:
+        given.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"--out {given.out}: {error.strerror}; name a folder that you may write to")
     targets: list[str] = []
     failed: list[str] = []
     for name, path in find_benches().items():

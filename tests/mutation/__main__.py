@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from orchestrator.store.scripts import FOLDER
+from tests.mutation.warm import KERNEL
 
 SCRIPTS = "scripts"
 
@@ -33,6 +34,10 @@ def main() -> int:
     )
     parser.add_argument("names", nargs="+")
     modules, scripts = split(parser.parse_args().names)
+    unknown = [name for name in modules if not (KERNEL / f"{name}.py").is_file()]
+    unknown += [f"{SCRIPTS}/{name}" for name in scripts if not (FOLDER / f"{name}.lua").is_file()]
+    if unknown:
+        parser.error(f"{', '.join(unknown)}: no such source; modules lie in {KERNEL}, scripts in {FOLDER}")
     codes = [
         subprocess.run([sys.executable, "-m", f"tests.mutation.{tool}", *names], check=False).returncode
         for tool, names in (("warm", modules), ("of_scripts", scripts))

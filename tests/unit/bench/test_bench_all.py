@@ -41,3 +41,14 @@ def test_all_of_them_run_and_what_came_of_each_is_told(tmp_path: Path) -> None:
         ["objects:", str(out)],
     ]
     assert sorted(path.name for path in out.iterdir()) == ["sound.json"]
+
+
+def test_a_folder_that_cannot_be_is_refused_before_anything_runs() -> None:
+    """Not after the first bench of a dozen."""
+    words = [sys.executable, "-P", str(ROOT / "bench" / "all.py"), "--out", "/proc/no/such"]
+
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 2
+    assert "--out /proc/no/such: No such file or directory; name a folder that you may write to" in done.stderr
+    assert done.stdout == ""
