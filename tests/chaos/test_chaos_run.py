@@ -20,6 +20,8 @@ from tests.chaos.run import Options, Outcome, run
 SEED = int(os.environ.get("CHAOS_SEED", "20261121"))
 #: Of the plans of seeds 1-6 at 60 and at 600 s, over one server.
 PLANS_DIGEST = "f56dc0b6378e0ec2556bb7e80dfea941c929a5743019d80c4f08a29d284e40a4"
+#: A run that judged fewer judged hardly anything: ten sessions make some 400 to 500, on a machine of any speed.
+COMMITS = 200
 
 
 def tell(outcome: Outcome) -> str:
@@ -40,7 +42,7 @@ def test_a_stack_that_is_broken_keeps_its_promises() -> None:
 
     assert outcome.wrong == [], tell(outcome)
     assert outcome.ledger.ended == 10
-    assert outcome.operations > 500
+    assert outcome.acknowledged > COMMITS
     assert len(outcome.cuts) == 1
     assert [line for line in outcome.lost if "commit" not in line] == []
 
@@ -59,7 +61,7 @@ def test_masters_that_die_or_hang_take_nothing_that_somebody_relies_on(store: St
 
     assert outcome.wrong == [], tell(outcome)
     assert outcome.ledger.ended == 10
-    assert outcome.operations > 300
+    assert outcome.acknowledged > COMMITS
     assert {"failover", "hang", "split"} <= {cut.what for cut in outcome.cuts}
     assert [line for line in outcome.lost if "commit" not in line] == []
     assert "CROSSSLOT" not in outcome.refused
