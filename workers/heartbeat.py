@@ -103,8 +103,7 @@ class Heartbeat:
         """Tell the fleet of us, and read orders."""
         while True:
             try:
-                order = await self.beat()
-                self._host.paused = await self._pauses.targets()
+                order, self._host.paused = await asyncio.gather(self.beat(), self._pauses.targets())
             except StoreError as error:
                 log.warning("worker %s: not heard by the store: %s", self._host.name, error)
             else:

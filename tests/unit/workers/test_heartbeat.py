@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from orchestrator.settings import Settings
+from orchestrator.store.fleet import Fleet, WorkerInfo
 from tests.unit.workers.scenes import scene
 from workers.lanes import Lanes
 
@@ -49,6 +50,33 @@ def test_a_store_in_trouble_stops_no_heartbeat(store_url: str) -> None:
             assert not running.done()
             on.step.go_on.set()
             assert await running == "committed"
+
+    asyncio.run(play())
+
+
+def test_a_beat_is_told_in_one_turn_of_the_loop(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a tool blocks the loop, every answer that is waited for alone costs a turn of it, and a turn may be a second:
+    the beat of just the worker that an operator looks for would be out of date when it is told.
+    """  # noqa: D205 - one sentence
+
+    async def play() -> None:
+        async with scene(store_url) as on:
+            store = on.on.store
+            command, all_asked, asked = store.command, asyncio.Event(), []
+
+            async def hold(*args: Any) -> Any:
+                if args[0] != "TIME":
+                    asked.append(args[0])
+                    if len(asked) == 3:
+                        all_asked.set()
+                    await all_asked.wait()
+                return await command(*args)
+
+            monkeypatch.setattr(store, "command", hold)
+            async with asyncio.timeout(5):
+                await Fleet(store, beat_seconds=5).beat(WorkerInfo(name="a:1:x"))
+
+            assert sorted(asked) == ["HGET", "HSET", "ZADD"]
 
     asyncio.run(play())
 
