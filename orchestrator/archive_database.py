@@ -7,8 +7,9 @@ knows SQL.
 
 import json
 import os
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -304,6 +305,19 @@ def _make_file(database: str | None) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     except OSError as error:
         raise ConfigError(f"archive.url: {path}: {error.strerror}; choose another file, or make it writable") from error
+
+
+def find_file(url: str) -> Path | None:
+    """Return the file of an archive by URL; None for one that is no file."""
+    parsed = sql.make_url(url)
+    return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Write what an archive's file holds at one moment into a new one, for its owner alone; others go on with it meanwhile."""
+    target.touch(mode=0o600)
+    with closing(sqlite3.connect(source, timeout=BUSY_SECONDS)) as read, closing(sqlite3.connect(target)) as written:
+        read.backup(written)
 
 
 def _set_up_sqlite(connection: object, _: object) -> None:

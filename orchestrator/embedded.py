@@ -28,7 +28,16 @@ from orchestrator import embedded_watch
 from orchestrator.contracts.base import Frozen
 from orchestrator.contracts.errors import ConfigError, StoreUnreachable
 from orchestrator.embedded_binary import ServerBinary, find_server
-from orchestrator.embedded_folder import claim_folder, kill_server, locked, log_tail, rotate_log, socket_path, try_lock
+from orchestrator.embedded_folder import (
+    RESTORING,
+    claim_folder,
+    kill_server,
+    locked,
+    log_tail,
+    rotate_log,
+    socket_path,
+    try_lock,
+)
 from orchestrator.embedded_watch import is_alive
 from orchestrator.embedded_wire import ask
 from orchestrator.store.address import SCHEMES, is_sentinel, parse_server, scheme_of
@@ -238,6 +247,10 @@ def _is_loading(home: Path) -> bool:
 
 def _launch(home: Path, fsync: Fsync, held: int) -> str:
     """Start a server that inherits the lock; return which one, for messages."""
+    if (home / RESTORING).exists():
+        raise ConfigError(
+            f"{home}: a backup was being put back, and its end is missing; run `baton backup restore` again"
+        )
     binary = find_server()
     rotate_log(home / "server.log")
     data = home / "data"

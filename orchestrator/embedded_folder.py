@@ -21,6 +21,8 @@ from orchestrator.embedded_watch import is_alive
 #: Made before any other file; its name carries the layout's version.
 MARKER = ".baton-server-1"
 _MARKERS = ".baton-server-*"
+#: There while a backup is put back: the data may lie aside, and a server would begin with none.
+RESTORING = "restoring"
 #: sun_path holds 108 bytes on Linux and 104 on macOS, one of them the end.
 _SOCKET_BYTES = 100
 _PAUSE_SECONDS = 0.01

@@ -191,6 +191,21 @@ class Operations:
             await self.check_target(target)
         return changed
 
+    async def mark_restored(self, *, actor: str, reason: str) -> tuple[str, ...]:
+        """Make a store that came back from a backup safe to look at; return which queues are paused now, and were not.
+
+        What its sessions did after the backup they would do again: a person decides when they go on. Ids of today's sessions go on
+        far behind those that were given, of every app that is installed here or has sessions.
+        """
+        paused = [one for one in QUEUES if await self.pause(f"queue:{one}", actor=actor, reason=reason)]
+        prefixes = {spec.session_id_prefix for spec in self.client.specs.values()}
+        for app in await self.client.views.apps():
+            prefixes |= {row.session_id.rsplit("-", 2)[0] for row in await self.client.views.rows(app=app, limit=1)}
+        for prefix in sorted(prefixes):
+            await self.client.intake.skip_numbers(prefix)
+        await self.audit.write("restored", actor=actor, target="store", data={"reason": reason[:500]})
+        return tuple(paused)
+
     async def check_target(self, target: str) -> None:
         """Raise InputError for what cannot be paused."""
         kind, _, name = target.partition(":")

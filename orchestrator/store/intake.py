@@ -37,6 +37,8 @@ from orchestrator.store.store import Store
 
 #: How long a day's counter of ids is kept: longer than any clock is wrong.
 COUNTER_SECONDS = 3 * 86_400
+#: More sessions than a day has, of one prefix.
+SKIPPED: Final = 1_000_000
 #: Refused answers that one session's journal keeps.
 MOST_REFUSALS: Final = 32
 
@@ -73,6 +75,13 @@ class Intake:
         if int(number) == 1:  # yesterday's counter is asked no more
             await self._store.command("EXPIRE", counter, COUNTER_SECONDS)
         return format_session_id(prefix, day, int(number))
+
+    async def skip_numbers(self, prefix: str) -> None:
+        """Let today's ids go on SKIPPED numbers further: a store that was restored has forgotten which it has given."""
+        day = datetime.fromtimestamp(await self._store.now_ms() / 1000, UTC)
+        counter = counter_key(prefix, f"{day:%Y%m%d}")
+        await self._store.command("INCRBY", counter, SKIPPED)
+        await self._store.command("EXPIRE", counter, COUNTER_SECONDS)
 
     async def mint_once(self, prefix: str, app: str, digest: str, *, key: str | None) -> tuple[str, int]:
         """Return the id of what this request creates, and for how many seconds its key is known: 0 without one.

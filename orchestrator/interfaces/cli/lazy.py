@@ -57,6 +57,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "tokens": ("tokens", "Make, list and revoke tokens of the HTTP API."),
         "metrics": ("metrics", "Print the metrics that Prometheus reads."),
         "archive": ("archive", "Move ended sessions out of the store, and look at the archive."),
+        "backup": ("backup", "Back up the bundled server and its archive, and put a backup back."),
         "runbook": ("runbook", "List, show and run the pages for what alerts tell."),
         "doctor": ("doctor", "Check this installation: settings, server, apps, workers."),
     },
