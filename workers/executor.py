@@ -25,6 +25,7 @@ import logging
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import Literal, TypeAlias
 
 from orchestrator.contracts.app import AppSpec
@@ -46,7 +47,7 @@ from workers.failures import bury, settle_failure
 from workers.host import Host
 from workers.recording import encode
 from workers.settling import Joined, join_settling
-from workers.slices import Slice, Turn
+from workers.slices import Slice, Turn, make_sure
 from workers.step_span import StepSpan
 from workers.steps import bounds, finalize, stop
 from workers.steps.hook_events import tell_after
@@ -109,6 +110,7 @@ class Executor:
         holder = host.new_holder()
         known = host.contexts.length(session_id)
         self._claiming[session_id] = False
+        asked = time.monotonic()
         claimed = await host.leases.claim(session_id, holder, host.digests, known=known, alone=alone)
         if isinstance(claimed, ClaimRefused) and claimed.answer == "foreign" and await self._may_adopt(claimed):
             claimed = await host.leases.claim(session_id, holder, host.digests, known=known, adopt=True, alone=alone)
@@ -126,7 +128,7 @@ class Executor:
         task = asyncio.current_task()
         if task is None:
             raise StoreError("executor: a slice runs inside a task; this is a defect, report it")
-        mine = Slice(session_id, claimed.record.fence, task, StepSpan(host.name), turn=turn)
+        mine = Slice(session_id, claimed.record.fence, task, StepSpan(host.name), kept=asked, turn=turn)
         self.slices[session_id] = mine
         self._tell_started(session_id)
         try:
@@ -186,6 +188,7 @@ class Executor:
             record = record.model_copy(update={"spec": app.digest})
         world = host.new_world(app, claimed)
         mine.watch = world.watch
+        world.hold = partial(make_sure, host.leases, mine, host.settings.lease.seconds)
         posts = claimed.posts
         attempt, rev = record.attempts, record.rev
         count_claim(mine.counters, claimed)
