@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final
+from uuid import uuid4
 
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
@@ -37,6 +38,8 @@ from orchestrator.store.store import Store
 
 #: How long a day's counter of ids is kept: longer than any clock is wrong.
 COUNTER_SECONDS = 3 * 86_400
+#: Steps, each twice as long as the one before, in which a counter that was set back is taken past the ids that are taken.
+MOST_STEPS: Final = 20
 #: Refused answers that one session's journal keeps.
 MOST_REFUSALS: Final = 32
 
@@ -65,12 +68,12 @@ class Intake:
         self._store = store
         self._key_ttl_seconds = key_ttl_seconds
 
-    async def mint(self, prefix: str) -> str:
-        """Return a new id; a number that is never used harms nothing."""
+    async def mint(self, prefix: str, *, step: int = 1) -> str:
+        """Return a new id, so many numbers behind the last one; a number that is never used harms nothing."""
         day = datetime.fromtimestamp(await self._store.now_ms() / 1000, UTC)
         counter = counter_key(prefix, f"{day:%Y%m%d}")
-        number = await self._store.command("INCR", counter)
-        if int(number) == 1:  # yesterday's counter is asked no more
+        number = await self._store.command("INCRBY", counter, step)
+        if int(number) == step:  # yesterday's counter is asked no more
             await self._store.command("EXPIRE", counter, COUNTER_SECONDS)
         return format_session_id(prefix, day, int(number))
 
@@ -121,23 +124,20 @@ class Intake:
             flat += ["format", self._store.format]
         if key is not None:  # for how long `prune` must leave a trace of it
             flat += ["key_seconds", seconds]
-        stamp = digest if key is not None else f"{digest}:{session_id}"
-        reply = await self._store.act(
-            "submit",
-            session_id,
-            stamp,
-            BELL,
-            entry.to_json(),
-            len(flat) // 2,
-            *flat,
-            *said,
-            critical=True,
-        )
+        # Without a key nobody else has this stamp: "existing" is then our own act, repeated.
+        stamp = digest if key is not None else f"{digest}:{uuid4().hex}"
+        words = (stamp, BELL, entry.to_json(), len(flat) // 2, *flat, *said)
+        reply = await self._store.act("submit", session_id, *words, critical=True)
+        # The counter may have gone back with a server that failed over, while the sessions lie on others: soon past them.
+        for power in range(1, MOST_STEPS if key is None else 0):
+            if reply[0] != "taken":
+                break
+            session_id = await self.mint(prefix, step=2**power)
+            reply = await self._store.act("submit", session_id, *words, critical=True)
         if reply[0] == "malformed":
             raise StoreError(f"session {session_id}: submission refused (malformed); this is a defect, report it")
         if reply[0] == "taken":
             raise StoreError(f"session {session_id}: the id is taken by another submission; the id counter was reset?")
-        # Without a key nobody else can mean this id: "existing" is then our own act, repeated.
         return Submitted(session_id, created=key is None or reply[0] == "created")
 
     async def find(self, app: str, key: str) -> str | None:
@@ -153,7 +153,7 @@ class Intake:
         name = idempotency_key(app, key)
         found = None
         while found is None:  # NX and GET together need a server 7.0; the key may run out between the two
-            if await self._store.command("SET", name, value, "NX", "EX", seconds):
+            if await self._store.command_beside("SET", name, value, "NX", "EX", seconds):
                 return session_id
             found = await self._store.command("GET", name)
         reserved, _, reserved_digest = str(found).partition(" ")
@@ -223,8 +223,9 @@ class Intake:
         entry = Entry(
             kind="replayed", actor=actor, set={"cursor": cursor, "failure": ""}, data={"note": note} if note else {}
         )
+        request = uuid4().hex
         reply = await self._store.act(
-            "replay", session_id, entry.to_json(), BELL, cursor, self._store.format, critical=True
+            "replay", session_id, entry.to_json(), BELL, cursor, self._store.format, request, critical=True
         )
         if reply[0] == "missing":
             raise SessionNotFound(session_id)

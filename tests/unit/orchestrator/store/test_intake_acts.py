@@ -18,6 +18,7 @@ from orchestrator.store.cluster import open_wire
 from orchestrator.store.intake import Submitted
 from orchestrator.store.keys import CANCELS, idempotency_key
 from orchestrator.store.leases import Claimed, Commit
+from orchestrator.store.servers import ask_each
 from tests.property.store_lab import APP, DIGEST, PREFIX, Lab, draft, entry
 
 
@@ -55,6 +56,24 @@ def test_a_submitter_that_died_poisons_no_key(lab: Lab) -> None:
     again = submit(lab, "k")
 
     assert again == Submitted(reserved, created=True)
+
+
+def test_a_counter_that_was_set_back_gives_nobody_anothers_session(lab: Lab) -> None:
+    """On a cluster it may lie on a master that failed over, and the sessions on others: the same words are two sessions still."""
+    before = [submit(lab, None) for _ in range(40)]
+    (counter,) = lab.run(every_key(lab, "baton:ids:*"))
+    lab.run(lab.store.command("SET", counter, 0))
+
+    after = [submit(lab, None) for _ in range(3)]
+
+    assert all(one.created for one in after)
+    assert len({one.session_id for one in (*before, *after)}) == 43
+    assert lab.run(lab.views.count(APP, "ready")) == 43
+
+
+async def every_key(lab: Lab, pattern: str) -> list[str]:
+    """Return every key of that pattern, on whichever server it is."""
+    return [str(key) for page in await ask_each(lab.store, "KEYS", pattern) for key in page]
 
 
 def test_a_key_is_forgotten_in_time(lab: Lab) -> None:

@@ -237,7 +237,7 @@ def test_the_other_acts_refuse_bad_numbers_before_they_write(lab: Lab, bad: str)
     post = ["p1", "{}", entry("posted"), "", 3, "", "bell", "cancels", 0, 1]
     for place in (4, 9):
         assert refuse(lab, "post", session_id, *post[:place], bad, *post[place + 1 :]) == "malformed"
-    assert refuse(lab, "replay", session_id, entry("replayed"), "bell", "{}", bad) == "malformed"
+    assert refuse(lab, "replay", session_id, entry("replayed"), "bell", "{}", bad, "r1") == "malformed"
     assert refuse(lab, "submit", "SES-20260101-001", "d", "bell", entry("submitted"), bad, "app", "x") == "malformed"
 
 
