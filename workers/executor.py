@@ -38,6 +38,7 @@ from orchestrator.kernel.cancelling import end_stopped, may_stop, stopped, stops
 from orchestrator.kernel.change import Change, finish, forget_failure
 from orchestrator.kernel.delivery import Delivery, deliver
 from orchestrator.kernel.plugin_pass import queue_of
+from orchestrator.store.due import Due
 from orchestrator.store.leases import Cancel, Claimed, ClaimedUnreadable, ClaimRefused, Commit, Committed
 from orchestrator.store.unreadable import bury_unreadable
 from orchestrator.store.wire import ServerRefused
@@ -45,6 +46,7 @@ from orchestrator.telemetry import about, note
 from workers.counting import count_claim, count_step
 from workers.failures import bury, settle_failure
 from workers.host import Host
+from workers.newer import LeftToNewer
 from workers.recording import encode
 from workers.settling import Joined, join_settling
 from workers.slices import Slice, Turn, make_sure
@@ -83,6 +85,7 @@ class Executor:
         self._is_contended = is_contended
         self._is_draining = is_draining
         self._suspects = asyncio.Lock()
+        self._newer = LeftToNewer(Due(host.store), host.client.workers)
         self.slices: dict[str, Slice] = {}
         self._claiming: dict[str, bool] = {}
         self.steps = 0
@@ -119,6 +122,8 @@ class Executor:
                 return await self._run_alone(session_id)
             if claimed.answer == "buried":
                 await self._tell_parent_of_dead(session_id)
+            elif claimed.answer == "newer":
+                await self._newer.leave(session_id, claimed)
             elif claimed.answer == "missing":
                 await bury_unreadable(host.store, session_id, "a wake-up named it")
             return "refused"
