@@ -15,10 +15,13 @@ from orchestrator.contracts.errors import (
 )
 from orchestrator.contracts.session import Post
 from orchestrator.store.cluster import open_wire
-from orchestrator.store.intake import Submitted
+from orchestrator.store.durability import Durability
+from orchestrator.store.forks import create_fork
+from orchestrator.store.intake import Intake, Submitted
 from orchestrator.store.keys import CANCELS, idempotency_key
 from orchestrator.store.leases import Claimed, Commit
 from orchestrator.store.servers import ask_each
+from orchestrator.store.store import Store
 from tests.property.store_lab import APP, DIGEST, PREFIX, Lab, draft, entry
 
 
@@ -69,6 +72,36 @@ def test_a_counter_that_was_set_back_gives_nobody_anothers_session(lab: Lab) -> 
     assert all(one.created for one in after)
     assert len({one.session_id for one in (*before, *after)}) == 43
     assert lab.run(lab.views.count(APP, "ready")) == 43
+
+
+@pytest.mark.parametrize("what", ["submission", "fork"])
+def test_whoever_is_told_of_a_session_relies_on_it_and_on_its_key(lab: Lab, what: str) -> None:
+    """With `durability: wait` a failover takes neither. On a cluster the key may lie on another master than the session."""
+    store, confirmed = Store(lab.store.url, partitions=7, durability=Durability()), list[str]()
+
+    async def confirm(run_id: str) -> bool:
+        confirmed.append(run_id)
+        return len(confirmed) != 1  # the first time nobody can say
+
+    async def play() -> str:
+        assert store._confirmer is not None
+        store._confirmer.confirm = confirm  # type: ignore[method-assign]
+        if what == "submission":
+            done = await Intake(store).submit(draft(), PREFIX, key="k")
+            assert (done.created, done.session_id) == (True, await Intake(store).find(APP, "k"))
+        else:
+            fork = draft().model_copy(update={"session_id": "SES-20260101-001"})
+            assert await create_fork(store, fork, rank="1", intents={}, messages=(), data={}, stamp="s")
+        await store.command("GET", idempotency_key(APP, "k"))
+        of_key = store.wire.run_id
+        await store.aclose()
+        return of_key
+
+    of_key = lab.run(play())
+
+    is_cluster = "cluster" in lab.store.url
+    assert len(confirmed) == (3 if is_cluster and what == "submission" else 2)
+    assert what == "fork" or confirmed[:2] == [of_key, of_key]
 
 
 async def every_key(lab: Lab, pattern: str) -> list[str]:
