@@ -46,7 +46,7 @@ from orchestrator.telemetry import about, note
 from workers.counting import count_claim, count_step
 from workers.failures import bury, settle_failure
 from workers.host import Host
-from workers.newer import LeftToNewer
+from workers.leaving import LeftToOthers
 from workers.recording import encode
 from workers.settling import Joined, join_settling
 from workers.slices import Slice, Turn, make_sure
@@ -85,7 +85,7 @@ class Executor:
         self._is_contended = is_contended
         self._is_draining = is_draining
         self._suspects = asyncio.Lock()
-        self._newer = LeftToNewer(Due(host.store), host.client.workers)
+        self._others = LeftToOthers(Due(host.store), host.client.workers)
         self.slices: dict[str, Slice] = {}
         self._claiming: dict[str, bool] = {}
         self.steps = 0
@@ -122,8 +122,8 @@ class Executor:
                 return await self._run_alone(session_id)
             if claimed.answer == "buried":
                 await self._tell_parent_of_dead(session_id)
-            elif claimed.answer == "newer":
-                await self._newer.leave(session_id, claimed)
+            elif claimed.answer in {"newer", "foreign"}:
+                await self._others.leave(session_id, claimed)
             elif claimed.answer == "missing":
                 await bury_unreadable(host.store, session_id, "a wake-up named it")
             return "refused"

@@ -94,7 +94,7 @@ def test_old_workers_go_on_however_many_sessions_wait_for_a_new_one(store_url: s
         newer, clock, woken = new_stage(on), iter(range(0, 100, 2)), list[str]()
         left = [await newer.submit() for _ in range(2 * 2 * LEAST_SLOTS)]
         mine, old = await on.submit(), on.worker("old")
-        old._newer._now = lambda: float(next(clock))
+        old._others._now = lambda: float(next(clock))
         scheduler = Scheduler("s", on.store, on.client, NoWakeups(), on.settings, on.specs)
 
         for _ in range(4):

@@ -1,4 +1,4 @@
-"""What only a newer Baton can read is left alone where none is at work, and by no more than that calls for."""
+"""What nobody here can work on is left alone where nobody else can, and by no more than that calls for."""
 
 import asyncio
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import cast
 from orchestrator.store.due import Due
 from orchestrator.store.fleet import WorkerInfo
 from orchestrator.store.leases import ClaimRefused
-from workers.newer import LeftToNewer
+from workers.leaving import LeftToOthers
 
 REFUSED = ClaimRefused("newer", "2", "a")
 
@@ -19,7 +19,7 @@ class Scene:
         self.at, self.looks = 100.0, 0
         self.members: list[WorkerInfo] = []
         self.left: list[float] = []
-        self.newer = LeftToNewer(cast("Due", self), self.look, now=lambda: self.at)
+        self.others = LeftToOthers(cast("Due", self), self.look, now=lambda: self.at)
 
     async def look(self) -> Sequence[WorkerInfo]:
         """Say who is at work."""
@@ -35,7 +35,7 @@ class Scene:
         self.left.clear()
         for seconds in after:
             self.at += seconds
-            asyncio.run(self.newer.leave("S-1", refused))
+            asyncio.run(self.others.leave("S-1", refused))
         return [*self.left]
 
 
@@ -76,3 +76,12 @@ def test_each_app_and_format_counts_for_itself_and_the_fleet_is_asked_once_a_sec
     assert scene.refuse(0, refused=ClaimRefused("newer", "2", "b")) == []
     assert scene.looks == 2
     assert scene.refuse(0) == [1]
+
+
+def test_a_session_of_an_app_that_no_worker_has_is_left_alone() -> None:
+    """Which version of it somebody has is another question: one that has the app may take the session over."""
+    scene, foreign = Scene(), ClaimRefused("foreign", "digest", "a")
+
+    assert scene.refuse(0, 1, 2, refused=foreign) == [1, 3]
+    scene.members = [worker(format=1)]
+    assert scene.refuse(1, 1, refused=foreign) == []

@@ -1,9 +1,10 @@
-"""Leave sessions that a newer Baton has touched to newer workers, without asking for them over and over.
+"""Leave sessions that nobody here can work on to others, without asking for them over and over.
 
-A claim that is answered `newer` lets its wake-up be sent again within half a second, to reach somebody else. While a worker lives
-that reads the session's format and has its app, that is all: in an upgrade nobody waits longer. Where none does, each such
-wake-up is in vain: the session is left alone for as long as nobody has been seen so far, up to half a minute. So the first
-newer worker that comes finds it within the time that none was there, and within half a minute after a long one.
+A claim that is answered `newer` (a newer Baton has touched it) or `foreign` (it is of an app's version that we have not) lets
+its wake-up be sent again within half a second, to reach somebody else. While a worker lives that may take it, that is all: in
+an upgrade nobody waits longer. Where none does, each such wake-up is in vain, and takes the room of sessions that somebody can
+work on: the session is left alone for as long as nobody has been seen so far, up to half a minute. So the first worker
+that can take it finds it within the time that none was there, and within half a minute after a long one.
 """
 
 import time
@@ -20,8 +21,8 @@ MOST_SECONDS: Final = 30.0
 LOOK_SECONDS: Final = 1.0
 
 
-class LeftToNewer:
-    """What one process knows of newer workers. `now` is a monotonic clock, `look` brings who is at work."""
+class LeftToOthers:
+    """What one process knows of those who can do what it cannot. `now` is a monotonic clock, `look` brings who is at work."""
 
     def __init__(
         self,
@@ -35,7 +36,7 @@ class LeftToNewer:
         self._now = now
         self._members: Sequence[WorkerInfo] = ()
         self._looked_at = -LOOK_SECONDS
-        #: By app and format: since when nobody has been seen, and when that was found last.
+        #: By app and format, 0 for any: since when nobody has been seen, and when that was found last.
         self._missed: dict[tuple[str, int], tuple[float, float]] = {}
 
     async def leave(self, session_id: str, refused: ClaimRefused) -> None:
@@ -43,7 +44,7 @@ class LeftToNewer:
         now = self._now()
         if now - self._looked_at >= LOOK_SECONDS:
             self._looked_at, self._members = now, await self._look()
-        wanted, app = int(refused.detail), refused.app
+        wanted, app = int(refused.detail) if refused.answer == "newer" else 0, refused.app
         if any(one.format >= wanted and app in one.digests and not one.draining for one in self._members):
             self._missed.pop((app, wanted), None)
             return
