@@ -87,7 +87,8 @@ class Intake:
             return session_id, 0
         if not 1 <= len(key) <= 200:
             raise InputError("idempotency key: it must have 1 to 200 characters; shorten it")
-        return await self._reserve(app, key, session_id, digest, self._key_ttl_seconds), self._key_ttl_seconds
+        reserved, _ = await self._reserve(app, key, session_id, digest, self._key_ttl_seconds)
+        return reserved, self._key_ttl_seconds
 
     async def submit(
         self,
@@ -114,9 +115,9 @@ class Intake:
             if size > limit:
                 raise PayloadTooLarge(f"submission: {name}", size, limit)
         session_id = await self.mint(prefix)
-        seconds = key_seconds or self._key_ttl_seconds
+        seconds, is_new = key_seconds or self._key_ttl_seconds, True
         if key is not None:
-            session_id = await self._reserve(draft.app, key, session_id, digest, seconds)
+            session_id, is_new = await self._reserve(draft.app, key, session_id, digest, seconds)
         await self._store.command("SADD", APPS, draft.app)
         entry = Entry(kind="submitted", actor=draft.actor, set=fields, messages=said)
         flat: list[str | int] = [part for pair in fields.items() for part in pair]
@@ -129,11 +130,18 @@ class Intake:
         words = (stamp, BELL, entry.to_json(), len(flat) // 2, *flat, *said)
         reply = await self._store.act("submit", session_id, *words, critical=True)
         # The counter may have gone back with a server that failed over, while the sessions lie on others: soon past them.
-        for power in range(1, MOST_STEPS if key is None else 0):
+        for power in range(1, MOST_STEPS if is_new else 0):
             if reply[0] != "taken":
                 break
             session_id = await self.mint(prefix, step=2**power)
+            if key is not None:
+                name = idempotency_key(draft.app, key)
+                await self._store.command_beside("SET", name, f"{session_id} {digest}", "EX", seconds)
             reply = await self._store.act("submit", session_id, *words, critical=True)
+        if (
+            reply[0] == "taken" and key is not None
+        ):  # another request, which had the key from one that died, was quicker
+            raise KeyConflict(key, session_id)
         if reply[0] == "malformed":
             raise StoreError(f"session {session_id}: submission refused (malformed); this is a defect, report it")
         if reply[0] == "taken":
@@ -148,18 +156,30 @@ class Intake:
         there = session_id and await self._store.command("EXISTS", self._store.keys.of_session("record", session_id))
         return session_id if there else None
 
-    async def _reserve(self, app: str, key: str, session_id: str, digest: str, seconds: int) -> str:
+    async def _reserve(self, app: str, key: str, session_id: str, digest: str, seconds: int) -> tuple[str, bool]:
+        """Return the session that a key stands for, and whether it has come to stand for it just now.
+
+        Whoever reserved it may have died before it created the session: then another request may have it, too. Which one does,
+        the session's own stamp says.
+        """
         value = f"{session_id} {digest}"
         name = idempotency_key(app, key)
         found = None
         while found is None:  # NX and GET together need a server 7.0; the key may run out between the two
             if await self._store.command_beside("SET", name, value, "NX", "EX", seconds):
-                return session_id
+                return session_id, True
             found = await self._store.command("GET", name)
         reserved, _, reserved_digest = str(found).partition(" ")
-        if reserved_digest != digest:
+        if reserved_digest != digest and await self._stamp_of(reserved) not in {None, digest}:
             raise KeyConflict(key, reserved)
-        return reserved
+        return reserved, False
+
+    async def _stamp_of(self, session_id: str) -> str | None:
+        """Return the digest of the request that made a session, None where there is none, and never was as far as is known."""
+        key = self._store.keys.of_session
+        stamp = await self._store.command("HGET", key("record", session_id), "submit")
+        stamp = stamp or await self._store.command("GET", key("gone", session_id))
+        return None if stamp is None else str(stamp)
 
     async def post(self, session_id: str, post: Post, *, answers: str | None = None) -> bool:
         """Put a post into the mailbox; return False where the same post was taken before.

@@ -139,7 +139,7 @@ class Store:
         """
         reply = await self._repeat(args, None)
         if isinstance(self._confirmer, ClusterConfirmer):
-            async for again in self._until_safe(self._confirmer, f"{args[0]} {args[1]}", lambda: self.command(*args)):
+            async for again in self._until_safe(self._confirmer, str(args[0]), lambda: self.command(*args)):
                 reply = again
         return reply
 

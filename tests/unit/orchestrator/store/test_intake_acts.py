@@ -1,6 +1,7 @@
 """Taking in: one session a key, whoever repeats; bad requests leave nothing behind."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -59,6 +60,51 @@ def test_a_submitter_that_died_poisons_no_key(lab: Lab) -> None:
     again = submit(lab, "k")
 
     assert again == Submitted(reserved, created=True)
+
+
+def test_a_key_that_nobody_used_stands_for_whoever_uses_it(lab: Lab) -> None:
+    """Its first submitter died before there was a session, and was told nothing; a trigger's second try may say something else."""
+    reserved = submit(lab, "k").session_id
+    lab.run(lab.store.command("DEL", lab.key("record", reserved), lab.key("journal", reserved)))
+
+    other = submit(lab, "k", text="another")
+
+    assert other == Submitted(reserved, created=True)
+    assert submit(lab, "k", text="another") == Submitted(reserved, created=False)
+    with pytest.raises(KeyConflict, match=reserved):
+        submit(lab, "k")
+    lab.run(lab.store.command("DEL", lab.key("record", reserved)))
+    lab.run(lab.store.command("SET", lab.key("gone", reserved), "of another"))
+    with pytest.raises(KeyConflict, match=reserved):  # it was archived
+        submit(lab, "k", text="another")
+
+
+def test_a_submitter_that_was_overtaken_under_its_key_is_told(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both found the key of one that died; one session is created, and the other request is not that."""
+    reserved = submit(lab, "k").session_id
+    lab.run(lab.store.command("DEL", lab.key("record", reserved), lab.key("journal", reserved)))
+    act = lab.store.act
+
+    async def overtaken(name: str, session_id: str, *args: Any, critical: bool = False) -> Any:
+        monkeypatch.undo()
+        assert (await lab.intake.submit(draft(text="quicker"), PREFIX, key="k")).created
+        return await act(name, session_id, *args, critical=critical)
+
+    monkeypatch.setattr(lab.store, "act", overtaken)
+    with pytest.raises(KeyConflict, match=reserved):
+        submit(lab, "k", text="another")
+
+
+def test_a_counter_that_was_set_back_takes_keys_to_new_sessions_too(lab: Lab) -> None:
+    """A key that was not known before stands for no session of before."""
+    before = {submit(lab, None).session_id for _ in range(3)}
+    (counter,) = lab.run(every_key(lab, "baton:ids:*"))
+    lab.run(lab.store.command("SET", counter, 0))
+
+    first, again = submit(lab, "k"), submit(lab, "k")
+
+    assert (first.created, again.created, first.session_id) == (True, False, again.session_id)
+    assert first.session_id not in before
 
 
 def test_a_counter_that_was_set_back_gives_nobody_anothers_session(lab: Lab) -> None:
