@@ -261,5 +261,5 @@ def test_acts_on_a_session_that_is_not_there_write_nothing(lab: Lab) -> None:
     assert refuse(lab, "release", gone, 1) == "stale"
     assert refuse(lab, "rescue", gone) == "alive"
     assert refuse(lab, "wake", gone) == "early"
-    assert refuse(lab, "replay", gone, entry("replayed"), "bell", "", 1) == "missing"
+    assert refuse(lab, "replay", gone, entry("replayed"), "bell", "", 1, "r1") == "missing"
     assert refuse(lab, "bury", gone, "why", "") == "missing"
