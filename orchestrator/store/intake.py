@@ -83,6 +83,10 @@ class Intake:
         Raise KeyConflict where the key stands for another request.
         """
         session_id = await self.mint(prefix)
+        for power in range(1, MOST_STEPS):  # as in `submit`
+            if await self._stamp_of(session_id) is None:
+                break
+            session_id = await self.mint(prefix, step=2**power)
         if key is None:
             return session_id, 0
         if not 1 <= len(key) <= 200:

@@ -101,6 +101,9 @@ def test_a_counter_that_was_set_back_takes_keys_to_new_sessions_too(lab: Lab) ->
     (counter,) = lab.run(every_key(lab, "baton:ids:*"))
     lab.run(lab.store.command("SET", counter, 0))
 
+    forked, _ = lab.run(lab.intake.mint_once(PREFIX, APP, "d", key=None))
+    assert forked not in before
+    lab.run(lab.store.command("SET", counter, 0))
     first, again = submit(lab, "k"), submit(lab, "k")
 
     assert (first.created, again.created, first.session_id) == (True, False, again.session_id)
