@@ -152,6 +152,8 @@ class Answering(ABC):
                 raise InputError(f"session {session_id}: {told.reason}")
             if told is None and verdict != "stop":
                 raise InputError(f"session {session_id}: answer its fields, or say stop")
+        elif kind != "input":
+            raise InputError(f"session {session_id}: it asks for words, and offers no verdict; answer it with a text")
         elif not text.strip() and value is None:
             raise InputError(f"session {session_id}: the answer is blank; say something")
         await self._post(session_id, post, answers=wait.wait_id)

@@ -174,9 +174,11 @@ class Client(Answering):
         """Put a ready-made post into the mailbox; whether it counts is decided where it is taken."""
         return await self._post(check_session_id(session_id), post, answers=answers)
 
-    async def post_child_ended(self, parent: str, child: str, end: JsonObject) -> None:
-        """Tell a parent how its child ended; saying it again changes nothing."""
-        post = Post(post_id=f"child:{child}", kind="child_ended", actor=f"session:{child}", name=child, value=end)
+    async def post_child_ended(self, parent: str, child: Record, end: JsonObject) -> None:
+        """Tell a parent how its child ended; saying it again changes nothing, unless it was a dead letter and was sent again."""
+        name = child.session_id
+        post_id = f"child:{name}:{child.replays}" if child.replays else f"child:{name}"
+        post = Post(post_id=post_id, kind="child_ended", actor=f"session:{name}", name=name, value=end)
         await self._post(parent, post)
 
     # --- reading

@@ -8,6 +8,7 @@ cost is bounded by the steps between two marks and by the context, not by the se
 import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
+from uuid import uuid4
 
 from pydantic import JsonValue
 
@@ -79,7 +80,7 @@ async def fork_session(
             intents=plan.intents,
             messages=messages,
             data=plan.data,
-            stamp=stamp if key is not None else f"{stamp}:{new_id}",
+            stamp=stamp if key is not None else f"{stamp}:{uuid4().hex}",
             key_seconds=seconds,
         )
         traced.note(session_id=new_id, app=record.app, created=created)

@@ -15,6 +15,7 @@ from orchestrator.contracts.base import JsonObject, load_json
 from orchestrator.contracts.errors import InputError, SessionNotFound, Unreadable, suggest
 from orchestrator.contracts.session import Record
 from orchestrator.store.access import Act, Audit, Rates, Tokens
+from orchestrator.store.intake import SKIPPED
 from orchestrator.store.listing import Group, Listing, Place, Row
 from orchestrator.store.pauses import Pause, Pauses
 
@@ -202,7 +203,7 @@ class Operations:
         for app in await self.client.views.apps():
             prefixes |= {row.session_id.rsplit("-", 2)[0] for row in await self.client.views.rows(app=app, limit=1)}
         for prefix in sorted(prefixes):
-            await self.client.intake.skip_numbers(prefix)
+            await self.client.intake.mint(prefix, step=SKIPPED)
         await self.audit.write("restored", actor=actor, target="store", data={"reason": reason[:500]})
         return tuple(paused)
 

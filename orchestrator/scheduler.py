@@ -27,7 +27,6 @@ from orchestrator.contracts.errors import StoreError, StoreUnreachable
 from orchestrator.contracts.ports import Wakeups
 from orchestrator.contracts.session import InLine
 from orchestrator.kernel.dispatching import is_paused, plan_dispatch
-from orchestrator.kernel.monitoring import watch_key
 from orchestrator.schedules import Schedules
 from orchestrator.settings import Settings
 from orchestrator.store.cluster import open_wire
@@ -38,6 +37,7 @@ from orchestrator.store.pauses import Pauses
 from orchestrator.store.store import Store
 from orchestrator.store.unreadable import bury_unreadable
 from orchestrator.store.wire import ServerRefused
+from orchestrator.watches import Watches
 
 log = logging.getLogger(__name__)
 
@@ -47,9 +47,6 @@ BELL_SECONDS = 0.003
 
 #: How often the fleet and the leads are looked at.
 LOOK_SECONDS = 1.0
-
-#: How long a monitor's session of today is known by its key.
-DAY_SECONDS = 2 * 86_400
 
 #: How long a scheduler that is told to end waits for a server that is away: it has nothing to hand back but its leads.
 ENDING_SECONDS = 2.0
@@ -103,13 +100,7 @@ class Scheduler:
         self._stopping = asyncio.Event()
         self._started_at = int(time.time() * 1000)
         self.rounds = 0
-        self._monitors = [
-            (app, skill.name)
-            for app, spec in specs.items()
-            for skill in spec.skills.values()
-            if skill.kind == "monitor"
-        ]
-        self._watched: set[str] = set()
+        self._watches = Watches(store, client, specs)
         self._schedules = Schedules(store, client, specs)
         self._pauses = Pauses(store)
         self._paused: frozenset[str] = frozenset()
@@ -336,20 +327,8 @@ class Scheduler:
         self._led = await fleet.lead(self._name, wanted, self._settings.scheduler.leader_seconds)
         self._led_apps = await fleet.lead(self._name, apps, self._settings.scheduler.leader_seconds)
         self._paused = await self._pauses.targets()
-        if self._monitors:
-            await self._watch()
+        await self._watches.look()
         await self._schedules.look()
-
-    async def _watch(self) -> None:
-        """See to it that every monitor has its session of today; whichever scheduler submits it, there is one."""
-        now = await self._store.now_ms()
-        keys = {(app, skill): f"{app}/{watch_key(skill, now)}" for app, skill in self._monitors}
-        for (app, skill), known in keys.items():
-            if known not in self._watched:
-                await self._client.submit(
-                    app, actor=f"monitor:{skill}", key=watch_key(skill, now), key_seconds=DAY_SECONDS, entry_skill=skill
-                )
-        self._watched = set(keys.values())
 
 
 def share(sessions: int, workers: int, *, most: int) -> int:

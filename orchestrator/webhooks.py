@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 #: How often a deliverer looks for what is new or due.
 LOOK_SECONDS = 0.5
 
+#: How long those that were taken may stand in line for their try, beyond one that times out before them.
+BEGIN_SECONDS = 2.5
+
 #: Waits that a person ends; of others nobody is told.
 FOR_PEOPLE = frozenset({"approval", "input", "uncertain"})
 
@@ -109,13 +112,16 @@ class Webhooks:
         happened = await self._outbox.read()
         for one in happened:
             await self._fan_out(one)
-        # Longer than a try can take: whoever takes a delivery comes back to it before another may.
-        taken = await self._outbox.take(self._settings.timeout_seconds * 3 + 5)
+        # Longer than a try can take: whoever takes a delivery comes back to it before another may. What had no turn by the
+        # time at which a try might outlast that is left to whoever takes it next.
+        begin_until = asyncio.get_running_loop().time() + self._settings.timeout_seconds + BEGIN_SECONDS
+        taken = await self._outbox.take(self._settings.timeout_seconds * 3 + 2 * BEGIN_SECONDS)
         turn = asyncio.Semaphore(self._settings.at_once)
 
         async def deliver(delivery: Delivery) -> None:
             async with turn:
-                await self._deliver(delivery)
+                if asyncio.get_running_loop().time() < begin_until:
+                    await self._deliver(delivery)
 
         await asyncio.gather(*(deliver(delivery) for delivery in taken))
         return bool(happened or taken)

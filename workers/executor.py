@@ -25,6 +25,7 @@ import logging
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import Literal, TypeAlias
 
 from orchestrator.contracts.app import AppSpec
@@ -37,6 +38,7 @@ from orchestrator.kernel.cancelling import end_stopped, may_stop, stopped, stops
 from orchestrator.kernel.change import Change, finish, forget_failure
 from orchestrator.kernel.delivery import Delivery, deliver
 from orchestrator.kernel.plugin_pass import queue_of
+from orchestrator.store.due import Due
 from orchestrator.store.leases import Cancel, Claimed, ClaimedUnreadable, ClaimRefused, Commit, Committed
 from orchestrator.store.unreadable import bury_unreadable
 from orchestrator.store.wire import ServerRefused
@@ -44,9 +46,10 @@ from orchestrator.telemetry import about, note
 from workers.counting import count_claim, count_step
 from workers.failures import bury, settle_failure
 from workers.host import Host
+from workers.leaving import LeftToOthers
 from workers.recording import encode
 from workers.settling import Joined, join_settling
-from workers.slices import Slice, Turn
+from workers.slices import Slice, Turn, make_sure
 from workers.step_span import StepSpan
 from workers.steps import bounds, finalize, stop
 from workers.steps.hook_events import tell_after
@@ -82,6 +85,7 @@ class Executor:
         self._is_contended = is_contended
         self._is_draining = is_draining
         self._suspects = asyncio.Lock()
+        self._others = LeftToOthers(Due(host.store), host.client.workers)
         self.slices: dict[str, Slice] = {}
         self._claiming: dict[str, bool] = {}
         self.steps = 0
@@ -109,6 +113,7 @@ class Executor:
         holder = host.new_holder()
         known = host.contexts.length(session_id)
         self._claiming[session_id] = False
+        asked = time.monotonic()
         claimed = await host.leases.claim(session_id, holder, host.digests, known=known, alone=alone)
         if isinstance(claimed, ClaimRefused) and claimed.answer == "foreign" and await self._may_adopt(claimed):
             claimed = await host.leases.claim(session_id, holder, host.digests, known=known, adopt=True, alone=alone)
@@ -117,6 +122,8 @@ class Executor:
                 return await self._run_alone(session_id)
             if claimed.answer == "buried":
                 await self._tell_parent_of_dead(session_id)
+            elif claimed.answer in {"newer", "foreign"}:
+                await self._others.leave(session_id, claimed)
             elif claimed.answer == "missing":
                 await bury_unreadable(host.store, session_id, "a wake-up named it")
             return "refused"
@@ -126,7 +133,7 @@ class Executor:
         task = asyncio.current_task()
         if task is None:
             raise StoreError("executor: a slice runs inside a task; this is a defect, report it")
-        mine = Slice(session_id, claimed.record.fence, task, StepSpan(host.name), turn=turn)
+        mine = Slice(session_id, claimed.record.fence, task, StepSpan(host.name), kept=asked, turn=turn)
         self.slices[session_id] = mine
         self._tell_started(session_id)
         try:
@@ -186,6 +193,7 @@ class Executor:
             record = record.model_copy(update={"spec": app.digest})
         world = host.new_world(app, claimed)
         mine.watch = world.watch
+        world.hold = partial(make_sure, host.leases, mine, host.settings.lease.seconds)
         posts = claimed.posts
         attempt, rev = record.attempts, record.rev
         count_claim(mine.counters, claimed)

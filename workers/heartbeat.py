@@ -85,6 +85,7 @@ class Heartbeat:
             mine.renewing = False
 
     async def _renew_lease(self, mine: Slice) -> None:
+        asked = time.monotonic()
         try:
             cancel = await self._leases.renew(mine.session_id, mine.fence)
         except LeaseLost as error:
@@ -96,6 +97,7 @@ class Heartbeat:
         except StoreError as error:
             log.warning("session %s: lease not renewed: %s", mine.session_id, error)
         else:
+            mine.kept = max(mine.kept, asked)
             if cancel is not None:
                 mine.hear(cancel)
 

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 
 from orchestrator.kernel.cancelling import StopsFor
-from orchestrator.store.leases import Cancel
+from orchestrator.store.leases import Cancel, Leases
 from workers.step_span import StepSpan
 from workers.steps.watch import Watch
 
@@ -31,6 +31,7 @@ class Turn:
 class Slice:
     """One session in one lane: what the heartbeat and the drain need to know of it.
 
+    `kept`: when the claim, or the last renewal that was granted, was sent (monotonic): from then on the lease runs.
     `over`: it ends as soon as it may. `leaving`: what is under way gives the lease back. A renewal overtaken by it finds none, which is no loss.
     """
 
@@ -47,6 +48,7 @@ class Slice:
     interrupted: bool = False
     began: float = field(default_factory=time.monotonic)
     renewed: float = field(default_factory=time.monotonic)
+    kept: float = field(default_factory=time.monotonic)
     renewing: bool = False
     steps: int = 0
     turn: Turn | None = None
@@ -66,3 +68,16 @@ class Slice:
         if self.performing and not self.interrupted:
             self.interrupted = True
             self.task.cancel()
+
+
+async def make_sure(leases: Leases, mine: Slice, lease_seconds: float) -> None:
+    """Return while the lease is surely ours, once it is renewed where that is not sure; raise LeaseLost.
+
+    For what acts outside the store, where no fence refuses it: a process that stood still must not do now what another holder
+    has shown a person as uncertain meanwhile.
+    """
+    now = time.monotonic()
+    if now - mine.kept < lease_seconds / 2:
+        return
+    await leases.renew(mine.session_id, mine.fence)
+    mine.kept = now

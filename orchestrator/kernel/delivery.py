@@ -53,6 +53,8 @@ def deliver(spec: AppSpec, record: Record, posts: Sequence[Post], now: int) -> D
     for post in posts:
         delivery = _fold(spec, delivery, post, now)._replace(taken=delivery.taken + 1)
     wait = delivery.record.wait
+    if wait is not None and wait is record.wait and record.answered:  # what was accepted as its answer was none
+        delivery = _again(delivery, wait)
     if wait is not None and wait.deadline_at is not None and wait.deadline_at <= now:
         delivery = _fold_deadline(delivery, wait)
     return delivery

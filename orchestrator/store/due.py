@@ -92,6 +92,12 @@ class Due:
             by_key.setdefault(self._store.keys.of_session("sent", session_id), []).extend((until_at, session_id))
         await asyncio.gather(*(self._store.command("ZADD", key, *members) for key, members in by_key.items()))
 
+    async def leave(self, session_id: str, seconds: float) -> None:
+        """Let nobody be woken for a session for so long: nobody who lives can work on it."""
+        reply = await self._store.act("leave", session_id, int(seconds * 1000))
+        if reply[0] == "malformed":
+            raise StoreError(f"session {session_id}: it was not left alone (malformed); this is a defect, report it")
+
     async def unmark_sent(self, session_ids: Sequence[str]) -> None:
         """Forget it: the broker did not take them."""
         keys = self._store.keys

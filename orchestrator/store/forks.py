@@ -66,6 +66,7 @@ async def create_fork(
         *(part for pair in fields.items() for part in pair),
         *(part for call_id, call in intents.items() for part in (call_id, call.to_json())),
         *messages,
+        critical=True,
     )
     if reply[0] in {"created", "existing"}:
         return bool(reply[0] == "created")

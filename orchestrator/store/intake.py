@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final
+from uuid import uuid4
 
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
@@ -37,8 +38,10 @@ from orchestrator.store.store import Store
 
 #: How long a day's counter of ids is kept: longer than any clock is wrong.
 COUNTER_SECONDS = 3 * 86_400
-#: More sessions than a day has, of one prefix.
+#: By how many numbers ids go on where a store came back from a backup, which has forgotten those given since: more than a day has.
 SKIPPED: Final = 1_000_000
+#: Steps, each twice as long as the one before, in which a counter that was set back is taken past the ids that are taken.
+MOST_STEPS: Final = 20
 #: Refused answers that one session's journal keeps.
 MOST_REFUSALS: Final = 32
 
@@ -67,21 +70,14 @@ class Intake:
         self._store = store
         self._key_ttl_seconds = key_ttl_seconds
 
-    async def mint(self, prefix: str) -> str:
-        """Return a new id; a number that is never used harms nothing."""
+    async def mint(self, prefix: str, *, step: int = 1) -> str:
+        """Return a new id, so many numbers behind the last one; a number that is never used harms nothing."""
         day = datetime.fromtimestamp(await self._store.now_ms() / 1000, UTC)
         counter = counter_key(prefix, f"{day:%Y%m%d}")
-        number = await self._store.command("INCR", counter)
-        if int(number) == 1:  # yesterday's counter is asked no more
+        number = await self._store.command("INCRBY", counter, step)
+        if int(number) == step:  # yesterday's counter is asked no more
             await self._store.command("EXPIRE", counter, COUNTER_SECONDS)
         return format_session_id(prefix, day, int(number))
-
-    async def skip_numbers(self, prefix: str) -> None:
-        """Let today's ids go on SKIPPED numbers further: a store that was restored has forgotten which it has given."""
-        day = datetime.fromtimestamp(await self._store.now_ms() / 1000, UTC)
-        counter = counter_key(prefix, f"{day:%Y%m%d}")
-        await self._store.command("INCRBY", counter, SKIPPED)
-        await self._store.command("EXPIRE", counter, COUNTER_SECONDS)
 
     async def mint_once(self, prefix: str, app: str, digest: str, *, key: str | None) -> tuple[str, int]:
         """Return the id of what this request creates, and for how many seconds its key is known: 0 without one.
@@ -89,11 +85,16 @@ class Intake:
         Raise KeyConflict where the key stands for another request.
         """
         session_id = await self.mint(prefix)
+        for power in range(1, MOST_STEPS):  # as in `submit`
+            if await self._stamp_of(session_id) is None:
+                break
+            session_id = await self.mint(prefix, step=2**power)
         if key is None:
             return session_id, 0
         if not 1 <= len(key) <= 200:
             raise InputError("idempotency key: it must have 1 to 200 characters; shorten it")
-        return await self._reserve(app, key, session_id, digest, self._key_ttl_seconds), self._key_ttl_seconds
+        reserved, _ = await self._reserve(app, key, session_id, digest, self._key_ttl_seconds)
+        return reserved, self._key_ttl_seconds
 
     async def submit(
         self,
@@ -120,9 +121,9 @@ class Intake:
             if size > limit:
                 raise PayloadTooLarge(f"submission: {name}", size, limit)
         session_id = await self.mint(prefix)
-        seconds = key_seconds or self._key_ttl_seconds
+        seconds, is_new = key_seconds or self._key_ttl_seconds, True
         if key is not None:
-            session_id = await self._reserve(draft.app, key, session_id, digest, seconds)
+            session_id, is_new = await self._reserve(draft.app, key, session_id, digest, seconds)
         await self._store.command("SADD", APPS, draft.app)
         entry = Entry(kind="submitted", actor=draft.actor, set=fields, messages=said)
         flat: list[str | int] = [part for pair in fields.items() for part in pair]
@@ -130,23 +131,27 @@ class Intake:
             flat += ["format", self._store.format]
         if key is not None:  # for how long `prune` must leave a trace of it
             flat += ["key_seconds", seconds]
-        stamp = digest if key is not None else f"{digest}:{session_id}"
-        reply = await self._store.act(
-            "submit",
-            session_id,
-            stamp,
-            BELL,
-            entry.to_json(),
-            len(flat) // 2,
-            *flat,
-            *said,
-            critical=True,
-        )
+        # Without a key nobody else has this stamp: "existing" is then our own act, repeated.
+        stamp = digest if key is not None else f"{digest}:{uuid4().hex}"
+        words = (stamp, BELL, entry.to_json(), len(flat) // 2, *flat, *said)
+        reply = await self._store.act("submit", session_id, *words, critical=True)
+        # The counter may have gone back with a server that failed over, while the sessions lie on others: soon past them.
+        for power in range(1, MOST_STEPS if is_new else 0):
+            if reply[0] != "taken":
+                break
+            session_id = await self.mint(prefix, step=2**power)
+            if key is not None:
+                name = idempotency_key(draft.app, key)
+                await self._store.command_beside("SET", name, f"{session_id} {digest}", "EX", seconds)
+            reply = await self._store.act("submit", session_id, *words, critical=True)
+        if (
+            reply[0] == "taken" and key is not None
+        ):  # another request, which had the key from one that died, was quicker
+            raise KeyConflict(key, session_id)
         if reply[0] == "malformed":
             raise StoreError(f"session {session_id}: submission refused (malformed); this is a defect, report it")
         if reply[0] == "taken":
             raise StoreError(f"session {session_id}: the id is taken by another submission; the id counter was reset?")
-        # Without a key nobody else can mean this id: "existing" is then our own act, repeated.
         return Submitted(session_id, created=key is None or reply[0] == "created")
 
     async def find(self, app: str, key: str) -> str | None:
@@ -157,18 +162,30 @@ class Intake:
         there = session_id and await self._store.command("EXISTS", self._store.keys.of_session("record", session_id))
         return session_id if there else None
 
-    async def _reserve(self, app: str, key: str, session_id: str, digest: str, seconds: int) -> str:
+    async def _reserve(self, app: str, key: str, session_id: str, digest: str, seconds: int) -> tuple[str, bool]:
+        """Return the session that a key stands for, and whether it has come to stand for it just now.
+
+        Whoever reserved it may have died before it created the session: then another request may have it, too. Which one does,
+        the session's own stamp says.
+        """
         value = f"{session_id} {digest}"
         name = idempotency_key(app, key)
         found = None
         while found is None:  # NX and GET together need a server 7.0; the key may run out between the two
-            if await self._store.command("SET", name, value, "NX", "EX", seconds):
-                return session_id
+            if await self._store.command_beside("SET", name, value, "NX", "EX", seconds):
+                return session_id, True
             found = await self._store.command("GET", name)
         reserved, _, reserved_digest = str(found).partition(" ")
-        if reserved_digest != digest:
+        if reserved_digest != digest and await self._stamp_of(reserved) not in {None, digest}:
             raise KeyConflict(key, reserved)
-        return reserved
+        return reserved, False
+
+    async def _stamp_of(self, session_id: str) -> str | None:
+        """Return the digest of the request that made a session, None where there is none, and never was as far as is known."""
+        key = self._store.keys.of_session
+        stamp = await self._store.command("HGET", key("record", session_id), "submit")
+        stamp = stamp or await self._store.command("GET", key("gone", session_id))
+        return None if stamp is None else str(stamp)
 
     async def post(self, session_id: str, post: Post, *, answers: str | None = None) -> bool:
         """Put a post into the mailbox; return False where the same post was taken before.
@@ -232,8 +249,9 @@ class Intake:
         entry = Entry(
             kind="replayed", actor=actor, set={"cursor": cursor, "failure": ""}, data={"note": note} if note else {}
         )
+        request = uuid4().hex
         reply = await self._store.act(
-            "replay", session_id, entry.to_json(), BELL, cursor, self._store.format, critical=True
+            "replay", session_id, entry.to_json(), BELL, cursor, self._store.format, request, critical=True
         )
         if reply[0] == "missing":
             raise SessionNotFound(session_id)

@@ -11,6 +11,7 @@
     baton:{p07}:deliveries, deliveryinfo, undelivered      zset + hash + hash   webhooks on their way, and given up
     baton:{p07}:g:<sid>   string  an archived session's submission digest, while its idempotency key is known
     baton:{p07}:t:<sid>   stream  what a model says now
+    baton:{p07}:left      zset    sid -> until when nobody is woken for it: nobody who lives can work on it
     baton:{p07}:durable   string  marks behind which a master of a cluster has it all (cluster_durability.py)
 
 Outside partitions: `baton:meta` (hash: partitions, layout, format, archive), `baton:apps` (set), `baton:ids:…`, `baton:idem:…`,
@@ -55,6 +56,7 @@ _OF_PARTITION = {
     "leases": "leases",
     "by": "by",
     "sent": "sent",
+    "left": "left",
     "dead": "dead",
     "deadinfo": "deadinfo",
     "stats": "stats",

@@ -30,7 +30,7 @@ import hiredis
 
 from orchestrator.contracts.errors import ConfigError, StoreUnreachable, StoreUntrusted
 from orchestrator.store.address import Tls, cut_url, read_database, read_place, scheme_of, write_host
-from orchestrator.store.tls import explain
+from orchestrator.store.tls import connect_securely, explain
 
 log = logging.getLogger(__name__)
 
@@ -247,7 +247,10 @@ async def _ask(place: Place, sentinels: Sentinels, context: ssl.SSLContext | Non
     if sentinels.sentinel_password:
         user = (sentinels.sentinel_username,) if sentinels.sentinel_username else ()
         commands.insert(0, ("AUTH", *user, sentinels.sentinel_password))
-    reader, writer = await asyncio.open_connection(host, port, ssl=context)
+    connecting = asyncio.open_connection(host, port, ssl=context)
+    if context is not None:
+        connecting = connect_securely(connecting, host, port, what=f"Sentinel {write_place(place)}")
+    reader, writer = await connecting
     try:
         writer.write(b"".join(_pack(command) for command in commands))
         parser = hiredis.Reader(encoding="utf-8", errors="replace")

@@ -8,6 +8,7 @@ answered by doing it again, until `patience_seconds` are over, or the patience o
 
 import asyncio
 import math
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -24,7 +25,7 @@ RETRY_PAUSE_SECONDS = 0.1
 LEAST_HEADS = 4_096
 
 #: What the act answers that finds itself done already. After a repetition, the first answer was the true one.
-_AGAIN = {"submit": "existing", "post": "duplicate", "replay": "not_dead"}
+_AGAIN = {"submit": "existing", "fork": "existing", "post": "duplicate"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,31 +88,27 @@ class Store:
         except (StoreUnreachable, ServerRefused) as error:
             reply = await self._repeat_after(error, args, self._scripts[name].source, head)
         if critical and self._confirmer is not None:
-            return await self._confirm(self._confirmer, reply, name, session_id, args)
+            what = f"{name} of session {session_id}"
+            async for again in self._until_safe(self._confirmer, what, lambda: self.act(name, session_id, *args)):
+                if str(again[0]) != _AGAIN.get(name):
+                    reply = again
         return reply
 
-    async def _confirm(
-        self,
-        confirmer: Confirmer | ClusterConfirmer,
-        reply: list[Reply],
-        name: str,
-        session_id: str,
-        args: tuple[Argument, ...],
-    ) -> list[Reply]:
+    async def _until_safe(
+        self, confirmer: Confirmer | ClusterConfirmer, what: str, redo: Callable[[], Awaitable[Reply]]
+    ) -> AsyncIterator[Reply]:
+        """Return once what was just done is safe; until then do it again, and yield what each time is answered."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.patience_seconds
         # Whoever did not do the act may not have kept it: what another run of the server knows is found out by doing it again.
         while not await confirmer.confirm(self.wire.run_id):
             if loop.time() >= min(deadline, self._ends_at):
                 raise StoreUnreachable(
-                    f"store: {name} of session {session_id} was done and not confirmed within {self.patience_seconds:g} s; "
+                    f"store: {what} was done and not confirmed within {self.patience_seconds:g} s; "
                     "look at the server's disk and replicas, then try again"
                 )
             await asyncio.sleep(RETRY_PAUSE_SECONDS)
-            again = await self.act(name, session_id, *args)
-            if str(again[0]) != _AGAIN.get(name):
-                reply = again
-        return reply
+            yield await redo()
 
     def _pack_head(self, name: str, session_id: str) -> Head:
         script = self._scripts[name]
@@ -134,6 +131,17 @@ class Store:
     async def command(self, *args: Argument) -> Reply:
         """Send a command that may be repeated safely."""
         return await self._repeat(args, None)
+
+    async def command_beside(self, *args: Argument) -> Reply:
+        """Send a command on which a critical act that follows will rest, and which may lie on another server than that one.
+
+        On a single server whatever confirms the act confirms what came before it; on a cluster it is confirmed by itself.
+        """
+        reply = await self._repeat(args, None)
+        if isinstance(self._confirmer, ClusterConfirmer):
+            async for again in self._until_safe(self._confirmer, str(args[0]), lambda: self.command(*args)):
+                reply = again
+        return reply
 
     async def _repeat(self, args: tuple[Argument, ...], source: str | None) -> Reply:
         try:

@@ -2,17 +2,28 @@
 
 Certificates and host names are checked, always. The files are read at each connection, so that a renewed one needs no restart;
 those that are missing or wrong at the start are refused at once. A server that is not to be trusted is told apart from one
-that is away: nobody waits for it who has never been connected (`StoreUntrusted`), and whoever was, goes on trying.
+that is away: nobody waits for it who has never been connected (`StoreUntrusted`), and whoever was, goes on trying. So is
+one that speaks no TLS: it takes a handshake for a command whose end it waits for, but answers a command in plain words.
 """
 
+import asyncio
 import ssl
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final, TypeVar
 
 from orchestrator.contracts.errors import ConfigError, StoreUnreachable, StoreUntrusted
 from orchestrator.store.address import Tls
 
 #: OpenSSL's numbers for a certificate of somebody else: another name, another address.
 _OTHER_NAME: Final = frozenset({62, 64})
+
+#: A handshake that takes longer may be none; how long a server is then given to answer a plain word.
+HANDSHAKE_SECONDS: Final = 0.5
+PLAIN_SECONDS: Final = 0.5
+#: What every answer of a server without TLS begins with: fine, or an error. TLS begins otherwise.
+_PLAIN: Final = (b"+", b"-")
+
+T = TypeVar("T")
 
 
 def check_files(tls: Tls, *, where: str) -> None:
@@ -49,6 +60,35 @@ def make_context(tls: Tls) -> ssl.SSLContext:
         files = ", ".join(tls.options.values())
         raise StoreUnreachable(f"store: TLS: {files}: {_say(error)}; they were well before, put them back") from error
     return context
+
+
+async def connect_securely(connecting: Coroutine[Any, Any, T], host: str, port: int, *, what: str) -> T:
+    """Return a connection over TLS; raise StoreUntrusted where it takes long because what answers there speaks none."""
+    opening = asyncio.ensure_future(connecting)
+    try:
+        await asyncio.wait([opening], timeout=HANDSHAKE_SECONDS)
+        if not opening.done() and await _speaks_plainly(host, port):
+            raise StoreUntrusted(
+                f"store: {what}: what answers there speaks no TLS; use a URL without it, or its port that has it"
+            )
+        return await opening
+    finally:
+        if not opening.done():
+            opening.cancel()
+
+
+async def _speaks_plainly(host: str, port: int) -> bool:
+    """Say whether a server answers a command that nobody has encrypted; the word says nothing of us."""
+    try:
+        async with asyncio.timeout(PLAIN_SECONDS):
+            reader, writer = await asyncio.open_connection(host, port)
+            try:
+                writer.write(b"PING\r\n")
+                return await reader.read(1) in _PLAIN
+            finally:
+                writer.transport.abort()
+    except (OSError, TimeoutError):
+        return False
 
 
 def explain(error: OSError | TimeoutError | UnicodeError, place: str, *, is_secure: bool) -> StoreUnreachable:

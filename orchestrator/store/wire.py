@@ -21,7 +21,7 @@ import hiredis
 from orchestrator.contracts.errors import StoreError, StoreUnreachable
 from orchestrator.store.address import is_sentinel, parse_server, scheme_of
 from orchestrator.store.sentinel import Sentinels, find_primary, is_replaced, parse_sentinels, write_place
-from orchestrator.store.tls import check_files, explain, make_context
+from orchestrator.store.tls import check_files, connect_securely, explain, make_context
 
 Reply: TypeAlias = Any
 Argument: TypeAlias = str | bytes | int | float | memoryview
@@ -263,7 +263,10 @@ class Wire:
                     _, protocol = await loop.create_unix_connection(make, self._socket)
                 else:
                     host, port = self._place
-                    _, protocol = await loop.create_connection(make, host, port, ssl=self._context)
+                    connecting = loop.create_connection(make, host, port, ssl=self._context)
+                    if self._context is not None:
+                        connecting = connect_securely(connecting, host, port, what=write_place(self._place))
+                    _, protocol = await connecting
                 self._protocol = protocol
                 if self._context is not None:
                     await self._knock(protocol)

@@ -4,7 +4,9 @@ Another holder finds the announcement and cannot know that nobody has begun the 
 has not happened, at every deploy and wherever sessions wait for lanes.
 """
 
+import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,3 +45,39 @@ def test_no_slice_ends_between_the_announcement_of_a_call_and_the_call(store_url
         assert ledger.read_text() == "danger x\n"
 
     play(store_url, scene, Settings.model_validate({"lanes": {"drain_seconds": 0}}))
+
+
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_whoever_stood_still_before_a_call_makes_it_only_with_a_lease(
+    store_url: str, ledger: Path, is_lost: bool
+) -> None:
+    """Frozen behind the announcement, it would otherwise make the call after a person was told that it has not happened."""
+
+    async def scene(on: Stage) -> None:
+        executor, successor = on.worker(), on.worker()
+        session_id = await on.submit(plan="danger")
+        await on.run(executor, session_id)
+        await on.client.decide(session_id, allow=True, actor="ada")
+        leases = on.hosts[0].leases
+        commit = leases.commit
+
+        async def stand_still(*args: Any) -> Any:
+            done = await commit(*args)
+            if args[3].intents:
+                executor.slices[session_id].kept = -math.inf
+                if is_lost:
+                    await on.lose_lease(session_id)
+                    asked = await on.run(successor, session_id)
+                    assert asked.wait is not None
+                    assert asked.wait.kind == "uncertain"
+                    await on.client.answer(session_id, actor="ada", verdict="failed")
+            return done
+
+        leases.commit = stand_still  # type: ignore[method-assign]
+        ended = await executor.run_slice(session_id)
+
+        assert ended == ("lost" if is_lost else "committed")
+        await on.run(successor, session_id)
+        assert ledger.read_text() == ("" if is_lost else "danger x\n")
+
+    play(store_url, scene)

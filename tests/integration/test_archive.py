@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -225,6 +226,37 @@ def test_a_session_that_is_moved_while_it_is_read_is_read_whole(play: Play) -> N
         rest = await at.client.views.journal(session_id, after=2)
 
         assert [*first, *rest] == whole
+
+    play(scene)
+
+
+@pytest.mark.parametrize("before", ["mark_before", "journal_text", "context_text"])
+def test_a_session_that_is_moved_while_it_is_forked_is_forked_whole(
+    play: Play, monkeypatch: pytest.MonkeyPatch, before: str
+) -> None:
+    """A fork reads where it stood, then what it said; either may lie in the archive by then."""
+
+    async def scene(at: Hall) -> None:
+        session_id = await at.ended()
+        entries = await at.entries(session_id)
+        number = next(entry.seq for entry in entries if entry.messages and entry.kind == "step")
+        whole = await at.client.fork(session_id, at=number, actor="ada")
+        views = at.client.views
+        read = getattr(views, before)
+
+        async def move_first(*args: Any, **more: Any) -> Any:
+            monkeypatch.undo()
+            assert (await at.archiver.run_once("ada")).archived == 1
+            return await read(*args, **more)
+
+        monkeypatch.setattr(views, before, move_first)
+        moved = await at.client.fork(session_id, at=number, actor="ada")
+
+        records = [await at.client.show(one.session_id) for one in (whole, moved)]
+        stood = [(one.cursor.skill, one.cursor.stage, len(one.cursor.calls), one.state) for one in records]
+        assert stood[0] == stood[1]
+        said = [await at.client.context(one.session_id) for one in (whole, moved)]
+        assert said[0] == said[1] != ()
 
     play(scene)
 

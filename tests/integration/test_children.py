@@ -2,6 +2,9 @@
 
 from typing import Any, cast
 
+import pytest
+
+from orchestrator.contracts.base import dump_json
 from orchestrator.contracts.session import Record
 from orchestrator.contracts.skill import Supervisor
 from tests.stage import Stage, play
@@ -114,5 +117,54 @@ def test_children_do_not_stand_deeper_than_the_skill_allows(store_url: str) -> N
         assert [first.level, forked.level, ended.level] == [1, 1, 2]
         assert (first.parent, await on.store.command("HGET", key, "level")) == (session_id, "1")
         assert (ended.phase, told) == ("ended", [{"error": "fan: dispatch depth 3 is over 2"}])
+
+    play(store_url, scene)
+
+
+@pytest.mark.parametrize("how", ["newer", "damaged", "damaged and dead"])
+def test_a_child_that_cannot_be_read_takes_its_parent_along_in_no_case(store_url: str, how: str) -> None:
+    """A newer Baton's child is waited for; a damaged one is a dead letter, of which its parent is told what there is."""
+
+    async def scene(on: Stage) -> None:
+        executor = worker(on)
+        session_id, _, (child,) = await fan_out(on, executor, "a")
+        key = on.store.keys.of_session("record", child)
+        cursor = '{"skill":"a","mood":"fine"}' if how == "newer" else "{"
+        before = await on.store.command("HGET", key, "cursor")
+        await on.store.command("HSET", key, "cursor", cursor, "format", "99" if how == "newer" else "1")
+        if how == "damaged and dead":
+            await executor.run_slice(child)
+        await on.skip_to_due(session_id)
+        record = await on.run(executor, session_id)
+        if how == "damaged and dead":
+            assert ends_of(record) == {child: {"status": None, "phase": "dead", "fields": {}, "reason": "unreadable"}}
+            return
+        assert record.phase == "waiting"
+
+        await on.store.command("HSET", key, "cursor", before, "format", "1")
+        await on.run(executor, child)
+
+        assert ends_of(await on.run(executor, session_id))[child]["status"] == "fine"
+
+    play(store_url, scene)
+
+
+def test_a_child_that_was_sent_again_tells_its_end_anew(store_url: str) -> None:
+    """Its parent still waits for others: what it was told before of a dead letter is not how that child ended."""
+
+    async def scene(on: Stage) -> None:
+        executor = worker(on)
+        session_id, _, (bad, good) = await fan_out(on, executor, "bad", "b")
+        dead = await on.run(executor, bad)
+        assert (dead.phase, (await on.run(executor, session_id)).phase) == ("dead", "waiting")
+        mended = dump_json({**dead.state, "item": "a"})
+        await on.store.command("HSET", on.store.keys.of_session("record", bad), "state", mended)
+
+        await on.client.replay([bad], actor="ada")
+        await on.run(executor, bad)
+        await on.run(executor, good)
+
+        ends = ends_of(await on.run(executor, session_id))
+        assert [(ends[child]["phase"], ends[child]["status"]) for child in (bad, good)] == [("ended", "fine")] * 2
 
     play(store_url, scene)

@@ -7,6 +7,7 @@ import pytest
 from orchestrator.contracts.session import Record
 from orchestrator.contracts.skill import Monitor
 from orchestrator.kernel.cron import next_time
+from orchestrator.kernel.monitoring import watch_key
 from orchestrator.scheduler import Scheduler
 from tests.stage import Stage, play
 from workers.executor import Executor
@@ -100,3 +101,32 @@ def test_two_schedulers_start_one_session_of_the_day(store_url: str) -> None:
         assert [(one.cursor.skill, one.actor) for one in sessions] == [("watch", "monitor:watch")]
 
     play(store_url, scene)
+
+
+@pytest.mark.parametrize("wrong", ["another version", "no such skill"])
+def test_a_monitor_that_cannot_begin_stops_no_scheduler(
+    store_url: str, caplog: pytest.LogCaptureFixture, wrong: str
+) -> None:
+    """A deploy that changes what a monitor begins with meets the session that began today: who sends wake-ups must live on."""
+
+    async def scene(on: Stage) -> None:
+        spec = on.specs["everything"]
+        name = "watch" if wrong == "another version" else "elsewhere"
+        watch = spec.skills["watch"].model_copy(update={"name": name})
+        specs = {"everything": spec.model_copy(update={"skills": {**spec.skills, "watch": watch}})}
+        key, other = watch_key("watch", await on.store.now_ms()), {"items": ["of another version"]}
+        await on.client.submit("everything", overrides=other, actor="monitor:watch", key=key, entry_skill="watch")
+        waiting = await on.submit()
+
+        scheduler = Scheduler("new", on.store, on.client, NoWakeups(), on.settings, specs)
+        sent = (await scheduler.round()).sent
+        await scheduler._watches.look()
+
+        assert waiting in sent
+        assert len(await on.client.list_sessions(app="everything")) == 2
+
+    with caplog.at_level("INFO", logger="orchestrator.watches"):
+        play(store_url, scene)
+    told = [line for line in caplog.messages if line.startswith("monitor ")]
+    assert len(told) == 1, "it is told once"
+    assert ("which began otherwise" if wrong == "another version" else "not at work today") in told[0]

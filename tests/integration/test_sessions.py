@@ -199,6 +199,30 @@ def test_a_question_takes_its_answer_into_the_state(store_url: str, ledger: Path
     play(store_url, scene)
 
 
+@pytest.mark.parametrize("verdict", ["stop", "escalate", "allow"])
+def test_a_question_that_offers_no_verdict_takes_none_and_stays_open(
+    store_url: str, ledger: Path, verdict: str
+) -> None:
+    """Neither the word nor what another caller posts past the check may use up the one answer that the store accepts."""
+
+    async def scene(on: Stage) -> None:
+        session_id = await on.submit("ask_first")
+        record = await on.run(on.worker(), session_id)
+        assert record.wait is not None
+        with pytest.raises(InputError, match="it asks for words, and offers no verdict"):
+            await on.client.answer(session_id, actor="ada", text="forty-two", verdict=verdict)
+        stray = Post(post_id="p", kind="decision", actor="ada", wait_id=record.wait.wait_id, verdict=verdict)
+        assert await on.client.deliver(session_id, stray, answers=record.wait.wait_id)
+        assert (await on.run(on.worker(), session_id)).phase == "waiting"
+
+        await on.client.answer(session_id, actor="ada", text="forty-two")
+
+        assert (await on.run(on.worker(), session_id)).fields == {"word": "forty-two"}
+        assert (await on.client.verify(session_id)).differences == ()
+
+    play(store_url, scene)
+
+
 @pytest.mark.parametrize(("skill", "status"), [("ask_shortly", "unclear"), ("nap", "fine")])
 def test_time_alone_goes_on(store_url: str, ledger: Path, skill: str, status: str) -> None:
     """A timer is over when its time has come; a question that nobody answers in time has failed."""

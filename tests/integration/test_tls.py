@@ -20,6 +20,8 @@ from orchestrator.embedded import RunningServer, broker_beside
 from orchestrator.embedded_binary import bundled_path
 from orchestrator.installed import load_installed_apps
 from orchestrator.settings import load_settings
+from orchestrator.store import tls as tls_module
+from orchestrator.store import wire as wire_module
 from orchestrator.store.durability import Durability
 from orchestrator.store.readiness import wait_until_writable
 from orchestrator.store.store import Store
@@ -82,6 +84,13 @@ async def ask(url: str, *, patience_seconds: float = 20) -> str:
         return str(await store.command("PING"))
     finally:
         await store.aclose()
+
+
+async def ask_once(url: str, *words: str) -> None:
+    """Say one thing to a server."""
+    store = Store(url)
+    await store.command(*words)
+    await store.aclose()
 
 
 def test_sessions_run_under_sentinels_over_tls_and_outlive_a_failover(authority: Authority, here: Pem) -> None:
@@ -162,13 +171,49 @@ def test_a_server_that_wants_a_certificate_gets_ours(authority: Authority, here:
     asyncio.run(play())
 
 
-def test_a_server_without_tls_is_told_as_that(authority: Authority) -> None:
-    """It takes the handshake for a command whose end it waits for, or for a strange one."""
+@pytest.mark.parametrize("password", ["", "secret"])
+def test_a_server_without_tls_is_told_as_that(authority: Authority, password: str) -> None:
+    """It takes the handshake for a command whose end it waits for: nobody waits for it to the end of their patience."""
 
     async def play() -> None:
         async with plain_server() as port:
-            with pytest.raises(StoreUnreachable, match=rf"127.0.0.1:{port}.*does it speak TLS there"):
-                await ask(f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={authority.ca}", patience_seconds=1)
+            if password:
+                await ask_once(f"redis://127.0.0.1:{port}/0", "CONFIG", "SET", "requirepass", password)
+            with pytest.raises(StoreUntrusted, match=rf"127.0.0.1:{port}: what answers there speaks no TLS"):
+                await ask(
+                    f"rediss://:{password or 'any'}@127.0.0.1:{port}/0?ssl_ca_certs={authority.ca}",
+                    patience_seconds=100,
+                )
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("how", ["silent", "strange", "gone"])
+def test_who_does_not_answer_in_plain_words_is_waited_for(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """A server that hangs, or another protocol's, may be a slow handshake: that it speaks no TLS nobody knows."""
+    monkeypatch.setattr(wire_module, "CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr(tls_module, "HANDSHAKE_SECONDS", 0.01)
+    monkeypatch.setattr(tls_module, "PLAIN_SECONDS", 0.05)
+    words: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        words.append(await reader.read(6))
+        if words[-1] == b"PING\r\n" and how == "strange":
+            writer.write(b"HTTP/1.1 400 Bad Request\r\n")
+        if words[-1] == b"PING\r\n" and how == "gone":
+            writer.close()
+        await reader.read()
+        writer.close()
+
+    async def play() -> None:
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            with pytest.raises(StoreUnreachable, match="does it speak TLS there") as told:
+                await ask(f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={authority.ca}", patience_seconds=0)
+            assert not isinstance(told.value, StoreUntrusted)
+            assert b"PING\r\n" in words
 
     asyncio.run(play())
 
@@ -185,8 +230,8 @@ def test_sentinels_that_cannot_be_trusted_are_not_asked(tmp_path: Path, authorit
             ) as refused:
                 await ask(pair.url_with(f"ssl_ca_certs={other.ca}"))
             assert all(f":{pair.ends[port].port}:" in str(refused.value) for port in pair.sentinels)
-            with pytest.raises(StoreUnreachable, match="does it speak TLS there"):
-                await ask(pair.url.replace("sentinel:", "rediss+sentinel:"), patience_seconds=1)
+            with pytest.raises(StoreUntrusted, match="what answers there speaks no TLS"):
+                await ask(pair.url.replace("sentinel:", "rediss+sentinel:"), patience_seconds=100)
             with pytest.raises(StoreUnreachable, match="no Sentinel"):
                 await ask(pair.url_with("db=0", scheme="sentinel"), patience_seconds=1)
 

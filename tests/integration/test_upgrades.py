@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from orchestrator.interfaces.cli.doctor import check_fleet
+from orchestrator.scheduler import LEAST_SLOTS, Scheduler
 from orchestrator.store.fleet import WorkerInfo
+from tests.integration.test_monitors import NoWakeups
 from tests.stage import Stage, play
 
 
@@ -80,6 +82,32 @@ def test_a_word_of_a_newer_baton_in_the_middle_of_a_slice_gives_the_session_back
         del stored["mood"]
         await on.store.command("LSET", key, 0, json.dumps(stored))
         assert (await newer.run(new, session_id)).phase == "ended"
+        await newer.aclose()
+
+    play(store_url, scene)
+
+
+def test_old_workers_go_on_however_many_sessions_wait_for_a_new_one(store_url: str) -> None:
+    """They stand in front of the line: were they woken for over and over, there would be no room for anybody else."""
+
+    async def scene(on: Stage) -> None:
+        newer, clock, woken = new_stage(on), iter(range(0, 100, 2)), list[str]()
+        left = [await newer.submit() for _ in range(2 * 2 * LEAST_SLOTS)]
+        mine, old = await on.submit(), on.worker("old")
+        old._others._now = lambda: float(next(clock))
+        scheduler = Scheduler("s", on.store, on.client, NoWakeups(), on.settings, on.specs)
+
+        for _ in range(4):
+            sent = (await scheduler.round()).sent
+            for session_id in sent:
+                await old.run_slice(session_id)
+                await on.store.command(
+                    "ZREM", on.store.keys.of_session("sent", session_id), session_id
+                )  # half a second
+            woken += sent
+
+        assert mine in woken
+        assert not set(woken).isdisjoint(left)
         await newer.aclose()
 
     play(store_url, scene)

@@ -18,9 +18,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from select import select
 from types import CodeType, FunctionType
 
 import coverage
+import psutil
 import pytest
 from _pytest.runner import runtestprotocol
 
@@ -39,6 +41,9 @@ TESTS = (
 )
 #: Seconds of processor time for a mutant beyond what its tests need: who loops for ever is ended.
 SPARE_SECONDS = 5
+#: Who does nothing for so long is ended, too; how often a fork is looked at.
+IDLE_SECONDS = 5.0
+LOOK_SECONDS = 0.5
 MOST_BYTES = 6 << 30
 
 
@@ -172,8 +177,21 @@ class Warm:
                 if any(report.failed for report in runtestprotocol(item, log=False, nextitem=following)):
                     os._exit(1)
             os._exit(0)
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        return {0: "survived", 1: "noticed"}.get(code, "timed out")
+        return {0: "survived", 1: "noticed"}.get(wait_for(child), "timed out")
+
+
+def wait_for(child: int) -> int:
+    """Return the exit code of a fork, once it has ended or been ended: because it waits for what never comes."""
+    fork, idle_since, seconds = psutil.Process(child), time.monotonic(), 0.0
+    end = os.pidfd_open(child)
+    while not select([end], [], [], LOOK_SECONDS)[0]:
+        used = sum(fork.cpu_times()[:2])
+        if used > seconds or fork.status() != psutil.STATUS_SLEEPING:
+            idle_since, seconds = time.monotonic(), used
+        elif time.monotonic() - idle_since > IDLE_SECONDS:
+            fork.kill()
+    os.close(end)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def lines_of(mutant: Mutant, lines: dict[int, list[str]]) -> set[str]:

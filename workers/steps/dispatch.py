@@ -3,8 +3,9 @@
 from typing import cast
 
 from orchestrator.contracts.base import JsonObject
-from orchestrator.contracts.errors import ConfigError
+from orchestrator.contracts.errors import ConfigError, Unreadable
 from orchestrator.contracts.messages import Message, ModelRequest
+from orchestrator.contracts.phases import SETTLED
 from orchestrator.contracts.session import Record
 from orchestrator.contracts.skill import Supervisor
 from orchestrator.kernel.advance import current_skill, enter, leave
@@ -105,16 +106,24 @@ async def _look(world: World, record: Record) -> Change:
     children = dict(wait.children)
     for child, end in wait.children.items():
         if end is None:
-            found = await world.client.show(child)
-            if found.phase in {"ended", "dead"}:
-                children[child] = {
-                    "status": found.status,
-                    "phase": found.phase,
-                    "fields": found.fields,
-                    "reason": found.reason,
-                }
+            children[child] = await _find_end(world, child)
     fresh = wait.model_copy(update={"children": children, "deadline_at": world.now() + 30_000})
     after = join(record, fresh)
     if after.wait is None:
         return leave(world.spec, after, "wait", world.now())
     return suspend(after, fresh, "wait")
+
+
+async def _find_end(world: World, child: str) -> JsonObject | None:
+    """Return how a child ended, None while it has not. One that cannot be read takes its parent along in no case.
+
+    Damaged, it is a dead letter, or will be; a newer Baton's, it is told of by those who can read it.
+    """
+    try:
+        found = await world.client.show(child)
+    except Unreadable:
+        phase, reason = await world.client.views.fields(child, "phase", "reason")
+        return {"status": None, "phase": "dead", "fields": {}, "reason": reason or ""} if phase == "dead" else None
+    if found.phase not in SETTLED:
+        return None
+    return {"status": found.status, "phase": found.phase, "fields": found.fields, "reason": found.reason}

@@ -30,6 +30,6 @@ async def tell_parent(client: Client, parent: str, child: Record, *, status: str
     """Post a child's end to its parent; one that is gone or settled needs no word, a flooded one looks by itself."""
     end: JsonObject = {"status": status or None, "phase": phase, "fields": child.fields, "reason": child.reason}
     try:
-        await client.post_child_ended(parent, child.session_id, end)
+        await client.post_child_ended(parent, child, end)
     except (PhaseRefused, SessionNotFound, PayloadTooLarge):
         return

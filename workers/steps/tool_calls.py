@@ -58,6 +58,8 @@ async def perform(world: World, record: Record) -> Change:
             return settle_calls(world.spec, record, calls, world.app.check_state, world.now())
         case Run(calls=calls):
             calls = calls[: calls_left(world.spec, record)]
+            if any(call.effect == "effectful" for call in calls):
+                await world.hold()
             # All come to their end before one's failure counts: none is left running behind the step.
             made = await asyncio.gather(*(_call(world, record, call) for call in calls), return_exceptions=True)
             results = [_raised(one) for one in made]

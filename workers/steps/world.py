@@ -37,10 +37,15 @@ class AppRuntime:
     hooks: HookBook | None = None
 
 
+async def _hold() -> None:
+    """Without a lease there is none to lose: a rehearsal acts on nothing."""
+
+
 @dataclass(slots=True)
 class World:
     """One slice's surroundings.
 
+    `hold` returns while the session is surely ours, and raises LeaseLost: ask it before what acts outside the store.
     `announced` are the intents that this very claim committed; `delivered` are messages of posts that
     the next commit will append to the context, and that a model must see already; `watch` ends steps that
     take too long; `begun` are the calls that this claim has made or is making; `plugins` runs plugins, None where this
@@ -64,6 +69,7 @@ class World:
     hooks: HookRun | None = None
     uses: list[Use] = field(default_factory=list)
     sink: TokenSink | None = None
+    hold: Callable[[], Awaitable[None]] = _hold
 
     @property
     def spec(self) -> AppSpec:

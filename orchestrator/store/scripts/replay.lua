@@ -1,19 +1,21 @@
 --! keys: record journal by dead deadinfo stats
 --! uses: clock index journal record whole
 -- replay: a person sends a dead letter again. Answers: replayed · missing · not_dead · malformed.
--- Replay of the replay: the session is not dead any more.
+-- Replay of the replay: the record knows the last request by its name, and the answer is what it was - also where the session
+-- has died again meanwhile, which would be another letter.
 --
--- ARGV: sid, entry, bell, cursor with its failures forgotten, format of both
-local sid, format = ARGV[1], whole(ARGV[5])
-if not format then return {'malformed'} end
+-- ARGV: sid, entry, bell, cursor with its failures forgotten, format of both, name of this very request
+local sid, format, request = ARGV[1], whole(ARGV[5]), ARGV[6]
+if not format or not request or request == '' then return {'malformed'} end
 local f = read_record()
 if not f then return {'missing'} end
+if redis.call('HGET', K.record, 'replayed') == request then return {'replayed', now_ms()} end
 if f.phase ~= 'dead' then return {'not_dead', f.phase} end
 local now = now_ms()
 local seq = tonumber(f.seq) + 1
 append_entry(K.journal, seq, now, ARGV[2])
 redis.call('HSET', K.record, 'phase', 'ready', 'since', now, 'updated', now, 'seq', seq, 'attempts', '0',
-  'reason', '', 'failure', '', 'cursor', ARGV[4])
+  'reason', '', 'failure', '', 'cursor', ARGV[4], 'replayed', request)
 redis.call('HINCRBY', K.record, 'replays', 1)
 if f.format < format then redis.call('HSET', K.record, 'format', format) end
 redis.call('ZREM', K.dead, sid)

@@ -6,11 +6,13 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from orchestrator import webhooks as webhooks_module
 from orchestrator.contracts.errors import ConfigError, SourceInvalid
 from orchestrator.contracts.webhooks import Endpoint
 from orchestrator.egress import DestinationRefused, resolve
@@ -121,6 +123,32 @@ def test_deliverers_side_by_side_send_once(store_url: str) -> None:
             return len(receiver.got)
 
     assert play(store_url, act) == 5
+
+
+def test_what_has_no_turn_in_time_is_left_to_whoever_takes_it_next(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind a receiver that is slow a long line outlasts its own time: another deliverer may have taken it by then."""
+
+    async def act(on: Stage) -> tuple[int, int, int]:
+        async with receiving() as receiver:
+            deliverer = make(on, receiver)
+            await deliverer.open()
+            await on.run(on.worker(), await on.submit())
+            monkeypatch.setattr(webhooks_module, "BEGIN_SECONDS", -100.0)
+            monkeypatch.setattr(deliverer._outbox, "take", partial(take, deliverer._outbox.take))
+            await deliverer.look()
+            late = len(receiver.got)
+            monkeypatch.undo()
+            waiting = await pass_due(on)
+            await deliverer.look()
+            await deliverer.aclose()
+            return late, waiting, len(receiver.got)
+
+    async def take(before: Any, _: float) -> Any:
+        return await before(60.0)
+
+    assert play(store_url, act) == (0, 1, 1)
 
 
 def test_a_failure_is_tried_again_with_the_same_id_then_given_up_and_replayed(store_url: str) -> None:

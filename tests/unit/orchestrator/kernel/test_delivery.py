@@ -273,3 +273,16 @@ def test_a_childs_end_reaches_the_wait_for_it() -> None:
 
     assert (done.record.wait, done.record.cursor.stage, done.notes) == (None, "route", ())
     assert done.record.state == {"ends": {"S-2": {"status": "fine"}}}
+
+
+def test_what_was_accepted_as_an_answer_and_is_none_leaves_the_question_open() -> None:
+    """The store accepts one answer to a wait; a wait that was not resolved by it is made anew, so that it accepts another."""
+    asked = wait("input")
+
+    strays = [
+        deliver(spec(), session(asked).model_copy(update={"answered": answered}), [post("decision")], NOW)
+        for answered in (True, False)
+    ]
+
+    assert [done.record.wait is asked for done in strays] == [False, True]
+    assert [done.record.wait == asked for done in strays] == [True, True]

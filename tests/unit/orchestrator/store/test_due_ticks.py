@@ -57,6 +57,24 @@ def test_who_has_a_wake_up_under_way_is_passed_over_and_keeps_nobody_back(one: L
     assert (seen.busy, seen.sent) == ({"a": 5, "b": 1}, 3)
 
 
+def test_who_is_left_alone_is_passed_over_until_then_and_takes_nobodys_place(one: Lab) -> None:
+    """Nobody who lives can work on it: it is no busy worker, leaves its room to others, and is in line again by itself."""
+    put(one, *(["a:ready:1"] * 5), "a:finalizing:1")
+    score(one, "left", s0=FAR, s1=FAR, s2=1, s5=FAR)
+    score(one, "sent", s0=FAR, s3=FAR)
+
+    one.run(one.due.leave("S-0", 60.0))
+    seen = look(one, each=2)
+
+    assert line(seen) == ["S-2", "S-4"]
+    assert (seen.busy, seen.sent) == ({"a": 1}, 1)
+    assert one.run(one.store.command("ZRANGE", of(one, "left"), 0, -1)) == ["S-0", "S-1", "S-5"]
+    until = int(one.run(one.store.command("ZSCORE", of(one, "left"), "S-0")))
+    assert 0 <= seen.now + 60_000 - until < 60_000
+    with pytest.raises(StoreError, match="was not left alone"):
+        one.run(one.due.leave("S-0", -1.0))
+
+
 def test_marks_of_others_give_a_line_neither_more_nor_less(one: Lab) -> None:
     """Somebody who was sent stands in front, or runs by now: either way so many come as were asked for."""
     put(one, *(["a:ready:1"] * 5), "a:running:-")

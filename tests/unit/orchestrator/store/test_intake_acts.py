@@ -1,6 +1,7 @@
 """Taking in: one session a key, whoever repeats; bad requests leave nothing behind."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -15,9 +16,13 @@ from orchestrator.contracts.errors import (
 )
 from orchestrator.contracts.session import Post
 from orchestrator.store.cluster import open_wire
-from orchestrator.store.intake import Submitted
+from orchestrator.store.durability import Durability
+from orchestrator.store.forks import create_fork
+from orchestrator.store.intake import Intake, Submitted
 from orchestrator.store.keys import CANCELS, idempotency_key
 from orchestrator.store.leases import Claimed, Commit
+from orchestrator.store.servers import ask_each
+from orchestrator.store.store import Store
 from tests.property.store_lab import APP, DIGEST, PREFIX, Lab, draft, entry
 
 
@@ -55,6 +60,102 @@ def test_a_submitter_that_died_poisons_no_key(lab: Lab) -> None:
     again = submit(lab, "k")
 
     assert again == Submitted(reserved, created=True)
+
+
+def test_a_key_that_nobody_used_stands_for_whoever_uses_it(lab: Lab) -> None:
+    """Its first submitter died before there was a session, and was told nothing; a trigger's second try may say something else."""
+    reserved = submit(lab, "k").session_id
+    lab.run(lab.store.command("DEL", lab.key("record", reserved), lab.key("journal", reserved)))
+
+    other = submit(lab, "k", text="another")
+
+    assert other == Submitted(reserved, created=True)
+    assert submit(lab, "k", text="another") == Submitted(reserved, created=False)
+    with pytest.raises(KeyConflict, match=reserved):
+        submit(lab, "k")
+    lab.run(lab.store.command("DEL", lab.key("record", reserved)))
+    lab.run(lab.store.command("SET", lab.key("gone", reserved), "of another"))
+    with pytest.raises(KeyConflict, match=reserved):  # it was archived
+        submit(lab, "k", text="another")
+
+
+def test_a_submitter_that_was_overtaken_under_its_key_is_told(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both found the key of one that died; one session is created, and the other request is not that."""
+    reserved = submit(lab, "k").session_id
+    lab.run(lab.store.command("DEL", lab.key("record", reserved), lab.key("journal", reserved)))
+    act = lab.store.act
+
+    async def overtaken(name: str, session_id: str, *args: Any, critical: bool = False) -> Any:
+        monkeypatch.undo()
+        assert (await lab.intake.submit(draft(text="quicker"), PREFIX, key="k")).created
+        return await act(name, session_id, *args, critical=critical)
+
+    monkeypatch.setattr(lab.store, "act", overtaken)
+    with pytest.raises(KeyConflict, match=reserved):
+        submit(lab, "k", text="another")
+
+
+def test_a_counter_that_was_set_back_takes_keys_to_new_sessions_too(lab: Lab) -> None:
+    """A key that was not known before stands for no session of before."""
+    before = {submit(lab, None).session_id for _ in range(3)}
+    (counter,) = lab.run(every_key(lab, "baton:ids:*"))
+    lab.run(lab.store.command("SET", counter, 0))
+
+    forked, _ = lab.run(lab.intake.mint_once(PREFIX, APP, "d", key=None))
+    assert forked not in before
+    lab.run(lab.store.command("SET", counter, 0))
+    first, again = submit(lab, "k"), submit(lab, "k")
+
+    assert (first.created, again.created, first.session_id) == (True, False, again.session_id)
+    assert first.session_id not in before
+
+
+def test_a_counter_that_was_set_back_gives_nobody_anothers_session(lab: Lab) -> None:
+    """On a cluster it may lie on a master that failed over, and the sessions on others: the same words are two sessions still."""
+    before = [submit(lab, None) for _ in range(40)]
+    (counter,) = lab.run(every_key(lab, "baton:ids:*"))
+    lab.run(lab.store.command("SET", counter, 0))
+
+    after = [submit(lab, None) for _ in range(3)]
+
+    assert all(one.created for one in after)
+    assert len({one.session_id for one in (*before, *after)}) == 43
+    assert lab.run(lab.views.count(APP, "ready")) == 43
+
+
+@pytest.mark.parametrize("what", ["submission", "fork"])
+def test_whoever_is_told_of_a_session_relies_on_it_and_on_its_key(lab: Lab, what: str) -> None:
+    """With `durability: wait` a failover takes neither. On a cluster the key may lie on another master than the session."""
+    store, confirmed = Store(lab.store.url, partitions=7, durability=Durability()), list[str]()
+
+    async def confirm(run_id: str) -> bool:
+        confirmed.append(run_id)
+        return len(confirmed) != 1  # the first time nobody can say
+
+    async def play() -> str:
+        assert store._confirmer is not None
+        store._confirmer.confirm = confirm  # type: ignore[method-assign]
+        if what == "submission":
+            done = await Intake(store).submit(draft(), PREFIX, key="k")
+            assert (done.created, done.session_id) == (True, await Intake(store).find(APP, "k"))
+        else:
+            fork = draft().model_copy(update={"session_id": "SES-20260101-001"})
+            assert await create_fork(store, fork, rank="1", intents={}, messages=(), data={}, stamp="s")
+        await store.command("GET", idempotency_key(APP, "k"))
+        of_key = store.wire.run_id
+        await store.aclose()
+        return of_key
+
+    of_key = lab.run(play())
+
+    is_cluster = "cluster" in lab.store.url
+    assert len(confirmed) == (3 if is_cluster and what == "submission" else 2)
+    assert what == "fork" or confirmed[:2] == [of_key, of_key]
+
+
+async def every_key(lab: Lab, pattern: str) -> list[str]:
+    """Return every key of that pattern, on whichever server it is."""
+    return [str(key) for page in await ask_each(lab.store, "KEYS", pattern) for key in page]
 
 
 def test_a_key_is_forgotten_in_time(lab: Lab) -> None:

@@ -212,15 +212,40 @@ def test_a_replayed_letter_begins_anew_and_is_counted_once(one: Lab) -> None:
     held = hold(one, session_id).record
     one.commit(session_id, held.fence, held.rev, Commit("dead", {}, (entry(),), reason="why", status="so"))
 
-    assert act(one, "replay", session_id, entry("replayed"), "bell", "{}") == ["malformed"]
-    assert act(one, "replay", session_id, entry("replayed"), "bell", "{}", 1)[0] == "replayed"
-    assert act(one, "replay", session_id, entry("replayed"), "bell", "{}", 1) == ["not_dead", "ready"]
+    assert act(one, "replay", session_id, entry("replayed"), "bell", "{}", 1) == ["malformed"]
+    assert act(one, "replay", session_id, entry("replayed"), "bell", "{}", 1, "") == ["malformed"]
+    assert act(one, "replay", session_id, entry("replayed"), "bell", "{}", 1, "r1")[0] == "replayed"
+    assert act(one, "replay", session_id, entry("replayed"), "bell", "{}", 1, "r2") == ["not_dead", "ready"]
     now = one.snapshot(session_id)
     assert [number for number, _ in now.journal] == [f"{number}-0" for number in range(1, len(now.journal) + 1)]
     assert now.record["seq"] == str(len(now.journal))
     assert (now.record["replays"], now.record["attempts"], now.record["cursor"]) == ("1", "0", "{}")
     assert (now.dead, now.deadinfo, stat(one, "replayed")) == (None, None, "1")
     assert [member.split(":")[1] for member in now.members] == ["ready"]
+
+
+def test_a_replay_whose_reply_was_lost_is_answered_again_and_sends_no_other_letter(one: Lab) -> None:
+    """Meanwhile the session may have run, and died of something else: that letter nobody has looked at."""
+    session_id = one.submit()
+    bury(one, session_id)
+    request = (entry("replayed"), "bell", '{"skill":"work"}', 1, "r1")
+    assert act(one, "replay", session_id, *request)[0] == "replayed"
+    assert act(one, "replay", session_id, *request)[0] == "replayed"
+    bury(one, session_id)
+    before = one.snapshot(session_id)
+
+    assert act(one, "replay", session_id, *request)[0] == "replayed"
+
+    assert one.snapshot(session_id) == before
+    assert (before.record["phase"], before.record["replays"], stat(one, "replayed")) == ("dead", "1", "1")
+    one.run(one.intake.replay(session_id, "al"))
+    assert one.snapshot(session_id).record["replays"] == "2"
+
+
+def bury(lab: Lab, session_id: str) -> None:
+    """Let a session be claimed, and die."""
+    held = hold(lab, session_id).record
+    lab.commit(session_id, held.fence, held.rev, Commit("dead", {}, (entry(),), reason="why", status="so"))
 
 
 def ended(lab: Lab, *, key_seconds: int = 0) -> str:

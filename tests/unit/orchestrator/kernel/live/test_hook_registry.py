@@ -58,7 +58,8 @@ def emit(hooks: HookRegistry, data: Any) -> HookResult:
 def test_lower_priorities_run_first_and_equal_ones_in_order() -> None:
     """A gate that has to be first says so with a number."""
     hooks = HookRegistry()
-    for name, priority in [("b", 0), ("d", 7), ("a", -5), ("c", 0)]:
+    hooks.on("e", answering(None), name="b")  # without one it is 0
+    for name, priority in [("d", 7), ("a", -5), ("c", 0)]:
         hooks.on("e", answering(None), priority, name)
 
     assert hooks.list_handlers("e") == {"e": ["a", "b", "c", "d"]}
@@ -101,8 +102,9 @@ def test_unregistering_a_name_removes_the_last_that_took_it() -> None:
     hooks.register("b", answering(None), name="same")
     hooks.register("a", answering(None), name="same")
 
-    hooks.unregister("same")
     hooks.unregister("other")
+    assert hooks.list_handlers() == {"b": ["same"], "a": ["same"]}
+    hooks.unregister("same")
 
     assert hooks.list_handlers() == {"b": ["same"], "a": []}
 

@@ -57,8 +57,10 @@ def test_a_source_that_the_plan_names_is_the_only_folder(tmp_path: Path, scheme:
     resolver = FolderResolver([tmp_path / "a"])
 
     assert resolver.resolve("tool-x", f"{scheme}{tmp_path / 'a'}").resolve() == tmp_path / "a"
-    with pytest.raises(ModuleMissing, match="not in"):
+    with pytest.raises(ModuleMissing, match=rf"not in {tmp_path / 'b'}; it would be the package"):
         resolver.resolve("tool-x", f"{scheme}{tmp_path / 'b'}")
+    with pytest.raises(ModuleMissing, match="not in any folder; it would be the package"):
+        FolderResolver([]).resolve("tool-x")
 
 
 def test_a_file_system_source_gives_copies() -> None:

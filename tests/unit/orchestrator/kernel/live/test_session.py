@@ -457,7 +457,7 @@ def test_a_fork_is_a_child_that_knows_its_parent() -> None:
     assert child.coordinator.get("module-source-resolver") is resolver
     assert child.coordinator.loader is parent.coordinator.loader
     assert parent.fork(session_id="S-9").session_id == "S-9"
-    assert parent.fork().session_id.startswith("S-1-")
+    assert make(new_id=lambda: "0123456789").fork().session_id == "S-1-01234567"
 
 
 def test_a_fork_may_have_a_plan_of_its_own() -> None:
