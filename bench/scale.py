@@ -7,8 +7,8 @@
     held     10,000 sessions (1,000 with --quick) whose steps wait 1 to 5 seconds, as for a model, in one worker process:
              memory for each, how late the loop is, and steps a second against concurrency / latency
 
-`tick` is a scheduler's look at one partition with one due session and the first of the line; `tick_with_line` the same with
-as many candidates as a scheduler reads, of which the bigger store has more. Growth is the bigger store's figure divided by the
+`tick` is a scheduler's look at one partition with one due session and the first of the line; `tick_with_line`, in turns of its own, the
+same with as many candidates as a scheduler reads, of which the bigger store has more. Growth is the bigger store's figure divided by the
 smaller one's, the median over neighbouring turns.
 """
 
@@ -119,6 +119,9 @@ async def stored(report: Report, sides: list[Side], started: Children, *, turns:
     for turn in range(turns):
         for side in sides if turn % 2 else sides[::-1]:
             await side.probe.take(batch=batch)
+    for turn in range(turns // 4):
+        for side in sides if turn % 2 else sides[::-1]:
+            await side.probe.look_at_line(batch=batch)
     await time_reads(sides, turns // 4)
     await compare(report, sides)
     say(f"idle schedulers on both for {seconds:.0f} s")

@@ -7,34 +7,50 @@
 -- Answer: now, expired sids, due sids, candidates as index members, busy count by app, sent count, when the next look is due
 -- (busy: running, or with a wake-up under way; the next look: now while somebody works here, else when the first wait is
 -- over, -1 where none will be)
+--
+-- The index is as long as the partition has sessions, and each search in it goes through memory that no cache holds. So no
+-- search is made for what other keys say: nobody runs without a lease, and a line that comes whole is looked for once.
 local now = now_ms()
 local most, each = whole(ARGV[1]), whole(ARGV[2])
 if not most or not each then return {'malformed'} end
 redis.call('ZREMRANGEBYSCORE', K.sent, '-inf', now)
 local expired = redis.call('ZRANGEBYSCORE', K.leases, '-inf', now, 'LIMIT', 0, most)
 local due = redis.call('ZRANGEBYSCORE', K.due, '-inf', now, 'LIMIT', 0, most)
-local sent = redis.call('ZCARD', K.sent)
+local sent, leases = redis.call('ZCARD', K.sent), redis.call('ZCARD', K.leases)
 local left = redis.call('ZCARD', K.left)
 if left > 0 then left = left - redis.call('ZREMRANGEBYSCORE', K.left, '-inf', now) end
+local enough = each + sent + left
 local candidates, busy = {}, {}
+
+local function line_of(app, from, to)
+  return redis.call('ZRANGEBYLEX', K.by, '[' .. app .. ':' .. from, '(' .. app .. ':' .. to, 'LIMIT', 0, enough)
+end
+
+-- Which of the three lines of its app a member stands in.
+local function place(app, member)
+  local first = string.sub(member, #app + 2, #app + 2)
+  if first == 'f' then return 'finalizing' end
+  return string.sub(member, #app + 8, #app + 8) == 'p' and 'plugins' or 'steps'
+end
+
 for i = 3, #ARGV do
-  local under_way = 0
-  local running = redis.call('ZLEXCOUNT', K.by, '[' .. ARGV[i] .. ':running:', '(' .. ARGV[i] .. ':running;')
-  -- What is ready for a worker with a sandbox stands behind the rest (rank p0 to p2): a long line of either must not
-  -- hide the other.
-  for _, range in ipairs({{'finalizing:', 'finalizing;'}, {'ready:', 'ready:p'}, {'ready:p', 'ready;'}}) do
-    local bucket = range[1] == 'finalizing:' and 'finalizing' or 'ready'
-    local from = '[' .. ARGV[i] .. ':' .. range[1]
-    local to = '(' .. ARGV[i] .. ':' .. range[2]
-    local line = redis.call('ZRANGEBYLEX', K.by, from, to, 'LIMIT', 0, each + sent + left)
-    local found = 0
+  local app, under_way = ARGV[i], 0
+  local running = leases > 0 and redis.call('ZLEXCOUNT', K.by, '[' .. app .. ':running:', '(' .. app .. ':running;') or 0
+  -- Nothing stands between finalizing and ready. What is ready for a worker with a sandbox stands behind the rest (rank
+  -- p0 to p2). Where all of it is more than enough, each is looked for alone: a long line of one must not hide another.
+  local lines = {line_of(app, 'finalizing:', 'ready;')}
+  if #lines[1] == enough then
+    lines = {line_of(app, 'finalizing:', 'finalizing;'), line_of(app, 'ready:', 'ready:p'), line_of(app, 'ready:p', 'ready;')}
+  end
+  local found = {finalizing = 0, steps = 0, plugins = 0}
+  for _, line in ipairs(lines) do
     for _, member in ipairs(line) do
-      local sid = string.match(member, '[^:]+$')
-      local held = bucket == 'finalizing' and redis.call('ZSCORE', K.leases, sid)
-      if redis.call('ZSCORE', K.sent, sid) then
+      local sid, stands = string.match(member, '[^:]+$'), place(app, member)
+      local held = stands == 'finalizing' and redis.call('ZSCORE', K.leases, sid)
+      if sent > 0 and redis.call('ZSCORE', K.sent, sid) then
         under_way = under_way + 1
-      elseif found < each and not held and not (left > 0 and redis.call('ZSCORE', K.left, sid)) then
-        found = found + 1
+      elseif found[stands] < each and not held and not (left > 0 and redis.call('ZSCORE', K.left, sid)) then
+        found[stands] = found[stands] + 1
         candidates[#candidates + 1] = member
       end
     end
@@ -42,7 +58,7 @@ for i = 3, #ARGV do
   busy[#busy + 1] = running + under_way
 end
 local next_at = now
-if sent == 0 and redis.call('ZCARD', K.leases) == 0 then
+if sent == 0 and leases == 0 then
   local first = redis.call('ZRANGE', K.due, 0, 0, 'WITHSCORES')[2]
   next_at = first and math.floor(tonumber(first)) or -1
 end

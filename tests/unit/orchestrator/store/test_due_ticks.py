@@ -46,10 +46,20 @@ def test_of_each_line_the_first_come_first(one: Lab) -> None:
     assert line(look(one, "b", "a", each=1)) == ["S-9", "S-0", "S-6", "S-3"]
 
 
+def test_lines_are_the_same_looked_for_at_once_or_one_by_one(one: Lab) -> None:
+    """A short line comes with one look, a long one with one for each kind; five members are just enough for both."""
+    put(one, "a:ready:0", "a:finalizing:1", "a:ready:p0", "a:ready:1", "a:ready:p1")
+    all_of_it = ["S-1", "S-0", "S-3", "S-2", "S-4"]
+
+    assert [line(look(one, each=each)) for each in (4, 5, 6)] == [all_of_it] * 3
+    assert line(look(one, each=1)) == ["S-1", "S-0", "S-2"]
+
+
 def test_who_has_a_wake_up_under_way_is_passed_over_and_keeps_nobody_back(one: Lab) -> None:
     """A line whose first were all sent would stand still until their marks run out; each of them is a busy worker."""
     put(one, *(["a:ready:1"] * 5), "a:running:-", "a:running:-", "b:running:-")
     score(one, "sent", s0=FAR, s1=FAR, s2=FAR)
+    score(one, "leases", s5=FAR, s6=FAR, s7=FAR)
 
     seen = look(one, "a", "b", each=2)
 
