@@ -148,7 +148,7 @@ def search_command(*, words: tuple[str, ...], app: str | None, limit: int, curso
 
     before = read_cursor(cursor)
     found = with_client(lambda client: client.search(words, app=app, before=before, limit=limit))
-    print_list([one.record for one in found.listed], form)
+    print_list([one.record for one in found.listed], found.unread, form)
     if found.after is not None:
         click.echo(f"older sessions were not looked at; go on with --cursor {pack_cursor(found.after)}", err=True)
     return OK

@@ -38,7 +38,13 @@ async def list_dead_letters(
     page = await parts.operations.page(wanted, before=shapes.read_cursor(cursor), limit=limit)
     infos = await parts.operations.letters(page.records)
     letters = [shapes.letter_shape(record, info) for record, info in zip(page.records, infos, strict=True)]
-    return JSONResponse({"dead_letters": letters, "next_cursor": shapes.pack_cursor(page.after)})
+    return JSONResponse(
+        {
+            "dead_letters": letters,
+            "unreadable": shapes.unread_shapes(page),
+            "next_cursor": shapes.pack_cursor(page.after),
+        }
+    )
 
 
 @router.get("/dead-letters/{session_id}", response_model=models.DeadLetter, openapi_extra=needs("viewer"))

@@ -28,6 +28,7 @@ from orchestrator.contracts.errors import (
     SessionNotFound,
     StoreUnreachable,
     UnknownApp,
+    Unreadable,
 )
 from orchestrator.triggers import SenderRefused, UnknownTrigger
 
@@ -77,6 +78,7 @@ _OF: Final[Sequence[tuple[type[BatonError], str, int]]] = (
     (InputError, "invalid-request", 422),
     (StoreUnreachable, "store-unreachable", 503),
     (AppCodeFailed, "app-failed", 500),
+    (Unreadable, "unreadable", 500),
 )
 _BY_STATUS: Final[Mapping[int, str]] = {
     400: "invalid-request",

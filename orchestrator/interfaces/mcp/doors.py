@@ -22,6 +22,7 @@ from orchestrator.contracts.errors import (
     InputError,
     SessionNotFound,
     StoreUnreachable,
+    Unreadable,
     suggest,
 )
 from orchestrator.interfaces.mcp.desk import Desk
@@ -40,7 +41,7 @@ def explain(where: str, error: BaseException | None) -> str:
             problems = error.errors(include_url=False, include_input=False, include_context=False)[:8]
             said = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in problems)
             return f"{where}: invalid arguments: {said}; mend them and call again"
-        case InputError() | SessionNotFound():
+        case InputError() | SessionNotFound() | Unreadable():
             return str(error)
         case StoreUnreachable():
             log.warning("%s: %s", where, error)
