@@ -140,7 +140,10 @@ class Client(Answering):
             traced.note(session_id=session_id, wait_id=post.wait_id or "")
             if traced.traceparent:
                 post = post.model_copy(update={"trace": traced.traceparent})
-            return await self._intake.post(session_id, post, answers=answers)
+            try:
+                return await self._intake.post(session_id, post, answers=answers)
+            except SessionNotFound as error:
+                raise SessionNotFound(session_id, await self.views.near(session_id)) from error
 
     async def find_by_key(self, app: str, key: str) -> str | None:
         """Return the session that a submission with this idempotency key made, while the key is known."""
@@ -298,7 +301,10 @@ class Client(Answering):
     async def replay(self, session_ids: Sequence[str], *, actor: str, note: str = "") -> None:
         """Send dead letters again; the first that is none raises, those before it are sent."""
         for session_id in session_ids:
-            await self._intake.replay(check_session_id(session_id), actor, note)
+            try:
+                await self._intake.replay(check_session_id(session_id), actor, note)
+            except SessionNotFound as error:
+                raise SessionNotFound(session_id, await self.views.near(session_id)) from error
 
     async def drain_worker(self, name: str) -> None:
         """Order a worker to finish what runs and take nothing new."""

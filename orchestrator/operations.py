@@ -226,9 +226,9 @@ class Operations:
     # --- tokens
 
     async def make_token(
-        self, name: str, roles: Sequence[Role], *, actor: str, seconds: float | None = None
+        self, name: str, roles: Sequence[Role], *, actor: str, seconds: float | None = None, dry_run: bool = False
     ) -> tuple[str, Token]:
-        """Return a new secret, which is kept nowhere, and the token that it opens."""
+        """Return a new secret, which is kept nowhere, and the token that it opens; in a dry run the secret is "" and nothing is made."""
         if not is_token_name(name):
             raise InputError(
                 f"token {name[:80]!r}: no name for a token; use 1 to 100 letters, digits, and . _ @ : - after the first"
@@ -247,18 +247,22 @@ class Operations:
             created_by=actor,
             expires_at=None if seconds is None else now + int(seconds * 1000),
         )
+        if dry_run:
+            return "", token
         await self.tokens.put(token)
         await self.audit.write("token.new", actor=actor, target=name, data={"roles": list(token.roles)})
         return secret, token
 
-    async def revoke_token(self, name: str, *, actor: str) -> None:
-        """Make a token open nothing any more."""
+    async def revoke_token(self, name: str, *, actor: str, dry_run: bool = False) -> None:
+        """Make a token open nothing any more; raise InputError for a name that no token has."""
         tokens = await self.tokens.every()
         found = [one for one in tokens if one.name == name]
         if not found:
             raise InputError(
                 f"token {name!r}: there is none in the store; {suggest(name, [one.name for one in tokens])}"
             )
+        if dry_run:
+            return
         for token in found:
             await self.tokens.remove(token.sha256)
         await self.audit.write("token.revoke", actor=actor, target=name)

@@ -111,8 +111,9 @@ def test_the_console_names_them(store_url: str) -> None:
 
     assert "3 sessions of this list cannot be read by this version of Baton" in told["all"]
     assert all(made[name] in told["all"] and made[name] in told["found"] for name in ("ready", "waiting", "dead"))
-    assert f"1 session of this list cannot be read by this version of Baton. {made['waiting']} everything, waiting" in (
-        told["inbox"]
+    assert (
+        f"1 session of this list cannot be read by this version of Baton. {made['waiting']} everything, waiting"
+        in (told["inbox"])
     )
     assert "Nobody is asked anything." not in told["inbox"]
     assert made["dead"] in told["dead"]
