@@ -105,15 +105,22 @@ def respond(
     errors: Sequence[FieldProblem] = (),
 ) -> Response:
     """Return a problem as a response."""
-    body = Problem(
+    body = make_problem(name, status, detail, instance=request.url.path, errors=errors)
+    return JSONResponse(body.model_dump(), status, dict(headers or {}), MEDIA_TYPE)
+
+
+def make_problem(
+    name: str, status: int, detail: str, *, instance: str = "", errors: Sequence[FieldProblem] = ()
+) -> Problem:
+    """Return a problem."""
+    return Problem(
         type=f"urn:baton:problem:{name}",
         title=HTTPStatus(status).phrase,
         status=status,
         detail=detail,
-        instance=request.url.path,
+        instance=instance,
         errors=list(errors),
     )
-    return JSONResponse(body.model_dump(), status, dict(headers or {}), MEDIA_TYPE)
 
 
 async def on_baton_error(request: Request, error: Exception) -> Response:
