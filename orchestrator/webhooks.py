@@ -23,6 +23,7 @@ from orchestrator.egress import DestinationRefused, resolve
 from orchestrator.kernel.signatures import read_secret, sign
 from orchestrator.settings_api import WebhookSettings
 from orchestrator.store.outbox import Happened, Outbox
+from orchestrator.telemetry import hide
 from orchestrator.yaml_source import load
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def load_endpoints(path: Path, *, env: Mapping[str, str] | None = None) -> tuple
     endpoints = load(WebhooksFile, path, env=env).webhooks
     for endpoint in endpoints:
         for secret in endpoint.secrets:
+            hide(secret.get_secret_value())
             try:
                 read_secret(secret.get_secret_value())
             except ValueError as error:

@@ -30,6 +30,7 @@ from orchestrator.contracts.errors import (
     UnknownApp,
     Unreadable,
 )
+from orchestrator.telemetry import redact
 from orchestrator.triggers import SenderRefused, UnknownTrigger
 
 log = logging.getLogger(__name__)
@@ -105,7 +106,8 @@ def respond(
     errors: Sequence[FieldProblem] = (),
 ) -> Response:
     """Return a problem as a response."""
-    body = make_problem(name, status, detail, instance=request.url.path, errors=errors)
+    # What an app's code or a server said may hold what it was given: a secret that was loaded here leaves by no answer.
+    body = make_problem(name, status, redact(detail), instance=request.url.path, errors=errors)
     return JSONResponse(body.model_dump(), status, dict(headers or {}), MEDIA_TYPE)
 
 

@@ -26,6 +26,7 @@ from orchestrator.contracts.errors import (
     suggest,
 )
 from orchestrator.interfaces.mcp.desk import Desk
+from orchestrator.telemetry import redact
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ def explain(where: str, error: BaseException | None) -> str:
             said = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in problems)
             return f"{where}: invalid arguments: {said}; mend them and call again"
         case InputError() | SessionNotFound() | Unreadable():
-            return str(error)
+            return redact(str(error))
         case StoreUnreachable():
             log.warning("%s: %s", where, error)
             return f"{where}: the store cannot be reached; try again soon"

@@ -10,6 +10,7 @@ from orchestrator.contracts.errors import NotPermitted
 from orchestrator.four_eyes import check_four_eyes
 from orchestrator.interfaces.http.problems import NAMES
 from orchestrator.store.fleet import WorkerInfo
+from orchestrator.telemetry import hide
 from tests.api_stage import ApiStage, api_settings, play
 
 
@@ -309,6 +310,16 @@ def test_every_refusal_is_a_problem(
     assert body["type"] == f"urn:baton:problem:{name}" and name in NAMES
     assert body["status"] == status and body["detail"]
     assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_refusal_shows_no_secret_that_was_loaded_here(store_url: str) -> None:
+    """What an app's code or a server said may hold what it was given."""
+    hide("loaded_and_hidden_1")
+
+    async def act(api: ApiStage) -> Any:
+        return await api.call("GET", "/v1/apps/loaded_and_hidden_1", "viewer")
+
+    assert "loaded_and_hidden_1" not in play(store_url, act).json()["detail"]
 
 
 def test_a_store_that_is_away_is_said_so(store_url: str) -> None:
