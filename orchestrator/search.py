@@ -77,7 +77,7 @@ async def search_sessions(
     found, unread, after = await _search_store(client, wanted, app or "", before, limit)
     archive = client.archive
     if before is None and archive is not None and await archive.is_used():
-        known = {one.row.session_id for one in (*found, *unread)}
+        known = {one.row.session_id for one in found} | {one.row.session_id for one in unread}
         for kept in await archive.search(wanted, app, limit):
             row = Row(kept.session_id, kept.app, f"ended/{kept.status}", kept.ended_at)
             listed = await read_row(client, row) if kept.session_id not in known else None

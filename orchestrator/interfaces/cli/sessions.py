@@ -90,8 +90,9 @@ def print_list(records: "Sequence[Record]", unread: "Sequence[Unread]", form: Fo
 
     table = make_table("SESSION", "APP", "PHASE", "STATUS", "SKILL", "SINCE", "TEXT")
     for one in unread:
-        phase, since = Text(one.phase, PHASE_STYLES[one.phase]), describe_age(one.row.since_at)
-        table.add_row(one.row.session_id, one.row.app, phase, "-", "-", since, one_line(f"unreadable: {one.why}", 300))
+        row, shown = one.row, Text(one.phase, PHASE_STYLES[one.phase])
+        why = one_line(f"unreadable: {one.why}", 300)
+        table.add_row(row.session_id, row.app, shown, "-", "-", describe_age(row.since_at), why)
     for record in records:
         phase = f"{record.phase} ({record.wait.kind})" if record.phase == "waiting" and record.wait else record.phase
         table.add_row(

@@ -81,7 +81,7 @@ def patient_protocol(header_seconds: float, connections: int) -> type[H11Protoco
         def handle_events(self) -> None:
             asked = self.cycle
             is_full = len(self.connections) > connections or len(self.tasks) >= connections
-            self.app = refuse_busy if is_full else self._served  # type: ignore[assignment]  # two spellings of one protocol
+            self.app = refuse_busy if is_full else self._served
             super().handle_events()
             if self.cycle is not asked:
                 self._stop_expecting()
