@@ -6,7 +6,7 @@ went away in the middle.
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -222,7 +222,8 @@ async def _submit(
     rows = [row for row in done if row is not None]
     code = OK
     if seconds is not None and error is None:
-        code = await _wait(client, spec, rows, seconds)
+        with show_progress("waiting for their ends", len(rows), form) as progress:
+            code = await _wait(client, spec, rows, seconds, progress.step)
     _print(rows, form, single=single and error is None, waited=seconds is not None and error is None)
     if error is not None:
         if rows:
@@ -231,13 +232,16 @@ async def _submit(
     return code
 
 
-async def _wait(client: "Client", spec: "AppSpec", rows: Sequence[JsonObject], seconds: float) -> int:
+async def _wait(
+    client: "Client", spec: "AppSpec", rows: Sequence[JsonObject], seconds: float, tell: Callable[[int], None]
+) -> int:
     """Wait, and add to each row what became of its session."""
     from orchestrator.interfaces.cli.following import exit_code_for, wait_settled
     from orchestrator.interfaces.cli.shapes import session_line, wait_shape
     from orchestrator.interfaces.cli.wording import describe_where
 
-    found: dict[str, Record] = await wait_settled(client, [str(row["session_id"]) for row in rows], seconds=seconds)
+    ids = [str(row["session_id"]) for row in rows]
+    found: dict[str, Record] = await wait_settled(client, ids, seconds=seconds, tell=tell)
     for row in rows:
         record = found[str(row["session_id"])]
         row.update(session_line(record))
