@@ -5,10 +5,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.text import Text
 
 from orchestrator.interfaces.cli import progress
 from orchestrator.interfaces.cli.main import main
 from orchestrator.interfaces.cli.options import Form
+from orchestrator.interfaces.cli.output import make_table, print_table
 from orchestrator.simulation import TOLD_SESSIONS, Play, play
 
 
@@ -84,3 +86,32 @@ def test_a_play_off_a_terminal_prints_its_figures_alone(capsys: pytest.CaptureFi
     """As a script wants it."""
     assert main(["scale", "simulate", "--sessions", "2000", "--rate", "0", "--steps", "1", "--within", "1h"]) == 0
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("variables", "is_terminal", "is_coloured"),
+    [
+        ({"TERM": "xterm"}, True, True),
+        ({"TERM": "xterm", "NO_COLOR": "1"}, True, False),
+        ({"TERM": "dumb"}, True, False),
+        ({"TERM": "xterm"}, False, False),
+    ],
+    ids=["a terminal", "NO_COLOR", "a dumb terminal", "a file"],
+)
+def test_colours_are_for_terminals_whose_owner_wants_them(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], is_terminal: bool, is_coloured: bool
+) -> None:
+    """https://no-color.org, and nothing but text in a file."""
+    screen = Terminal() if is_terminal else io.StringIO()
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    table = make_table("PHASE")
+    table.add_row(Text("dead", "red"))
+
+    print_table(table)
+
+    assert "dead" in screen.getvalue()
+    assert ("\x1b[31m" in screen.getvalue()) is is_coloured
+    assert ("\x1b" in screen.getvalue()) is (is_terminal and variables["TERM"] != "dumb")

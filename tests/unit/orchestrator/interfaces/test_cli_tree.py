@@ -118,3 +118,36 @@ def test_help_loads_neither_the_store_nor_tables(args: list[str]) -> None:
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].removeprefix("LOADED").split() in ([], ["pydantic"])
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [("baton de", {"demo", "deny", "dead"}), ("baton dead re", {"replay"}), ("baton list --ph", {"--phase"})],
+)
+def test_a_shell_completes_what_was_begun(
+    words: str, wanted: set[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Commands, those below them, and their options, although none is imported before it is named."""
+    monkeypatch.setenv("_BATON_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+
+    with pytest.raises(SystemExit) as ended:
+        main([])
+
+    assert ended.value.code == 0
+    assert {line.partition(",")[2] for line in capsys.readouterr().out.splitlines()} == wanted
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_every_shell_has_its_script(
+    shell: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What `eval` is given."""
+    monkeypatch.setenv("_BATON_COMPLETE", f"{shell}_source")
+    monkeypatch.setattr("click.shell_completion.BashComplete._check_version", lambda *_: None)
+
+    with pytest.raises(SystemExit):
+        main([])
+
+    assert f"_BATON_COMPLETE={shell}_complete" in capsys.readouterr().out
