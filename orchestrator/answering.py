@@ -59,15 +59,23 @@ class Answering(ABC):
         reason: str = "",
         wait_id: str | None = None,
         always: bool = False,
+        dry_run: bool = False,
     ) -> None:
         """Approve or deny what a session asks about, exactly as it is shown now.
 
         With `always`, this session does not ask again about the same call: the same tool with the same arguments. An
-        answer that comes late, twice or from the wrong person is refused, and the journal says so.
+        answer that comes late, twice or from the wrong person is refused, and the journal says so. With `dry_run` it is
+        refused as it would be, and nothing is written.
         """
         try:
-            await self._decide(session_id, allow=allow, actor=actor, reason=reason, wait_id=wait_id, always=always)
+            post, wait = await self._decide(
+                session_id, allow=allow, actor=actor, reason=reason, wait_id=wait_id, always=always
+            )
+            if not dry_run:
+                await self._post(session_id, post, answers=wait.wait_id)
         except (NotWaiting, NotPermitted) as error:
+            if dry_run:
+                raise
             verdict = (ALWAYS if always else ALLOW) if allow else DENY
             data: JsonObject = {"refused": "decision", "why": type(error).__name__, "verdict": verdict}
             await self._intake.note_refusal(session_id, actor, {**data, "wait_id": wait_id} if wait_id else data)
@@ -75,7 +83,7 @@ class Answering(ABC):
 
     async def _decide(
         self, session_id: str, *, allow: bool, actor: str, reason: str, wait_id: str | None, always: bool
-    ) -> None:
+    ) -> tuple[Post, Wait]:
         record, wait = await self._waiting(session_id, actor)
         if wait.kind != "approval" or (wait_id is not None and wait.wait_id != wait_id):
             raise NotWaiting(f"session {session_id}: it waits for {wait.wait_id} ({wait.kind}), not for this approval")
@@ -94,7 +102,7 @@ class Answering(ABC):
             digest=wait.digest,
             text=reason,
         )
-        await self._post(session_id, post, answers=wait.wait_id)
+        return post, wait
 
     async def answer(
         self,
@@ -106,11 +114,12 @@ class Answering(ABC):
         verdict: str | None = None,
         team: str | None = None,
         fields: Mapping[str, str] | None = None,
+        dry_run: bool = False,
     ) -> None:
         """Answer a question, a gate (text, or verdict stop/escalate) or an uncertain call (a verdict).
 
         A plugin's question is answered by a `value` of its fields, by `fields` as a person types them, by a text where it has
-        one field, or by the verdict stop.
+        one field, or by the verdict stop. With `dry_run`, what would be refused is refused, and nothing is written.
         """
         record, wait = await self._waiting(session_id, actor)
         if fields:
@@ -156,7 +165,8 @@ class Answering(ABC):
             raise InputError(f"session {session_id}: it asks for words, and offers no verdict; answer it with a text")
         elif not text.strip() and value is None:
             raise InputError(f"session {session_id}: the answer is blank; say something")
-        await self._post(session_id, post, answers=wait.wait_id)
+        if not dry_run:
+            await self._post(session_id, post, answers=wait.wait_id)
 
 
 def _read_fields(session_id: str, wait: Wait, fields: Mapping[str, str]) -> JsonObject:

@@ -19,11 +19,11 @@ _SUFFIX: Final = ".tmpl"
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
-def create_app(folder: Path, name: str) -> list[Path]:
+def create_app(folder: Path, name: str, *, dry_run: bool = False) -> list[Path]:
     """Write a new app into `folder`, which must not exist; return the files.
 
     Raises InputError for a bad name or a folder that exists, ConfigError where nothing can be
-    written. Either everything is there afterwards, or nothing.
+    written. Either everything is there afterwards, or nothing; with `dry_run` nothing, and the files are those that would be.
     """
     if not _NAME.fullmatch(name):
         raise InputError(f"app name {name[:80]!r}: use up to 64 lower-case letters, digits and _, a letter first")
@@ -31,13 +31,16 @@ def create_app(folder: Path, name: str) -> list[Path]:
     if folder.exists() or folder.is_symlink():
         raise InputError(f"{folder}: exists already; choose another folder, or remove it")
     words = _words(folder, name)
+    templates = sorted(_TEMPLATES.rglob(f"*{_SUFFIX}"))
+    if dry_run:
+        return [folder / template.relative_to(_TEMPLATES).with_suffix("") for template in templates]
     draft: Path | None = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         # Made beside it and moved into place, so that a full disk leaves no half of an app.
         draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         draft.chmod(0o755)
-        written = [_write(template, draft, words) for template in sorted(_TEMPLATES.rglob(f"*{_SUFFIX}"))]
+        written = [_write(template, draft, words) for template in templates]
         draft.rename(folder)
     except OSError as error:
         if draft is not None:

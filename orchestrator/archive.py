@@ -90,6 +90,10 @@ class Archive:
         """Return how much there is."""
         return await self._ask(lambda database: database.figures())
 
+    async def count_ended(self, before: int) -> int:
+        """Count the sessions that ended before that time (ms)."""
+        return await self._ask(lambda database: database.count_ended(before))
+
     async def purge(self, before: int, *, limit: int) -> int:
         """Delete for good what ended before that time (ms); return how many sessions."""
         return await self._ask(lambda database: database.purge(before, limit))

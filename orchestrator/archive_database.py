@@ -230,6 +230,12 @@ class ArchiveDatabase:
             entries = tables.execute(sql.select(sql.func.count()).select_from(_ENTRIES)).scalar_one()
         return ArchiveFigures(sessions, entries, first or 0, last or 0, archived or 0)
 
+    def count_ended(self, before: int) -> int:
+        """Count the sessions that ended before that time (ms)."""
+        query = sql.select(sql.func.count()).select_from(_SESSIONS).where(_SESSIONS.c.ended_at < before)
+        with self._begin() as tables:
+            return int(tables.execute(query).scalar_one())
+
     def purge(self, before: int, limit: int) -> int:
         """Delete for good sessions that ended before that time (ms), at most `limit`; return how many."""
         at = _SESSIONS.c

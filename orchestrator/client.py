@@ -23,7 +23,6 @@ from orchestrator.contracts.errors import (
     InputError,
     SessionNotFound,
     UnknownApp,
-    Unreadable,
     suggest,
 )
 from orchestrator.contracts.ids import check_session_id
@@ -35,11 +34,11 @@ from orchestrator.forks import fork_session
 from orchestrator.kernel.compaction import shown
 from orchestrator.kernel.plugin_pass import queue_of
 from orchestrator.kernel.transcript import repair
-from orchestrator.search import Found, Listed, search_sessions
+from orchestrator.search import Found, Listed, Unread, read_row, search_sessions
 from orchestrator.store.fleet import Fleet, WorkerInfo
 from orchestrator.store.gauges import Gauges, archived_at, measure, server_info
 from orchestrator.store.intake import Intake, Submitted
-from orchestrator.store.listing import Place, Row
+from orchestrator.store.listing import Place
 from orchestrator.store.spending import Spending
 from orchestrator.store.store import Store
 from orchestrator.store.token_stream import TokenStream
@@ -141,7 +140,10 @@ class Client(Answering):
             traced.note(session_id=session_id, wait_id=post.wait_id or "")
             if traced.traceparent:
                 post = post.model_copy(update={"trace": traced.traceparent})
-            return await self._intake.post(session_id, post, answers=answers)
+            try:
+                return await self._intake.post(session_id, post, answers=answers)
+            except SessionNotFound as error:
+                raise SessionNotFound(session_id, await self.views.near(session_id)) from error
 
     async def find_by_key(self, app: str, key: str) -> str | None:
         """Return the session that a submission with this idempotency key made, while the key is known."""
@@ -190,19 +192,14 @@ class Client(Answering):
         except SessionNotFound as error:
             raise SessionNotFound(session_id, await self.views.near(session_id)) from error
 
-    async def list_sessions(
-        self, *, app: str | None = None, bucket: str | None = None, limit: int = 50
-    ) -> list[Listed]:
-        """Return the newest sessions, by app and by phase (or ended/STATUS) where given."""
+    async def list_sessions(self, *, app: str | None = None, bucket: str | None = None, limit: int = 50) -> Found:
+        """Return the newest sessions, by app and by phase (or ended/STATUS) where given, and those that cannot be read."""
         rows = await self.views.rows(app=app or "", bucket=bucket or "", limit=limit)
-        found = await asyncio.gather(*(self._listed(row) for row in rows))
-        return [listed for listed in found if listed is not None]
-
-    async def _listed(self, row: Row) -> Listed | None:
-        try:
-            return Listed(row, await self.views.outline(row.session_id))
-        except (SessionNotFound, Unreadable):  # removed between the index and the record, or a dead letter by now
-            return None
+        found = await asyncio.gather(*(read_row(self, row) for row in rows))
+        return Found(
+            tuple(one for one in found if isinstance(one, Listed)),
+            unread=tuple(one for one in found if isinstance(one, Unread)),
+        )
 
     async def counts(self) -> dict[str, dict[str, int]]:
         """Return how many sessions each app has in each phase."""
@@ -306,7 +303,10 @@ class Client(Answering):
     async def replay(self, session_ids: Sequence[str], *, actor: str, note: str = "") -> None:
         """Send dead letters again; the first that is none raises, those before it are sent."""
         for session_id in session_ids:
-            await self._intake.replay(check_session_id(session_id), actor, note)
+            try:
+                await self._intake.replay(check_session_id(session_id), actor, note)
+            except SessionNotFound as error:
+                raise SessionNotFound(session_id, await self.views.near(session_id)) from error
 
     async def drain_worker(self, name: str) -> None:
         """Order a worker to finish what runs and take nothing new."""

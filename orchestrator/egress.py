@@ -47,23 +47,29 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
 
 
 async def resolve(url: str, *, allow_private: bool) -> Destination:
-    """Return where a URL leads; raise DestinationRefused, or OSError where the name cannot be resolved."""
-    parts = urlsplit(url)
+    """Return where a URL leads; raise DestinationRefused, or OSError where the name cannot be resolved.
+
+    An error names the host alone: what follows it may be a secret of the receiver.
+    """
     try:
+        parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise DestinationRefused(f"URL {url[:200]!r}: {error}; mend it") from error
+        raise DestinationRefused(f"URL: {error}; mend it") from error
     if parts.scheme not in {"http", "https"} or not host or parts.username is not None:
-        raise DestinationRefused(f"URL {url[:200]!r}: not http(s)://host/path without a user; mend it")
+        raise DestinationRefused("URL: not http(s)://host/path without a user; mend it")
     number = port or (443 if parts.scheme == "https" else 80)
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, number, type=socket.SOCK_STREAM)
+    try:
+        found = await loop.getaddrinfo(host, number, type=socket.SOCK_STREAM)
+    except UnicodeError as error:  # of the codec that turns it into what a resolver understands
+        raise DestinationRefused(f"URL of {host[:100]!r}: not the name of a host; mend it") from error
     addresses = [ip_address(str(one[4][0]).partition("%")[0]) for one in found]
     hidden = [address for address in addresses if not is_public(address)]
     if not addresses or (hidden and not allow_private):
         where = f" ({hidden[0]})" if hidden else ""
         raise DestinationRefused(
-            f"URL {url[:200]!r}: {host} lies in a private network{where}; set webhooks.allow_private if that is meant"
+            f"URL of {host}: it lies in a private network{where}; set webhooks.allow_private if that is meant"
         )
     address = addresses[0]
     literal = f"[{address}]" if address.version == 6 else str(address)

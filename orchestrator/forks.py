@@ -40,13 +40,14 @@ async def fork_session(
     version: str | None = None,
     actor: str,
     key: str | None = None,
+    dry_run: bool = False,
 ) -> Submitted:
     """Begin a session where another one stood after entry `at` of its journal, or where it last had something to do.
 
     `state` takes the place of these top-level keys, `version` (a digest or its beginning, or `current`) of the app's version;
     with `key`, at most one session for this app and key. Raise SessionNotFound, InputError for an entry or a version that is
     not there, PhaseRefused where the work was done by then, InvalidOverrides, PayloadTooLarge, KeyConflict: then no record
-    exists. The origin is only read.
+    exists. The origin is only read. With `dry_run` nothing is written, and the answer's id is the origin's.
     """
     check_session_id(session_id)
     point = await find_point(client, session_id, at)
@@ -59,7 +60,9 @@ async def fork_session(
         request: JsonObject = {"fork": session_id, "at": at, "state": own_state, "version": version, "actor": actor}
         stamp = stamp_of(request)
         prefix = session_id.rsplit("-", 2)[0]
-        new_id, seconds = await client.intake.mint_once(prefix, point.fields["app"], stamp, key=key)
+        new_id, seconds = session_id, 0
+        if not dry_run:
+            new_id, seconds = await client.intake.mint_once(prefix, point.fields["app"], stamp, key=key)
         names = [name for name, path in app.injected_args.items() if path == "session.id"] if app else []
         plan = plan_fork(point, session_id, new_id, actor=actor, state=own_state, spec=spec, injected_ids=names)
         record = plan.record.model_copy(update={"trace": traced.traceparent})
@@ -73,6 +76,8 @@ async def fork_session(
             raise Unreadable(
                 f"session {session_id}: {len(messages)} messages are kept, its journal has {point.messages}; restore a backup"
             )
+        if dry_run:
+            return Submitted(session_id, created=False)
         created = await create_fork(
             client.store,
             record,

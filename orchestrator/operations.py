@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from orchestrator.client import Client
 from orchestrator.contracts.access import TOKEN_MARK, Role, Token, digest_token, is_token_name
 from orchestrator.contracts.base import JsonObject, load_json
-from orchestrator.contracts.errors import InputError, SessionNotFound, Unreadable, suggest
+from orchestrator.contracts.errors import InputError, suggest
 from orchestrator.contracts.session import Record
+from orchestrator.search import Unread, read_row
 from orchestrator.store.access import Act, Audit, Rates, Tokens
 from orchestrator.store.intake import SKIPPED
-from orchestrator.store.listing import Group, Listing, Place, Row
+from orchestrator.store.listing import Group, Listing, Place
 from orchestrator.store.pauses import Pause, Pauses
 
 __all__ = ["Act", "Group", "Line", "Operations", "Page", "Pause", "Place", "Query"]
@@ -65,10 +66,14 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Sessions as lists show them (Views.outline), newest first, and where the next page begins; None where there is none."""
+    """Sessions as lists show them (Views.outline), newest first, and where the next page begins; None where there is none.
+
+    `unread` are those between them that this Baton cannot read: of a filtered page, nobody knows whether they fit.
+    """
 
     records: tuple[Record, ...]
     after: Place | None
+    unread: tuple[Unread, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +110,7 @@ class Operations:
     async def page(self, query: Query, *, before: Place | None = None, limit: int = 50) -> Page:
         """Return the newest sessions before a place. A filtered page may hold fewer than there are behind it."""
         found: list[Record] = []
+        unread: list[Unread] = []
         looked = 0
         while True:
             most = min(limit if not query.is_filtered else SCAN_STEP, SCAN_ROWS - looked)
@@ -112,23 +118,21 @@ class Operations:
                 app=query.app, bucket=query.bucket, before=before, since_at=query.since_at, limit=most
             )
             looked += len(rows)
-            for row, record in zip(rows, await asyncio.gather(*(self._read(row) for row in rows)), strict=True):
+            read = await asyncio.gather(*(read_row(self.client, row) for row in rows))
+            for row, one in zip(rows, read, strict=True):
                 before = Place(row.since_at, row.session_id)
-                if record is None or not query.fits(record):
+                if isinstance(one, Unread):
+                    unread.append(one)
+                elif one is not None and query.fits(one.record):
+                    found.append(one.record)
+                else:
                     continue
-                found.append(record)
-                if len(found) == limit:
-                    return Page(tuple(found), before)
+                if len(found) + len(unread) == limit:
+                    return Page(tuple(found), before, tuple(unread))
             if len(rows) < most:
-                return Page(tuple(found), None)
+                return Page(tuple(found), None, tuple(unread))
             if looked >= SCAN_ROWS:
-                return Page(tuple(found), before)
-
-    async def _read(self, row: Row) -> Record | None:
-        try:
-            return await self.client.views.outline(row.session_id)
-        except (SessionNotFound, Unreadable):  # removed since, or a dead letter by now
-            return None
+                return Page(tuple(found), before, tuple(unread))
 
     async def groups(self) -> list[Group]:
         """Return how many sessions of the store stand in each phase (or ended/STATUS) of each app."""
@@ -238,9 +242,9 @@ class Operations:
     # --- tokens
 
     async def make_token(
-        self, name: str, roles: Sequence[Role], *, actor: str, seconds: float | None = None
+        self, name: str, roles: Sequence[Role], *, actor: str, seconds: float | None = None, dry_run: bool = False
     ) -> tuple[str, Token]:
-        """Return a new secret, which is kept nowhere, and the token that it opens."""
+        """Return a new secret, which is kept nowhere, and the token that it opens; in a dry run the secret is "" and nothing is made."""
         if not is_token_name(name):
             raise InputError(
                 f"token {name[:80]!r}: no name for a token; use 1 to 100 letters, digits, and . _ @ : - after the first"
@@ -259,18 +263,22 @@ class Operations:
             created_by=actor,
             expires_at=None if seconds is None else now + int(seconds * 1000),
         )
+        if dry_run:
+            return "", token
         await self.tokens.put(token)
         await self.audit.write("token.new", actor=actor, target=name, data={"roles": list(token.roles)})
         return secret, token
 
-    async def revoke_token(self, name: str, *, actor: str) -> None:
-        """Make a token open nothing any more."""
+    async def revoke_token(self, name: str, *, actor: str, dry_run: bool = False) -> None:
+        """Make a token open nothing any more; raise InputError for a name that no token has."""
         tokens = await self.tokens.every()
         found = [one for one in tokens if one.name == name]
         if not found:
             raise InputError(
                 f"token {name!r}: there is none in the store; {suggest(name, [one.name for one in tokens])}"
             )
+        if dry_run:
+            return
         for token in found:
             await self.tokens.remove(token.sha256)
         await self.audit.write("token.revoke", actor=actor, target=name)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.contracts.errors import InputError, SessionNotFound, Unreadable
+from orchestrator.contracts.phases import PHASES
 from orchestrator.contracts.session import Record
 from orchestrator.store.listing import Listing, Place, Row
 
@@ -35,11 +36,32 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
+class Unread:
+    """A session that stands in the index and that this Baton cannot read: where it is, and why not.
+
+    In an upgrade it is one of a newer format; otherwise it is damaged, and a dead letter at its next wake-up.
+    """
+
+    row: Row
+    why: str
+
+    @property
+    def phase(self) -> str:
+        """The phase that the index tells; what asks a person waits."""
+        word = self.row.bucket.partition("/")[0]
+        return word if word in PHASES else "waiting"
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
-    """What a search found, newest first; `after` is where the store has sessions that it has not looked at, if it has."""
+    """What a list or a search found, newest first; `unread` is what belongs among it and cannot be shown.
+
+    `after` is where the store has sessions that were not looked at, None where a search has seen all and for a list.
+    """
 
     listed: tuple[Listed, ...]
-    after: Place | None
+    after: Place | None = None
+    unread: tuple[Unread, ...] = ()
 
 
 async def search_sessions(
@@ -52,26 +74,29 @@ async def search_sessions(
     wanted = [word.casefold() for word in words if word.strip()]
     if not 1 <= len(wanted) <= MOST_WORDS:
         raise InputError(f"search: give 1 to {MOST_WORDS} words")
-    found, after = await _search_store(client, wanted, app or "", before, limit)
+    found, unread, after = await _search_store(client, wanted, app or "", before, limit)
     archive = client.archive
     if before is None and archive is not None and await archive.is_used():
-        known = {one.row.session_id for one in found}
+        known = {one.row.session_id for one in found} | {one.row.session_id for one in unread}
         for kept in await archive.search(wanted, app, limit):
             row = Row(kept.session_id, kept.app, f"ended/{kept.status}", kept.ended_at)
-            listed = await _read(client, row) if kept.session_id not in known else None
-            if listed is not None:
+            listed = await read_row(client, row) if kept.session_id not in known else None
+            if isinstance(listed, Listed):
                 found.append(listed)
+            elif listed is not None:
+                unread.append(listed)
         found.sort(key=lambda one: (one.row.since_at, one.row.session_id), reverse=True)
         if any(one.row.session_id in known for one in found[limit:]):
             after = _place(found[limit - 1].row)  # of the store something is left out: it comes next
-    return Found(tuple(found[:limit]), after)
+    return Found(tuple(found[:limit]), after, tuple(unread[:limit]))
 
 
 async def _search_store(
     client: "Client", words: Sequence[str], app: str, before: Place | None, limit: int
-) -> tuple[list[Listed], Place | None]:
+) -> tuple[list[Listed], list[Unread], Place | None]:
     """Return what is found among the next LOOKED sessions of the store, and the place of the last that was looked at."""
     found: list[Listed] = []
+    unread: list[Unread] = []
     looked = 0
     while looked < LOOKED:
         most = min(_STEP, LOOKED - looked)
@@ -81,26 +106,31 @@ async def _search_store(
             some = rows[start : start + _AT_ONCE]
             texts = await asyncio.gather(*(client.views.fields(row.session_id, *_LOOKED_AT) for row in some))
             hits = [row for row, text in zip(some, texts, strict=True) if _holds(row.session_id, text, words)]
-            for listed in await asyncio.gather(*(_read(client, row) for row in hits)):
-                if listed is not None:
+            for listed in await asyncio.gather(*(read_row(client, row) for row in hits)):
+                if isinstance(listed, Listed):
                     found.append(listed)
-                if len(found) == limit:
-                    return found, _place(found[-1].row)
+                elif listed is not None:
+                    unread.append(listed)
+                if listed is not None and len(found) + len(unread) == limit:
+                    return found, unread, _place(listed.row)
         if len(rows) < most:
-            return found, None
+            return found, unread, None
         before = _place(rows[-1])
-    return found, before
+    return found, unread, before
 
 
 def _place(row: Row) -> Place:
     return Place(row.since_at, row.session_id)
 
 
-async def _read(client: "Client", row: Row) -> Listed | None:
+async def read_row(client: "Client", row: Row) -> Listed | Unread | None:
+    """Return the session of a row, or that it cannot be read; None for one that was removed since."""
     try:
         return Listed(row, await client.views.outline(row.session_id))
-    except (SessionNotFound, Unreadable):
+    except SessionNotFound:
         return None
+    except Unreadable as error:
+        return Unread(row, str(error))
 
 
 def _holds(session_id: str, stored: Sequence[str | None], words: Sequence[str]) -> bool:

@@ -6,6 +6,7 @@ to the end of the line, as a worker does it. Beside lanes, two things are short:
 takes what was measured of both (scaling.py). Not played: priorities, apps' limits, failures, the delay of wake-ups (some 10 ms).
 """
 
+from collections.abc import Callable
 from heapq import heappop, heappush, heapreplace
 from random import Random
 from typing import Final
@@ -19,6 +20,10 @@ MOST_WORKERS: Final = 1024
 #: Bounds of the histogram of times in line: from a millisecond on, each a tenth longer than the one before.
 _GROWTH: Final = 1.1
 _FIRST: Final = 0.001
+
+
+#: After so many sessions a play that somebody watches says so.
+TOLD_SESSIONS: Final = 1_000
 
 
 class Play(Frozen):
@@ -60,8 +65,8 @@ class Played(Frozen):
     line_max_seconds: float
 
 
-def play(load: Play) -> Played:
-    """Play a load to its end."""
+def play(load: Play, *, tell: Callable[[int], None] | None = None) -> Played:
+    """Play a load to its end; `tell` is told now and then how many sessions more have ended."""
     random = Random(load.seed)  # noqa: S311 - a simulation
     lanes = [0.0] * (load.workers * load.lanes)
     pace = max(STEP_WORKER_SECONDS / load.workers, STEP_SERVER_SECONDS)
@@ -70,6 +75,7 @@ def play(load: Play) -> Played:
     rows: dict[int, list[float]] = {}
     ready: list[tuple[float, int, int]] = []
     arrived, next_at, gate, busy, last = 0, 0.0, 0.0, 0.0, 0.0
+    ended = 0
     while arrived < load.sessions or ready:
         if arrived < load.sessions and (not ready or next_at <= ready[0][0]):
             at, number, left = next_at, arrived, load.steps
@@ -96,6 +102,9 @@ def play(load: Play) -> Played:
             heappush(ready, (now + _draw(random, load.wait_seconds, load.spread), number, left))
         else:
             rows.setdefault(int(now / width), [0, 0.0, 0])[2] += 1
+            ended += 1
+            if tell is not None and ended % TOLD_SESSIONS == 0:
+                tell(TOLD_SESSIONS)
     told = tuple(
         Row(from_seconds=round(key * width, 3), began=int(row[0]), oldest_seconds=round(row[1], 3), ended=int(row[2]))
         for key, row in sorted(rows.items())
@@ -111,16 +120,19 @@ def play(load: Play) -> Played:
     )
 
 
-def find_fewest(load: Play, seconds: float) -> int | None:
-    """Return the fewest workers with which 99 of 100 stand in line for no longer than that; None: not even MOST_WORKERS do."""
+def find_fewest(load: Play, seconds: float, *, tell: Callable[[int], None] | None = None) -> int | None:
+    """Return the fewest workers with which 99 of 100 stand in line for no longer than that; None: not even MOST_WORKERS do.
+
+    It plays the load some ten times; `tell` is as that of `play`.
+    """
     low, high = 1, 1
-    while play(load.model_copy(update={"workers": high})).line_p99_seconds > seconds:
+    while play(load.model_copy(update={"workers": high}), tell=tell).line_p99_seconds > seconds:
         if high >= MOST_WORKERS:
             return None
         low, high = high + 1, min(high * 2, MOST_WORKERS)
     while low < high:
         middle = (low + high) // 2
-        if play(load.model_copy(update={"workers": middle})).line_p99_seconds > seconds:
+        if play(load.model_copy(update={"workers": middle}), tell=tell).line_p99_seconds > seconds:
             low = middle + 1
         else:
             high = middle

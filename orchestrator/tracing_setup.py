@@ -13,7 +13,7 @@ MISSING = "tracing.enabled: {name} is missing; install baton[otel], or turn it o
 def configure_tracing(settings: TracingSettings, *, process: str) -> None:
     """Turn tracing on where the settings say so; raise ConfigError where the SDK is missing.
 
-    `process` names what this process is: worker, scheduler, cli, api. What is left is sent when the process ends.
+    `process` names what this process is: worker, scheduler, cli, api, mcp. What is left is sent when the process ends.
     """
     if not settings.enabled or is_on():
         return

@@ -27,6 +27,7 @@ from orchestrator.contracts.errors import (
 from orchestrator.contracts.triggers import Trigger, TriggerRequest, WebhookTrigger
 from orchestrator.kernel.signatures import ID_HEADER, find_fault, read_secret
 from orchestrator.store.intake import Submitted
+from orchestrator.telemetry import hide
 
 
 class UnknownTrigger(InputError):
@@ -182,6 +183,7 @@ def _read_secrets(spec: AppSpec, trigger: WebhookTrigger, env: Mapping[str, str]
             read_secret(secret)
         except ValueError as error:
             raise ConfigError(f"app {spec.name}: trigger {trigger.name}: {variable}: {error}") from error
+        hide(secret)
         found.append(secret)
     return tuple(found)
 

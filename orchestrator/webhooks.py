@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.client import Client
-from orchestrator.contracts.base import JsonObject, dump_json
+from orchestrator.contracts.base import JsonObject, dump_json, load_json
 from orchestrator.contracts.errors import ConfigError, InputError, SessionNotFound, StoreError, Unreadable, suggest
 from orchestrator.contracts.session import Record
 from orchestrator.contracts.webhooks import Delivery, Endpoint, HookEvent, WebhooksFile
@@ -23,6 +23,7 @@ from orchestrator.egress import DestinationRefused, resolve
 from orchestrator.kernel.signatures import read_secret, sign
 from orchestrator.settings_api import WebhookSettings
 from orchestrator.store.outbox import Happened, Outbox
+from orchestrator.telemetry import hide
 from orchestrator.yaml_source import load
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def load_endpoints(path: Path, *, env: Mapping[str, str] | None = None) -> tuple
     endpoints = load(WebhooksFile, path, env=env).webhooks
     for endpoint in endpoints:
         for secret in endpoint.secrets:
+            hide(secret.get_secret_value())
             try:
                 read_secret(secret.get_secret_value())
             except ValueError as error:
@@ -135,18 +137,34 @@ class Webhooks:
             if event in endpoint.events and (not endpoint.apps or happened.app in endpoint.apps)
         ]
         if event is not None and wanted:
-            try:
-                record = await self._client.views.record(happened.session_id)
-            except (SessionNotFound, Unreadable):
-                record = None
-            if record is not None and _is_news(record, happened):
-                for endpoint in wanted:
-                    await self._outbox.add(self._make(endpoint, event, happened, record), happened.at)
+            data = await self._tell(happened)
+            for endpoint in wanted if data is not None else ():
+                await self._outbox.add(self._make(endpoint, event, happened, data), happened.at)
         await self._outbox.forget(happened)
 
-    def _make(self, endpoint: Endpoint, event: HookEvent, happened: Happened, record: Record) -> Delivery:
+    async def _tell(self, happened: Happened) -> JsonObject | None:
+        """Return what is told of a session, None where there is nothing to tell."""
+        try:
+            record = await self._client.views.record(happened.session_id)
+        except SessionNotFound:
+            return None
+        except Unreadable as error:
+            # A newer Baton's, or a damaged one. Who waits for word of it must not wait for ever; a person is asked, or not,
+            # whether this version can read the rest or not.
+            (wait,) = await self._client.views.fields(happened.session_id, "wait")
+            if happened.phase == "waiting" and _kind_of(wait) not in FOR_PEOPLE:
+                return None
+            return {
+                "session_id": happened.session_id,
+                "app": happened.app,
+                "phase": happened.phase,
+                "unreadable": str(error),
+            }
+        return self._shape(record) if _is_news(record, happened) else None
+
+    def _make(self, endpoint: Endpoint, event: HookEvent, happened: Happened, data: JsonObject | None) -> Delivery:
         at = datetime.fromtimestamp(happened.at / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        body: JsonObject = {"type": event, "timestamp": at, "data": self._shape(record)}
+        body: JsonObject = {"type": event, "timestamp": at, "data": data}
         return Delivery(
             delivery_id=f"{endpoint.name}.{happened.session_id}.{happened.seq}",
             endpoint=endpoint.name,
@@ -265,6 +283,16 @@ class Webhooks:
         if self._http is not None:
             await self._http.aclose()
             self._http = None
+
+
+def _kind_of(wait: str | None) -> str:
+    """Return the kind of a wait as it is stored, "" where that cannot be read either."""
+    try:
+        found = load_json(wait or "")
+    except ValueError:
+        return ""
+    kind = found.get("kind") if isinstance(found, dict) else None
+    return kind if isinstance(kind, str) else ""
 
 
 def _is_news(record: Record, happened: Happened) -> bool:

@@ -16,11 +16,15 @@ from orchestrator.contracts.session import Entry, PendingCall, Record
 from orchestrator.contracts.streaming import StreamPiece
 from orchestrator.interfaces.console.shown import visible
 from orchestrator.operations import Operations, Page, Place
+from orchestrator.search import Unread
+from orchestrator.store.listing import Row
 
 SESSION = "EVERY-20260101-001"
 EVIL = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}\u202egpj.exe"
 #: The same as a page must show it.
 SHOWN = visible(EVIL)
+#: A session that cannot be read, with evil where the index and its record have words.
+UNREAD = (Unread(Row(EVIL, EVIL, EVIL, 1), EVIL),)
 DATA: dict[str, Any] = {EVIL: EVIL, "deep": [{EVIL: [EVIL]}, 1, None]}
 
 
@@ -122,11 +126,13 @@ def poison_client(given: Client, given_operations: Operations, record: Record) -
         "intents": answer({EVIL: poison_model(PendingCall)}),
         "events": events,
         "stream": stream,
-        "search": answer(types.SimpleNamespace(listed=(types.SimpleNamespace(record=record),), after=Place(1, EVIL))),
+        "search": answer(
+            types.SimpleNamespace(listed=(types.SimpleNamespace(record=record),), after=Place(1, EVIL), unread=UNREAD)
+        ),
     }
     for name, value in told.items():
         setattr(client, name, value)
-    operations.page = answer(Page((record,), None))
+    operations.page = answer(Page((record,), None, UNREAD))
     operations.letters = answer(letters)
     operations.acts = answer([types.SimpleNamespace(number="1-1", at=1, actor=EVIL, act=EVIL, target=EVIL, data=DATA)])
     operations.pauses = answer([types.SimpleNamespace(target="queue:steps", at=1, actor=EVIL, reason=EVIL)])

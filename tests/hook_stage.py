@@ -100,7 +100,7 @@ def play_scene(store_url: str, scene: Play) -> None:
         made = Scene(stage)
         try:
             await scene(made)
-            for listed in await stage.client.list_sessions():
+            for listed in (await stage.client.list_sessions()).listed:
                 assert await made.verify(listed.record.session_id) == []
         finally:
             await stage.aclose()

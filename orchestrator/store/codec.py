@@ -94,8 +94,18 @@ def decode_record(session_id: str, stored: Mapping[str, str]) -> Record:
         )
     except KeyError as error:
         raise Unreadable(f"session {session_id}: its record lacks {error}; {_advise(stored)}") from error
-    except (ValidationError, ValueError) as error:
-        raise Unreadable(f"session {session_id}: its record cannot be read ({error}); {_advise(stored)}") from error
+    except ValueError as error:
+        raise Unreadable(
+            f"session {session_id}: its record cannot be read ({_say(error)}); {_advise(stored)}"
+        ) from error
+
+
+def _say(error: ValueError) -> str:
+    """Return what does not fit in one line, without the value: lists tell it to whoever may see them."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    return f"{first['type']} at {'.'.join(map(str, first['loc'])) or 'the whole of a field'}: {first['msg']}"
 
 
 def _advise(stored: Mapping[str, str]) -> str:

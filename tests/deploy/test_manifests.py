@@ -200,7 +200,15 @@ def test_workers_follow_the_figure_that_scale_explains() -> None:
         (trigger,) = one["spec"]["triggers"]
         assert trigger["type"] == "metrics-api"
         assert trigger["metadata"]["valueLocation"] == "desired_workers"
+        # An autoscaler wants ceil(figure / target) of an average, and (workers there are) * figure / target of a value.
+        assert (trigger["metricType"], trigger["metadata"]["targetValue"]) == ("AverageValue", "1")
         assert one["spec"]["minReplicaCount"] >= 1
+    for one in build(DEPLOY / "kubernetes" / "overlays" / "keda"):
+        if one["kind"] == "Deployment":
+            follows = one["metadata"]["name"].startswith("baton-worker")
+            assert ("replicas" in one["spec"]) is not follows, (
+                "a manifest and an autoscaler must not set the same number"
+            )
 
 
 # --- containers

@@ -45,6 +45,7 @@ def test_a_backup_brings_back_what_it_holds_and_nobody_goes_on_unasked(baton: Ba
         archived, ended = baton.submit()["session_id"], baton.submit()["session_id"]
         baton("archive", "run", "--older-than", "0s", "--limit", "1")
         waiting = baton.submit("--skill", "ask_first", code=4)["session_id"]
+        dry = baton("backup", "make", folder, "--dry-run", "-o", "json").json("backup")
         made = baton("backup", "make", folder, "-o", "json").json("backup")
         baton("answer", waiting, "now")
         after = baton("watch", waiting, "-o", "json").lines("session")[-1]
@@ -70,6 +71,7 @@ def test_a_backup_brings_back_what_it_holds_and_nobody_goes_on_unasked(baton: Ba
         baton("redis", "stop")
 
     assert (made["counts"]["waiting"], sorted(made["files"])) == (1, ["archive.db", "store.rdb"])
+    assert (dry["files"], dry["bytes"], dry["counts"]) == ({}, 0, made["counts"])
     assert after["state"]["answer"] == "now"
     assert (tried["dry_run"], tried["paused"], tried["aside"], untouched) == (True, [], [], ["data"])
     assert restored["paused"] == list(QUEUES)
@@ -192,11 +194,13 @@ def test_a_server_of_ones_own_is_marked(baton: Baton) -> None:
     url = baton("redis", "start", "-o", "json").json("server")["url"]
     try:
         own = Baton(baton.state_dir.parent / "own", {"BATON_REDIS_URL": url})
+        tried = own("backup", "mark-restored", "--dry-run", "-o", "json").json("restored")
         first = own("backup", "mark-restored", "-o", "json").json("restored")
         again = own("backup", "mark-restored", "-o", "json").json("restored")
         new = own("submit", "journey", "-o", "json").json("submission")["session_id"]
     finally:
         baton("redis", "stop")
 
-    assert (first, again["paused"]) == ({"paused": list(QUEUES), "actor": "ada"}, [])
+    assert (tried, first) == tuple({"paused": list(QUEUES), "dry_run": dry, "actor": "ada"} for dry in (True, False))
+    assert again["paused"] == []
     assert int(new.rsplit("-", 1)[1]) == 2_000_001

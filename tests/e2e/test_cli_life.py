@@ -38,7 +38,7 @@ def test_a_session_that_asks_is_approved_and_ends(stack: Baton) -> None:
     events = stack("events", session_id, "-o", "json").json("events")
     context = stack("context", session_id, "-o", "json").json("context")
 
-    assert {*LINE, "created", "where", "key", "title", "fields", "wait", "where_it_is"} == set(submitted)
+    assert {*LINE, "created", "where", "key", "title", "dry_run", "fields", "wait", "where_it_is"} == set(submitted)
     assert (submitted["phase"], submitted["waits_for"], submitted["created"]) == ("waiting", "approval", True)
     assert shown.keys() > LINE | {"state", "wait", "cursor", "actor", "recent", "fence", "attempts"}
     assert shown["wait"]["call"]["tool"] == "hands:danger"
@@ -247,7 +247,8 @@ def test_the_fleet_and_the_doctor_say_who_is_at_work(stack: Baton) -> None:
     assert [one["kind"] for one in workers] == ["scheduler", "worker"]
     assert workers[1].keys() == {
         "name", "kind", "host", "pid", "queues", "slots", "running", "draining", "steps", "rss_bytes",
-        "loop_lag_ms", "apps", "started_at", "seen_at",
+        "loop_lag_ms", "plugin_slots", "plugins_running", "version", "format", "tier", "clock_ahead_ms", "apps",
+        "started_at", "seen_at",
     }  # fmt: skip
     assert doctor["ok"] is True
     assert {one["check"] for one in doctor["findings"]} >= {

@@ -69,7 +69,13 @@ def test_a_drained_worker_takes_nothing_and_a_dead_one_is_started_again(baton: B
         idle = baton("submit", "journey", "--wait", "--timeout", "500ms", "-o", "json", code=1).json("submission")
         up.stop()
 
-    assert drained == {"workers": [names[0]], "waited": True, "still_running": []}
+    assert drained == {
+        "workers": [names[0]],
+        "waited": True,
+        "still_running": [],
+        "actor": "ada",
+        "dry_run": False,
+    }
     assert ended["status"] == "fine"
     assert left == names[1:]
     assert again == f"{names[1]}: has finished\n"

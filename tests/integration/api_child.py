@@ -11,10 +11,12 @@ COMMAND = (sys.executable, "-P", "-m", "orchestrator.interfaces.cli.main")
 
 
 @contextmanager
-def api_process(env: Mapping[str, str], *args: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+def api_process(
+    env: Mapping[str, str], *args: str, err: int | None = None
+) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
     """Lend a running `baton api` and what it said."""
     child = subprocess.Popen(
-        [*COMMAND, "api", "--port", "0", "-o", "json", *args], env=env, stdout=subprocess.PIPE, text=True
+        [*COMMAND, "api", "--port", "0", "-o", "json", *args], env=env, stdout=subprocess.PIPE, stderr=err, text=True
     )
     try:
         assert child.stdout is not None

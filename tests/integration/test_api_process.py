@@ -64,6 +64,27 @@ def test_it_serves_this_machine_and_ends_with_its_streams(env: Mapping[str, str]
     assert code == 0
 
 
+def test_what_is_submitted_here_is_traced_from_here(env: Mapping[str, str], store_url: str) -> None:
+    """One trace a session begins with whoever submits it; and the process says on its lines which it is, without secrets."""
+    more = {"BATON_TRACING_ENABLED": "true", "BATON_TRACING_EXPORTER": "console", "BATON_LOGGING_FORMAT": "json"}
+
+    async def look(session_id: str) -> str:
+        async with stage(store_url) as on:
+            return (await on.client.show(session_id)).trace
+
+    with api_process({**env, **more}, err=subprocess.PIPE) as (child, said):
+        made = httpx2.post(f"{said['api']['url']}/v1/sessions", json={"app": "everything"}).json()
+        httpx2.get(f"{said['api']['url']}/v1/sessions?token={env['BEARER_SECRET']}")
+        child.send_signal(signal.SIGTERM)
+        child.wait(15)
+        assert child.stderr is not None
+        told = child.stderr.read()
+
+    assert asyncio.run(look(made["session_id"])).startswith("00-")
+    assert '"name": "submit"' in told
+    assert env["BEARER_SECRET"] not in told
+
+
 def test_an_open_door_is_not_opened_to_others(env: Mapping[str, str]) -> None:
     """Beyond loopback it starts once there is a token, and then nobody comes in without one."""
     refused = baton(env, "api", "--host", "0.0.0.0", "--port", "0")

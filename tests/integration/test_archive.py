@@ -185,8 +185,8 @@ def test_lists_are_in_order_across_both(play: Play) -> None:
         old = [await at.ended() for _ in range(3)]
         await at.archiver.run_once("ada")
         new = [await at.ended() for _ in range(2)]
-        listed = [one.record.session_id for one in await at.client.list_sessions(bucket="ended")]
-        short = [one.record.session_id for one in await at.client.list_sessions(bucket="ended/fine", limit=3)]
+        listed = [one.record.session_id for one in (await at.client.list_sessions(bucket="ended")).listed]
+        short = [one.record.session_id for one in (await at.client.list_sessions(bucket="ended/fine", limit=3)).listed]
 
         assert listed == [*reversed(new), *reversed(old)]
         assert short == [*reversed(new), old[-1]]

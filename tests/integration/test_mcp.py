@@ -87,6 +87,19 @@ def test_a_session_is_driven_over_stdio(env: Mapping[str, str], store_url: str, 
     assert '"approver":"grace"' in text
 
 
+def test_what_is_submitted_over_stdio_is_traced_from_there(env: Mapping[str, str], store_url: str) -> None:
+    """One trace a session begins with whoever submits it."""
+    traced = {**env, "BATON_TRACING_ENABLED": "true", "BATON_TRACING_EXPORTER": "console"}
+
+    async def run() -> str:
+        async with stdio(traced, "--as", "ada") as client:
+            made = await call(client, "submit_session", app="everything")
+        async with stage(store_url) as on:
+            return (await on.client.show(made["session_id"])).trace
+
+    assert asyncio.run(run()).startswith("00-")
+
+
 def test_stdio_offers_what_its_role_allows(env: Mapping[str, str]) -> None:
     """Whoever lets an agent look does not let it submit."""
 

@@ -67,7 +67,7 @@ def test_a_look_submits_a_session_only_where_the_condition_holds(
             assert record.phase == "waiting"
             assert await looks(on, record.session_id) == [came] * number
 
-        listed = await on.client.list_sessions(app="everything")
+        listed = (await on.client.list_sessions(app="everything")).listed
         others = [one.record for one in listed if one.row.session_id != record.session_id]
         assert len(others) == (2 if came == "submitted" else 0)
         for other in others:
@@ -96,7 +96,7 @@ def test_two_schedulers_start_one_session_of_the_day(store_url: str) -> None:
             scheduler = Scheduler(name, on.store, on.client, NoWakeups(), on.settings, on.specs)
             await scheduler.round()
 
-        listed = await on.client.list_sessions(app="everything")
+        listed = (await on.client.list_sessions(app="everything")).listed
         sessions = [one.record for one in listed]
         assert [(one.cursor.skill, one.actor) for one in sessions] == [("watch", "monitor:watch")]
 

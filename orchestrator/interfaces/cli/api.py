@@ -36,12 +36,10 @@ def api_command(*, host: str | None, port: int | None, actor: str | None, form: 
     and whoever asks is who --as says. It also delivers webhooks, and serves MCP at /mcp. `baton up` need not run here:
     any number of it may serve one store.
     """
-    from orchestrator.interfaces.cli.connect import find_store, load_specs, make_client, settings
-    from orchestrator.telemetry import configure_logging
+    from orchestrator.interfaces.cli.connect import configure_process, find_store, load_specs, make_client, settings
 
     configured = settings()
-    log = configured.logging
-    configure_logging(level=log.level, style=log.format, loggers={"uvicorn": "WARNING", **log.loggers})
+    configure_process("api", loggers={"uvicorn": "WARNING"})
     specs = load_specs()
     url = find_store().url
 

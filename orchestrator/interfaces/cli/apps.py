@@ -7,7 +7,7 @@ import click
 from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.errors import AppInvalid, InputError
 from orchestrator.interfaces.cli.exits import FAILED, OK
-from orchestrator.interfaces.cli.options import Form, output_option
+from orchestrator.interfaces.cli.options import Form, dry_run_option, output_option
 from orchestrator.interfaces.cli.output import make_table, one_line, print_json, print_table
 
 
@@ -97,18 +97,22 @@ def schema_command(*, name: str, write: Path | None) -> int:
 @apps_command.command("new")
 @click.argument("name")
 @click.option("--path", type=click.Path(path_type=Path), help="Its folder. Default: ./NAME.")
+@dry_run_option
 @output_option
-def new_command(*, name: str, path: Path | None, form: Form) -> int:
+def new_command(*, name: str, path: Path | None, dry_run: bool, form: Form) -> int:
     """Make a small app that works at once."""
     from orchestrator.app_scaffold import create_app
 
     folder = path or Path(name)
-    files = create_app(folder, name)
+    files = create_app(folder, name, dry_run=dry_run)
     if form == "json":
-        print_json("created", {"app": name, "folder": str(folder.resolve()), "files": [str(file) for file in files]})
+        told = [str(file) for file in files]
+        print_json("created", {"app": name, "folder": str(folder.resolve()), "files": told, "dry_run": dry_run})
         return OK
     for file in files:
-        click.echo(str(file))
+        click.echo(f"{file}{': would be written' if dry_run else ''}")
+    if dry_run:
+        return OK
     click.echo(f"\nnext: read {folder / 'README.md'}, then")
     click.echo(f"  baton apps check {folder}")
     click.echo(f"  BATON_APPS_PATH={folder.resolve().parent} baton up")

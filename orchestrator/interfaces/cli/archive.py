@@ -8,8 +8,9 @@ import click
 from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.errors import ConfigError, InputError
 from orchestrator.interfaces.cli.exits import OK
-from orchestrator.interfaces.cli.options import Form, actor_option, output_option, parse_duration
+from orchestrator.interfaces.cli.options import Form, actor_option, dry_run_option, output_option, parse_duration
 from orchestrator.interfaces.cli.output import print_json
+from orchestrator.interfaces.cli.progress import show_progress
 
 if TYPE_CHECKING:
     from orchestrator.archive import Archive
@@ -34,7 +35,7 @@ def archive_command() -> None:
     help="Only those that ended so long ago: 12h, 30d. Default: archive.retention_hours.",
 )
 @click.option("--limit", type=click.IntRange(1), help="At most so many. Default: all that are old enough.")
-@click.option("--dry-run", is_flag=True, help="Say how many, and move none.")
+@dry_run_option
 @actor_option
 @output_option
 def run_command(*, older_than: float | None, limit: int | None, dry_run: bool, actor: str, form: Form) -> int:
@@ -49,16 +50,18 @@ def run_command(*, older_than: float | None, limit: int | None, dry_run: bool, a
 
         archiver, moved = Archiver(client.store, archive, settings().archive), 0
         hours = None if older_than is None else older_than / 3600
-        while limit is None or moved < limit:
-            most = AT_ONCE if limit is None else min(limit - moved, AT_ONCE)
-            if dry_run:
-                return (
-                    await archiver.run_once(actor, retention_hours=hours, limit=limit or 1_000_000, dry_run=True)
-                ).found
-            done = await archiver.run_once(actor, retention_hours=hours, limit=most)
-            moved += done.archived
-            if not done.left or not done.archived:
-                break
+        # Looked at first: that costs little, and tells how far the bar has to go.
+        found = (await archiver.run_once(actor, retention_hours=hours, limit=limit or 1_000_000, dry_run=True)).found
+        if dry_run:
+            return found
+        with show_progress("archiving", found, form) as progress:
+            while limit is None or moved < limit:
+                most = AT_ONCE if limit is None else min(limit - moved, AT_ONCE)
+                done = await archiver.run_once(actor, retention_hours=hours, limit=most)
+                moved += done.archived
+                progress.step(done.archived)
+                if not done.left or not done.archived:
+                    break
         return moved
 
     moved = _with_archive(work)
@@ -109,24 +112,37 @@ def status_command(*, form: Form) -> int:
     "--older-than", type=parse_duration, metavar="TIME", required=True, help="Those that ended so long ago: 365d."
 )
 @click.option("--yes", is_flag=True, help="Do it: what is deleted here is nowhere else.")
+@dry_run_option
+@actor_option
 @output_option
-def purge_command(*, older_than: float, yes: bool, form: Form) -> int:
+def purge_command(*, older_than: float, yes: bool, dry_run: bool, actor: str, form: Form) -> int:
     """Delete sessions from the archive for good."""
-    if not yes:
-        raise InputError("archive purge: it cannot be undone; add --yes")
+    if not yes and not dry_run:
+        raise InputError("archive purge: it cannot be undone; look with --dry-run first, then add --yes")
 
     async def work(client: "Client", archive: "Archive") -> int:
+        from orchestrator.interfaces.cli.shapes import iso
+        from orchestrator.operations import Operations
+
         before, deleted = await client.store.now_ms() - int(older_than * 1000), 0
         await archive.is_used()
-        while number := await archive.purge(before, limit=AT_ONCE):
-            deleted += number
+        found = await archive.count_ended(before)
+        if dry_run or not found:
+            return found
+        # Written down before the first is gone: who deleted them must be known however far it came.
+        asked: JsonObject = {"ended_before": iso(before), "sessions": found}
+        await Operations(client).audit.write("archive.purge", actor=actor, target="archive", data=asked)
+        with show_progress("deleting", found, form) as progress:
+            while number := await archive.purge(before, limit=AT_ONCE):
+                deleted += number
+                progress.step(number)
         return deleted
 
     deleted = _with_archive(work)
     if form == "json":
-        print_json("purged", {"sessions": deleted})
+        print_json("purged", {"sessions": deleted, "dry_run": dry_run, "actor": actor})
     else:
-        click.echo(f"{deleted} sessions were deleted from the archive")
+        click.echo(f"{deleted} sessions {'would be' if dry_run else 'were'} deleted from the archive")
     return OK
 
 
@@ -148,7 +164,7 @@ def search_command(*, words: tuple[str, ...], app: str | None, limit: int, curso
 
     before = read_cursor(cursor)
     found = with_client(lambda client: client.search(words, app=app, before=before, limit=limit))
-    print_list([one.record for one in found.listed], form)
+    print_list([one.record for one in found.listed], found.unread, form)
     if found.after is not None:
         click.echo(f"older sessions were not looked at; go on with --cursor {pack_cursor(found.after)}", err=True)
     return OK

@@ -1,5 +1,6 @@
 """`baton backup make|restore|mark-restored`: what the bundled server and its archive hold, in a folder, and back again."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -8,7 +9,7 @@ import click
 from orchestrator.contracts.base import Frozen, JsonObject
 from orchestrator.contracts.errors import ConfigError, InputError
 from orchestrator.interfaces.cli.exits import OK
-from orchestrator.interfaces.cli.options import Form, actor_option, output_option
+from orchestrator.interfaces.cli.options import Form, actor_option, dry_run_option, output_option
 from orchestrator.interfaces.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -36,8 +37,9 @@ def backup_command() -> None:
 
 @backup_command.command("make")
 @click.argument("folder", type=click.Path(path_type=Path))
+@dry_run_option
 @output_option
-def make_command(*, folder: Path, form: Form) -> int:
+def make_command(*, folder: Path, dry_run: bool, form: Form) -> int:
     """Back up the store and its archive into a new FOLDER.
 
     Everything goes on meanwhile. The store comes first: a session that moves into the archive meanwhile is in both, and never
@@ -49,27 +51,31 @@ def make_command(*, folder: Path, form: Form) -> int:
 
     _check_bundled("make")
     found = find_store()
-    _make_empty(folder)
+    _check_new(folder)
     counts, now = with_client(_look)
-    embedded_backup.take_snapshot(server_dir(), folder / _STORE)
     archive = _archive_file()
-    if archive is not None and archive.exists():
-        copy_file(archive, folder / _ARCHIVE)
+    if not dry_run:
+        _make(folder)
+        embedded_backup.take_snapshot(server_dir(), folder / _STORE)
+        if archive is not None and archive.exists():
+            copy_file(archive, folder / _ARCHIVE)
     about = _describe(folder, counts, now, found.server.version if found.server else "")
-    (folder / _ABOUT).write_text(about.to_json() + "\n", encoding="utf-8")
-    size = sum(one.stat().st_size for one in folder.iterdir())
+    if not dry_run:
+        (folder / _ABOUT).write_text(about.to_json() + "\n", encoding="utf-8")
+    size = sum(one.stat().st_size for one in folder.glob("*"))
     if form == "json":
-        print_json("backup", {"folder": str(folder), "bytes": size, **about.model_dump(mode="json")})
+        body = {"folder": str(folder), "bytes": size, "dry_run": dry_run}
+        print_json("backup", {**body, **about.model_dump(mode="json")})
         return OK
-    click.echo(f"{folder}: {_tell(about)}; {size:,} bytes")
-    if _ARCHIVE not in about.files and archive is None:
-        click.echo("The archive is a database of your own: back it up now, with its own tools.")
+    click.echo(f"{folder}: {_tell(about)}; {'would be written' if dry_run else f'{size:,} bytes'}")
+    if archive is None:
+        click.echo("The archive is a database of your own: back it up after this, with its own tools.")
     return OK
 
 
 @backup_command.command("restore")
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--dry-run", is_flag=True, help="Look whether it could be put back, and change nothing.")
+@dry_run_option
 @actor_option
 @output_option
 def restore_command(*, folder: Path, dry_run: bool, actor: str, form: Form) -> int:
@@ -94,7 +100,7 @@ def restore_command(*, folder: Path, dry_run: bool, actor: str, form: Form) -> i
     paused: tuple[str, ...] = ()
     if not dry_run:
         aside = _put_back(folder, about)
-        paused = with_client(lambda client: _mark(client, actor, about), needs_apps=True)
+        paused = with_client(partial(_mark, actor=actor, about=about), needs_apps=True)
     if form == "json":
         body: JsonObject = {"folder": str(folder), "dry_run": dry_run, "aside": [str(one) for one in aside]}
         print_json("restored", {**body, "paused": list(paused), "actor": actor, **about.model_dump(mode="json")})
@@ -108,20 +114,22 @@ def restore_command(*, folder: Path, dry_run: bool, actor: str, form: Form) -> i
 
 
 @backup_command.command("mark-restored")
+@dry_run_option
 @actor_option
 @output_option
-def mark_command(*, actor: str, form: Form) -> int:
+def mark_command(*, dry_run: bool, actor: str, form: Form) -> int:
     """Say that your own server came back from a backup.
 
     Pauses all queues, and lets ids of today go on far behind those that were given. Do it before the first scheduler and worker start. `backup restore` does it by itself.
     """
     from orchestrator.interfaces.cli.connect import with_client
 
-    paused = with_client(lambda client: _mark(client, actor, None), needs_apps=True)
+    act = _look_at_pauses if dry_run else partial(_mark, actor=actor)
+    paused = with_client(act, needs_apps=True)
     if form == "json":
-        print_json("restored", {"paused": list(paused), "actor": actor})
+        print_json("restored", {"paused": list(paused), "dry_run": dry_run, "actor": actor})
         return OK
-    click.echo(_NEXT)
+    click.echo(f"would be paused: {', '.join(paused) or 'nothing more'}" if dry_run else _NEXT)
     return OK
 
 
@@ -140,14 +148,20 @@ def _check_bundled(verb: str) -> None:
         )
 
 
-def _make_empty(folder: Path) -> None:
+def _check_new(folder: Path) -> None:
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        is_empty = not any(folder.iterdir())
+        is_used = folder.exists() and any(folder.iterdir())
     except OSError as error:
         raise InputError(f"{folder}: {error.strerror}; name a new folder") from error
-    if not is_empty:
+    if is_used:
         raise InputError(f"{folder}: it is not empty; name a new folder")
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: {error.strerror}; name a folder that you may write to") from error
 
 
 async def _look(client: "Client") -> tuple[dict[str, int], int]:
@@ -158,12 +172,19 @@ async def _look(client: "Client") -> tuple[dict[str, int], int]:
     return counts, await client.store.now_ms()
 
 
-async def _mark(client: "Client", actor: str, about: About | None) -> tuple[str, ...]:
+async def _mark(client: "Client", *, actor: str, about: About | None = None) -> tuple[str, ...]:
     from orchestrator.interfaces.cli.shapes import iso
     from orchestrator.operations import Operations
 
     of = f" of {iso(about.made_at)}" if about else ""
     return await Operations(client).mark_restored(actor=actor, reason=f"restored from a backup{of}")
+
+
+async def _look_at_pauses(client: "Client") -> tuple[str, ...]:
+    from orchestrator.operations import QUEUES, Operations
+
+    paused = {one.target for one in await Operations(client).pauses()}
+    return tuple(queue for queue in QUEUES if f"queue:{queue}" not in paused)
 
 
 def _archive_file() -> Path | None:
@@ -178,7 +199,7 @@ def _describe(folder: Path, counts: dict[str, int], now: int, server: str) -> Ab
     from orchestrator import __version__
     from orchestrator.contracts.formats import LAYOUT
 
-    files = {one.name: _digest(one) for one in sorted(folder.iterdir())}
+    files = {one.name: _digest(one) for one in sorted(folder.glob("*"))}
     return About(made_at=now, baton=__version__, layout=LAYOUT, server=server, counts=counts, files=files)
 
 

@@ -8,7 +8,9 @@ A command never starts a server by itself; `up`, `demo` and `redis start` do.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
+from os import getpid
 from pathlib import Path
+from socket import gethostname
 from typing import Final, TypeVar
 
 import click
@@ -18,7 +20,7 @@ from orchestrator.client import Client
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.errors import StoreUnreachable
 from orchestrator.installed import load_installed_apps
-from orchestrator.settings import Settings, load_settings
+from orchestrator.settings import Settings, find_secrets, load_settings
 from orchestrator.tracing_setup import configure_tracing
 from orchestrator.wiring import build_client
 
@@ -82,6 +84,22 @@ def archive_url() -> str:
     if configured.archive.url or configured.store.url:
         return configured.archive.url
     return f"sqlite:///{state_dir() / 'archive.db'}"
+
+
+def configure_process(process: str, *, loggers: Mapping[str, str] | None = None) -> None:
+    """Log and trace as the settings say: what a command does first that goes on until it is ended."""
+    from orchestrator.telemetry import configure_logging, name_process
+
+    configured = settings()
+    log = configured.logging
+    configure_logging(
+        level=log.level,
+        style=log.format,
+        loggers={**(loggers or {}), **log.loggers},
+        secrets=find_secrets(configured),
+    )
+    name_process(f"{process}:{gethostname()}:{getpid()}")
+    configure_tracing(configured.tracing, process=process)
 
 
 def load_specs() -> dict[str, AppSpec]:

@@ -3,16 +3,18 @@
 Replaying puts a session back in line where it stopped, its failures forgotten. Mend the cause first.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from orchestrator.contracts.base import JsonObject
-from orchestrator.contracts.errors import InputError, PhaseRefused
+from orchestrator.contracts.errors import InputError, PhaseRefused, SessionNotFound, Unreadable
 from orchestrator.contracts.ids import check_session_id
 from orchestrator.interfaces.cli.exits import OK
-from orchestrator.interfaces.cli.options import Form, actor_option, output_option, session_argument
+from orchestrator.interfaces.cli.options import Form, actor_option, dry_run_option, output_option, session_argument
 from orchestrator.interfaces.cli.output import clean, make_table, one_line, print_json, print_table
+from orchestrator.interfaces.cli.progress import show_progress
 
 if TYPE_CHECKING:
     from orchestrator.client import Client
@@ -90,7 +92,7 @@ def show_command(*, session_id: str, form: Form) -> int:
 @click.option("--all", "everything", is_flag=True, help="Every dead letter there is.")
 @click.option("--reason", "only", metavar="WORD", help="With --all: only those that died of this.")
 @click.option("--note", default="", help="Kept in the journal.")
-@click.option("--dry-run", is_flag=True, help="Say which, and send none.")
+@dry_run_option
 @actor_option
 @output_option
 def replay_command(
@@ -114,21 +116,29 @@ def replay_command(
 @click.command("retry")
 @session_argument
 @click.option("--note", default="", help="Kept in the journal.")
+@dry_run_option
 @actor_option
 @output_option
-def retry_command(*, session_id: str, note: str, actor: str, form: Form) -> int:
+def retry_command(*, session_id: str, note: str, dry_run: bool, actor: str, form: Form) -> int:
     """Send a dead session again."""
-    return _replay((session_id,), only=None, note=note, dry_run=False, actor=actor, form=form)
+    return _replay((session_id,), only=None, note=note, dry_run=dry_run, actor=actor, form=form)
 
 
 def _replay(session_ids: tuple[str, ...], *, only: str | None, note: str, dry_run: bool, actor: str, form: Form) -> int:
     from orchestrator.interfaces.cli.connect import with_client
 
-    async def work(client: "Client") -> list[str]:
+    async def work(client: "Client") -> tuple[list[str], list[str]]:
         chosen = list(dict.fromkeys(session_ids))
         if not chosen:
             letters = await client.dead_letters(limit=MOST)
-            chosen = [one for one, info in letters if only is None or info.get("reason") == only]
+            return await _replay_all(
+                client,
+                [one for one, info in letters if only is None or info.get("reason") == only],
+                note=note,
+                dry_run=dry_run,
+                actor=actor,
+                form=form,
+            )
         # Looked at before the first is sent: of a list with a wrong id, none is.
         for session_id in chosen:
             record = await client.show(session_id)
@@ -136,11 +146,15 @@ def _replay(session_ids: tuple[str, ...], *, only: str | None, note: str, dry_ru
                 raise PhaseRefused(
                     f"session {session_id}: it is {record.phase}, not a dead letter; nothing was replayed"
                 )
-        if not dry_run:
-            await client.replay(chosen, actor=actor, note=note)
-        return chosen
+        with show_progress("sending again", len(chosen), form) as progress:
+            for session_id in chosen if not dry_run else ():
+                await client.replay([session_id], actor=actor, note=note)
+                progress.step()
+        return chosen, []
 
-    chosen = with_client(work)
+    chosen, left_out = with_client(work)
+    for line in left_out:
+        click.echo(f"baton: left out: {line}", err=True)
     if form == "json":
         print_json("replayed", {"session_ids": list(chosen), "dry_run": dry_run, "actor": actor, "note": note})
     elif not chosen:
@@ -149,6 +163,27 @@ def _replay(session_ids: tuple[str, ...], *, only: str | None, note: str, dry_ru
         for session_id in chosen:
             click.echo(f"{session_id}: {'would be' if dry_run else 'was'} sent again")
     return OK
+
+
+async def _replay_all(
+    client: "Client", letters: Sequence[str], *, note: str, dry_run: bool, actor: str, form: Form
+) -> tuple[list[str], list[str]]:
+    """Send what nobody named; one that cannot be read, or is dead no more, holds up no other. Return also why those were not."""
+    sent: list[str] = []
+    left_out: list[str] = []
+    with show_progress("sending again", len(letters), form) as progress:
+        for session_id in letters:
+            try:
+                record = await client.show(session_id)
+                if record.phase == "dead" and not dry_run:
+                    await client.replay([session_id], actor=actor, note=note)
+            except (PhaseRefused, SessionNotFound, Unreadable) as error:
+                left_out.append(str(error))
+            else:
+                if record.phase == "dead":
+                    sent.append(session_id)
+            progress.step()
+    return sent, left_out
 
 
 def letter_shape(session_id: str, info: JsonObject) -> JsonObject:

@@ -9,8 +9,16 @@ import click
 from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.errors import InputError, suggest
 from orchestrator.interfaces.cli.exits import FAILED, OK
-from orchestrator.interfaces.cli.options import Form, output_option, parse_duration
+from orchestrator.interfaces.cli.options import (
+    Form,
+    check_actor,
+    dry_run_option,
+    find_actor,
+    output_option,
+    parse_duration,
+)
 from orchestrator.interfaces.cli.output import make_table, print_json, print_table
+from orchestrator.interfaces.cli.progress import show_progress
 
 if TYPE_CHECKING:
     from orchestrator.client import Client
@@ -29,13 +37,14 @@ def workers_command(*, form: Form) -> int:
     if form == "json":
         print_json("workers", [shape for shape, _ in found])
         return OK
-    table = make_table("NAME", "KIND", "QUEUES", "RUNNING", "SLOTS", "STEPS", "RSS", "LAG", "UP", "")
+    table = make_table("NAME", "KIND", "VERSION", "QUEUES", "RUNNING", "SLOTS", "STEPS", "RSS", "LAG", "UP", "TIER", "")
     for shape, started_at in found:
         is_worker = shape["kind"] == "worker"
         queues = shape["queues"]
         table.add_row(
             str(shape["name"]),
             str(shape["kind"]),
+            str(shape["version"] or "-"),
             ",".join(str(one) for one in queues) if isinstance(queues, list) and queues else "-",
             str(shape["running"]) if is_worker else "-",
             str(shape["slots"]) if is_worker else "-",
@@ -43,6 +52,7 @@ def workers_command(*, form: Form) -> int:
             f"{int(str(shape['rss_bytes'])) // 1_048_576} MiB" if is_worker else "-",
             f"{shape['loop_lag_ms']} ms" if is_worker else "-",
             describe_age(started_at),
+            str(shape["tier"] or "-"),
             "drains" if shape["draining"] else "",
         )
     print_table(table, empty="no workers; start some with `baton up` or `baton worker`")
@@ -55,9 +65,26 @@ def workers_command(*, form: Form) -> int:
 @click.option("--self", "own", is_flag=True, help="The workers of this machine, or of this pod.")
 @click.option("--wait", is_flag=True, help="Wait until nothing runs on them any more.")
 @click.option("--timeout", type=parse_duration, metavar="SECONDS", default=60.0, show_default=True, help="For --wait.")
+@dry_run_option
+@click.option(
+    "--as",
+    "actor",
+    metavar="NAME",
+    envvar="BATON_ACTOR",
+    callback=check_actor,
+    help="Who you are, for the operators' log.  [env: BATON_ACTOR; default: your user name]",
+)
 @output_option
 def drain_command(
-    *, workers: tuple[str, ...], everything: bool, own: bool, wait: bool, timeout: float, form: Form
+    *,
+    workers: tuple[str, ...],
+    everything: bool,
+    own: bool,
+    wait: bool,
+    timeout: float,
+    dry_run: bool,
+    actor: str | None,
+    form: Form,
 ) -> int:
     """Let workers finish what runs and take nothing new.
 
@@ -67,24 +94,35 @@ def drain_command(
     from socket import gethostname
 
     from orchestrator.interfaces.cli.connect import with_client
+    from orchestrator.operations import Operations
 
     if [bool(workers), everything, own].count(True) != 1:
         raise InputError("drain: name workers, or give --all or --self; `baton workers` lists them")
+
+    try:
+        who = actor or find_actor()
+    except InputError:  # a pod may run as a number without a name, and must be able to drain itself
+        if not own:
+            raise
+        who = gethostname()
 
     async def work(client: "Client") -> tuple[list[str], list[str]]:
         workers_alive = [info for info in await client.workers() if info.kind == "worker"]
         alive = [info.name for info in workers_alive if not own or info.host == gethostname()]
         chosen = alive if everything or own else [choose_worker(word, alive) for word in workers]
-        for name in chosen:
-            await client.drain_worker(name)
-        left = await _wait_drained(client, chosen, timeout) if wait else []
+        operations = Operations(client)
+        for name in chosen if not dry_run else ():
+            await operations.drain_worker(name, actor=who)
+        left = await _wait_drained(client, chosen, timeout, form) if wait and not dry_run else []
         return chosen, left
 
     chosen, left = with_client(work)
     if form == "json":
-        print_json("drain", {"workers": list(chosen), "waited": wait, "still_running": list(left)})
+        told: JsonObject = {"workers": list(chosen), "waited": wait and not dry_run, "still_running": list(left)}
+        print_json("drain", {**told, "actor": who, "dry_run": dry_run})
     for name in chosen if form == "table" else ():
         state = "still finishes what runs" if name in left else "has finished" if wait else "was told to drain"
+        state = "would be told to drain" if dry_run else state
         click.echo(f"{name}: {state}")
     if not chosen and form == "table":
         click.echo("no workers")
@@ -123,6 +161,12 @@ async def load_workers(client: "Client") -> list[tuple[JsonObject, int]]:
             "steps": info.steps,
             "rss_bytes": info.rss_bytes,
             "loop_lag_ms": info.loop_lag_ms,
+            "plugin_slots": info.plugin_slots,
+            "plugins_running": info.plugins_running,
+            "version": info.version,
+            "format": info.format,
+            "tier": info.tier,
+            "clock_ahead_ms": info.clock_ahead_ms,
             "apps": dict(info.digests),
             "started_at": iso(info.started_at),
             "seen_at": iso(info.beat_at),
@@ -141,12 +185,15 @@ def pid_of(name: str, pid: int) -> int:
     return pid or (int(part[0]) if part and part[0].isdigit() else 0)
 
 
-async def _wait_drained(client: "Client", names: Sequence[str], seconds: float) -> list[str]:
+async def _wait_drained(client: "Client", names: Sequence[str], seconds: float, form: Form) -> list[str]:
     """Return those that are not done when the time is over."""
-    deadline = asyncio.get_running_loop().time() + seconds
-    while True:
-        infos = {info.name: info for info in await client.workers()}
-        left = [name for name in names if name in infos and not (infos[name].draining and infos[name].running == 0)]
-        if not left or asyncio.get_running_loop().time() >= deadline:
-            return left
-        await asyncio.sleep(LOOK_SECONDS)
+    deadline, done = asyncio.get_running_loop().time() + seconds, 0
+    with show_progress("draining", len(names), form) as progress:
+        while True:
+            infos = {info.name: info for info in await client.workers()}
+            left = [name for name in names if name in infos and not (infos[name].draining and infos[name].running == 0)]
+            progress.step(len(names) - len(left) - done)
+            done = len(names) - len(left)
+            if not left or asyncio.get_running_loop().time() >= deadline:
+                return left
+            await asyncio.sleep(LOOK_SECONDS)

@@ -1,7 +1,7 @@
 """Wait for sessions: until each has ended, is dead, or waits for a person."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from orchestrator.client import Client
 from orchestrator.contracts.app import AppSpec
@@ -15,8 +15,10 @@ LOOK_SECONDS = 0.1
 LOOKS = 2_000
 
 
-async def wait_settled(client: Client, session_ids: Sequence[str], *, seconds: float) -> dict[str, Record]:
-    """Return the sessions as they are once none goes on by itself, or once the time is over."""
+async def wait_settled(
+    client: Client, session_ids: Sequence[str], *, seconds: float, tell: Callable[[int], None] = lambda _: None
+) -> dict[str, Record]:
+    """Return the sessions as they are once none goes on by itself, or once the time is over; `tell` hears how many more do not."""
     found: dict[str, Record] = {}
     left = list(dict.fromkeys(session_ids))
     pause = max(LOOK_SECONDS, len(left) / LOOKS)
@@ -25,6 +27,7 @@ async def wait_settled(client: Client, session_ids: Sequence[str], *, seconds: f
         records = await asyncio.gather(*(client.show(session_id) for session_id in left))
         found |= {record.session_id: record for record in records}
         left = [one.session_id for one in records if one.phase not in SETTLED and not waits_for_person(one)]
+        tell(len(records) - len(left))
         rest = deadline - asyncio.get_running_loop().time()
         if rest <= 0:
             break

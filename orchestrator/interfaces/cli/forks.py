@@ -13,8 +13,9 @@ from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.errors import InputError
 from orchestrator.contracts.ids import check_session_id
 from orchestrator.interfaces.cli.exits import FAILED, OK
-from orchestrator.interfaces.cli.options import Form, actor_option, output_option, session_argument
+from orchestrator.interfaces.cli.options import Form, actor_option, dry_run_option, output_option, session_argument
 from orchestrator.interfaces.cli.output import compact, one_line, print_json
+from orchestrator.interfaces.cli.progress import show_progress
 
 if TYPE_CHECKING:
     from orchestrator.client import Client
@@ -40,6 +41,7 @@ SHOWN: Final = 40
     "--app-version", "version", metavar="DIGEST|current", help="Another version of its app. Default: the origin's."
 )
 @click.option("--key", help="Idempotency key: the same key twice is one fork.")
+@dry_run_option
 @actor_option
 @output_option
 def fork_command(
@@ -49,6 +51,7 @@ def fork_command(
     given: str | None,
     version: str | None,
     key: str | None,
+    dry_run: bool,
     actor: str,
     form: Form,
 ) -> int:
@@ -58,16 +61,25 @@ def fork_command(
     state = None if given is None else _read_given(given)
 
     async def work(client: "Client") -> "tuple[Record, bool]":
-        done = await client.fork(session_id, at=at, state=state, version=version, actor=actor, key=key)
+        done = await client.fork(session_id, at=at, state=state, version=version, actor=actor, key=key, dry_run=dry_run)
         return await client.show(done.session_id), done.created
 
     # The app's own words are needed to check a state, to know what is current, and to tell its tools the new id.
     record, created = with_client(work, needs_apps=True)
+    if dry_run:  # the record is the origin's: no other was made
+        if form == "json":
+            print_json(
+                "fork", {"session_id": None, "parent": session_id, "forked_at": at, "actor": actor, "dry_run": True}
+            )
+        else:
+            where = "where it last had work" if at is None else f"after entry {at}"
+            click.echo(f"{session_id}: would be forked {where}, as {actor}")
+        return OK
     if form == "json":
         from orchestrator.interfaces.cli.shapes import session_line
 
         shape = {**session_line(record), "forked_at": record.forked_at, "spec": record.spec, "created": created}
-        print_json("fork", {**shape, "actor": actor})
+        print_json("fork", {**shape, "actor": actor, "dry_run": False})
     else:
         how = "forked from" if created else "was forked before from"
         click.echo(
@@ -114,7 +126,12 @@ def _verify(session_ids: list[str], form: Form) -> int:
     from orchestrator.interfaces.cli.connect import with_client
 
     async def work(client: "Client") -> "list[Verified]":
-        return [await client.verify(session_id) for session_id in session_ids]
+        found = []
+        with show_progress("verifying", len(session_ids), form) as progress:
+            for session_id in session_ids:
+                found.append(await client.verify(session_id))
+                progress.step()
+        return found
 
     found = with_client(work)
     if form == "json":

@@ -41,6 +41,10 @@ COMMANDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "approve": ("answers", "Allow the tool call that a session asks about, or what its hook asks."),
         "deny": ("answers", "Refuse the tool call that a session asks about, or what its hook asks."),
         "answer": ("answers", "Answer a session's question, its gate, a plugin's question, or an uncertain call."),
+        "resume": (
+            "answers",
+            "Go on with a session that a gate has stopped: with a text, by escalating it, or not at all.",
+        ),
         "signal": ("answers", "Send a named signal to a session."),
         "cancel": ("answers", "Ask a session to stop once its running tool calls are done; its child sessions too."),
         "fork": ("forks", "Begin a session where another one stood, at any entry of its journal."),

@@ -64,8 +64,11 @@ def main(args: Sequence[str] | None = None) -> int:
         _say(f"baton: {message}")
         return _report(given, "UsageError", message, USAGE)
     except BatonError as error:
-        _say(f"baton: {error}")
-        return _report(given, type(error).__name__, str(error), exit_code_of(error))
+        from orchestrator.telemetry import redact
+
+        message = redact(str(error))  # what an app or a server said may hold what it was given
+        _say(f"baton: {message}")
+        return _report(given, type(error).__name__, message, exit_code_of(error))
     except (KeyboardInterrupt, click.Abort):
         _say("\nbaton: interrupted")
         return INTERRUPTED

@@ -25,12 +25,9 @@ def mcp_command(*, roles: tuple[str, ...], actor: str) -> int:
     For an agent that starts it by itself: it ends with its input. What is done is done as you, or as --as; tools that
     the roles do not allow are not offered. `baton api` serves the same to others, at /mcp.
     """
-    from orchestrator.interfaces.cli.connect import find_store, load_specs, make_client, settings
-    from orchestrator.telemetry import configure_logging
+    from orchestrator.interfaces.cli.connect import configure_process, find_store, load_specs, make_client
 
-    configured = settings()
-    log = configured.logging
-    configure_logging(level=log.level, style=log.format, loggers=log.loggers)
+    configure_process("mcp")
     specs = load_specs()
     url = find_store().url
     given = cast("tuple[Role, ...]", roles) or ("operator",)

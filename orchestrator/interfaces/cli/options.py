@@ -67,6 +67,13 @@ def output_option(command: F) -> F:
     )(command)
 
 
+def dry_run_option(command: F) -> F:
+    """Add `--dry-run`: everything is looked up and checked as otherwise, and nothing is changed."""
+    return click.option("--dry-run", is_flag=True, help="Check it all, say what would be done, and do nothing.")(
+        command
+    )
+
+
 def actor_option(command: F) -> F:
     """Add `--as NAME`: who does it, for the journal and for rosters."""
     return click.option(

@@ -9,7 +9,7 @@ import click
 from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.errors import InputError
 from orchestrator.interfaces.cli.exits import FAILED, OK
-from orchestrator.interfaces.cli.options import Form, output_option
+from orchestrator.interfaces.cli.options import Form, dry_run_option, output_option
 from orchestrator.interfaces.cli.output import make_table, one_line, print_json, print_table
 
 REPORT_SECONDS: Final = 60.0
@@ -69,19 +69,22 @@ def check_command(*, paths: tuple[Path, ...], form: Form) -> int:
 @plugins_command.command("new")
 @click.argument("name")
 @click.option("--path", type=click.Path(path_type=Path), help="Its folder. Default: ./NAME.")
+@dry_run_option
 @output_option
-def new_command(*, name: str, path: Path | None, form: Form) -> int:
+def new_command(*, name: str, path: Path | None, dry_run: bool, form: Form) -> int:
     """Make a small plugin that works at once."""
     from orchestrator.plugin_scaffold import create_plugin
 
     folder = path or Path(name)
-    files = create_plugin(folder, name)
+    files = create_plugin(folder, name, dry_run=dry_run)
     if form == "json":
         told = [str(file) for file in files]
-        print_json("created", {"plugin": name, "folder": str(folder.resolve()), "files": [*told]})
+        print_json("created", {"plugin": name, "folder": str(folder.resolve()), "files": [*told], "dry_run": dry_run})
         return OK
     for file in files:
-        click.echo(str(file))
+        click.echo(f"{file}{': would be written' if dry_run else ''}")
+    if dry_run:
+        return OK
     click.echo(f"\nnext: baton plugins check {folder}")
     click.echo(f"  python -m plugin_sandbox run {folder} --workspace DIR")
     click.echo("  put it into an app's plugins/ folder, and name it in a skill of kind plugin_pass")

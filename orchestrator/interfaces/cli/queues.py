@@ -7,7 +7,7 @@ import click
 from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.errors import InputError
 from orchestrator.interfaces.cli.exits import OK
-from orchestrator.interfaces.cli.options import Form, actor_option, output_option
+from orchestrator.interfaces.cli.options import Form, actor_option, dry_run_option, output_option
 from orchestrator.interfaces.cli.output import make_table, print_json, print_table
 from orchestrator.interfaces.cli.shapes import iso
 
@@ -63,7 +63,7 @@ def queues_command(*, form: Form) -> int:
 @click.command("pause")
 @click.argument("target", metavar="QUEUE|app:NAME")
 @click.option("--reason", default="", help="Kept in the operators' log.")
-@click.option("--dry-run", is_flag=True, help="Say what would be paused, and pause nothing.")
+@dry_run_option
 @actor_option
 @output_option
 def pause_command(*, target: str, reason: str, dry_run: bool, actor: str, form: Form) -> int:
@@ -76,7 +76,7 @@ def pause_command(*, target: str, reason: str, dry_run: bool, actor: str, form: 
 
 @click.command("unpause")
 @click.argument("target", metavar="QUEUE|app:NAME")
-@click.option("--dry-run", is_flag=True, help="Say what would go on, and change nothing.")
+@dry_run_option
 @actor_option
 @output_option
 def unpause_command(*, target: str, dry_run: bool, actor: str, form: Form) -> int:
@@ -114,6 +114,7 @@ def _change(target: str, *, paused: bool, reason: str, dry_run: bool, actor: str
             "paused": paused,
             "changed": changed,
             "in_line": affected,
+            "actor": actor,
             "dry_run": dry_run,
         }
         print_json("pause", body)

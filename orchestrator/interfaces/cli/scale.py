@@ -92,7 +92,8 @@ def simulate_command(
     Nothing is started and no store is needed. What a step costs beside its own time is what the benches measured.
     """
     from orchestrator.interfaces.cli.connect import settings
-    from orchestrator.simulation import Play, find_fewest, play
+    from orchestrator.interfaces.cli.progress import show_progress
+    from orchestrator.simulation import TOLD_SESSIONS, Play, find_fewest, play
 
     if sessions * steps > 20 * MOST_SESSIONS:
         raise InputError(
@@ -110,8 +111,12 @@ def simulate_command(
         spread=0.0 if even else 1.0,
         seed=seed,
     )
-    played = play(load)
-    fewest = None if within is None else find_fewest(load, within)
+    with show_progress("playing", sessions if sessions > TOLD_SESSIONS else 0, form) as progress:
+        played = play(load, tell=progress.step)
+    fewest = None
+    if within is not None:
+        with show_progress("looking for the fewest workers", None, form) as progress:
+            fewest = find_fewest(load, within, tell=progress.step)
     if form == "json":
         print_json("simulation", {"load": load.model_dump(), "played": played.model_dump(), "fewest_workers": fewest})
         return OK

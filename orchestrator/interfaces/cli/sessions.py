@@ -19,8 +19,11 @@ from orchestrator.interfaces.cli.output import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from orchestrator.client import Client
     from orchestrator.contracts.session import Entry, Record
+    from orchestrator.search import Unread
 
 #: Journal entries that `show` ends with.
 RECENT = 8
@@ -49,14 +52,12 @@ def list_command(
     bucket = f"ended/{status}" if status is not None else phase
     from_ms = int(since.timestamp() * 1000) if since is not None else 0
 
-    async def work(client: "Client") -> list["Record"]:
-        found = await client.list_sessions(app=app, bucket=bucket, limit=limit)
-        return [one.record for one in found if one.row.since_at >= from_ms]
-
-    records = with_client(work)
-    if not records:
+    found = with_client(lambda client: client.list_sessions(app=app, bucket=bucket, limit=limit))
+    records = [one.record for one in found.listed if one.row.since_at >= from_ms]
+    unread = [one for one in found.unread if one.row.since_at >= from_ms]
+    if not records and not unread:
         _check_words(app, status)
-    print_list(records, form)
+    print_list(records, unread, form)
     return OK
 
 
@@ -73,17 +74,25 @@ def _check_words(app: str | None, status: str | None) -> None:
         raise InputError(f"option --status {status!r}: no app declares it; {suggest(status, words)}")
 
 
-def print_list(records: list["Record"], form: Form) -> None:
-    """Print sessions as `list` does."""
-    from orchestrator.interfaces.cli.shapes import session_line
+def print_list(records: "Sequence[Record]", unread: "Sequence[Unread]", form: Form) -> None:
+    """Print sessions as `list` does; above them, those that cannot be read, with the reason."""
+    from orchestrator.interfaces.cli.shapes import session_line, unread_line
     from orchestrator.interfaces.cli.wording import PHASE_STYLES, describe_age
 
+    if unread:
+        many = "1 session of these" if len(unread) == 1 else f"{len(unread)} sessions of these"
+        click.echo(f"baton: {many} cannot be read here; see `baton doctor` (formats) and `baton show ID`", err=True)
     if form == "json":
-        print_json("sessions", [session_line(record) for record in records])
+        lines = [{**session_line(record), "unreadable": None} for record in records]
+        print_json("sessions", [*(unread_line(one) for one in unread), *lines])
         return
     from rich.text import Text
 
     table = make_table("SESSION", "APP", "PHASE", "STATUS", "SKILL", "SINCE", "TEXT")
+    for one in unread:
+        row, shown = one.row, Text(one.phase, PHASE_STYLES[one.phase])
+        why = one_line(f"unreadable: {one.why}", 300)
+        table.add_row(row.session_id, row.app, shown, "-", "-", describe_age(row.since_at), why)
     for record in records:
         phase = f"{record.phase} ({record.wait.kind})" if record.phase == "waiting" and record.wait else record.phase
         table.add_row(

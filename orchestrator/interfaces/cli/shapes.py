@@ -13,6 +13,7 @@ from orchestrator.contracts.messages import Message
 from orchestrator.contracts.session import Entry, Record, Wait
 from orchestrator.contracts.streaming import StreamPiece
 from orchestrator.interfaces.cli.wording import list_commands
+from orchestrator.search import Unread
 
 
 def iso(at: int) -> str | None:
@@ -42,6 +43,31 @@ def session_line(record: Record) -> JsonObject:
         "created_at": iso(record.created_at),
         "since_at": iso(record.since_at),
         "updated_at": iso(record.updated_at),
+    }
+
+
+def unread_shape(unread: Unread) -> JsonObject:
+    """Return what a list says of a session that this Baton cannot read: where it stands, and why not."""
+    return {
+        "session_id": unread.row.session_id,
+        "app": unread.row.app,
+        "phase": unread.phase,
+        "since_at": iso(unread.row.since_at),
+        "detail": unread.why,
+    }
+
+
+def unread_line(unread: Unread) -> JsonObject:
+    """Return a session that cannot be read as `list` prints it: what the index tells, and in `unreadable` why not more."""
+    return {
+        "session_id": unread.row.session_id,
+        "app": unread.row.app,
+        "phase": unread.phase,
+        "status": unread.row.bucket.partition("/")[2] or None if unread.phase == "ended" else None,
+        **dict.fromkeys(("skill", "waits_for", "priority", "text", "parent", "reason", "created_at")),
+        "since_at": iso(unread.row.since_at),
+        "updated_at": None,
+        "unreadable": unread.why,
     }
 
 

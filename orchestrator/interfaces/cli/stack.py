@@ -5,6 +5,7 @@ when we end, however we end, and the child then drains and goes. Workers are end
 """
 
 import asyncio
+import fcntl
 import json
 import os
 import signal
@@ -195,7 +196,9 @@ class UpLock:
         self._path = home / UP_LOCK
         try:
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
-            held = try_lock(self._path)
+            # Who only looks shares the lock for an instant; it is another `up` only where it cannot be shared.
+            while (held := try_lock(self._path)) is None and _is_free(self._path):
+                continue
         except OSError as error:
             raise ConfigError(
                 f"up: {home}: {error.strerror}; name a folder that you may write to, with --state-dir"
@@ -223,13 +226,21 @@ class UpLock:
 
 def find_owner(home: Path) -> int | None:
     """Return the process that runs `baton up` on a state folder, None if there is none."""
-    if not (home / UP_LOCK).exists():
-        return None
-    held = try_lock(home / UP_LOCK)
-    if held is None:
-        return read_owner(home)
-    os.close(held)
-    return None
+    path = home / UP_LOCK
+    return None if not path.exists() or _is_free(path) else read_owner(home)
+
+
+def _is_free(path: Path) -> bool:
+    """Say whether nobody holds a file's lock; who asks shares it, so that no other one who asks is in the way."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    else:
+        return True
+    finally:
+        os.close(descriptor)
 
 
 def read_owner(home: Path) -> int:

@@ -6,8 +6,7 @@ went away in the middle.
 
 import asyncio
 import sys
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -17,8 +16,9 @@ from orchestrator.contracts.errors import BatonError, InputError, UnknownApp, su
 from orchestrator.contracts.session import Priority
 from orchestrator.interfaces.cli import batch
 from orchestrator.interfaces.cli.exits import OK
-from orchestrator.interfaces.cli.options import Form, actor_option, output_option, parse_duration
-from orchestrator.interfaces.cli.output import make_console, make_table, one_line, print_json, print_table
+from orchestrator.interfaces.cli.options import Form, actor_option, dry_run_option, output_option, parse_duration
+from orchestrator.interfaces.cli.output import make_table, one_line, print_json, print_table
+from orchestrator.interfaces.cli.progress import show_progress
 
 if TYPE_CHECKING:
     from orchestrator.client import Client
@@ -46,6 +46,7 @@ AT_ONCE: Final = 64
 @click.option("-f", "--file", metavar="FILE|-", help="Submit many: JSON lines of {text, state, key, priority}.")
 @click.option("--wait", is_flag=True, help="Wait until each has ended, or waits for a person (exit code 4).")
 @click.option("--timeout", type=parse_duration, metavar="SECONDS", default=600.0, show_default=True, help="For --wait.")
+@dry_run_option
 @actor_option
 @output_option
 def submit_command(
@@ -61,6 +62,7 @@ def submit_command(
     file: str | None,
     wait: bool,
     timeout: float,
+    dry_run: bool,
     actor: str,
     form: Form,
 ) -> int:
@@ -69,6 +71,8 @@ def submit_command(
 
     if app.startswith("-"):
         raise InputError(f"argument {app[:80]!r}: the app comes first; write `baton submit APP {app} …`")
+    if dry_run and wait:
+        raise InputError("options --dry-run and --wait: there would be nothing to wait for; give one of them")
     known = (
         "--text",
         "--set",
@@ -79,6 +83,7 @@ def submit_command(
         "--file",
         "--wait",
         "--timeout",
+        "--dry-run",
         "--as",
         "--output",
     )
@@ -92,6 +97,8 @@ def submit_command(
     requests = _collect(spec, options, text=text, pairs=pairs, state=state, key=key, priority=priority, file=file)
     batch.check_requests(spec, requests, settings())
     is_single = len(requests) == 1 and not file and not options
+    if dry_run:
+        return _rehearse(app, requests, actor=actor, form=form, single=is_single)
 
     async def work(client: "Client") -> int:
         seconds = timeout if wait else None
@@ -137,6 +144,35 @@ def _collect(
     return [batch.Request(where="submission", text=text or "", state=overrides, key=key, priority=priority)]
 
 
+def _rehearse(app: str, requests: Sequence[batch.Request], *, actor: str, form: Form, single: bool) -> int:
+    """Say what would be submitted; of a key that is known, which session it means."""
+    from orchestrator.interfaces.cli.connect import with_client
+
+    async def look(client: "Client") -> list[str | None]:
+        return [await client.find_by_key(app, one.key) if one.key is not None else None for one in requests]
+
+    known = with_client(look) if any(one.key is not None for one in requests) else [None] * len(requests)
+    rows: list[JsonObject] = [
+        {
+            "session_id": session_id,
+            "app": app,
+            "created": session_id is None,
+            "where": one.where,
+            "key": one.key,
+            "title": one.title or one_line(one.text),
+            "dry_run": True,
+        }
+        for one, session_id in zip(requests, known, strict=True)
+    ]
+    if form == "json":
+        print_json("submission" if single else "submissions", rows[0] if single else list(rows))
+        return OK
+    for row in rows:
+        told = "would be submitted" if row["created"] else f"is there already, as {row['session_id']}: the same key"
+        click.echo(f"{row['where']}: {told}{', as ' + actor if row['created'] else ''}: {row['title'] or '-'}")
+    return OK
+
+
 async def _submit(
     client: "Client",
     spec: "AppSpec",
@@ -177,15 +213,17 @@ async def _submit(
                 "where": request.where,
                 "key": request.key,
                 "title": request.title or one_line(request.text),
+                "dry_run": False,
             }
             progress.step()
 
-    with _progress(len(requests), is_shown=form == "table" and len(requests) > 1) as progress:
+    with show_progress("submitting", len(requests), form) as progress:
         await asyncio.gather(*(submit_one(number, request) for number, request in enumerate(requests)))
     rows = [row for row in done if row is not None]
     code = OK
     if seconds is not None and error is None:
-        code = await _wait(client, spec, rows, seconds)
+        with show_progress("waiting for their ends", len(rows), form) as progress:
+            code = await _wait(client, spec, rows, seconds, progress.step)
     _print(rows, form, single=single and error is None, waited=seconds is not None and error is None)
     if error is not None:
         if rows:
@@ -194,13 +232,16 @@ async def _submit(
     return code
 
 
-async def _wait(client: "Client", spec: "AppSpec", rows: Sequence[JsonObject], seconds: float) -> int:
+async def _wait(
+    client: "Client", spec: "AppSpec", rows: Sequence[JsonObject], seconds: float, tell: Callable[[int], None]
+) -> int:
     """Wait, and add to each row what became of its session."""
     from orchestrator.interfaces.cli.following import exit_code_for, wait_settled
     from orchestrator.interfaces.cli.shapes import session_line, wait_shape
     from orchestrator.interfaces.cli.wording import describe_where
 
-    found: dict[str, Record] = await wait_settled(client, [str(row["session_id"]) for row in rows], seconds=seconds)
+    ids = [str(row["session_id"]) for row in rows]
+    found: dict[str, Record] = await wait_settled(client, ids, seconds=seconds, tell=tell)
     for row in rows:
         record = found[str(row["session_id"])]
         row.update(session_line(record))
@@ -234,24 +275,3 @@ def _print(rows: Sequence[JsonObject], form: Form, *, single: bool, waited: bool
         if isinstance(wait, dict) and isinstance(wait["answer_with"], list):
             for command in wait["answer_with"]:
                 click.echo(f"  {command}")
-
-
-class _Progress:
-    """Counts; shown on a terminal only."""
-
-    def step(self) -> None:
-        """Count one."""
-
-
-def _progress(total: int, *, is_shown: bool) -> AbstractContextManager[_Progress]:
-    if not is_shown or not sys.stderr.isatty():
-        return nullcontext(_Progress())
-    from rich.progress import Progress
-
-    class Shown(Progress, _Progress):
-        def step(self) -> None:
-            self.advance(self.task_ids[0])
-
-    shown = Shown(console=make_console(stderr=True), transient=True)
-    shown.add_task("submitting", total=total)
-    return shown

@@ -7,7 +7,7 @@ import click
 from orchestrator.contracts.access import ROLES, Role, Token
 from orchestrator.contracts.base import JsonObject
 from orchestrator.interfaces.cli.exits import OK
-from orchestrator.interfaces.cli.options import Form, actor_option, output_option, parse_duration
+from orchestrator.interfaces.cli.options import Form, actor_option, dry_run_option, output_option, parse_duration
 from orchestrator.interfaces.cli.output import make_table, print_json, print_table
 from orchestrator.interfaces.cli.shapes import iso
 
@@ -24,9 +24,12 @@ def tokens_command() -> None:
 @click.argument("name")
 @click.option("--role", "roles", multiple=True, required=True, type=click.Choice(ROLES), help="Repeat it for more.")
 @click.option("--expires", type=parse_duration, metavar="DURATION", help="When it stops to open anything: 12h, 90d.")
+@dry_run_option
 @actor_option
 @output_option
-def new_command(*, name: str, roles: tuple[Role, ...], expires: float | None, actor: str, form: Form) -> int:
+def new_command(
+    *, name: str, roles: tuple[Role, ...], expires: float | None, dry_run: bool, actor: str, form: Form
+) -> int:
     """Make a token and print its secret, this once.
 
     NAME is the actor of everything that is done with it. viewer looks, submitter submits and cancels, approver
@@ -36,11 +39,14 @@ def new_command(*, name: str, roles: tuple[Role, ...], expires: float | None, ac
     from orchestrator.operations import Operations
 
     async def work(client: "Client") -> tuple[str, Token]:
-        return await Operations(client).make_token(name, roles, actor=actor, seconds=expires)
+        return await Operations(client).make_token(name, roles, actor=actor, seconds=expires, dry_run=dry_run)
 
     secret, token = with_client(work)
     if form == "json":
-        print_json("token", {**_shape(token), "secret": secret})
+        print_json("token", {**_shape(token), "secret": secret or None, "dry_run": dry_run})
+        return OK
+    if dry_run:
+        click.echo(f"{name}: would be made, {', '.join(token.roles)}, as {actor}")
         return OK
     click.echo(secret)
     click.echo(f"{name}: {', '.join(token.roles)}; it is not shown again", err=True)
@@ -77,21 +83,22 @@ def list_command(*, form: Form) -> int:
 
 @tokens_command.command("revoke")
 @click.argument("name")
+@dry_run_option
 @actor_option
 @output_option
-def revoke_command(*, name: str, actor: str, form: Form) -> int:
+def revoke_command(*, name: str, dry_run: bool, actor: str, form: Form) -> int:
     """Revoke a token of the store: from now on it opens nothing."""
     from orchestrator.interfaces.cli.connect import with_client
     from orchestrator.operations import Operations
 
     async def work(client: "Client") -> None:
-        await Operations(client).revoke_token(name, actor=actor)
+        await Operations(client).revoke_token(name, actor=actor, dry_run=dry_run)
 
     with_client(work)
     if form == "json":
-        print_json("revoked", {"name": name})
+        print_json("revoked", {"name": name, "actor": actor, "dry_run": dry_run})
     else:
-        click.echo(f"{name}: revoked")
+        click.echo(f"{name}: {'would be ' if dry_run else ''}revoked")
     return OK
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from orchestrator.client import Client
-    from orchestrator.contracts.session import Entry, Record
+    from orchestrator.contracts.session import Entry
 
 WATCH_SECONDS: Final = 0.5
 ROWS: Final = 20
@@ -102,12 +102,21 @@ async def _watch_live(client: "Client", app: str | None) -> int:
 
 async def _watch_lines(client: "Client", app: str | None, form: Form) -> int:
     """Print a line for each session that is new or has changed; the newest are looked at."""
-    from orchestrator.interfaces.cli.shapes import session_line
+    from orchestrator.interfaces.cli.shapes import session_line, unread_shape
     from orchestrator.interfaces.cli.wording import describe_where
 
     seen: dict[str, int] = {}
+    strange: set[str] = set()
     while True:
-        for record in reversed(await _newest(client, app)):
+        found = await client.list_sessions(app=app, limit=ROWS)
+        for one in found.unread:
+            if one.row.session_id not in strange:
+                strange.add(one.row.session_id)
+                if form == "json":
+                    print_json("unreadable", unread_shape(one), as_line=True)
+                else:
+                    click.echo(f"{one.row.session_id}  {one.phase}, and cannot be read: {one_line(one.why, 300)}")
+        for record in reversed([one.record for one in found.listed]):
             if seen.get(record.session_id) != record.rev:
                 seen[record.session_id] = record.rev
                 if form == "json":
@@ -118,24 +127,24 @@ async def _watch_lines(client: "Client", app: str | None, form: Form) -> int:
         await asyncio.sleep(WATCH_SECONDS)
 
 
-async def _newest(client: "Client", app: str | None) -> list["Record"]:
-    return [one.record for one in await client.list_sessions(app=app, limit=ROWS)]
-
-
 async def _snapshot(client: "Client", app: str | None) -> "RenderableType":
     from rich.console import Group
     from rich.text import Text
 
     from orchestrator.interfaces.cli.wording import PHASE_STYLES, describe_age, describe_where
 
-    counts, records, workers = await asyncio.gather(client.counts(), _newest(client, app), client.workers())
+    counts, found, workers = await asyncio.gather(
+        client.counts(), client.list_sessions(app=app, limit=ROWS), client.workers()
+    )
     alive = sum(1 for one in workers if one.kind == "worker")
     head = Text(f"{alive} workers", "bold")
     for phase, style in PHASE_STYLES.items():
         number = sum(by_phase[phase] for name, by_phase in counts.items() if app in {None, name})
         head.append(f"   {number} {phase}", style if number else "dim")
     table = make_table("SESSION", "PHASE", "SINCE", "NOW", "TEXT")
-    for record in records:
+    if found.unread:
+        head.append(f"   {len(found.unread)} cannot be read here, see `baton list`", "bold red")
+    for record in (one.record for one in found.listed):
         table.add_row(
             record.session_id,
             Text(record.phase, PHASE_STYLES[record.phase]),

@@ -15,6 +15,7 @@ from orchestrator.interfaces.console.pages import CallerOf, FormOf, PageRoute, P
 from orchestrator.interfaces.http.parts import Parts, needs
 from orchestrator.interfaces.http.problems import Refused
 from orchestrator.operations import Query as Wanted
+from orchestrator.search import Unread
 
 router = APIRouter(prefix="/console", route_class=PageRoute, include_in_schema=False)
 
@@ -96,29 +97,32 @@ def pile_up(letters: Sequence[Letter]) -> list[Pile]:
     return sorted(found, key=lambda pile: (-len(pile.letters), -pile.letters[0].at))
 
 
-async def _letters(parts: Parts, app: str) -> tuple[list[Letter], bool]:
-    """Return the newest letters, and whether there are more."""
+async def _letters(parts: Parts, app: str) -> tuple[list[Letter], list[Unread], bool]:
+    """Return the newest letters, those whose sessions cannot be read, and whether there are more."""
     found: list[Letter] = []
+    unread: list[Unread] = []
     before = None
-    while len(found) < MOST:
+    while len(found) + len(unread) < MOST:
         page = await parts.operations.page(Wanted(app=app, bucket="dead"), before=before, limit=200)
         infos = await parts.operations.letters(page.records)
         found += [Letter(record, info) for record, info in zip(page.records, infos, strict=True)]
+        unread += page.unread
         before = page.after
         if before is None:
-            return found, False
-    return found, True
+            return found, unread, False
+    return found, unread, True
 
 
 @router.get("/dead", openapi_extra=needs("viewer"))
 async def list_piles(request: Request, parts: PartsOf, app: Text = "") -> Response:
     """List dead letters by fingerprint."""
-    letters, is_cut = await _letters(parts, "" if ":" in app else app)
+    letters, unread, is_cut = await _letters(parts, "" if ":" in app else app)
     return render(
         request,
         "dead.html",
         piles=pile_up(letters),
-        total=len(letters),
+        unread=unread,
+        total=len(letters) + len(unread),
         is_cut=is_cut,
         app=app,
         now=await parts.operations.now_ms(),
@@ -130,7 +134,7 @@ async def replay(parts: PartsOf, caller: CallerOf, form: FormOf) -> Response:
     """Send again what was chosen, or every letter of one fingerprint."""
     note, name = form.one("note", most=2_000), form.one("fingerprint", most=12)
     if name:
-        letters, _ = await _letters(parts, "")
+        letters, _, _ = await _letters(parts, "")
         chosen = [one.record.session_id for one in letters if fingerprint(one) == name]
     else:
         chosen = form.fields.get("session_id", [])[:MOST]

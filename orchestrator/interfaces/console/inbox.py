@@ -30,6 +30,7 @@ async def list_asking(request: Request, parts: PartsOf, app: Text = "", cursor: 
         request,
         "inbox.html",
         records=page.records,
+        unread=page.unread,
         commands={record.session_id: list(list_commands(record)) for record in page.records},
         next_cursor=pack_cursor(page.after),
         app=app,

@@ -21,6 +21,7 @@ from orchestrator.interfaces.http.parts import Parts, SessionId, needs
 from orchestrator.interfaces.http.shapes import pack_cursor, read_cursor
 from orchestrator.interfaces.http.streams import OFFSET, follow_models, follow_session
 from orchestrator.operations import Query as Wanted
+from orchestrator.search import Unread
 
 router = APIRouter(prefix="/console", route_class=PageRoute, include_in_schema=False)
 
@@ -53,6 +54,7 @@ async def list_sessions(
         ":" in app + phase + status or (phase not in {"", *PHASES}) or (status and phase not in {"", "ended"})
     )
     records: Sequence[Record] = ()
+    unread: Sequence[Unread] = ()
     after = None
     if is_impossible:
         pass
@@ -61,18 +63,19 @@ async def list_sessions(
             q.split()[:10], app=app or None, before=read_cursor(cursor or None), limit=MOST_FOUND
         )
         records = [one.record for one in found.listed if _fits(one.record, phase, status, actor, parent)]
-        after = pack_cursor(found.after)
+        unread, after = found.unread, pack_cursor(found.after)
     else:
         bucket = f"ended/{status}" if status else phase
         page = await parts.operations.page(
             Wanted(app=app, bucket=bucket, actor=actor, parent=parent), before=read_cursor(cursor or None), limit=PAGE
         )
-        records, after = page.records, pack_cursor(page.after)
+        records, unread, after = page.records, page.unread, pack_cursor(page.after)
     apps = sorted({*parts.client.specs, *await parts.client.views.apps()})
     return render(
         request,
         "sessions.html",
         records=records,
+        unread=unread,
         lines=[describe_where(record) for record in records],
         asked={"app": app, "phase": phase, "status": status, "actor": actor, "parent": parent, "q": q},
         is_filtered=bool(app or phase or status or actor or parent or q),

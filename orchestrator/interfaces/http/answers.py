@@ -47,7 +47,13 @@ async def list_approvals(
     wanted = Wanted(app=app, bucket=ASKS)
     page = await parts.operations.page(wanted, before=shapes.read_cursor(cursor), limit=limit)
     found = [shapes.waiting_shape(record) for record in page.records]
-    return JSONResponse({"approvals": found, "next_cursor": shapes.pack_cursor(page.after)})
+    return JSONResponse(
+        {
+            "approvals": found,
+            "unreadable": shapes.unread_shapes(page),
+            "next_cursor": shapes.pack_cursor(page.after),
+        }
+    )
 
 
 @_act("decision", "approver")

@@ -7,6 +7,7 @@ the application serves. Raises ConfigError for settings that do not hold togethe
 
 import asyncio
 import contextlib
+import logging
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
@@ -34,6 +35,8 @@ from orchestrator.settings import Settings, find_config_dir
 from orchestrator.token_file import load_tokens
 from orchestrator.triggers import Triggers
 from orchestrator.webhooks import Webhooks, load_endpoints
+
+log = logging.getLogger(__name__)
 
 ROUTERS = (health.router, sessions.router, streams.router, answers.router, operate.router, incoming.router)
 
@@ -107,6 +110,7 @@ async def _live(app: FastAPI) -> AsyncIterator[None]:
     """Deliver webhooks, and run what stands beside, for as long as the application serves."""
     parts: Parts = app.state.parts
     delivering = asyncio.create_task(parts.webhooks.run(), name="baton-webhooks")
+    delivering.add_done_callback(_tell_end)
     try:
         async with contextlib.AsyncExitStack() as running:
             for enter in parts.beside:
@@ -117,6 +121,13 @@ async def _live(app: FastAPI) -> AsyncIterator[None]:
         delivering.cancel()
         await asyncio.gather(delivering, return_exceptions=True)
         await parts.webhooks.aclose()
+
+
+def _tell_end(delivering: "asyncio.Task[None]") -> None:
+    """Say at once that nothing is delivered any more, where a defect has ended it: nobody waits for that task."""
+    error = None if delivering.cancelled() else delivering.exception()
+    if error is not None:
+        log.error("webhooks: delivering ended by a defect; start this process again", exc_info=error)
 
 
 def _find_endpoints(settings: Settings, env: Mapping[str, str]) -> tuple[Endpoint, ...]:

@@ -100,11 +100,30 @@ class Session(SessionLine):
     entries: int
 
 
-class Sessions(BaseModel):
+class Unread(BaseModel):
+    """A session that belongs to a list and that this version cannot read: of a newer one (`detail` says so), or damaged."""
+
+    session_id: str
+    app: str
+    phase: Phase
+    since_at: str | None
+    detail: str
+
+
+class Page(BaseModel):
+    """What lists share."""
+
+    unreadable: list[Unread] = Field(
+        default=[],
+        description="Sessions between these that this version cannot read; of a list with `actor`, `parent` or `q`, nobody knows whether they fit.",
+    )
+    next_cursor: str | None
+
+
+class Sessions(Page):
     """A page of sessions, newest first."""
 
     sessions: list[SessionLine]
-    next_cursor: str | None
 
 
 class Waiting(SessionLine):
@@ -113,11 +132,10 @@ class Waiting(SessionLine):
     wait: Wait | None
 
 
-class Approvals(BaseModel):
+class Approvals(Page):
     """A page of what waits for people, newest first."""
 
     approvals: list[Waiting]
-    next_cursor: str | None
 
 
 class Entry(BaseModel):
@@ -158,11 +176,10 @@ class DeadLetter(BaseModel):
     since_at: str | None
 
 
-class DeadLetters(BaseModel):
+class DeadLetters(Page):
     """A page of dead letters, newest first."""
 
     dead_letters: list[DeadLetter]
-    next_cursor: str | None
 
 
 class Replayed(BaseModel):

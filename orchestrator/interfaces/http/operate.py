@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import JSONResponse
 
 from orchestrator.contracts.base import JsonObject
-from orchestrator.contracts.errors import SessionNotFound
+from orchestrator.contracts.errors import suggest
 from orchestrator.interfaces.cli.fleet import load_workers
 from orchestrator.interfaces.http import bodies, models, shapes
 from orchestrator.interfaces.http.parts import CallerOf, Cursor, GuardedRoute, Limit, Parts, PartsOf, SessionId, needs
@@ -38,7 +38,13 @@ async def list_dead_letters(
     page = await parts.operations.page(wanted, before=shapes.read_cursor(cursor), limit=limit)
     infos = await parts.operations.letters(page.records)
     letters = [shapes.letter_shape(record, info) for record, info in zip(page.records, infos, strict=True)]
-    return JSONResponse({"dead_letters": letters, "next_cursor": shapes.pack_cursor(page.after)})
+    return JSONResponse(
+        {
+            "dead_letters": letters,
+            "unreadable": shapes.unread_shapes(page),
+            "next_cursor": shapes.pack_cursor(page.after),
+        }
+    )
 
 
 @router.get("/dead-letters/{session_id}", response_model=models.DeadLetter, openapi_extra=needs("viewer"))
@@ -46,7 +52,7 @@ async def get_dead_letter(session_id: SessionId, parts: PartsOf) -> Response:
     """Return a dead letter: why, after how many attempts, where it stopped."""
     record = await parts.client.show(session_id)
     if record.phase != "dead":
-        raise SessionNotFound(session_id)
+        raise Refused("session-not-found", 404, f"session {session_id}: it is {record.phase}, not a dead letter")
     return JSONResponse(shapes.letter_shape(record, (await parts.operations.letters([record]))[0]))
 
 
@@ -133,8 +139,9 @@ async def list_workers(parts: PartsOf) -> Response:
 @router.post("/workers/{name}/drain", status_code=202, response_model=models.Done, openapi_extra=needs("operator"))
 async def drain_worker(name: WorkerName, parts: PartsOf, caller: CallerOf) -> Response:
     """Let a worker finish what runs and take nothing new."""
-    if name not in {info.name for info in await parts.client.workers()}:
-        raise Refused("not-found", 404, f"worker {name}: not alive; see /v1/workers")
+    alive = [info.name for info in await parts.client.workers()]
+    if name not in alive:
+        raise Refused("not-found", 404, f"worker {name}: not alive; {suggest(name, alive)}, see /v1/workers")
     await parts.operations.drain_worker(name, actor=caller.name)
     return JSONResponse({"changed": True}, 202)
 
@@ -149,7 +156,7 @@ async def list_apps(parts: PartsOf) -> Response:
 async def get_app(name: AppName, parts: PartsOf) -> Response:
     """Return an app."""
     if name not in parts.client.specs:
-        raise Refused("not-found", 404, f"app {name}: not loaded here; see /v1/apps")
+        raise Refused("not-found", 404, f"app {name}: not loaded here; {suggest(name, parts.client.specs)}")
     return JSONResponse((await read_apps(parts.operations, [name]))[0])
 
 

@@ -28,7 +28,9 @@ from orchestrator.contracts.errors import (
     SessionNotFound,
     StoreUnreachable,
     UnknownApp,
+    Unreadable,
 )
+from orchestrator.telemetry import redact
 from orchestrator.triggers import SenderRefused, UnknownTrigger
 
 log = logging.getLogger(__name__)
@@ -77,6 +79,7 @@ _OF: Final[Sequence[tuple[type[BatonError], str, int]]] = (
     (InputError, "invalid-request", 422),
     (StoreUnreachable, "store-unreachable", 503),
     (AppCodeFailed, "app-failed", 500),
+    (Unreadable, "unreadable", 500),
 )
 _BY_STATUS: Final[Mapping[int, str]] = {
     400: "invalid-request",
@@ -103,15 +106,23 @@ def respond(
     errors: Sequence[FieldProblem] = (),
 ) -> Response:
     """Return a problem as a response."""
-    body = Problem(
+    # What an app's code or a server said may hold what it was given: a secret that was loaded here leaves by no answer.
+    body = make_problem(name, status, redact(detail), instance=request.url.path, errors=errors)
+    return JSONResponse(body.model_dump(), status, dict(headers or {}), MEDIA_TYPE)
+
+
+def make_problem(
+    name: str, status: int, detail: str, *, instance: str = "", errors: Sequence[FieldProblem] = ()
+) -> Problem:
+    """Return a problem."""
+    return Problem(
         type=f"urn:baton:problem:{name}",
         title=HTTPStatus(status).phrase,
         status=status,
         detail=detail,
-        instance=request.url.path,
+        instance=instance,
         errors=list(errors),
     )
-    return JSONResponse(body.model_dump(), status, dict(headers or {}), MEDIA_TYPE)
 
 
 async def on_baton_error(request: Request, error: Exception) -> Response:

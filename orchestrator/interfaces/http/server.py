@@ -10,11 +10,16 @@ import signal
 import socket
 from typing import Any, Final
 
+import h11
 import uvicorn
 from fastapi import FastAPI
+from fastapi.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from orchestrator.contracts.errors import ConfigError
+from orchestrator.interfaces.http.limits import SAFE_HEADERS
+from orchestrator.interfaces.http.problems import MEDIA_TYPE, RETRY_SECONDS, make_problem
 from orchestrator.settings_api import ApiSettings
 
 log = logging.getLogger(__name__)
@@ -47,14 +52,25 @@ def check_binding(host: str, *, has_credentials: bool) -> None:
         )
 
 
-def patient_protocol(header_seconds: float) -> type[H11Protocol]:
-    """Return a protocol that ends a connection which does not finish the head of a request in time."""
+async def refuse_busy(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request that is one too many."""
+    problem = make_problem("unavailable", 503, "too many connections; try again soon", instance=scope["path"])
+    headers = {**SAFE_HEADERS, "Retry-After": str(RETRY_SECONDS), "Connection": "close"}
+    await JSONResponse(problem.model_dump(), 503, headers, MEDIA_TYPE)(scope, receive, send)
+
+
+def patient_protocol(header_seconds: float, connections: int) -> type[H11Protocol]:
+    """Return a protocol that ends a connection which does not finish the head of a request in time.
+
+    It serves so many connections at once, and refuses what is more, or no HTTP, with problems as everything here does.
+    """
 
     class Patient(H11Protocol):
         _silent: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
+            self._served = self.app
             # asyncio does this for sockets that name their protocol; one of ours that was accepted does not, and the
             # body of an answer would wait some 40 ms for the other side to acknowledge its head.
             sock = transport.get_extra_info("socket")
@@ -64,9 +80,22 @@ def patient_protocol(header_seconds: float) -> type[H11Protocol]:
 
         def handle_events(self) -> None:
             asked = self.cycle
+            is_full = len(self.connections) > connections or len(self.tasks) >= connections
+            self.app = refuse_busy if is_full else self._served
             super().handle_events()
             if self.cycle is not asked:
                 self._stop_expecting()
+
+        def send_400_response(self, msg: str) -> None:
+            body = make_problem(
+                "invalid-request", 400, f"{msg.rstrip('.')}; mend the head of the request"
+            ).model_dump_json()
+            headers = {**SAFE_HEADERS, "Content-Type": MEDIA_TYPE, "Connection": "close"}
+            lines = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+            answer = h11.Response(status_code=400, headers=lines, reason=b"Bad Request")
+            for event in (answer, h11.Data(data=body.encode()), h11.EndOfMessage()):
+                self.transport.write(self.conn.send(event) or b"")
+            self.transport.close()
 
         def on_response_complete(self) -> None:
             self._expect()  # a kept connection has to begin again, and then to come to an end
@@ -108,7 +137,7 @@ def make_server(app: FastAPI, settings: ApiSettings, **more: Any) -> uvicorn.Ser
     """Return a server that is not started."""
     config = uvicorn.Config(
         app,
-        http=patient_protocol(settings.header_seconds),
+        http=patient_protocol(settings.header_seconds, settings.connections),
         ws="none",
         loop="asyncio",
         lifespan="on",
@@ -117,7 +146,6 @@ def make_server(app: FastAPI, settings: ApiSettings, **more: Any) -> uvicorn.Ser
         server_header=False,
         date_header=True,
         proxy_headers=False,
-        limit_concurrency=settings.connections,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
         h11_max_incomplete_event_size=32_768,

@@ -96,7 +96,7 @@ async def list_sessions(
         raise Refused("invalid-request", 422, "status: only ended sessions have one; leave out phase")
     bucket = f"ended/{status}" if status else phase or ""
     if ":" in app or ":" in bucket:
-        return JSONResponse({"sessions": [], "next_cursor": None})
+        return JSONResponse({"sessions": [], "unreadable": [], "next_cursor": None})
     wanted = Wanted(
         app=app,
         bucket=bucket,
@@ -106,8 +106,13 @@ async def list_sessions(
         text=q,
     )
     page = await parts.operations.page(wanted, before=shapes.read_cursor(cursor), limit=limit)
-    lines = [shapes.line_shape(record) for record in page.records]
-    return JSONResponse({"sessions": lines, "next_cursor": shapes.pack_cursor(page.after)})
+    return JSONResponse(
+        {
+            "sessions": [shapes.line_shape(record) for record in page.records],
+            "unreadable": shapes.unread_shapes(page),
+            "next_cursor": shapes.pack_cursor(page.after),
+        }
+    )
 
 
 def _millis(at: datetime) -> int:

@@ -3,11 +3,13 @@
 import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
+from pydantic import JsonValue
+
 from orchestrator.contracts.base import JsonObject, dump_json, load_json
 from orchestrator.contracts.errors import InputError
 from orchestrator.contracts.session import Record
-from orchestrator.interfaces.cli.shapes import entry_shape, iso, message_shape, session_shape, wait_shape
-from orchestrator.operations import Place
+from orchestrator.interfaces.cli.shapes import entry_shape, iso, message_shape, session_shape, unread_shape, wait_shape
+from orchestrator.operations import Page, Place
 
 __all__ = [
     "entry_shape",
@@ -18,6 +20,8 @@ __all__ = [
     "pack_cursor",
     "read_cursor",
     "session_shape",
+    "unread_shape",
+    "unread_shapes",
     "wait_shape",
     "waiting_shape",
 ]
@@ -60,6 +64,11 @@ def letter_shape(record: Record, info: JsonObject) -> JsonObject:
         "attempts": attempts if isinstance(attempts, int) else 0,
         "since_at": iso(at if isinstance(at, int) else record.since_at),
     }
+
+
+def unread_shapes(page: Page) -> list[JsonValue]:
+    """Return the sessions of a page that could not be read."""
+    return [unread_shape(one) for one in page.unread]
 
 
 def pack_cursor(place: Place | None) -> str | None:

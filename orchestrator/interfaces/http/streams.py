@@ -55,8 +55,12 @@ async def follow_session(
     last: Annotated[str | None, Header(alias="Last-Event-ID", pattern=r"^[0-9]{1,12}$")] = None,
 ) -> Response:
     """Stream a session's journal: each entry an event, its number the id. `event: end` follows when it is settled."""
-    begin = int(last) if last is not None else after
     record = await parts.client.show(session_id)
+    begin = min(after, record.seq)
+    if (
+        last is not None
+    ):  # a number that this journal has not come to is another one's: everything is told, and nothing missed
+        begin = int(last) if int(last) <= record.seq else 0
     if record.phase == "ended" and begin >= record.seq:
         return Response(status_code=204)
     watching = contextlib.AsyncExitStack()

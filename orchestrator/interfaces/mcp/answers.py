@@ -78,4 +78,10 @@ async def inbox(desk: Desk, app: str, limit: int, cursor: str | None) -> models.
     """Return a page of what waits for people."""
     page = await desk.operations.page(Query(app=app, bucket=ASKS), before=shapes.read_cursor(cursor), limit=limit)
     found = [shapes.waiting_shape(record) for record in page.records]
-    return models.Approvals.model_validate({"approvals": found, "next_cursor": shapes.pack_cursor(page.after)})
+    return models.Approvals.model_validate(
+        {
+            "approvals": found,
+            "unreadable": shapes.unread_shapes(page),
+            "next_cursor": shapes.pack_cursor(page.after),
+        }
+    )

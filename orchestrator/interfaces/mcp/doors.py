@@ -22,9 +22,11 @@ from orchestrator.contracts.errors import (
     InputError,
     SessionNotFound,
     StoreUnreachable,
+    Unreadable,
     suggest,
 )
 from orchestrator.interfaces.mcp.desk import Desk
+from orchestrator.telemetry import redact
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +42,8 @@ def explain(where: str, error: BaseException | None) -> str:
             problems = error.errors(include_url=False, include_input=False, include_context=False)[:8]
             said = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in problems)
             return f"{where}: invalid arguments: {said}; mend them and call again"
-        case InputError() | SessionNotFound():
-            return str(error)
+        case InputError() | SessionNotFound() | Unreadable():
+            return redact(str(error))
         case StoreUnreachable():
             log.warning("%s: %s", where, error)
             return f"{where}: the store cannot be reached; try again soon"

@@ -66,4 +66,10 @@ async def dead_letters(desk: Desk, app: str, limit: int, cursor: str | None) -> 
     page = await desk.operations.page(Query(app=app, bucket="dead"), before=shapes.read_cursor(cursor), limit=limit)
     infos = await desk.operations.letters(page.records)
     letters = [shapes.letter_shape(record, info) for record, info in zip(page.records, infos, strict=True)]
-    return models.DeadLetters.model_validate({"dead_letters": letters, "next_cursor": shapes.pack_cursor(page.after)})
+    return models.DeadLetters.model_validate(
+        {
+            "dead_letters": letters,
+            "unreadable": shapes.unread_shapes(page),
+            "next_cursor": shapes.pack_cursor(page.after),
+        }
+    )

@@ -75,7 +75,13 @@ def register_sessions(server: FastMCP[Any], desk: Desk) -> None:
             Query(app=app, bucket=bucket, actor=actor, text=text), before=shapes.read_cursor(cursor), limit=limit
         )
         lines = [shapes.line_shape(record) for record in page.records]
-        return models.Sessions.model_validate({"sessions": lines, "next_cursor": shapes.pack_cursor(page.after)})
+        return models.Sessions.model_validate(
+            {
+                "sessions": lines,
+                "unreadable": shapes.unread_shapes(page),
+                "next_cursor": shapes.pack_cursor(page.after),
+            }
+        )
 
     @desk.tool(server, "viewer")
     async def get_session(session_id: SessionId) -> models.Session:

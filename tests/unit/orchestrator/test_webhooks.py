@@ -213,9 +213,8 @@ def test_a_deliverer_that_dies_in_between_tells_it_again(store_url: str) -> None
             await dies.open()
             await on.run(on.worker(), await on.submit())
             [happened] = await dies._outbox.read()
-            await dies._outbox.add(
-                dies._make(dies.endpoints[0], "session.ended", happened, await on.client.show(happened.session_id)), 1
-            )
+            told = await dies._tell(happened)
+            await dies._outbox.add(dies._make(dies.endpoints[0], "session.ended", happened, told), 1)
             taken = await dies._outbox.take(60)
             await lives.look()
             held = len(receiver.got)
@@ -225,6 +224,38 @@ def test_a_deliverer_that_dies_in_between_tells_it_again(store_url: str) -> None
             return [len(taken), held, len(receiver.got)]
 
     assert play(store_url, act) == [1, 0, 1]
+
+
+def test_what_this_version_cannot_read_is_told_all_the_same(store_url: str) -> None:
+    """In an upgrade any of the processes delivers; and a session that is dead because it is damaged must not die in silence."""
+
+    async def act(on: Stage) -> tuple[dict[str, str], dict[str, Any]]:
+        async with receiving() as receiver:
+            hooks = make(on, receiver)
+            await hooks.open()
+            worker = on.worker()
+            made = {
+                name: await on.submit(skill)
+                for name, skill in (("asks", "ask_first"), ("naps", "nap"), ("dies", "start"))
+            }
+            for name in ("asks", "naps"):
+                await on.run(worker, made[name])
+            for name in ("asks", "naps", "dies"):
+                key = on.store.keys.of_session("record", made[name])
+                await on.store.command("HSET", key, "cursor", '{"skill": "start", "mood": "fine"}')
+            await worker.run_slice(made["dies"])
+            while await hooks.look():
+                pass
+            await hooks.aclose()
+            said = [json.loads(body) for _, body in receiver.got]
+            return made, {one["data"]["session_id"]: one for one in said}
+
+    made, told = play(store_url, act)
+
+    assert set(told) == {made["asks"], made["dies"]}
+    assert (told[made["asks"]]["type"], told[made["dies"]]["type"]) == ("session.waiting", "session.dead")
+    assert told[made["dies"]]["data"]["phase"] == "dead"
+    assert "cannot be read" in told[made["asks"]]["data"]["unreadable"]
 
 
 def test_without_endpoints_nothing_is_noted(store_url: str) -> None:
@@ -272,12 +303,22 @@ def test_an_endpoint_inside_of_our_networks_is_not_reached(store_url: str) -> No
         "file:///etc/passwd",
         "gopher://93.184.216.34/",
         "http://93.184.216.34:99999/",
+        "http://[::ffff:0:127.0.0.1]/",
+        "http://[64:ff9b::7f00:1]/",
+        "http://[64:ff9b:1::7f00:1]/",
+        "http://0/",
+        "http://017700000001/",
+        "https://hooks..example/",
+        "https://" + "a" * 70 + ".example/",
+        "https://[::1/",
     ],
 )
 def test_a_url_that_leads_inside_is_refused(url: str) -> None:
-    """In every spelling that a resolver understands."""
-    with pytest.raises(DestinationRefused):
-        asyncio.run(resolve(url, allow_private=False))
+    """In every spelling that a resolver understands; one that none understands is refused in the same way, and breaks nothing."""
+    with pytest.raises(DestinationRefused) as refused:
+        asyncio.run(resolve(f"{url}in?key=secret-of-theirs", allow_private=False))
+
+    assert "secret-of-theirs" not in str(refused.value)
 
 
 def test_a_public_address_is_gone_to_as_it_was_resolved() -> None:

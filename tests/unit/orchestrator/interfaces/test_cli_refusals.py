@@ -20,6 +20,7 @@ from orchestrator.contracts.errors import (
 )
 from orchestrator.interfaces.cli import connect
 from orchestrator.interfaces.cli.main import exit_code_of, main
+from orchestrator.telemetry import hide
 
 
 @pytest.fixture(autouse=True)
@@ -166,3 +167,13 @@ def test_an_interrupt_is_130_without_a_traceback(
 
     assert main(["list"]) == 130
     assert capsys.readouterr().err.strip() == "baton: interrupted"
+
+
+def test_a_refusal_shows_no_secret_that_was_loaded(capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither on the terminal nor in the object that a program keeps."""
+    hide("loaded_and_hidden_2")
+
+    assert main(["submit", "loaded_and_hidden_2", "-o", "json"]) == 2
+    said = capsys.readouterr()
+    assert "loaded_and_hidden_2" not in said.out + said.err
+    assert "app '[hidden]': not loaded" in said.err

@@ -1,6 +1,7 @@
 """What `up` and `demo` need of their processes: where they find the store, who holds a folder, what demos are asked."""
 
 import asyncio
+import fcntl
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,8 +11,9 @@ import pytest
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.errors import BatonError, ConfigError, InputError
 from orchestrator.embedded import StoreAddress
+from orchestrator.embedded_folder import try_lock
 from orchestrator.interfaces.cli.demo_scene import find_scenes, prepare, stop
-from orchestrator.interfaces.cli.stack import UpLock, find_owner, process_environment, with_import_path
+from orchestrator.interfaces.cli.stack import UP_LOCK, UpLock, find_owner, process_environment, with_import_path
 
 ADDRESS = StoreAddress(url="redis://:secret@h/0", broker_url="redis://:secret@h/1")
 
@@ -53,6 +55,28 @@ def test_a_state_folder_has_one_owner_at_a_time(tmp_path: Path) -> None:
     third = UpLock(tmp_path)
     assert third.inherits_server is False
     third.release()
+
+
+def test_who_only_looks_is_in_nobodys_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`redis stop` looks at the lock for an instant: an `up` that begins just then is not refused, and other lookers see no `up`."""
+    (tmp_path / UP_LOCK).touch()
+    looking = os.open(tmp_path / UP_LOCK, os.O_RDONLY)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    tries = []
+
+    def try_and_go(path: Path) -> int | None:
+        """Try, while somebody looks; then they have seen enough."""
+        held = try_lock(path)
+        if not tries:
+            os.close(looking)
+        tries.append(held)
+        return held
+
+    monkeypatch.setattr("orchestrator.interfaces.cli.stack.try_lock", try_and_go)
+
+    assert find_owner(tmp_path) is None
+    UpLock(tmp_path).release()
+    assert tries[0] is None
 
 
 @pytest.mark.parametrize("home", ["/proc/no/such", "/dev/null"])

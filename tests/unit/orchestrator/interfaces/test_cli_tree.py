@@ -61,20 +61,36 @@ def test_every_command_that_prints_has_json() -> None:
     assert without == WITHOUT_JSON
 
 
-def test_what_changes_a_session_names_its_actor() -> None:
-    """Everything that changes a session has an actor (invariant 10)."""
-    changing = [
-        ("submit",),
-        ("approve",),
-        ("deny",),
-        ("answer",),
-        ("signal",),
-        ("cancel",),
-        ("retry",),
-        ("dead", "replay"),
-    ]
+#: What changes the store or the archive: each has an actor and a dry run.
+CHANGES = {
+    *(("submit",), ("approve",), ("deny",), ("answer",), ("resume",), ("signal",), ("cancel",), ("fork",), ("retry",)),
+    *(("dead", "replay"), ("pause",), ("unpause",), ("drain",), ("runbook", "run")),
+    *(("tokens", "new"), ("tokens", "revoke"), ("archive", "run"), ("archive", "purge")),
+    *(("backup", "restore"), ("backup", "mark-restored")),
+}
+#: What changes this machine alone: a dry run is enough.
+CHANGES_HERE = {("redis", "start"), ("redis", "stop"), ("backup", "make"), ("apps", "new"), ("plugins", "new")}
+#: What goes on until it is ended.
+PROCESSES = {("up",), ("demo",), ("worker",), ("scheduler",), ("stub-llm",), ("api",), ("mcp",)}
+#: What only looks, or computes.
+LOOKS = {
+    *(("list",), ("show",), ("search",), ("watch",), ("events",), ("context",), ("replay",), ("explain",)),
+    *(("dead", "list"), ("dead", "show"), ("queues",), ("workers",), ("scale", "advise"), ("scale", "simulate")),
+    *(("tokens", "list"), ("metrics",), ("archive", "status"), ("runbook", "list"), ("runbook", "show"), ("doctor",)),
+    *(("redis", "status"), ("apps", "list"), ("apps", "check"), ("apps", "schema"), ("plugins", "list")),
+    *(("plugins", "check"), ("config", "show"), ("version",)),
+}
 
-    assert [path for path in changing if "actor" not in {one.name for one in TREE[path].params}] == []
+
+def test_every_change_names_its_actor_and_can_be_tried_dry() -> None:
+    """Everything that changes a session has an actor (invariant 10); and an operator can look before each leap."""
+    leaves = {
+        path: {one.name for one in found.params} for path, found in TREE.items() if not isinstance(found, click.Group)
+    }
+
+    assert set(leaves) == CHANGES | CHANGES_HERE | PROCESSES | LOOKS, "a command that is new belongs to one of these"
+    assert {path for path, options in leaves.items() if "dry_run" in options} == CHANGES | CHANGES_HERE
+    assert {path for path in CHANGES if "actor" not in leaves[path]} == set()
 
 
 def test_the_bare_command_prints_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,3 +119,36 @@ def test_help_loads_neither_the_store_nor_tables(args: list[str]) -> None:
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].removeprefix("LOADED").split() in ([], ["pydantic"])
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [("baton de", {"demo", "deny", "dead"}), ("baton dead re", {"replay"}), ("baton list --ph", {"--phase"})],
+)
+def test_a_shell_completes_what_was_begun(
+    words: str, wanted: set[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Commands, those below them, and their options, although none is imported before it is named."""
+    monkeypatch.setenv("_BATON_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+
+    with pytest.raises(SystemExit) as ended:
+        main([])
+
+    assert ended.value.code == 0
+    assert {line.partition(",")[2] for line in capsys.readouterr().out.splitlines()} == wanted
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_every_shell_has_its_script(
+    shell: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What `eval` is given."""
+    monkeypatch.setenv("_BATON_COMPLETE", f"{shell}_source")
+    monkeypatch.setattr("click.shell_completion.BashComplete._check_version", lambda *_: None)
+
+    with pytest.raises(SystemExit):
+        main([])
+
+    assert f"_BATON_COMPLETE={shell}_complete" in capsys.readouterr().out

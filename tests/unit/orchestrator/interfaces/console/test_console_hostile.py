@@ -64,10 +64,10 @@ def test_a_sessions_page_shows_evil_as_text(store_url: str, phase: str, wait: st
 @pytest.mark.parametrize(
     ("path", "least"),
     [
-        ("/console/sessions", 4),
-        ("/console/sessions?q=x", 3),
-        ("/console/inbox", 8),
-        ("/console/dead", 4),
+        ("/console/sessions", 7),
+        ("/console/sessions?q=x", 6),
+        ("/console/inbox", 11),
+        ("/console/dead", 7),
         ("/console/queues", 2),
         ("/console/audit", 5),
         ("/console/", 2),

@@ -1,5 +1,8 @@
 """What other parts write into sessions, on their pages: hooks, limits, budgets, compactions, grants, forks, models' words."""
 
+import html
+import re
+import shlex
 from typing import Any
 
 from orchestrator.app_loader import load_app
@@ -8,10 +11,12 @@ from orchestrator.contracts.context import ContextSpec
 from orchestrator.contracts.streaming import StreamPiece
 from orchestrator.interfaces.console.shown import link
 from orchestrator.settings import Settings
+from orchestrator.store.fleet import WorkerInfo
 from orchestrator.store.leases import Claimed
 from orchestrator.store.token_stream import TokenStream
 from tests.api_stage import ApiStage, api_settings
 from tests.console_stage import Browser, Document, play
+from tests.deploy.test_runbooks import find_problem
 from tests.hook_stage import HOOKED
 from tests.integration.talker import PROVIDER, talker
 from tests.talkers import Talker, asks, says, worker_that_talks
@@ -219,3 +224,40 @@ def test_a_wait_for_a_models_turn_is_told_as_such(store_url: str) -> None:
     assert record.wait is not None and record.wait.kind == "limit"
     assert "its turn to call a model" in page
     assert "limit waits talk rate" in page
+
+
+def test_every_command_to_copy_is_one_that_there_is(store_url: str) -> None:
+    """Each action has the same one on the command line: whoever pastes it must not be told that there is no such option."""
+
+    async def act(api: ApiStage, browser: Browser) -> dict[str, list[str]]:
+        worker, on = api.on.worker(), api.on
+        made = {
+            name: await on.submit(plan=plan) for name, plan in (("asks", "danger"), ("gated", "gate"), ("ends", "look"))
+        }
+        made["dies"] = await on.submit("broken")
+        for session_id in made.values():
+            await on.run(worker, session_id)
+        await on.client.fleet.beat(WorkerInfo(name="host:1:a"))
+        paths = [link(one) for one in made.values()] + [f"{link(made['ends'])}/fork?at=2"]
+        paths += [f"/console/{page}" for page in ("submit", "inbox", "dead", "queues", "workers", "apps/everything")]
+        found = {path: await _commands(browser, path) for path in paths}
+        for target in ("queue:steps", "app:everything"):
+            await api.app.state.parts.operations.pause(target, actor="ada")
+        return {**found, "/console/queues paused": await _commands(browser, "/console/queues")}
+
+    found = play(store_url, act)
+
+    wrong = [
+        (path, one, why)
+        for path, all_of in found.items()
+        for one in all_of
+        if (why := find_problem(shlex.split(one)[1:]))
+    ]
+    assert wrong == []
+    assert [path for path, all_of in found.items() if not all_of] == ["/console/apps/everything"]
+
+
+async def _commands(browser: Browser, path: str) -> list[str]:
+    """Return the commands that a page offers to copy."""
+    page = (await browser.send("GET", path)).text
+    return [html.unescape(one) for one in re.findall(r'<div class="command"><code>(.*?)</code>', page, re.DOTALL)]

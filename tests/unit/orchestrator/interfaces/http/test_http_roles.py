@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from orchestrator.contracts.access import Role, expand_roles
+from orchestrator.interfaces.console.pages import PageRoute
 from orchestrator.interfaces.http.parts import ROLE_KEY
+from orchestrator.interfaces.mcp.mount import mount_mcp
 from tests.api_stage import ROLES, ApiStage, api_settings, api_stage
 from tests.architecture.source_tree import ROOT
 
@@ -86,6 +89,35 @@ def test_every_route_says_its_role() -> None:
     for role, routes in TABLE.items():
         assert {route for route, one in said.items() if one == role} == routes
     assert {method for (method, _), role in said.items() if role == "viewer"} == {"GET"}
+
+
+#: What the description does not name: its own address, the way to the console, the console's files. Its pages have a table of
+#: their own (test_console_access.py), and /mcp asks as the API does (test_mcp.py).
+HIDDEN = {("GET", "/v1/openapi.json"), ("GET", "/"), ("GET", "/console"), ("GET", "/console/static/{name}")}
+
+
+def list_routes(routes: Any) -> Iterator[tuple[str, Any]]:
+    """Yield every route below these, with each of its methods."""
+    for route in routes:
+        inner = getattr(route, "original_router", None)
+        if inner is not None:
+            yield from list_routes(inner.routes)
+        else:
+            yield from ((method, route) for method in route.methods)
+
+
+def test_no_route_is_left_out_of_the_tables(store_url: str) -> None:
+    """One that is added and not described would be asked for by nobody here, and perhaps be open to everybody."""
+
+    async def run() -> set[tuple[str, str]]:
+        async with api_stage(store_url) as api:
+            mount_mcp(api.app)
+            every = [(method, one) for method, one in list_routes(api.app.routes) if not isinstance(one, PageRoute)]
+            return {(method, one.path) for method, one in every}
+
+    described = {(method.upper(), path) for path, ways in DESCRIPTION["paths"].items() for method in ways}
+
+    assert asyncio.run(run()) - described == HIDDEN | {("POST", "/mcp")}
 
 
 @pytest.mark.parametrize("role", ROLES)

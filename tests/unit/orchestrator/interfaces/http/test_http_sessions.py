@@ -9,6 +9,8 @@ import pytest
 from orchestrator.contracts.errors import NotPermitted
 from orchestrator.four_eyes import check_four_eyes
 from orchestrator.interfaces.http.problems import NAMES
+from orchestrator.store.fleet import WorkerInfo
+from orchestrator.telemetry import hide
 from tests.api_stage import ApiStage, api_settings, play
 
 
@@ -162,9 +164,10 @@ def test_a_stream_tells_everything_once_and_goes_on_where_it_broke(store_url: st
             told = await whole
         rest = await api.call("GET", path, "viewer", headers={"Last-Event-ID": "2"})
         over = await api.call("GET", path, "viewer", headers={"Last-Event-ID": str(record.seq)})
-        return record, told, rest, over, api.app.state.parts.hub.streams
+        foreign = await api.call("GET", path, "viewer", headers={"Last-Event-ID": str(10**11)})
+        return record, told, rest, over, foreign, api.app.state.parts.hub.streams
 
-    record, told, rest, over, left = play(store_url, act)
+    record, told, rest, over, foreign, left = play(store_url, act)
 
     events = read_events(told.text)
     assert told.headers["content-type"].startswith("text/event-stream")
@@ -172,7 +175,54 @@ def test_a_stream_tells_everything_once_and_goes_on_where_it_broke(store_url: st
     assert events[-1]["event"] == "end" and json.loads(events[-1]["data"])["phase"] == record.phase
     assert [int(one["id"]) for one in read_events(rest.text)[:-1]] == list(range(3, record.seq + 1))
     assert over.status_code == 204
+    assert read_events(foreign.text) == events, "a number of another journal means that nothing of this one is known"
     assert left == 0
+
+
+def test_a_reader_with_a_number_of_another_journal_is_told_of_the_end(store_url: str) -> None:
+    """While the session runs, it must not hold a stream on which nothing ever comes."""
+
+    async def act(api: ApiStage) -> Any:
+        session_id = await api.on.submit()
+        path = f"/v1/sessions/{session_id}/events"
+        whole = asyncio.create_task(api.call("GET", path, "viewer", headers={"Last-Event-ID": "99999"}))
+        while not api.app.state.parts.hub.streams:  # noqa: ASYNC110 - the loop only lets the stream begin
+            await asyncio.sleep(0)
+        await api.on.run(api.on.worker(), session_id)
+        async with asyncio.timeout(20):
+            return await whole
+
+    events = read_events(play(store_url, act).text)
+
+    assert (events[0]["id"], events[-1]["event"]) == ("1", "end")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "near"),
+    [
+        ("GET", "/v1/apps/everythin", "did you mean 'everything'?"),
+        ("POST", "/v1/apps/everythin/pause", "did you mean 'everything'?"),
+        ("POST", "/v1/workers/host:1:b/drain", "did you mean 'host:1:a'?"),
+        ("POST", "/v1/sessions/EVERY-20260101-777/cancel", "see `baton list`"),
+        ("GET", "/v1/dead-letters/{made}", "it is ready, not a dead letter"),
+        ("POST", "/v1/sessions/{typo}/cancel", "did you mean {made}?"),
+        ("POST", "/v1/sessions/{typo}/retry", "did you mean {made}?"),
+        ("GET", "/v1/sessions/{typo}", "did you mean {made}?"),
+    ],
+)
+def test_what_is_not_there_is_told_with_what_is_near_it(store_url: str, method: str, path: str, near: str) -> None:
+    """A person who mistyped need not ask for a list first."""
+
+    async def act(api: ApiStage) -> tuple[Any, dict[str, str]]:
+        made = await api.on.submit()
+        await api.on.client.fleet.beat(WorkerInfo(name="host:1:a"))
+        names = {"made": made, "typo": f"{made[:-3]}777"}
+        return await api.call(method, path.format(**names)), names
+
+    answer, names = play(store_url, act)
+
+    assert answer.status_code in {404, 422}
+    assert near.format(**names) in answer.json()["detail"]
 
 
 def test_streams_are_bounded(store_url: str) -> None:
@@ -260,6 +310,16 @@ def test_every_refusal_is_a_problem(
     assert body["type"] == f"urn:baton:problem:{name}" and name in NAMES
     assert body["status"] == status and body["detail"]
     assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_refusal_shows_no_secret_that_was_loaded_here(store_url: str) -> None:
+    """What an app's code or a server said may hold what it was given."""
+    hide("loaded_and_hidden_1")
+
+    async def act(api: ApiStage) -> Any:
+        return await api.call("GET", "/v1/apps/loaded_and_hidden_1", "viewer")
+
+    assert "loaded_and_hidden_1" not in play(store_url, act).json()["detail"]
 
 
 def test_a_store_that_is_away_is_said_so(store_url: str) -> None:

@@ -1,6 +1,7 @@
 """What only a socket shows: heads and bodies that are too large, too slow or malformed, and many streams at once."""
 
 import asyncio
+import json
 import socket
 from collections.abc import Iterator
 
@@ -84,6 +85,26 @@ def test_a_malformed_head_is_refused(api: Served, lines: bytes) -> None:
 
     # A connection that is cut in the middle of a huge head may lose the answer on its way.
     assert answer == b"" or answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 422"))
+    assert answer == b"" or b"application/problem+json" in answer
+
+
+def test_a_connection_that_is_one_too_many_is_told_so_as_a_problem(temporary_server: RunningServer) -> None:
+    """Programs read the type, also of what is refused before any route is looked for; who is there goes on."""
+    request = b"GET /v1/me HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + AUTH + b"\r\n"
+    with served(temporary_server.url, api_settings(connections=2, streams=1)) as made:
+        with (
+            socket.create_connection(("127.0.0.1", made.port)),
+            socket.create_connection(("127.0.0.1", made.port)),
+        ):
+            head, _, body = talk(made, request).partition(b"\r\n\r\n")
+        while (again := talk(made, request)).startswith(b"HTTP/1.1 503"):
+            continue  # the server has yet to see that the two are gone
+
+    assert head.startswith(b"HTTP/1.1 503")
+    assert b"retry-after: 2" in head.lower()
+    assert b"x-content-type-options: nosniff" in head.lower()
+    assert json.loads(body)["type"] == "urn:baton:problem:unavailable"
+    assert again.startswith(b"HTTP/1.1 200")
 
 
 def test_a_header_cannot_be_smuggled_into_an_answer(api: Served) -> None:

@@ -1,0 +1,232 @@
+"""Everything that the command line changes: a dry run says what it would do and does nothing; what is done has an actor."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.interfaces.cli import connect
+from orchestrator.interfaces.cli.main import main
+from orchestrator.operations import Operations
+from orchestrator.store.fleet import WorkerInfo
+from tests.archive_hall import hall
+from tests.stage import Stage, stage
+
+EVERYTHING = Path(__file__).parents[4] / "tests" / "apps" / "everything"
+
+
+@pytest.fixture
+def url(store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A store, with everything that the commands of this test find it by."""
+    for name, value in {
+        "BATON_REDIS_URL": store_url,
+        "BATON_APPS_PATH": str(EVERYTHING),
+        "BATON_APPS_BUNDLED": "false",
+        "BATON_ARCHIVE_URL": f"sqlite:///{tmp_path / 'archive.db'}",
+        "BATON_STATE_DIR": str(tmp_path / "state"),
+        "BATON_ACTOR": "ada",
+    }.items():
+        monkeypatch.setenv(name, value)
+    connect.settings.cache_clear()
+    return store_url
+
+
+async def set_scene(url: str, archive_url: str) -> dict[str, str]:
+    """Leave something for each verb to change; return the ids."""
+    async with hall(url, archive_url) as at:
+        on = at.on
+        archived = await at.ended()
+        await at.archiver.run_once("somebody", retention_hours=0)
+        worker = on.worker()
+        made = {"archived": archived, "ended": await at.ended(), "asking": await on.submit(plan="danger")}
+        made |= {"gated": await on.submit(plan="gate"), "question": await on.submit("ask_first")}
+        made |= {"dead": await on.submit("broken"), "key": ""}
+        for name in ("asking", "gated", "question"):
+            assert (await on.run(worker, made[name])).phase == "waiting"
+        assert (await on.run(worker, made["dead"])).phase == "dead"
+        made["key"] = (await on.client.submit("everything", text="one", actor="ada", key="known")).session_id
+        await on.client.fleet.beat(WorkerInfo(name="host:1:a", host="host", version="9.9.9", tier="portable"))
+        await Operations(on.client).make_token("bob", ("viewer",), actor="root")
+    return made
+
+
+async def snapshot(url: str) -> Mapping[str, object]:
+    """Return all that the store holds."""
+    async with stage(url) as on:
+        names = sorted(await on.store.command("KEYS", "*"))
+        return {name: await _content(on, name) for name in names}
+
+
+async def _content(on: Stage, name: str) -> object:
+    kinds = {
+        "hash": ("HGETALL", name),
+        "zset": ("ZRANGE", name, 0, -1, "WITHSCORES"),
+        "set": ("SMEMBERS", name),
+        "list": ("LRANGE", name, 0, -1),
+        "stream": ("XRANGE", name, "-", "+"),
+        "string": ("GET", name),
+    }
+    found = await on.store.command(*kinds[str(await on.store.command("TYPE", name))])
+    return sorted(found) if isinstance(found, set) else found
+
+
+#: What is asked for, and what is told of it; {names} are the scene's.
+DRY: list[tuple[list[str], str]] = [
+    (["submit", "everything", "--text", "x"], "submission: would be submitted, as ada: x"),
+    (["submit", "everything", "--text", "one", "--key", "known"], "is there already, as {key}: the same key"),
+    (["approve", "{asking}"], "{asking}: would be approved hands:danger"),
+    (["deny", "{asking}"], "{asking}: would be denied hands:danger"),
+    (["answer", "{question}", "this"], "{question}: would be answered, as ada"),
+    (["resume", "{gated}", "go on"], "{gated}: would be answered, as ada"),
+    (["resume", "{gated}", "--escalate", "--team", "day"], "{gated}: would be answered, as ada"),
+    (["signal", "{asking}", "go"], "{asking}: signal 'go' would be sent, as ada"),
+    (["cancel", "{asking}"], "{asking}: would be asked to stop, as ada"),
+    (["fork", "{ended}"], "{ended}: would be forked where it last had work, as ada"),
+    (["retry", "{dead}"], "{dead}: would be sent again"),
+    (["dead", "replay", "--all"], "{dead}: would be sent again"),
+    (["pause", "steps"], "queue:steps: would be paused"),
+    (["unpause", "steps"], "queue:steps: nothing to do, it is not paused"),
+    (["drain", "host:1"], "host:1:a: would be told to drain"),
+    (["drain", "--all", "--wait"], "host:1:a: would be told to drain"),
+    (["tokens", "new", "eve", "--role", "viewer"], "eve: would be made, viewer, as ada"),
+    (["tokens", "revoke", "bob"], "bob: would be revoked"),
+    (["archive", "run", "--older-than", "0"], "1 sessions would be moved into the archive"),
+    (["archive", "purge", "--older-than", "0"], "1 sessions would be deleted from the archive"),
+    (["apps", "new", "sample", "--path", "{folder}"], "app.yaml: would be written"),
+    (["plugins", "new", "sample", "--path", "{folder}"], "manifest.yml: would be written"),
+    (["redis", "start"], "would be started on "),
+    (["redis", "stop"], "no server runs"),
+]
+
+
+def test_a_dry_run_says_what_it_would_do_and_does_nothing(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever looks before they leap has not leapt: the store, the archive and the disk are as they were."""
+    archive = f"sqlite:///{tmp_path / 'archive.db'}"
+    names = {**asyncio.run(set_scene(url, archive)), "folder": str(tmp_path / "new")}
+    before, kept = asyncio.run(snapshot(url)), asyncio.run(count(url, archive))
+    told = []
+    for args, _ in DRY:
+        code = main([*(word.format(**names) for word in args), "--dry-run"])
+        told.append((args, code, capsys.readouterr()))
+    after = asyncio.run(snapshot(url))
+
+    for (args, code, said), (_, line) in zip(told, DRY, strict=True):
+        assert (code, said.err) == (0, ""), args
+        assert line.format(**names) in said.out, args
+    assert {name for name in {*before, *after} if before.get(name) != after.get(name)} == set()
+    assert asyncio.run(count(url, archive)) == kept
+    assert not (tmp_path / "new").exists()
+    assert not (tmp_path / "state" / "server").exists()
+
+
+async def count(url: str, archive_url: str) -> int:
+    """Return how many sessions the archive has."""
+    async with hall(url, archive_url) as at:
+        return (await at.archive.figures()).sessions
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "line"),
+    [
+        (["approve", "{question}"], 1, "not for this approval"),
+        (["approve", "{asking}", "--as", "mallory"], 1, "'mallory' may not answer; ask one of ada, grace"),
+        (["answer", "{question}", " "], 2, "the answer is blank; say something"),
+        (["cancel", "{ended}"], 1, "it is ended already; nothing more reaches it"),
+        (["signal", "{ended}", "go"], 1, "it is ended already; nothing more reaches it"),
+        (["fork", "{ended}", "--at", "9999"], 2, "no entry 9999 yet"),
+        (["retry", "{ended}"], 1, "it is ended, not a dead letter"),
+        (["tokens", "new", "bob", "--role", "viewer"], 2, "there is one of that name"),
+        (["tokens", "revoke", "bo"], 2, "there is none in the store; did you mean 'bob'?"),
+        (["drain", "hst"], 2, "not alive"),
+        (["pause", "app:everythin"], 2, "did you mean 'everything'?"),
+        (["submit", "everything", "--wait"], 2, "there would be nothing to wait for"),
+    ],
+    ids=lambda one: " ".join(one) if isinstance(one, list) else "",
+)
+def test_a_dry_run_is_refused_as_the_act_would_be(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], args: list[str], code: int, line: str
+) -> None:
+    """One that promises what would then be refused is worse than none; and not even the refusal is written down."""
+    names = asyncio.run(set_scene(url, f"sqlite:///{tmp_path / 'archive.db'}"))
+    before = asyncio.run(snapshot(url))
+
+    assert main([*(word.format(**names) for word in args), "--dry-run"]) == code
+    assert line in capsys.readouterr().err
+    assert asyncio.run(snapshot(url)) == before
+
+
+def test_what_operators_do_is_in_their_log_with_who_did_it(url: str, tmp_path: Path) -> None:
+    """A drain, a purge, a pause: months later somebody asks who it was."""
+    asyncio.run(set_scene(url, f"sqlite:///{tmp_path / 'archive.db'}"))
+
+    assert main(["drain", "host:1", "--as", "grace"]) == 0
+    assert main(["archive", "purge", "--older-than", "0", "--yes", "--as", "grace"]) == 0
+    assert main(["pause", "steps", "--as", "grace"]) == 0
+    assert main(["tokens", "revoke", "bob", "--as", "grace"]) == 0
+
+    async def read() -> list[Any]:
+        async with stage(url) as on:
+            return await Operations(on.client).acts(limit=10)
+
+    acts = [(one.act, one.actor, one.target) for one in asyncio.run(read())]
+    assert acts[:4] == [
+        ("token.revoke", "grace", "bob"),
+        ("pause", "grace", "queue:steps"),
+        ("archive.purge", "grace", "archive"),
+        ("drain", "grace", "host:1:a"),
+    ]
+
+
+@pytest.mark.parametrize("verb", [["cancel"], ["signal"], ["retry"], ["approve"], ["show"]], ids=" ".join)
+def test_an_unknown_id_is_told_with_those_near_it(
+    url: str, capsys: pytest.CaptureFixture[str], verb: list[str]
+) -> None:
+    """Whatever was to be done with it."""
+
+    async def scene() -> str:
+        async with stage(url) as on:
+            return await on.submit()
+
+    there = asyncio.run(scene())
+    missing = f"{there[:-3]}777"
+
+    assert main([*verb, missing, *(["go"] if verb == ["signal"] else [])]) == 3
+    assert there in capsys.readouterr().err
+
+
+def test_one_letter_that_cannot_be_read_holds_up_no_other(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """`dead replay --all` sends what it can, and says what it could not."""
+
+    async def scene() -> tuple[str, str]:
+        async with stage(url) as on:
+            worker, good, bad = on.worker(), await on.submit("broken"), await on.submit()
+            assert (await on.run(worker, good)).phase == "dead"
+            await on.store.command("HSET", on.store.keys.of_session("record", bad), "cursor", "no cursor")
+            await worker.run_slice(bad)
+            return good, bad
+
+    good, bad = asyncio.run(scene())
+    assert main(["dead", "replay", "--all", "-o", "json"]) == 0
+    said = capsys.readouterr()
+
+    assert json.loads(said.out)["replayed"]["session_ids"] == [good]
+    assert f"baton: left out: session {bad}: its record cannot be read" in said.err
+
+
+def test_workers_say_their_version_and_tier(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In an upgrade, and where a sandbox is weaker than it should be, that is the first question."""
+    asyncio.run(set_scene(url, f"sqlite:///{tmp_path / 'archive.db'}"))
+
+    assert main(["workers"]) == 0
+    table = capsys.readouterr().out
+    assert main(["workers", "-o", "json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["workers"]
+
+    assert "9.9.9" in table
+    assert "portable" in table
+    assert (row["version"], row["format"], row["tier"]) == ("9.9.9", 1, "portable")
