@@ -1,7 +1,7 @@
 """Every bench, one after the other: its table as it comes, its JSON object in a file, and all targets together at the end.
 
-`./baton bench all --quick` takes under ten minutes, the whole some forty: nothing else should run meanwhile. Files are named after
-the benches, in the folder `--out` (bench/out); those of an earlier run are replaced. A bench that fails is told at
+`./baton bench all --quick` takes under ten minutes, the whole some twenty-five: nothing else should run meanwhile. Files are named after
+the benches, in the folder `--out` (bench/out), with all targets as a Markdown table in targets.md; those of an earlier run are replaced. A bench that fails is told at
 the end, the others run all the same; ends with 1 then, with 0 otherwise, whether targets are met or not.
 """
 
@@ -34,6 +34,25 @@ def tell_targets(name: str, read: Mapping[str, Mapping[str, Mapping[str, float |
     return lines
 
 
+def render_targets(reads: Mapping[str, Mapping[str, Mapping[str, Mapping[str, float | bool]]]]) -> str:
+    """Return a Markdown table of all targets: of each bench's object, by the bench's name, `targets` and `machine`.
+
+    >>> print(render_targets({"speed": {"targets": {"ratio": {"at_least": 2, "measured": 3.5, "met": True}}, "machine": {"load_before": 0.5}}}))
+    | bench | target | measured | wanted | | load before it |
+    |---|---|---|---|---|---|
+    | `speed` | `ratio` | 3.50 | at least 2 | met | 0.5 |
+    <BLANKLINE>
+    """
+    rows = ["| bench | target | measured | wanted | | load before it |", "|---|---|---|---|---|---|"]
+    for bench, read in reads.items():
+        for figure, target in read["targets"].items():
+            side = "at_least" if "at_least" in target else "at_most"
+            wanted, verdict = f"{side.replace('_', ' ')} {target[side]:g}", "met" if target["met"] else "**missed**"
+            load = read.get("machine", {}).get("load_before", "-")
+            rows.append(f"| `{bench}` | `{figure}` | {target['measured']:,.2f} | {wanted} | {verdict} | {load} |")
+    return "\n".join(rows) + "\n"
+
+
 def main() -> int:
     """Run them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -45,6 +64,7 @@ def main() -> int:
     except OSError as error:
         parser.error(f"--out {given.out}: {error.strerror}; name a folder that you may write to")
     targets: list[str] = []
+    reads = {}
     failed: list[str] = []
     for name, path in find_benches().items():
         file = given.out.resolve() / f"{name}.json"
@@ -54,8 +74,10 @@ def main() -> int:
         if code or not file.exists():
             failed.append(f"{name} failed with {code}")
         else:
-            targets += tell_targets(name, json.loads(file.read_text(encoding="utf-8")))
+            reads[name] = json.loads(file.read_text(encoding="utf-8"))
+            targets += tell_targets(name, reads[name])
         print(flush=True)
+    (given.out / "targets.md").write_text(render_targets(reads), encoding="utf-8")
     print("\n".join(["all targets", *targets, *failed]))
     print(f"objects: {given.out}")
     return 1 if failed else 0

@@ -40,7 +40,10 @@ def test_all_of_them_run_and_what_came_of_each_is_told(tmp_path: Path) -> None:
         ["broken", "failed", "with", "3"],
         ["objects:", str(out)],
     ]
-    assert sorted(path.name for path in out.iterdir()) == ["sound.json"]
+    assert sorted(path.name for path in out.iterdir()) == ["sound.json", "targets.md"]
+    assert (out / "targets.md").read_text().splitlines()[2:] == [
+        "| `sound` | `ratio` | 1.50 | at least 2 | **missed** | - |"
+    ]
 
 
 def test_a_folder_that_cannot_be_is_refused_before_anything_runs() -> None:
