@@ -154,7 +154,9 @@ def test_an_archive_that_is_not_known_here_keeps_back_its_sessions_alone(store_u
             hooks.look = count  # type: ignore[method-assign]
             running = asyncio.create_task(hooks.run())
             for _ in range(2):
-                await looks.get()
+                looked = asyncio.create_task(looks.get())
+                await asyncio.wait({running, looked}, return_when=asyncio.FIRST_COMPLETED)
+                looked.cancel()
             is_alive = not running.done()
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
