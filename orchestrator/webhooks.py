@@ -89,7 +89,7 @@ class Webhooks:
         return tuple(self._endpoints.values())
 
     async def run(self) -> None:
-        """Deliver until cancelled; a store that is away only delays it."""
+        """Deliver until cancelled; a store that is away, or an archive that is not the one, only delays it."""
         if not self._endpoints:
             return
         opened = False
@@ -99,7 +99,7 @@ class Webhooks:
                     await self._outbox.open()
                     opened = True
                 busy = await self.look()
-            except StoreError as error:
+            except (StoreError, ConfigError) as error:
                 log.warning("webhooks: %s", error)
                 busy = False
             await asyncio.sleep(0 if busy else LOOK_SECONDS)
@@ -110,10 +110,16 @@ class Webhooks:
             await self._outbox.open()
 
     async def look(self) -> bool:
-        """Do one round: turn what happened into deliveries, try what is due; say whether there was anything."""
-        happened = await self._outbox.read()
+        """Do one round: turn what happened into deliveries, try what is due; say whether there was anything.
+
+        Raise ConfigError afterwards where a session is archived and we do not know where: its event waits.
+        """
+        happened, problem = await self._outbox.read(), None
         for one in happened:
-            await self._fan_out(one)
+            try:
+                await self._fan_out(one)
+            except ConfigError as error:
+                problem = error
         # Longer than a try can take: whoever takes a delivery comes back to it before another may. What had no turn by the
         # time at which a try might outlast that is left to whoever takes it next.
         begin_until = asyncio.get_running_loop().time() + self._settings.timeout_seconds + BEGIN_SECONDS
@@ -126,6 +132,8 @@ class Webhooks:
                     await self._deliver(delivery)
 
         await asyncio.gather(*(deliver(delivery) for delivery in taken))
+        if problem is not None:
+            raise problem
         return bool(happened or taken)
 
     async def _fan_out(self, happened: Happened) -> None:

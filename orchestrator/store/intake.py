@@ -144,9 +144,7 @@ class Intake:
                 name = idempotency_key(draft.app, key)
                 await self._store.command_beside("SET", name, f"{session_id} {digest}", "EX", seconds)
             reply = await self._store.act("submit", session_id, *words, critical=True)
-        if (
-            reply[0] == "taken" and key is not None
-        ):  # another request, which had the key from one that died, was quicker
+        if reply[0] == "taken" and key is not None:  # who had the key from one that died, too, was quicker
             raise KeyConflict(key, session_id)
         if reply[0] == "malformed":
             raise StoreError(f"session {session_id}: submission refused (malformed); this is a defect, report it")

@@ -23,8 +23,11 @@ class Pauses:
 
     async def put(self, target: str, *, actor: str, reason: str = "") -> bool:
         """Pause a target; return False where it was paused already."""
-        pause = Pause(target=target, at=await self._store.now_ms(), actor=actor, reason=reason)
-        return bool(await self._store.command("HSETNX", PAUSED, target, pause.to_json()))
+        pause = Pause(target=target, at=await self._store.now_ms(), actor=actor, reason=reason).to_json()
+        if await self._store.command("HSETNX", PAUSED, target, pause):
+            return True
+        # Where the answer was lost, it is our own that is there.
+        return bool(await self._store.command("HGET", PAUSED, target) == pause)
 
     async def remove(self, target: str) -> bool:
         """Let a target go on; return False where it was not paused."""

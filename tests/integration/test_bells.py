@@ -9,6 +9,7 @@ import pytest
 
 from orchestrator import scheduler as scheduler_module
 from orchestrator.scheduler import BELL_SECONDS, LEAST_SLOTS, Round, Scheduler
+from orchestrator.store.wire import ServerRefused
 from tests.line import SECONDS, Taken, line
 
 
@@ -149,5 +150,36 @@ def test_a_lone_bell_is_answered_at_once(store_url: str, monkeypatch: pytest.Mon
 
             running.cancel()  # the round that follows would wait its hour
             await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(play())
+
+
+def test_a_server_that_does_not_let_itself_be_heard_yet_is_asked_again(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cluster that has just started refuses for as long as it loads: a scheduler that gave up would be slow for good."""
+    asked = asyncio.Queue[str]()
+
+    class Starting:
+        async def subscribe(self, channel: str, _: object) -> None:
+            asked.put_nowait(channel)
+            raise ServerRefused("LOADING Valkey is loading the dataset in memory")
+
+        async def aclose(self) -> None:
+            return
+
+    async def play() -> None:
+        async with line(store_url, a={}) as on:
+            monkeypatch.setattr(scheduler_module, "open_wire", lambda _: Starting())
+            monkeypatch.setattr(scheduler_module, "LOOK_SECONDS", 0.0)
+            listening = asyncio.create_task(on.scheduler("s", Taken())._listen())
+            for _ in range(2):
+                again = asyncio.create_task(asked.get())
+                await asyncio.wait({listening, again}, return_when=asyncio.FIRST_COMPLETED)
+                again.cancel()
+
+            assert not listening.done()
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
 
     asyncio.run(play())

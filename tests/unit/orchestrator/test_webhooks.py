@@ -13,12 +13,15 @@ import pytest
 from pydantic import ValidationError
 
 from orchestrator import webhooks as webhooks_module
+from orchestrator.archive import Archive
+from orchestrator.client import Client
 from orchestrator.contracts.errors import ConfigError, SourceInvalid
 from orchestrator.contracts.webhooks import Endpoint
 from orchestrator.egress import DestinationRefused, resolve
 from orchestrator.interfaces.http.shapes import waiting_shape
 from orchestrator.kernel.signatures import find_fault
 from orchestrator.settings_api import WebhookSettings
+from orchestrator.store.keys import ARCHIVE_ID, META
 from orchestrator.webhooks import Webhooks, load_endpoints
 from tests.stage import Stage, play
 
@@ -123,6 +126,44 @@ def test_deliverers_side_by_side_send_once(store_url: str) -> None:
             return len(receiver.got)
 
     assert play(store_url, act) == 5
+
+
+def test_an_archive_that_is_not_known_here_keeps_back_its_sessions_alone(store_url: str) -> None:
+    """A deliverer that ends for it would tell nobody of anything any more, and say so nowhere."""
+
+    async def act(on: Stage) -> tuple[int, int, bool]:
+        async with receiving() as receiver:
+            hooks = make(on, receiver)
+            hooks._client = Client(on.store, on.specs, archive=Archive(on.store, ""))
+            await hooks.open()
+            archived, here = await on.submit(), await on.submit()
+            for session_id in (archived, here):
+                await on.run(on.worker(), session_id)
+            await on.store.command("HSET", META, ARCHIVE_ID, "elsewhere")
+            await on.store.command("DEL", on.store.keys.of_session("record", archived))
+            with pytest.raises(ConfigError, match="no archive is named"):
+                await hooks.look()
+            told, waiting = len(receiver.got), len(await hooks._outbox.read())
+
+            looks, look = asyncio.Queue[int](), hooks.look
+
+            async def count() -> bool:
+                looks.put_nowait(1)
+                return await look()
+
+            hooks.look = count  # type: ignore[method-assign]
+            running = asyncio.create_task(hooks.run())
+            for _ in range(2):
+                looked = asyncio.create_task(looks.get())
+                await asyncio.wait({running, looked}, return_when=asyncio.FIRST_COMPLETED)
+                looked.cancel()
+            is_alive = not running.done()
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            await hooks.aclose()
+            return told, waiting, is_alive
+
+    assert play(store_url, act) == (1, 1, True)
 
 
 def test_what_has_no_turn_in_time_is_left_to_whoever_takes_it_next(

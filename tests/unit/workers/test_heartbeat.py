@@ -1,14 +1,17 @@
 """The heartbeat: leases live as long as their holder does, and the fleet knows who is at work."""
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
 
+from orchestrator.contracts.errors import StoreUnreachable
 from orchestrator.settings import Settings
 from orchestrator.store.fleet import Fleet, WorkerInfo
 from tests.unit.workers.scenes import scene
 from workers.lanes import Lanes
+from workers.slices import make_sure
 
 
 def test_a_lease_is_extended_for_as_long_as_its_step_runs(store_url: str) -> None:
@@ -48,6 +51,42 @@ def test_a_store_in_trouble_stops_no_heartbeat(store_url: str) -> None:
                 await on.on.store.command("CONFIG", "SET", "maxmemory", 0)
 
             assert not running.done()
+            on.step.go_on.set()
+            assert await running == "committed"
+
+    asyncio.run(play())
+
+
+def test_only_a_renewal_that_was_granted_makes_a_lease_sure(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What acts outside the store rests on it: since when a lease runs is when the renewal was sent, not when it was tried."""
+
+    async def play() -> None:
+        async with scene(store_url) as on:
+            session_id = await on.submit()
+            running = on.start(session_id)
+            await on.step.began.wait()
+            mine, renew, seen = on.executor.slices[session_id], on.heartbeat._leases.renew, list[float]()
+            assert mine.kept <= mine.renewed
+
+            async def away(*_: object) -> None:
+                raise StoreUnreachable("store: away")
+
+            async def slow(*args: Any) -> Any:
+                seen.append(time.monotonic())
+                return await renew(*args)
+
+            for answer in (away, slow):
+                mine.kept = 0.0
+                monkeypatch.setattr(on.heartbeat._leases, "renew", answer)
+                await on.renew()
+                assert (mine.kept > 0.0) is (answer is slow)
+            assert mine.kept <= seen[0]
+
+            monkeypatch.setattr(on.host.leases, "renew", slow)
+            await make_sure(on.host.leases, mine, lease_seconds=1000.0)
+            assert len(seen) == 1, "nothing is asked while it is sure"
+            await make_sure(on.host.leases, mine, lease_seconds=0.0)
+            assert len(seen) == 2
             on.step.go_on.set()
             assert await running == "committed"
 

@@ -85,6 +85,15 @@ def test_who_is_left_alone_is_passed_over_until_then_and_takes_nobodys_place(one
         one.run(one.due.leave("S-0", -1.0))
 
 
+@pytest.mark.parametrize(("until", "in_line"), [(FAR, []), (1, ["S-0"])])
+def test_one_that_is_left_alone_is_enough(one: Lab, until: int, in_line: list[str]) -> None:
+    """It is passed over, and no longer once its time is over."""
+    put(one, "a:ready:1")
+    score(one, "left", s0=until)
+
+    assert line(look(one)) == in_line
+
+
 def test_marks_of_others_give_a_line_neither_more_nor_less(one: Lab) -> None:
     """Somebody who was sent stands in front, or runs by now: either way so many come as were asked for."""
     put(one, *(["a:ready:1"] * 5), "a:running:-")

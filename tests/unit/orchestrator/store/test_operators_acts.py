@@ -159,3 +159,18 @@ def test_a_filtered_page_looks_at_a_bounded_number_and_says_where_it_stopped(
 
     assert found == 6
     assert len(sizes) == 3
+
+
+def test_a_pause_whose_answer_was_lost_is_our_own(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is told that it was paused before looks for somebody else, and the operators' log would not name them."""
+    command = lab.store.command
+
+    async def say_it_twice(*args: Any) -> Any:
+        if args[0] == "HSETNX":
+            await command(*args)
+        return await command(*args)
+
+    monkeypatch.setattr(lab.store, "command", say_it_twice)
+
+    assert lab.run(Pauses(lab.store).put("app:a", actor="ada"))
+    assert not lab.run(Pauses(lab.store).put("app:a", actor="bob"))
