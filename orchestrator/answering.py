@@ -39,6 +39,10 @@ class Answering(ABC):
     @abstractmethod
     async def _post(self, session_id: str, post: Post, *, answers: str | None = None) -> bool: ...
 
+    async def took(self, session_id: str, post_id: str | None) -> bool:
+        """Say whether a session has taken a post of this id; never for None."""
+        return post_id is not None and await self._intake.took(session_id, post_id)
+
     async def _waiting(self, session_id: str, actor: str) -> tuple[Record, Wait]:
         record = await self.show(session_id)
         wait = record.wait
@@ -59,23 +63,37 @@ class Answering(ABC):
         reason: str = "",
         wait_id: str | None = None,
         always: bool = False,
-    ) -> None:
+        post_id: str | None = None,
+    ) -> bool:
         """Approve or deny what a session asks about, exactly as it is shown now.
 
         With `always`, this session does not ask again about the same call: the same tool with the same arguments. An
-        answer that comes late, twice or from the wrong person is refused, and the journal says so.
+        answer that comes late, twice or from the wrong person is refused, and the journal says so. False where the same
+        post id was taken before.
         """
         try:
-            await self._decide(session_id, allow=allow, actor=actor, reason=reason, wait_id=wait_id, always=always)
+            return await self._decide(
+                session_id, allow=allow, actor=actor, reason=reason, wait_id=wait_id, always=always, post_id=post_id
+            )
         except (NotWaiting, NotPermitted) as error:
+            if await self.took(session_id, post_id):
+                return False
             verdict = (ALWAYS if always else ALLOW) if allow else DENY
             data: JsonObject = {"refused": "decision", "why": type(error).__name__, "verdict": verdict}
             await self._intake.note_refusal(session_id, actor, {**data, "wait_id": wait_id} if wait_id else data)
             raise
 
     async def _decide(
-        self, session_id: str, *, allow: bool, actor: str, reason: str, wait_id: str | None, always: bool
-    ) -> None:
+        self,
+        session_id: str,
+        *,
+        allow: bool,
+        actor: str,
+        reason: str,
+        wait_id: str | None,
+        always: bool,
+        post_id: str | None,
+    ) -> bool:
         record, wait = await self._waiting(session_id, actor)
         if wait.kind != "approval" or (wait_id is not None and wait.wait_id != wait_id):
             raise NotWaiting(f"session {session_id}: it waits for {wait.wait_id} ({wait.kind}), not for this approval")
@@ -86,7 +104,7 @@ class Answering(ABC):
         if allow and self.four_eyes:
             await check_four_eyes(self.show, record, actor)
         post = Post(
-            post_id=f"answer:{wait.wait_id}:{uuid4().hex[:12]}",
+            post_id=post_id or f"answer:{wait.wait_id}:{uuid4().hex[:12]}",
             kind="decision",
             actor=actor,
             wait_id=wait.wait_id,
@@ -94,7 +112,7 @@ class Answering(ABC):
             digest=wait.digest,
             text=reason,
         )
-        await self._post(session_id, post, answers=wait.wait_id)
+        return await self._post(session_id, post, answers=wait.wait_id)
 
     async def answer(
         self,
@@ -106,12 +124,33 @@ class Answering(ABC):
         verdict: str | None = None,
         team: str | None = None,
         fields: Mapping[str, str] | None = None,
-    ) -> None:
+        post_id: str | None = None,
+    ) -> bool:
         """Answer a question, a gate (text, or verdict stop/escalate) or an uncertain call (a verdict).
 
         A plugin's question is answered by a `value` of its fields, by `fields` as a person types them, by a text where it has
-        one field, or by the verdict stop.
+        one field, or by the verdict stop. False where the same post id was taken before.
         """
+        if await self.took(session_id, post_id):
+            return False  # what it answered may be long gone, and something else be asked
+        try:
+            return await self._answer(session_id, actor, text, value, verdict, team, fields, post_id)
+        except NotWaiting:
+            if await self.took(session_id, post_id):  # an earlier try has come through just now
+                return False
+            raise
+
+    async def _answer(
+        self,
+        session_id: str,
+        actor: str,
+        text: str,
+        value: JsonValue,
+        verdict: str | None,
+        team: str | None,
+        fields: Mapping[str, str] | None,
+        post_id: str | None,
+    ) -> bool:
         record, wait = await self._waiting(session_id, actor)
         if fields:
             value = _read_fields(session_id, wait, fields)
@@ -121,7 +160,7 @@ class Answering(ABC):
         elif verdict is not None and verdict != "resume_with_input":
             kind = "decision"
         post = Post(
-            post_id=f"answer:{wait.wait_id}:{uuid4().hex[:12]}",
+            post_id=post_id or f"answer:{wait.wait_id}:{uuid4().hex[:12]}",
             kind=kind,  # type: ignore[arg-type]
             actor=actor,
             wait_id=wait.wait_id,
@@ -154,7 +193,7 @@ class Answering(ABC):
                 raise InputError(f"session {session_id}: answer its fields, or say stop")
         elif not text.strip() and value is None:
             raise InputError(f"session {session_id}: the answer is blank; say something")
-        await self._post(session_id, post, answers=wait.wait_id)
+        return await self._post(session_id, post, answers=wait.wait_id)
 
 
 def _read_fields(session_id: str, wait: Wait, fields: Mapping[str, str]) -> JsonObject:

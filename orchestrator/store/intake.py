@@ -205,6 +205,10 @@ class Intake:
             raise NotWaiting(f"session {session_id}: {answers} was answered already; see `baton events {session_id}`")
         return bool(answer == "posted")
 
+    async def took(self, session_id: str, post_id: str) -> bool:
+        """Say whether a post of this id was taken before; a session knows its last 1,024."""
+        return await self._store.command("ZSCORE", self._store.keys.of_session("seen", session_id), post_id) is not None
+
     async def note_refusal(self, session_id: str, actor: str, data: JsonObject) -> None:
         """Leave a line in the journal about an answer that was refused; a session keeps so many and no more."""
         entry = Entry(kind="refused", actor=actor, data=data)
