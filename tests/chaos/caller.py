@@ -5,11 +5,12 @@ It has those of the Client's acts that a driver needs, so that a driver may ask 
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import httpx2
+from pydantic import JsonValue
 
 from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.errors import NotWaiting, PhaseRefused, SessionNotFound
@@ -100,11 +101,13 @@ class Caller:
             trust_env=False,
         )
 
-    async def submit(self, app: str, *, text: str, overrides: JsonObject, actor: str, key: str) -> Submitted:
+    async def submit(
+        self, app: str, *, text: str, overrides: Mapping[str, JsonValue], actor: str, key: str
+    ) -> Submitted:
         """Submit a session."""
         del actor
         exchange = Exchange("submit", "", key, text)
-        body = {"app": app, "text": text, "state": overrides}
+        body = {"app": app, "text": text, "state": dict(overrides)}
         found = await self._ask(exchange, "POST", "/v1/sessions", body)
         exchange.session_id, exchange.is_new = str(found["session_id"]), bool(found["created"])
         return Submitted(exchange.session_id, exchange.is_new)

@@ -110,7 +110,7 @@ class Front:
         found.wrong = [
             *judge_reads(exchanges, every, windows),
             *gone,
-            *judge_keys(exchanges, texts),
+            *judge_keys(exchanges, texts, () if is_safe else [cut.window for cut in cuts]),
             *judge_answers(exchanges),
             *judge_visits(self.visitors.visits, stayed),
             *(line for one in self._followers for line in judge_follower(one.found, journals[one.found.session_id])),

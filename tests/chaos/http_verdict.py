@@ -98,19 +98,20 @@ def _number_posts(journal: Sequence[Entry]) -> dict[str, int]:
     return {str(post["post_id"]): seq for seq, post in posts if isinstance(post, dict)}
 
 
-def judge_keys(exchanges: Sequence[Exchange], texts: Mapping[str, Sequence[str]]) -> list[str]:
+def judge_keys(exchanges: Sequence[Exchange], texts: Mapping[str, Sequence[str]], cuts: Windows = ()) -> list[str]:
     """Return a line for each key of a submission that there are several sessions of; `texts` are the ids of all sessions by their text.
 
-    Each is submitted with a text of its own. One that the store has taken back is not there any more.
+    Each is submitted with a text of its own. A session that the store has taken back is not there any more; a key that it has
+    taken back, and not its session, lay in another part of a cluster: then one of `cuts` explains the second session.
     """
-    made: dict[str, set[str]] = {}
+    made: dict[str, list[Exchange]] = {}
     for one in exchanges:
         if one.what == "submit" and one.is_acknowledged:
-            made.setdefault(one.text, set()).add(one.session_id)
+            made.setdefault(one.text, []).append(one)
     wrong = [
         f"the submission of {text!r} made {len(found)} sessions: {sorted(found)}"
         for text, found in texts.items()
-        if text in made and len(found) != 1
+        if text in made and len(found) != 1 and not any(is_explained(one.tries[-1], cuts) for one in made[text])
     ]
     return wrong + [
         f"the submission of {text!r} was acknowledged, and there is none" for text in made if text not in texts

@@ -105,6 +105,7 @@ def test_one_key_and_two_sessions_are_found() -> None:
     assert judge_keys(asked, {"count a": [SID, "LED-2"], "count b": ["LED-3"]}) == [
         f"the submission of 'count a' made 2 sessions: ['{SID}', 'LED-2']"
     ]
+    assert judge_keys(asked, {"count a": [SID, "LED-2"], "count b": ["LED-3"]}, [(1.5, 1.0)]) == []
     assert judge_keys(asked, {"count a": [SID]}) == ["the submission of 'count b' was acknowledged, and there is none"]
 
 
