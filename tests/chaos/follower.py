@@ -6,9 +6,11 @@ Each entry must come once and in order, over however many connections, processes
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Final
 
 import httpx2
@@ -22,6 +24,8 @@ from tests.chaos.history import now_ms
 SILENT_SECONDS: Final = 20.0
 ANSWER_SECONDS: Final = 4.0
 AGAIN_SECONDS: Final = 0.3
+#: Of what is wrong again and again, so much is told.
+MOST_TOLD: Final = 8
 
 
 @dataclass(frozen=True)
@@ -141,10 +145,10 @@ def judge_follower(followed: Followed, journal: Sequence[Entry]) -> list[str]:
     sid = followed.session_id
     wrong = [f"{sid}: a follower lost what nothing took: {line}" for line in followed.unexplained]
     numbers = [one.number for one in followed.shown]
-    if len(set(numbers)) < len(numbers):
-        wrong.append(f"{sid}: a follower was shown an entry twice: {numbers}")
-    if numbers != sorted(numbers):
-        wrong.append(f"{sid}: a follower was shown entries out of order: {numbers}")
+    if twice := [number for number, count in Counter(numbers).items() if count > 1]:
+        wrong.append(f"{sid}: a follower was shown entries twice: {twice}")
+    if back := [pair for pair in pairwise(numbers) if pair[0] > pair[1]]:
+        wrong.append(f"{sid}: a follower was shown entries out of order: {back[:MOST_TOLD]}")
     if missing := sorted({entry.seq for entry in journal} - set(numbers)):
         wrong.append(f"{sid}: a follower was never shown entries {missing}")
     kept = {entry.seq: entry_shape(entry) for entry in journal}
