@@ -103,8 +103,10 @@ class Intake:
         limits = self._store.limits
         with _as_text("submission"):
             fields, said = encode_submission(draft), tuple(message.to_json() for message in messages)
-            # The app's version is no part of the request: the same one, repeated after a deploy, means the same session.
-            request = {name: value for name, value in sorted(fields.items()) if name not in {"spec", "trace"}}
+            # The app's version is no part of the request, nor is what Baton writes: the same one, repeated after a deploy or an
+            # upgrade, means the same session. Of the cursor, the skill is what was asked for.
+            asked = {**fields, "cursor": dump_json({"skill": draft.cursor.skill})}
+            request = {name: value for name, value in sorted(asked.items()) if name not in {"spec", "trace"}}
             digest = sha256(dump_json(request).encode()).hexdigest()[:24]
         for name, limit in (("text", limits.text_bytes), ("state", limits.state_bytes)):
             size = len(fields[name].encode())
@@ -149,6 +151,15 @@ class Intake:
         return session_id if there else None
 
     async def _reserve(self, app: str, key: str, session_id: str, digest: str, seconds: int) -> str:
+        """Return the session that the key stands for, once that is safe.
+
+        It may lie on another server than the session: one that died with it would let the next repetition make a second session.
+        """
+        return await self._store.keep(
+            lambda: self._reserve_now(app, key, session_id, digest, seconds), f"the key of session {session_id}"
+        )
+
+    async def _reserve_now(self, app: str, key: str, session_id: str, digest: str, seconds: int) -> str:
         value = f"{session_id} {digest}"
         name = idempotency_key(app, key)
         found = None

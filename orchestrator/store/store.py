@@ -8,8 +8,10 @@ answered by doing it again, until `patience_seconds` are over, or the patience o
 
 import asyncio
 import math
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
 from orchestrator.contracts.errors import StoreUnreachable, StoreUntrusted
 from orchestrator.contracts.formats import FORMAT
@@ -19,6 +21,8 @@ from orchestrator.store.durability import Confirmer, Durability
 from orchestrator.store.keys import Keys
 from orchestrator.store.scripts import load_scripts
 from orchestrator.store.wire import NOT_YET, Argument, Head, Reply, ServerRefused, Wire, pack_head
+
+T = TypeVar("T")
 
 RETRY_PAUSE_SECONDS = 0.1
 LEAST_HEADS = 4_096
@@ -112,6 +116,24 @@ class Store:
             if str(again[0]) != _AGAIN.get(name):
                 reply = again
         return reply
+
+    async def keep(self, do: Callable[[], Awaitable[T]], what: str) -> T:
+        """Do something that may be repeated, on one key, and return once it is as safe as a critical act; `what` names it in an error.
+
+        Raise StoreUnreachable where that is not so in time; it may have happened.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.patience_seconds
+        while True:
+            done = await do()
+            if self._confirmer is None or await self._confirmer.confirm(self.wire.run_id):
+                return done
+            if loop.time() >= min(deadline, self._ends_at):
+                raise StoreUnreachable(
+                    f"store: {what} was done and not confirmed within {self.patience_seconds:g} s; "
+                    "look at the server's disk and replicas, then try again"
+                )
+            await asyncio.sleep(RETRY_PAUSE_SECONDS)
 
     def _pack_head(self, name: str, session_id: str) -> Head:
         script = self._scripts[name]

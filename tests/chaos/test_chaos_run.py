@@ -61,7 +61,7 @@ def test_a_stack_that_is_broken_keeps_its_promises() -> None:
     assert len(outcome.cuts) == 1
     assert [line for line in outcome.lost if "commit" not in line] == []
     http = outcome.http.counts
-    assert {fault.what for fault in outcome.struck if fault.slot == API} & {"kill", "stop"}
+    assert API in {fault.slot for fault in outcome.struck}
     assert http["acknowledged"] > ACTS and http["reads"] > ACTS
     assert http["followed_connections"] > http["followed"] and http["followed_entries"] > http["followed"]
 
