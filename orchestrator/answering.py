@@ -39,6 +39,10 @@ class Answering(ABC):
     @abstractmethod
     async def _post(self, session_id: str, post: Post, *, answers: str | None = None) -> bool: ...
 
+    async def took(self, session_id: str, post_id: str | None) -> bool:
+        """Say whether a session has taken a post of this id; never for None."""
+        return post_id is not None and await self._intake.took(session_id, post_id)
+
     async def _waiting(self, session_id: str, actor: str) -> tuple[Record, Wait]:
         record = await self.show(session_id)
         wait = record.wait
@@ -59,21 +63,23 @@ class Answering(ABC):
         reason: str = "",
         wait_id: str | None = None,
         always: bool = False,
+        post_id: str | None = None,
         dry_run: bool = False,
-    ) -> None:
+    ) -> bool:
         """Approve or deny what a session asks about, exactly as it is shown now.
 
         With `always`, this session does not ask again about the same call: the same tool with the same arguments. An
         answer that comes late, twice or from the wrong person is refused, and the journal says so. With `dry_run` it is
-        refused as it would be, and nothing is written.
+        refused as it would be, and nothing is written. False where the same post id was taken before.
         """
         try:
             post, wait = await self._decide(
-                session_id, allow=allow, actor=actor, reason=reason, wait_id=wait_id, always=always
+                session_id, allow=allow, actor=actor, reason=reason, wait_id=wait_id, always=always, post_id=post_id
             )
-            if not dry_run:
-                await self._post(session_id, post, answers=wait.wait_id)
+            return dry_run or await self._post(session_id, post, answers=wait.wait_id)
         except (NotWaiting, NotPermitted) as error:
+            if await self.took(session_id, post_id):
+                return False
             if dry_run:
                 raise
             verdict = (ALWAYS if always else ALLOW) if allow else DENY
@@ -82,7 +88,15 @@ class Answering(ABC):
             raise
 
     async def _decide(
-        self, session_id: str, *, allow: bool, actor: str, reason: str, wait_id: str | None, always: bool
+        self,
+        session_id: str,
+        *,
+        allow: bool,
+        actor: str,
+        reason: str,
+        wait_id: str | None,
+        always: bool,
+        post_id: str | None,
     ) -> tuple[Post, Wait]:
         record, wait = await self._waiting(session_id, actor)
         if wait.kind != "approval" or (wait_id is not None and wait.wait_id != wait_id):
@@ -94,7 +108,7 @@ class Answering(ABC):
         if allow and self.four_eyes:
             await check_four_eyes(self.show, record, actor)
         post = Post(
-            post_id=f"answer:{wait.wait_id}:{uuid4().hex[:12]}",
+            post_id=post_id or f"answer:{wait.wait_id}:{uuid4().hex[:12]}",
             kind="decision",
             actor=actor,
             wait_id=wait.wait_id,
@@ -114,13 +128,36 @@ class Answering(ABC):
         verdict: str | None = None,
         team: str | None = None,
         fields: Mapping[str, str] | None = None,
+        post_id: str | None = None,
         dry_run: bool = False,
-    ) -> None:
+    ) -> bool:
         """Answer a question, a gate (text, or verdict stop/escalate) or an uncertain call (a verdict).
 
         A plugin's question is answered by a `value` of its fields, by `fields` as a person types them, by a text where it has
-        one field, or by the verdict stop. With `dry_run`, what would be refused is refused, and nothing is written.
+        one field, or by the verdict stop. With `dry_run`, what would be refused is refused, and nothing is written. False where the
+        same post id was taken before.
         """
+        if await self.took(session_id, post_id):
+            return False  # what it answered may be long gone, and something else be asked
+        try:
+            post, wait = await self._answer(session_id, actor, text, value, verdict, team, fields, post_id)
+            return dry_run or await self._post(session_id, post, answers=wait.wait_id)
+        except NotWaiting:
+            if await self.took(session_id, post_id):  # an earlier try has come through just now
+                return False
+            raise
+
+    async def _answer(
+        self,
+        session_id: str,
+        actor: str,
+        text: str,
+        value: JsonValue,
+        verdict: str | None,
+        team: str | None,
+        fields: Mapping[str, str] | None,
+        post_id: str | None,
+    ) -> tuple[Post, Wait]:
         record, wait = await self._waiting(session_id, actor)
         if fields:
             value = _read_fields(session_id, wait, fields)
@@ -130,7 +167,7 @@ class Answering(ABC):
         elif verdict is not None and verdict != "resume_with_input":
             kind = "decision"
         post = Post(
-            post_id=f"answer:{wait.wait_id}:{uuid4().hex[:12]}",
+            post_id=post_id or f"answer:{wait.wait_id}:{uuid4().hex[:12]}",
             kind=kind,  # type: ignore[arg-type]
             actor=actor,
             wait_id=wait.wait_id,
@@ -165,8 +202,7 @@ class Answering(ABC):
             raise InputError(f"session {session_id}: it asks for words, and offers no verdict; answer it with a text")
         elif not text.strip() and value is None:
             raise InputError(f"session {session_id}: the answer is blank; say something")
-        if not dry_run:
-            await self._post(session_id, post, answers=wait.wait_id)
+        return post, wait
 
 
 def _read_fields(session_id: str, wait: Wait, fields: Mapping[str, str]) -> JsonObject:

@@ -113,8 +113,10 @@ class Intake:
         limits = self._store.limits
         with _as_text("submission"):
             fields, said = encode_submission(draft), tuple(message.to_json() for message in messages)
-            # The app's version is no part of the request: the same one, repeated after a deploy, means the same session.
-            request = {name: value for name, value in sorted(fields.items()) if name not in {"spec", "trace"}}
+            # The app's version is no part of the request, nor is what Baton writes: the same one, repeated after a deploy or an
+            # upgrade, means the same session. Of the cursor, the skill is what was asked for.
+            asked = {**fields, "cursor": dump_json({"skill": draft.cursor.skill})}
+            request = {name: value for name, value in sorted(asked.items()) if name not in {"spec", "trace"}}
             digest = sha256(dump_json(request).encode()).hexdigest()[:24]
         for name, limit in (("text", limits.text_bytes), ("state", limits.state_bytes)):
             size = len(fields[name].encode())
@@ -228,6 +230,10 @@ class Intake:
         if answer == "answered":
             raise NotWaiting(f"session {session_id}: {answers} was answered already; see `baton events {session_id}`")
         return bool(answer == "posted")
+
+    async def took(self, session_id: str, post_id: str) -> bool:
+        """Say whether a post of this id was taken before; a session knows its last 1,024."""
+        return await self._store.command("ZSCORE", self._store.keys.of_session("seen", session_id), post_id) is not None
 
     async def note_refusal(self, session_id: str, actor: str, data: JsonObject) -> None:
         """Leave a line in the journal about an answer that was refused; a session keeps so many and no more."""

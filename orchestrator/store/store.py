@@ -133,12 +133,12 @@ class Store:
         return await self._repeat(args, None)
 
     async def command_beside(self, *args: Argument) -> Reply:
-        """Send a command on which a critical act that follows will rest, and which may lie on another server than that one.
+        """Send a command on which a critical act that follows will rest, and return once it is as safe as that.
 
-        On a single server whatever confirms the act confirms what came before it; on a cluster it is confirmed by itself.
+        The act's own confirmation is not enough: the act may go to another server, of a cluster or after a failover in between.
         """
         reply = await self._repeat(args, None)
-        if isinstance(self._confirmer, ClusterConfirmer):
+        if self._confirmer is not None:
             async for again in self._until_safe(self._confirmer, str(args[0]), lambda: self.command(*args)):
                 reply = again
         return reply

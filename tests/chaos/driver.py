@@ -1,5 +1,7 @@
 """The people and systems outside: they post messages, answer questions, permit calls, and look into what is uncertain.
 
+Some ask the store by a Client of their own, the others ask the API over HTTP; each session has one of both.
+
 Everything that was acknowledged to them is noted here, in this process, which nobody kills: half of the ledger. The
 other half are the files that the tools write, and the journals.
 """
@@ -16,7 +18,9 @@ from pathlib import Path
 from orchestrator.client import Client
 from orchestrator.contracts.errors import NotWaiting, PhaseRefused
 from orchestrator.contracts.session import Record, Wait
+from tests.chaos.caller import ACTOR, Caller
 from tests.chaos.fleet import pause
+from tests.chaos.follower import Follower
 from tests.chaos.history import now_ms
 from tests.chaos.newer import NEWER, OLDER, write_newer
 
@@ -72,8 +76,13 @@ class Driver:
         spread_seconds: float,
         work_seconds: float,
         is_safe: bool = True,
+        caller: Caller | None = None,
     ) -> None:
         self.client = client
+        self.ways: tuple[Client | Caller, ...] = (client,) if caller is None else (client, caller)
+        self._way_of: dict[str, Client | Caller] = {}
+        #: Those who only follow.
+        self.followers: list[Follower] = []
         self.folder = folder
         self.messages = messages
         #: How many of them may be posted by now: whoever changes the stack step by step has sessions that live to see each step.
@@ -129,7 +138,9 @@ class Driver:
             posts = [entry.data["post"] for entry in journal if entry.kind == "posted"]
             kept = [post for post in posts if isinstance(post, dict)]
             bound = since if is_touched(told.session_id) else inf
-            told.posts, lost = divide(told.posts, [str(post["post_id"]) for post in kept if post["kind"] == "signal"])
+            told.posts, lost = divide(
+                told.posts, [bare(str(post["post_id"])) for post in kept if post["kind"] == "signal"]
+            )
             told.forget("signal", lost, since=bound)
             told.answers, lost = divide(told.answers, [str(post["text"]) for post in kept if post["kind"] == "input"])
             told.forget("answer", lost, since=bound)
@@ -140,18 +151,28 @@ class Driver:
             if told.settled is not None and (await self.client.show(told.session_id)).phase != "ended":
                 told.forget("end", [str(told.settled[1])], since=bound)
                 told.settled = told.ended_at = None
+        for follower in self.followers:
+            await follower.stop()
+            sid = follower.found.session_id
+            journal = [entry async for entry in self.client.events(sid)]
+            await follower.go_back(journal, since=since if is_touched(sid) else inf)
 
     async def submit(self, count: int) -> None:
         """Submit every session, each of them twice under its key: there is one of it."""
         for number in range(count):
             overrides = {"of": self.messages, "seconds": self.work_seconds}
+            way = self.ways[number % len(self.ways)]
             one, again = [
-                await self.client.submit(APP, text="count", overrides=overrides, actor="driver", key=f"s{number}")
+                await way.submit(APP, text=f"count {number}", overrides=overrides, actor=ACTOR, key=f"s{number}")
                 for _ in range(2)
             ]
             assert one.session_id == again.session_id
             assert not again.created
-            self.told[one.session_id] = Told(one.session_id)
+            self.told[one.session_id], self._way_of[one.session_id] = Told(one.session_id), way
+
+    def _way(self, told: Told) -> Client | Caller:
+        """Return whom those ask who drive this session."""
+        return self._way_of.get(told.session_id, self.client)
 
     async def drive_all(self) -> None:
         """Drive every session to its end; one whose end was lost is driven again."""
@@ -174,7 +195,7 @@ class Driver:
 
     async def _look(self, told: Told, wanted: int) -> None:
         """Look at a session once, post what is due by now, and answer what it asks."""
-        record = await self.client.show(told.session_id)
+        record = await self._way(told).show(told.session_id)
         if record.phase in {"ended", "dead"}:
             if self.is_doubtful:
                 return  # an end is not confirmed to those who read it: who has to be sure looks again
@@ -193,36 +214,48 @@ class Driver:
         post_id = f"m{told.serial}"
         cuts = self.cuts  # the first answer may be read after a cut that it came before
         # False says that it was there already: said by a repetition, whose first answer was lost on the way.
-        await self.client.signal(told.session_id, "message", actor="driver", post_id=post_id)
+        way = self._way(told)
+        await way.signal(told.session_id, "message", actor=ACTOR, post_id=post_id)
         told.note("signal", post_id)
         told.posts.append(post_id)
         if self.random.random() < 0.05:
-            was_new = await self.client.signal(told.session_id, "message", actor="driver", post_id=post_id)
+            was_new = await way.signal(told.session_id, "message", actor=ACTOR, post_id=post_id)
             may_be_new = not self.is_safe and (self.is_doubtful or self.cuts > cuts)
             assert not was_new or may_be_new, f"{told.session_id}: {post_id} was forgotten"
             told.doubled += not was_new
 
     async def _answer(self, told: Told, record: Record, wait: Wait) -> None:
         """Answer once; a second answer to the same question is refused."""
+        way, sid = self._way(told), told.session_id
+        told.serial += wait.kind in {"input", "approval", "uncertain"}
         try:
             if wait.kind == "input":
-                told.serial += 1
                 text = f"{told.serial}"
-                await self.client.answer(told.session_id, actor="driver", text=text)
+                await way.answer(sid, actor=ACTOR, text=text, post_id=f"a{told.serial}")
                 told.note("answer", text)
                 told.answers.append(text)
             elif wait.kind == "approval":
-                await self.client.decide(told.session_id, allow=True, actor="driver", wait_id=wait.wait_id)
+                await way.decide(sid, allow=True, actor=ACTOR, wait_id=wait.wait_id, post_id=f"d{told.serial}")
                 told.note("decision", wait.wait_id)
                 told.permits.append(wait.wait_id)
             elif wait.kind == "uncertain" and wait.call is not None:
                 lines = read_lines(self.folder / "act.calls")
                 happened = any(line.startswith(f"{told.session_id} {wait.call.args['number']} ") for line in lines)
                 verdict = "happened" if happened else "retry"
-                await self.client.answer(told.session_id, actor="driver", verdict=verdict)
+                await way.answer(sid, actor=ACTOR, verdict=verdict, post_id=f"u{told.serial}")
                 told.uncertain[verdict] += 1
         except (NotWaiting, PhaseRefused):
             return  # the question that was seen is answered already, and the session goes on
+
+
+def bare(post_id: str) -> str:
+    """Return what a driver called a post, which has its word and its caller before it where it came in over HTTP.
+
+    >>> bare("signal:driver:m7"), bare("m7"), bare("answer:w3:0f")
+    ('m7', 'm7', 'answer:w3:0f')
+    """
+    word, actor, name = [*post_id.split(":", 2), "", ""][:3]
+    return name if word and actor == ACTOR else post_id
 
 
 def divide(acknowledged: Sequence[str], kept: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -1,4 +1,4 @@
-"""Real processes for a test: workers and schedulers that can be killed, stopped and started again, all ended by pid.
+"""Real processes for a test: workers, schedulers and an API that can be killed, stopped and started again, all ended by pid.
 
 Every process leads a process group of its own, so that the children of a pool that forks end with it. Nothing here
 looks at sessions; the ledger does.
@@ -100,6 +100,8 @@ class Fleet:
     history: Path | None = None
     #: By the name of a slot: the store, the broker and the clock's file of whoever runs there, where they differ.
     places: dict[str, tuple[str, str, Path]] = field(default_factory=dict)
+    #: Where whoever is the API listens, over all its lives.
+    port: int = 0
     #: Slots where whoever starts is one of a newer Baton (newer.py).
     upgraded: set[str] = field(default_factory=set)
     members: list[Member] = field(default_factory=list)
@@ -133,6 +135,8 @@ class Fleet:
             "doubled": self.doubled,
             "late": self.late,
             "newer": slot in self.upgraded,
+            "port": self.port,
+            "config": str(self.folder / f"{self.started:03d}-{role}"),
         }
         log = self.folder / f"{self.started:03d}-{role}.log"
         with log.open("wb") as out:

@@ -7,7 +7,7 @@ told only while somebody is there to take them. What happens to the store is the
 import asyncio
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ from tests.chaos.clock import write_offset
 from tests.chaos.driver import Driver
 from tests.chaos.fleet import Fleet, Member, pause
 from tests.chaos.monkey import Blow, Monkey, wall_ms
-from tests.chaos.plan import ASKED, OUTSIDE, SCHEDULERS, WORKERS, Fault
-from tests.chaos.proxy import Proxy
+from tests.chaos.plan import API, ASKED, FRONT, OUTSIDE, SCHEDULERS, WORKERS, Fault
+from tests.chaos.proxy import Line
 from tests.chaos.sides import Gap
 from tests.chaos.stores import StoreUnderChaos
 
@@ -30,7 +30,7 @@ _CONTINUE = signal.SIGCONT
 
 @dataclass
 class Havoc:
-    """Strikes as planned. `newer` are the settings of the next version of the app.
+    """Strikes as planned. `newer` are the settings of the next version of the app, `proxies` the networks by their slots.
 
     `gaps` are the times in which nobody of the newer Baton was there any more.
     """
@@ -39,7 +39,7 @@ class Havoc:
     control: Client
     driver: Driver
     store: StoreUnderChaos
-    proxies: dict[str, Proxy]
+    proxies: Mapping[str, Line]
     newer: Settings
     plan: Sequence[Fault]
     history: Path
@@ -115,7 +115,10 @@ class Havoc:
 
     async def _target(self, slot: str) -> Member | None:
         """Return who is in that place if it may be struck: at work, and not the last one of its kind at work."""
-        role = "scheduler" if slot in SCHEDULERS else "worker"
+        role = role_of(slot)
+        if role == "api":
+            there = slot not in self._ailing and await listens(self.fleet.port)
+            return next((one for one in self.fleet.of(role) if not one.stopped), None) if there else None
         if not self._server.locked():
             everybody = await self.monkey.able(role)
         elif self.store.is_replicated:
@@ -141,7 +144,7 @@ class Havoc:
         proxy = self.proxies[fault.slot]
         if fault.slot in self._ailing:
             return False
-        if fault.slot != OUTSIDE:
+        if fault.slot not in {OUTSIDE, FRONT}:
             member = await self._target(fault.slot)
             if member is None:
                 return False
@@ -191,7 +194,7 @@ class Havoc:
         """Replace every process by one of the next version, half of them at a time; sessions that began go on."""
         async with self._replacing:
             self.fleet.settings = self.newer
-            everybody = [*SCHEDULERS, *WORKERS]
+            everybody = [*SCHEDULERS, *WORKERS, API]
             for half in (everybody[::2], everybody[1::2]):
                 await asyncio.gather(*(self._replace(slot) for slot in half))
 
@@ -233,10 +236,27 @@ class Havoc:
 
     async def _wait_for(self, slot: str) -> None:
         """Return once somebody is at work there again, whoever it is."""
-        role = "scheduler" if slot in SCHEDULERS else "worker"
+        role = role_of(slot)
         async with asyncio.timeout(60 + self.store.patience_seconds):
-            while not any(one.slot == slot for one in await self.monkey.able(role)):
+            while role == "api" and not await listens(self.fleet.port):
                 await pause(0.2)
+            while role != "api" and not any(one.slot == slot for one in await self.monkey.able(role)):
+                await pause(0.2)
+
+
+def role_of(slot: str) -> str:
+    """Return what the process in this place is."""
+    return "api" if slot == API else "scheduler" if slot in SCHEDULERS else "worker"
+
+
+async def listens(port: int) -> bool:
+    """Say whether somebody listens there; one that is stopped does, too."""
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.transport.abort()
+    return True
 
 
 def tell_fault(fault: Fault) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from orchestrator.contracts.errors import Unreadable
 from orchestrator.contracts.session import Entry
 from orchestrator.kernel.rebuild import find_differences, fold
 from tests.chaos.cuts import Windows
-from tests.chaos.driver import Driver, Told
+from tests.chaos.driver import Driver, Told, bare
 from tests.chaos.evidence import Evidence, Outside, Seen, gather_evidence
 
 
@@ -109,13 +109,13 @@ def _taken(journal: list[Entry]) -> list[tuple[str, str]]:
         notes = entry.data.get("posts")
         for note in notes if isinstance(notes, list) else []:
             if isinstance(note, dict) and "post" in note:
-                taken.append((str(note["post"]), str(note["what"])))  # noqa: PERF401 - three loops in one are no clearer
+                taken.append((bare(str(note["post"])), str(note["what"])))  # noqa: PERF401 - three loops in one are no clearer
     return taken
 
 
 def _check_messages(ledger: Ledger, seen: Seen) -> None:
     told, record, journal = seen.told, seen.record, seen.journal
-    posted = [str(entry.data["post"]["post_id"]) for entry in journal if entry.kind == "posted"]  # type: ignore[call-overload, index]
+    posted = [bare(str(entry.data["post"]["post_id"])) for entry in journal if entry.kind == "posted"]  # type: ignore[call-overload, index]
     taken = [post for post, _ in _taken(journal)]
     signals = [post for post in taken if post.startswith("m")]
     ledger.messages += len(told.posts)

@@ -41,6 +41,9 @@ WORKERS: Final = {"w1": "threads", "w2": "prefork", "w3": "threads", "w4": "solo
 SCHEDULERS: Final = ("s1", "s2")
 #: Whoever submits, posts and answers: nobody kills it, and its network fails like any other.
 OUTSIDE: Final = "outside"
+#: The process that serves HTTP, and the line between it and those who ask it.
+API: Final = "api"
+FRONT: Final = "front"
 _NETWORK: Final = frozenset({"cut", "freeze", "deafen", "slow"})
 _OF_ONE_SERVER: Final = frozenset({"memory", "disk", "restart", "stop_server", "power"})
 _OF_SEVERAL: Final = frozenset({"failover", "hang", "split"})
@@ -102,8 +105,25 @@ def make_plan(
         found += _of_the_server(chance, seconds, only, power_cuts)
     else:
         found += _of_the_servers(chance, seconds, only, SHARDS if store == "cluster" else 1)
+    found += _of_the_api(seed, seconds, only, lease_seconds)
     found += _of_baton(seed, seconds, only | also)
     return tuple(sorted(found, key=lambda fault: fault.at))
+
+
+def _of_the_api(seed: int, seconds: float, only: frozenset[str], lease_seconds: float) -> list[Fault]:
+    """Return what happens to the API, its network, and the line to it: from a chance of its own, so that all else is as it was before there was one."""
+    chance = random.Random(f"api:{seed}")
+    found: list[Fault] = []
+    at = chance.uniform(1, 4)
+    names = [name for name in _WEIGHTS if not only or name in only]
+    while at < seconds and names:
+        what = chance.choices(names, [_WEIGHTS[name] for name in names])[0]
+        slot = FRONT if what in _NETWORK and chance.random() < 1 / 2 else API
+        lasts = chance.uniform(0.3, 3 * lease_seconds if what == "stop" else 1.5 * lease_seconds)
+        size = chance.uniform(0.005, 0.1) if what == "slow" else chance.choice((-1, 1)) * chance.uniform(60, 300_000)
+        found.append(Fault(round(at, 2), what, slot, round(min(lasts, max(seconds - at, 0.3)), 2), round(size, 3)))
+        at += chance.uniform(2.5, 6.0)
+    return found
 
 
 def _of_baton(seed: int, seconds: float, asked: frozenset[str]) -> list[Fault]:
@@ -123,9 +143,13 @@ def _of_baton(seed: int, seconds: float, asked: frozenset[str]) -> list[Fault]:
     everybody = chance.sample([*WORKERS, *SCHEDULERS, OUTSIDE], len(WORKERS) + len(SCHEDULERS) + 1)
     order = [*first, *(("upgrade", slot, 0.0) for slot in everybody)]
     step = seconds * 0.9 / len(order)
+    api = Fault(round(seconds * random.Random(f"upgrade of the api:{seed}").uniform(0.5, 0.85), 2), "upgrade", API)
     return [
-        Fault(round(step * (number + chance.uniform(0.1, 0.9)), 2), what, slot, round(lasts, 2))
-        for number, (what, slot, lasts) in enumerate(order)
+        api,
+        *(
+            Fault(round(step * (number + chance.uniform(0.1, 0.9)), 2), what, slot, round(lasts, 2))
+            for number, (what, slot, lasts) in enumerate(order)
+        ),
     ]
 
 

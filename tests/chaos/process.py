@@ -1,7 +1,7 @@
-"""One worker or scheduler process under chaos: as in production, but with wake-ups that get lost, doubled, late, reordered.
+"""One worker, scheduler or API process under chaos: as in production, but with wake-ups that get lost, doubled, late, reordered.
 
 `python process.py '{"role": "worker", ...}'`. The wake-ups come in by the composition's own parameter; nothing else
-differs from `baton worker` and `baton scheduler`, but that it can write its history, have a clock that jumps, and be
+differs from `baton worker`, `baton scheduler` and `baton api`, but that it can write its history, have a clock that jumps, and be
 one of a newer Baton.
 """
 
@@ -34,6 +34,7 @@ if __name__ == "__main__" and json.loads(sys.argv[1]).get("newer"):
 from celery import Celery
 
 from orchestrator.contracts.base import Frozen, JsonObject
+from orchestrator.interfaces.cli.main import main as run_command
 from orchestrator.settings import Settings
 from tests.chaos import history
 from workers.composition import Urls
@@ -58,6 +59,8 @@ class Order(Frozen):
     clock: str = ""
     history: str = ""
     newer: bool = False
+    port: int = 0
+    config: str = ""
 
 
 #: How late a wake-up comes that is late: after many that were sent behind it, and after it was sent again.
@@ -104,12 +107,31 @@ class ChaoticWakeups(CeleryWakeups):
         return False
 
 
+def serve_api(order: Order, settings: Settings) -> int:
+    """Be `baton api`, the command itself, whose settings are a file as an operator writes it.
+
+    It shows what a newer Baton has written also while it is an older one, as those outside do: what counts is who takes steps.
+    """
+    folder = Path(order.config)
+    folder.mkdir(parents=True, exist_ok=True)
+    words = settings.model_dump(mode="json", exclude_defaults=True)
+    words["store"] = {**words.get("store", {}), "url": order.store}
+    words["queues"] = {**words.get("queues", {}), "broker_url": order.broker}
+    (folder / "runtime.yaml").write_text(json.dumps(words), encoding="utf-8")  # JSON is YAML
+    os.environ["BATON_CONFIG_DIR"] = str(folder)
+    if not order.newer:
+        newer.read_both()
+    return run_command(["api", "--port", str(order.port), "--as", "driver"])
+
+
 def main(order: Order) -> int:
     """Be the process until it is ended."""
     logging.basicConfig(level="WARNING", format="%(asctime)s %(process)d %(levelname)s %(name)s %(message)s")
     if order.history:
         history.install(Path(order.history))
     settings = Settings.model_validate(order.settings)
+    if order.role == "api":
+        return serve_api(order, settings)
     urls = Urls(order.store, order.broker)
     make_wakeups = partial(ChaoticWakeups, order=order)
     if order.role == "scheduler":

@@ -28,10 +28,10 @@ def list_recoveries(ledger: Ledger, blows: Sequence[Blow], *, failover_seconds: 
     found = []
     for blow in blows:
         for session_id in blow.held:
-            later = [entry for entry in ledger.journals[session_id] if entry.at > blow.at]
+            later = [entry for entry in ledger.journals.get(session_id, ()) if entry.at > blow.at]
             step = next((entry for entry in later if entry.kind == "step"), None)
             if step is None:
-                continue  # it was at its end, and is checked as ended
+                continue  # it was at its end, and is checked as ended; or was on a visit (visitors.py)
             orphaned = sum(entry.kind == "orphaned" for entry in later if entry.seq < step.seq)
             meanwhile = [one for one in blows if one is not blow and blow.at - one.lasts_ms <= one.at <= step.at]
             pid = int(step.actor.split(":")[1])

@@ -22,7 +22,7 @@ from tests.chaos.doors import Doors
 from tests.chaos.fleet import pause
 from tests.chaos.history import now_ms
 from tests.chaos.offsets import Offsets, Takeover, read_replication, read_takeover
-from tests.chaos.plan import OUTSIDE, SCHEDULERS, SHARDS, WORKERS, Fault, StoreKind, shard_of
+from tests.chaos.plan import API, OUTSIDE, SCHEDULERS, SHARDS, WORKERS, Fault, StoreKind, shard_of
 from tests.chaos.proxy import Line, Proxy
 from tests.chaos.sentinel import Pair
 from tests.chaos.stores import Hands, StoreUnderChaos
@@ -37,7 +37,7 @@ CONTROL = "control"
 
 def make_users() -> list[str]:
     """Return the words by which a server knows everybody: a name says whose network it is, and protects nothing."""
-    users = (*WORKERS, *SCHEDULERS, OUTSIDE, CONTROL)
+    users = (*WORKERS, *SCHEDULERS, API, OUTSIDE, CONTROL)
     return [word for user in users for word in ("--user", user, "on", "nopass", "~*", "&*", "+@all")]
 
 

@@ -59,6 +59,19 @@ def tell_cuts(found: dict[str, Any]) -> tuple[str, str]:
     return kind, ", ".join(parts) or "none"
 
 
+def tell_http(counts: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return rows of what was asked over HTTP, and what came of it."""
+    acts = ", ".join(f"{counts[name]} {name}" for name in ("asked", "acknowledged", "refused", "repeated"))
+    requests = ", ".join(f"{counts[name]} {name}" for name in ("requests", "unanswered"))
+    away = counts.get("status_503", 0)
+    entries, lines = counts["followed_entries"], counts["followed_connections"]
+    return [
+        ("over HTTP", f"{acts}; {counts['reads']} reads, {counts['visits']} visits; {counts['lost']} gone with a cut"),
+        ("… as requests", f"{requests}, {away} told that the store is away"),
+        ("followed", f"{counts['followed']} sessions: {entries} entries over {lines} connections"),
+    ]
+
+
 def describe(outcome: Outcome) -> dict[str, Any]:
     """Return everything that is known of a run."""
     options, ledger = outcome.options, outcome.ledger
@@ -83,6 +96,7 @@ def describe(outcome: Outcome) -> dict[str, Any]:
         "killed_after_sigterm": len(outcome.overdue),
         "ledger": sums,
         "sides": asdict(outcome.sides),
+        "http": {**outcome.http.counts, "what_was_lost": outcome.http.lost},
         "operations_checked": outcome.operations,
         "commits_acknowledged": outcome.acknowledged,
         "power_cuts": [tell_cut(cut) for cut in outcome.cuts if cut.what == "power"],
@@ -117,6 +131,7 @@ def render(found: dict[str, Any]) -> str:
         ("lost, committed twice, reordered", f"{ledger['lost']}, {ledger['committed_twice']}, {ledger['reordered']}"),
         ("questions, approvals, timers", f"{ledger['questions']}, {ledger['approvals']}, {ledger['timers']}"),
         ("effects; shown as uncertain", f"{ledger['notes'] + ledger['acts']}; {ledger['uncertain']}"),
+        *tell_http(found["http"]),
         ("orphans rescued", f"{ledger['orphaned']}"),
         (
             "recovery p50, p95, max",

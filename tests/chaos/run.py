@@ -1,10 +1,10 @@
 """One run: a real stack on a server of its own, sessions with effects outside, a planned monkey, and a verdict.
 
 The stack is what an operator starts: a store (stores.py; by default the bundled server with its AOF), two schedulers, four
-workers of three pools. Every
+workers of three pools, an API. Every
 process has a network of its own (proxy.py), a wall clock of its own (clock.py), and writes down what it asked for
 (history.py). What is judged, and by whom: messages, effects, timers, approvals, ends and journals by the ledger, leases
-and commits by the search for a linear order.
+and commits by the search for a linear order, answers over HTTP and event streams by those who asked (front.py).
 """
 
 import asyncio
@@ -28,11 +28,12 @@ from tests.chaos.cuts import Cut
 from tests.chaos.driver import Driver
 from tests.chaos.evidence import gather_evidence
 from tests.chaos.fleet import APPS, Fleet, fleet_of, pause, quick_settings
+from tests.chaos.front import Front, HttpVerdict
 from tests.chaos.havoc import Havoc
 from tests.chaos.history import Recorder, read_histories, record_confirmations
 from tests.chaos.ledger import Ledger
 from tests.chaos.newer import read_both
-from tests.chaos.plan import OUTSIDE, SCHEDULERS, WORKERS, Fault, StoreKind, make_plan
+from tests.chaos.plan import API, FRONT, OUTSIDE, SCHEDULERS, WORKERS, Fault, StoreKind, make_plan
 from tests.chaos.proxy import Proxy
 from tests.chaos.recovery import Recovery, list_recoveries, tell_recovery
 from tests.chaos.replicated import ClusterStore, SentinelStore
@@ -95,6 +96,7 @@ class Outcome:
     refused: dict[str, int]
     lost: list[str]
     recoveries: list[Recovery]
+    http: HttpVerdict
     ended: list[str] = field(default_factory=list)
     overdue: list[str] = field(default_factory=list)
     slow: list[str] = field(default_factory=list)
@@ -124,7 +126,10 @@ def make_settings(options: Options, folder: Path) -> tuple[Settings, Settings]:
         "replicas": int(options.durability == "wait" and options.store != "server"),
     }
     lease = {"seconds": 3.0, "renew_seconds": 1.0, "max_attempts": 20}
-    return quick_settings(store=store, lease=lease), quick_settings(newer, store=store, lease=lease)
+    # One program asks for everybody here; what MCP and the rates do is shown elsewhere.
+    api = {"requests_per_second": 5_000.0, "requests_burst": 10_000, "mcp": False}
+    parts = {"store": store, "lease": lease, "api": api}
+    return quick_settings(**parts), quick_settings(newer, **parts)
 
 
 def run(options: Options) -> Outcome:
@@ -167,7 +172,10 @@ async def _run(
     loop = asyncio.get_running_loop()
     began = loop.time()
     server = store.bundled.server.socket
-    proxies = {slot: Proxy(folder / f"{slot}.sock", server) for slot in (*WORKERS, *SCHEDULERS, OUTSIDE)}
+    proxies = {slot: Proxy(folder / f"{slot}.sock", server) for slot in (*WORKERS, *SCHEDULERS, API, OUTSIDE)}
+    front = Front()
+    await front.open(options.seconds, options.messages)
+    fleet.port = front.port
     for slot, proxy in proxies.items():
         await proxy.start()
         hands = folder / f"{slot}.clock"
@@ -178,6 +186,7 @@ async def _run(
         fleet.start("scheduler", slot=slot)
     for slot, pool in WORKERS.items():
         fleet.start("worker", pool=pool, slot=slot)
+    fleet.start("api", slot=API)
     undo = [record_confirmations(Recorder(folder / "history")), read_both()]
     control = build_client(quick_settings(store={"patience_seconds": store.patience_seconds}), store.url, specs)
     client = build_client(fleet.settings, fleet.places[OUTSIDE][0], specs)
@@ -192,6 +201,7 @@ async def _run(
             spread_seconds=options.seconds * 0.95,
             work_seconds=work,
             is_safe=options.is_safe,
+            caller=front.caller,
         )
         undo.append(lambda: driver.use_newer(is_newer=False))
         await driver.submit(options.sessions)
@@ -206,10 +216,12 @@ async def _run(
             power_cuts=options.power_cuts,
             store=options.store,
         )
-        havoc = Havoc(fleet, control, driver, store, proxies, newer, plan, folder / "history")
+        networks = {**proxies, FRONT: front.line}
+        havoc = Havoc(fleet, control, driver, store, networks, newer, plan, folder / "history")
+        front.follow(driver)
         supervising = asyncio.create_task(havoc.supervise_forever())
         try:
-            unfinished = await _play(havoc, driver, options.seconds, store.end_seconds)
+            unfinished = await _play(havoc, driver, front, options.seconds, store.end_seconds)
         finally:
             supervising.cancel()
         evidence = await gather_evidence(control, driver)
@@ -223,10 +235,11 @@ async def _run(
             gaps=havoc.gaps,
         )
         ledger, refused = found.ledger, await store.refused()
+        http = await front.judge(control, evidence, store.cuts, is_safe=options.is_safe)
         recoveries = list_recoveries(ledger, havoc.blows, failover_seconds=FAILOVER_SECONDS)
         calm = [one for one in recoveries if one.is_orphaned and not one.is_struck and one.is_led]
         late = [tell_recovery(ledger, havoc.blows, one) for one in calm if one.seconds > lease + 2]
-        wrong = [*unfinished, *found.wrong]
+        wrong = [*unfinished, *found.wrong, *http.wrong]
         if spanning := refused.get("CROSSSLOT", 0):
             wrong.append(f"{spanning} commands named keys of several slots")
         return Outcome(
@@ -238,12 +251,16 @@ async def _run(
             overdue=havoc.overdue,
             ledger=ledger,
             sides=found.sides,
+            http=http,
             wrong=wrong,
             operations=found.operations,
             acknowledged=found.acknowledged,
             cuts=store.cuts,
             refused=refused,
-            lost=[*(f"{one.session_id}: {line}" for one in driver.told.values() for line in one.lost), *found.lost],
+            lost=[
+                *(f"{one.session_id}: {line}" for one in driver.told.values() for line in one.lost),
+                *found.lost,
+            ],
             recoveries=recoveries,
             slow=late,
             seconds=loop.time() - began,
@@ -252,13 +269,14 @@ async def _run(
     finally:
         for act in undo:
             act()
+        await front.aclose()
         await client.aclose()
         await control.aclose()
         for proxy in proxies.values():
             await proxy.aclose()
 
 
-async def _play(havoc: Havoc, driver: Driver, seconds: float, end_seconds: float) -> list[str]:
+async def _play(havoc: Havoc, driver: Driver, front: Front, seconds: float, end_seconds: float) -> list[str]:
     """Let the monkey and the driver do their work; return what did not come to its end.
 
     `end_seconds` is the longest that sessions may take to it once everything is healed. What strikes has a time of its own:
@@ -273,20 +291,22 @@ async def _play(havoc: Havoc, driver: Driver, seconds: float, end_seconds: float
     try:
         async with asyncio.timeout(seconds + STRIKES_SECONDS) as bound, asyncio.TaskGroup() as group:
             raging = group.create_task(rage())
-            group.create_task(_drive(driver, raging))
+            group.create_task(_drive(driver, front, raging))
     except TimeoutError:
         if havoc.under_way:
             return [f"not over {STRIKES_SECONDS:.0f} s after the last fault: {', '.join(havoc.under_way)}"]
         left = [told.session_id for told in driver.told.values() if told.ended_at is None]
-        return [f"{one}: not at its end {end_seconds:.0f} s after the last fault" for one in left] or ["it hangs"]
+        lines = [f"{one}: not at its end {end_seconds:.0f} s after the last fault" for one in left]
+        return [*lines, *front.unfinished()] or ["it hangs"]
     return []
 
 
-async def _drive(driver: Driver, raging: "asyncio.Task[None]") -> None:
+async def _drive(driver: Driver, front: Front, raging: "asyncio.Task[None]") -> None:
     """Drive until all have ended and nothing can take an end back any more."""
-    await driver.drive_all()
+    await asyncio.gather(driver.drive_all(), front.visit())
     await raging
     await driver.drive_all()
+    await front.finish()
 
 
 async def _wait_for_workers(client: Client, count: int, seconds: float = START_SECONDS) -> None:

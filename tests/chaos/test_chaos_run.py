@@ -13,15 +13,30 @@ import pytest
 
 from orchestrator.embedded_binary import bundled_path
 from tests.chaos.__main__ import parse
-from tests.chaos.plan import ASKED, OUTSIDE, SCHEDULERS, SHARDS, WORKERS, StoreKind, kinds_of, make_plan, shard_of
+from tests.chaos.plan import (
+    API,
+    ASKED,
+    FRONT,
+    OUTSIDE,
+    SCHEDULERS,
+    SHARDS,
+    WORKERS,
+    StoreKind,
+    kinds_of,
+    make_plan,
+    shard_of,
+)
 from tests.chaos.report import describe, render
 from tests.chaos.run import Options, Outcome, run
 
 SEED = int(os.environ.get("CHAOS_SEED", "20261121"))
-#: Of the plans of seeds 1-6 at 60 and at 600 s, over one server.
+#: Of the plans of seeds 1-6 at 60 and at 600 s, over one server: of what was drawn before there was an API, and of what strikes that.
 PLANS_DIGEST = "f56dc0b6378e0ec2556bb7e80dfea941c929a5743019d80c4f08a29d284e40a4"
+API_PLANS_DIGEST = "d092e7cd7d308933c917da3a1b5b21e5c1f8fe7a9beeef190591be50272eee85"
 #: A run that judged fewer judged hardly anything: ten sessions make some 400 to 500, on a machine of any speed.
 COMMITS = 200
+#: The same of what was acknowledged and read over HTTP: five of ten sessions and six visits make some 120 acts.
+ACTS = 50
 
 
 def tell(outcome: Outcome) -> str:
@@ -45,6 +60,10 @@ def test_a_stack_that_is_broken_keeps_its_promises() -> None:
     assert outcome.acknowledged > COMMITS
     assert len(outcome.cuts) == 1
     assert [line for line in outcome.lost if "commit" not in line] == []
+    http = outcome.http.counts
+    assert API in {fault.slot for fault in outcome.struck}
+    assert http["acknowledged"] > ACTS and http["reads"] > ACTS
+    assert http["followed_connections"] > http["followed"] and http["followed_entries"] > http["followed"]
 
 
 @pytest.mark.integration
@@ -80,7 +99,7 @@ def test_a_plan_strikes_everybody_and_everything() -> None:
     faults = [fault for seed in range(20) for fault in make_plan(seed, 60, lease_seconds=3)]
 
     assert {fault.what for fault in faults} == set(kinds_of("server")) - ASKED
-    assert {fault.slot for fault in faults} == {*WORKERS, *SCHEDULERS, OUTSIDE, ""}
+    assert {fault.slot for fault in faults} == {*WORKERS, *SCHEDULERS, API, FRONT, OUTSIDE, ""}
     assert max(fault.lasts for fault in faults if fault.what == "stop") > 6
     assert max(fault.lasts for fault in faults) <= 9
 
@@ -97,8 +116,9 @@ def test_over_several_servers_masters_fail_one_after_another(store: StoreKind, s
     networks = {fault.slot for fault in faults if fault.what in {"cut", "freeze", "deafen", "slow"}}
 
     assert {fault.what for fault in faults} == set(kinds_of(store)) - ASKED
-    assert networks == {*WORKERS, *SCHEDULERS, OUTSIDE}
-    assert OUTSIDE not in {fault.slot for fault in faults if fault.what in {"kill", "stop", "clock"}}
+    assert networks == {*WORKERS, *SCHEDULERS, API, FRONT, OUTSIDE}
+    assert not {OUTSIDE, FRONT} & {fault.slot for fault in faults if fault.what in {"kill", "stop", "clock"}}
+    assert API in {fault.slot for fault in faults if fault.what == "kill"}
     assert {fault.slot for some in struck for fault in some} == {shard_of(number) for number in range(shards)}
     assert all(len(some) == 3 and {fault.what for fault in some} == takeovers for some in struck)
     assert min(later.at - one.at for some in struck for one, later in pairwise(some)) > 5
@@ -108,9 +128,13 @@ def test_over_several_servers_masters_fail_one_after_another(store: StoreKind, s
 def test_a_single_server_is_struck_as_it_always_was() -> None:
     """A seed that failed once must draw the same faults in a year, whatever else can be drawn by then."""
     plans = [make_plan(seed, seconds, lease_seconds=3) for seed in range(1, 7) for seconds in (60, 600)]
-    told = json.dumps([[astuple(fault) for fault in plan] for plan in plans])
 
-    assert hashlib.sha256(told.encode()).hexdigest() == PLANS_DIGEST
+    def digest(*, of_the_api: bool) -> str:
+        told = [[astuple(fault) for fault in plan if (fault.slot in {API, FRONT}) == of_the_api] for plan in plans]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+    assert digest(of_the_api=False) == PLANS_DIGEST
+    assert digest(of_the_api=True) == API_PLANS_DIGEST
 
 
 def test_only_what_is_asked_for_strikes() -> None:

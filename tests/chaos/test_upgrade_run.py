@@ -27,13 +27,13 @@ from tests.chaos.history import read_histories
 from tests.chaos.ledger import settle_ledger
 from tests.chaos.linear import Op
 from tests.chaos.newer import NEWER, OLDER, find_format, read_both, write_newer
-from tests.chaos.plan import ASKED, OUTSIDE, SCHEDULERS, STORES, WORKERS, StoreKind, make_plan
+from tests.chaos.plan import API, ASKED, OUTSIDE, SCHEDULERS, STORES, WORKERS, StoreKind, make_plan
 from tests.chaos.report import describe, render
 from tests.chaos.run import Options, run
 from tests.chaos.sides import Sides, count_sides, judge_sides
 
 SEED = int(os.environ.get("CHAOS_SEED", "20261122"))
-EVERYBODY = {*WORKERS, *SCHEDULERS, OUTSIDE}
+EVERYBODY = {*WORKERS, *SCHEDULERS, API, OUTSIDE}
 
 
 @pytest.mark.parametrize("store", STORES)
@@ -123,7 +123,7 @@ def test_what_is_taken_back_is_noted_and_everybody_is_a_newer_one_in_the_end(
 
     monkeypatch.setattr(Havoc, "_replace", put)
 
-    assert asyncio.run(play()) == [24 * number // 12 for number in range(1, 13)]
+    assert asyncio.run(play()) == [24 * number // 13 for number in range(1, 14)]
     assert (fleet.upgraded, said, len(havoc.gaps)) == (EVERYBODY - {OUTSIDE}, [True], 1)
     assert replaced == [fault.slot for fault in plan if fault.slot != OUTSIDE]
 

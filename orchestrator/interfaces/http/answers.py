@@ -1,4 +1,9 @@
-"""Routes by which people and programs speak to a session: decide, answer, resume, signal, cancel, retry; the inbox."""
+"""Routes by which people and programs speak to a session: decide, answer, resume, signal, cancel, retry; the inbox.
+
+What is said under an `Idempotency-Key` is said once, however often it is repeated: a caller whose answer was lost on the way
+cannot know whether it was heard. Its name is part of the post's id, so that nobody's key stands in anybody else's way, and
+no key is the id of a post of Baton's own.
+"""
 
 from collections.abc import Awaitable, Callable
 from functools import wraps
@@ -7,9 +12,10 @@ from typing import Annotated, ParamSpec
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
 
-from orchestrator.contracts.access import Role
+from orchestrator.contracts.access import Caller, Role
+from orchestrator.contracts.errors import NotWaiting
 from orchestrator.interfaces.http import bodies, models, shapes
-from orchestrator.interfaces.http.parts import CallerOf, Cursor, GuardedRoute, Limit, PartsOf, SessionId, needs
+from orchestrator.interfaces.http.parts import CallerOf, Cursor, GuardedRoute, Key, Limit, PartsOf, SessionId, needs
 from orchestrator.interfaces.lookups import check_wait
 from orchestrator.operations import ASKS
 from orchestrator.operations import Query as Wanted
@@ -19,14 +25,13 @@ router = APIRouter(prefix="/v1", tags=["answers"], route_class=GuardedRoute)
 P = ParamSpec("P")
 
 
-def _act(word: str, role: Role) -> Callable[[Callable[P, Awaitable[None]]], Callable[P, Awaitable[None]]]:
-    """Make of what is done to a session the route POST sessions/ID/WORD: it answers that it was done."""
+def _act(word: str, role: Role) -> Callable[[Callable[P, Awaitable[bool]]], Callable[P, Awaitable[bool]]]:
+    """Make of what is done to a session the route POST sessions/ID/WORD: it answers whether it was done now, or before."""
 
-    def add(act: Callable[P, Awaitable[None]]) -> Callable[P, Awaitable[None]]:
+    def add(act: Callable[P, Awaitable[bool]]) -> Callable[P, Awaitable[bool]]:
         @wraps(act)  # the framework reads its parameters
         async def do(*args: P.args, **kwargs: P.kwargs) -> Response:
-            await act(*args, **kwargs)
-            return JSONResponse({"changed": True}, 202)
+            return JSONResponse({"changed": await act(*args, **kwargs)}, 202)
 
         router.post(
             f"/sessions/{{session_id}}/{word}", status_code=202, response_model=models.Done, openapi_extra=needs(role)
@@ -34,6 +39,11 @@ def _act(word: str, role: Role) -> Callable[[Callable[P, Awaitable[None]]], Call
         return act
 
     return add
+
+
+def _post_id(word: str, caller: Caller, key: str | None) -> str | None:
+    """Return the id of what a caller says under a key, None without one."""
+    return None if key is None else f"{word}:{caller.name}:{key}"
 
 
 @router.get("/approvals", response_model=models.Approvals, openapi_extra=needs("viewer"))
@@ -57,54 +67,85 @@ async def list_approvals(
 
 
 @_act("decision", "approver")
-async def decide(session_id: SessionId, body: bodies.DecisionBody, parts: PartsOf, caller: CallerOf) -> None:
+async def decide(
+    session_id: SessionId, body: bodies.DecisionBody, parts: PartsOf, caller: CallerOf, key: Key = None
+) -> bool:
     """Approve or deny the call that a session asks about; with `always`, it does not ask about the same one again."""
-    await parts.client.decide(
+    return await parts.client.decide(
         session_id,
         allow=body.decision == "approve",
         actor=caller.name,
         reason=body.reason,
         wait_id=body.wait_id,
         always=body.always,
+        post_id=_post_id("decision", caller, key),
     )
 
 
 @_act("answer", "approver")
-async def answer(session_id: SessionId, body: bodies.AnswerBody, parts: PartsOf, caller: CallerOf) -> None:
+async def answer(
+    session_id: SessionId, body: bodies.AnswerBody, parts: PartsOf, caller: CallerOf, key: Key = None
+) -> bool:
     """Answer a question, a plugin's question, or an uncertain call."""
-    await check_wait(parts.client, session_id, body.wait_id)
-    await parts.client.answer(
+    post_id = _post_id("answer", caller, key)
+    try:
+        await check_wait(parts.client, session_id, body.wait_id)
+    except NotWaiting:
+        if await parts.client.took(session_id, post_id):
+            return False
+        raise
+    return await parts.client.answer(
         session_id,
         actor=caller.name,
         text=body.text,
         value=body.value,
         fields=body.fields,
         verdict=body.verdict,
+        post_id=post_id,
     )
 
 
 @_act("resume", "approver")
-async def resume(session_id: SessionId, body: bodies.ResumeBody, parts: PartsOf, caller: CallerOf) -> None:
+async def resume(
+    session_id: SessionId, body: bodies.ResumeBody, parts: PartsOf, caller: CallerOf, key: Key = None
+) -> bool:
     """Go on with a session that a gate has stopped: with a text, by escalating it to a team, or not at all."""
-    await parts.client.answer(session_id, actor=caller.name, text=body.text, verdict=body.action, team=body.team)
+    return await parts.client.answer(
+        session_id,
+        actor=caller.name,
+        text=body.text,
+        verdict=body.action,
+        team=body.team,
+        post_id=_post_id("answer", caller, key),
+    )
 
 
 @_act("signal", "submitter")
-async def send_signal(session_id: SessionId, body: bodies.SignalBody, parts: PartsOf, caller: CallerOf) -> None:
-    """Send a named signal."""
-    await parts.client.signal(session_id, body.name, actor=caller.name, value=body.value)
+async def send_signal(
+    session_id: SessionId, body: bodies.SignalBody, parts: PartsOf, caller: CallerOf, key: Key = None
+) -> bool:
+    """Send a named signal. Under the same `Idempotency-Key` it is sent once."""
+    post_id = _post_id("signal", caller, key)
+    return await parts.client.signal(session_id, body.name, actor=caller.name, value=body.value, post_id=post_id)
 
 
 @_act("cancel", "submitter")
 async def cancel(
-    session_id: SessionId, parts: PartsOf, caller: CallerOf, body: bodies.CancelBody | None = None
-) -> None:
+    session_id: SessionId, parts: PartsOf, caller: CallerOf, body: bodies.CancelBody | None = None, key: Key = None
+) -> bool:
     """Ask a session to stop, its running calls done or, with `immediate`, at once; its child sessions too."""
     asked = body or bodies.CancelBody()
-    await parts.client.cancel(session_id, actor=caller.name, reason=asked.reason, immediate=asked.immediate)
+    return await parts.client.cancel(
+        session_id,
+        actor=caller.name,
+        reason=asked.reason,
+        immediate=asked.immediate,
+        post_id=_post_id("cancel", caller, key),
+    )
 
 
 @_act("retry", "operator")
-async def retry(session_id: SessionId, parts: PartsOf, caller: CallerOf, body: bodies.NoteBody | None = None) -> None:
+async def retry(session_id: SessionId, parts: PartsOf, caller: CallerOf, body: bodies.NoteBody | None = None) -> bool:
     """Send a dead session again, its failures forgotten."""
     await parts.client.replay([session_id], actor=caller.name, note=body.note if body is not None else "")
+    return True

@@ -84,7 +84,8 @@ class Hub:
             else:
                 for session_id, seq in zip(watched, seqs, strict=True):
                     topic = self._topics.get(session_id)
-                    if topic is not None and seq > topic.seq:
+                    # A store that went back in time has fewer: whoever waits for more must not be told that they are there.
+                    if topic is not None and seq != topic.seq:
                         topic.tell(seq)
             await asyncio.sleep(self._seconds)
 

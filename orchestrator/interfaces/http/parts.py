@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
-from fastapi import Depends, Path, Query, Request, Response
+from fastapi import Depends, Header, Path, Query, Request, Response
 from fastapi.routing import APIRoute
 
 from orchestrator.client import Client
@@ -103,4 +103,14 @@ SessionId: TypeAlias = Annotated[
 Limit: TypeAlias = Annotated[int, Query(ge=1, le=200, description="How many at most.")]
 Cursor: TypeAlias = Annotated[
     str | None, Query(pattern=r"^[A-Za-z0-9_-]{1,200}$", description="`next_cursor` of the page before.")
+]
+Key: TypeAlias = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=200,
+        pattern=r"^[\x21-\x7e]+$",
+        description="The same key means the same request, for as long as it is known: what was lost on the way may be repeated.",
+    ),
 ]

@@ -3,12 +3,12 @@
 from datetime import datetime
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
 
 from orchestrator.contracts.phases import Phase
 from orchestrator.interfaces.http import bodies, models, shapes
-from orchestrator.interfaces.http.parts import CallerOf, Cursor, GuardedRoute, Limit, PartsOf, SessionId, needs
+from orchestrator.interfaces.http.parts import CallerOf, Cursor, GuardedRoute, Key, Limit, PartsOf, SessionId, needs
 from orchestrator.interfaces.http.problems import Refused
 from orchestrator.interfaces.lookups import read_entries
 from orchestrator.operations import Query as Wanted
@@ -18,16 +18,6 @@ router = APIRouter(prefix="/v1/sessions", tags=["sessions"], route_class=Guarded
 #: Entries of one read of a stream or a page.
 ENTRIES: Final = 200
 
-Key = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        min_length=1,
-        max_length=200,
-        pattern=r"^[\x21-\x7e]+$",
-        description="The same key means the same session, for as long as it is known.",
-    ),
-]
 Since = Annotated[datetime | None, Query(description="Only those that are where they are since this time or later.")]
 
 

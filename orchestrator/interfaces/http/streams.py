@@ -6,6 +6,7 @@ end with the session. The journal's misses nothing; that of a model's words is f
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final
 
@@ -14,6 +15,7 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from orchestrator.contracts.base import JsonObject, dump_json
+from orchestrator.contracts.errors import StoreUnreachable
 from orchestrator.contracts.phases import SETTLED
 from orchestrator.contracts.streaming import FIRST_OFFSET
 from orchestrator.interfaces.cli.shapes import piece_shape
@@ -25,6 +27,7 @@ from orchestrator.interfaces.http.sessions import ENTRIES
 from orchestrator.interfaces.lookups import read_entries
 
 router = APIRouter(prefix="/v1/sessions", tags=["sessions"], route_class=GuardedRoute)
+log = logging.getLogger(__name__)
 
 #: A stream that is silent is told that it lives, before anything between us closes it.
 SILENT_SECONDS: Final = 15.0
@@ -65,7 +68,7 @@ async def follow_session(
         return Response(status_code=204)
     watching = contextlib.AsyncExitStack()
     topic = await watching.enter_async_context(parts.hub.watch(session_id))
-    return _Events(_entries(parts, request, topic, session_id, begin), watching)
+    return _Events(_while_there(_entries(parts, request, topic, session_id, begin), session_id), watching)
 
 
 @router.get(
@@ -90,7 +93,16 @@ async def follow_models(
         return Response(status_code=204)
     watching = contextlib.AsyncExitStack()
     topic = await watching.enter_async_context(parts.hub.watch(session_id))
-    return _Events(_pieces(parts, request, topic, session_id, begin), watching)
+    return _Events(_while_there(_pieces(parts, request, topic, session_id, begin), session_id), watching)
+
+
+async def _while_there(events: AsyncIterator[str], session_id: str) -> AsyncIterator[str]:
+    """Hand on events until the store is away; who comes back behind the last one misses nothing."""
+    try:
+        async for event in events:
+            yield event
+    except StoreUnreachable as error:
+        log.warning("event stream of %s ends early: %s", session_id, error)
 
 
 class _Events(StreamingResponse):

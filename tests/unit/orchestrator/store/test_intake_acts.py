@@ -14,7 +14,7 @@ from orchestrator.contracts.errors import (
     SessionNotFound,
     Unreadable,
 )
-from orchestrator.contracts.session import Post
+from orchestrator.contracts.session import Cursor, Post
 from orchestrator.store.cluster import open_wire
 from orchestrator.store.durability import Durability
 from orchestrator.store.forks import create_fork
@@ -23,6 +23,7 @@ from orchestrator.store.keys import CANCELS, idempotency_key
 from orchestrator.store.leases import Claimed, Commit
 from orchestrator.store.servers import ask_each
 from orchestrator.store.store import Store
+from tests.chaos.newer import write_newer
 from tests.property.store_lab import APP, DIGEST, PREFIX, Lab, draft, entry
 
 
@@ -42,6 +43,44 @@ def test_a_repeated_submission_is_one_session(lab: Lab) -> None:
 def test_the_same_request_after_a_deploy_is_the_same_session(lab: Lab) -> None:
     """The app's new version changes nothing of what was asked for."""
     assert submit(lab, "k").session_id == submit(lab, "k", spec="digest-2").session_id
+
+
+def test_the_same_request_after_an_upgrade_is_the_same_session(lab: Lab) -> None:
+    """What a newer Baton writes into a session is none of the caller's words; another skill is."""
+    first = submit(lab, "k")
+    undo = write_newer()
+    try:
+        assert submit(lab, "k").session_id == first.session_id
+    finally:
+        undo()
+    other = draft().model_copy(update={"cursor": Cursor(skill="elsewhere")})
+    with pytest.raises(KeyConflict):
+        lab.run(lab.intake.submit(other, PREFIX, key="k"))
+
+
+def test_a_key_is_safe_before_its_session_is_made(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may lie on another server of a cluster, and that one may die: a repetition would make a second session."""
+    asked: list[str] = []
+    name = idempotency_key(APP, "k")
+
+    class DyingServer:
+        """Lost, with all that it had, the first time that somebody asks whether that is safe."""
+
+        async def confirm(self, run_id: str) -> bool:
+            asked.append(run_id)
+            if len(asked) > 1:
+                return True
+            await lab.store.command("DEL", name)
+            return False
+
+        async def aclose(self) -> None:
+            """Have nothing to close."""
+
+    monkeypatch.setattr(lab.store, "_confirmer", DyingServer())
+    first, again = submit(lab, "k"), submit(lab, "k")
+
+    assert first.session_id == again.session_id
+    assert len(asked) >= 4
 
 
 def test_one_key_cannot_mean_two_things(lab: Lab) -> None:
@@ -125,7 +164,7 @@ def test_a_counter_that_was_set_back_gives_nobody_anothers_session(lab: Lab) -> 
 
 @pytest.mark.parametrize("what", ["submission", "fork"])
 def test_whoever_is_told_of_a_session_relies_on_it_and_on_its_key(lab: Lab, what: str) -> None:
-    """With `durability: wait` a failover takes neither. On a cluster the key may lie on another master than the session."""
+    """With `durability: wait` a failover takes neither: not the key alone, whose server may be another one than the session's."""
     store, confirmed = Store(lab.store.url, partitions=7, durability=Durability()), list[str]()
 
     async def confirm(run_id: str) -> bool:
@@ -148,8 +187,7 @@ def test_whoever_is_told_of_a_session_relies_on_it_and_on_its_key(lab: Lab, what
 
     of_key = lab.run(play())
 
-    is_cluster = "cluster" in lab.store.url
-    assert len(confirmed) == (3 if is_cluster and what == "submission" else 2)
+    assert len(confirmed) == (3 if what == "submission" else 2)
     assert what == "fork" or confirmed[:2] == [of_key, of_key]
 
 

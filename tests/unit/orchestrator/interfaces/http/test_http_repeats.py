@@ -1,0 +1,113 @@
+"""Whoever lost an answer on the way says the same again under the same key, and it counts once."""
+
+from typing import Any
+
+import pytest
+
+from tests.api_stage import ApiStage, play
+
+KEY = {"Idempotency-Key": "k1"}
+
+
+async def posted(api: ApiStage, session_id: str) -> list[str]:
+    """Return the kinds of posts that the journal knows, in order."""
+    entries = (await api.call("GET", f"/v1/sessions/{session_id}/journal", "viewer")).json()["entries"]
+    return [one["data"]["post"]["kind"] for one in entries if one["kind"] == "posted"]
+
+
+@pytest.mark.parametrize(
+    ("word", "body"),
+    [("signal", {"name": "order", "value": 1}), ("cancel", {"reason": "enough"}), ("cancel", None)],
+)
+def test_what_is_said_again_under_its_key_counts_once(store_url: str, word: str, body: Any) -> None:
+    """And the caller is told that it was heard before; under another key, or by somebody else, it is another one."""
+
+    async def act(api: ApiStage) -> tuple[list[Any], list[str]]:
+        session_id = await api.on.submit("ask_first")
+        path = f"/v1/sessions/{session_id}/{word}"
+        said = [
+            await api.call("POST", path, role, json=body, headers=key)
+            for role, key in (
+                ("submitter", KEY),
+                ("submitter", KEY),
+                ("operator", KEY),
+                ("submitter", {"Idempotency-Key": "k2"}),
+            )
+        ]
+        return [(one.status_code, one.json()["changed"]) for one in said], await posted(api, session_id)
+
+    said, kinds = play(store_url, act)
+
+    assert said == [(202, True), (202, False), (202, True), (202, True)]
+    assert kinds == [word] * 3
+
+
+def test_an_answer_that_was_heard_is_heard_however_late_it_is_repeated(store_url: str) -> None:
+    """Before the session took it, after it went on, and after it ended: without its key it is refused."""
+
+    async def act(api: ApiStage) -> tuple[list[Any], int, list[str]]:
+        session_id = await api.on.submit("ask_first")
+        worker = api.on.worker()
+        await api.on.run(worker, session_id)
+        wait = (await api.on.client.show(session_id)).wait
+        assert wait is not None
+        path, body = f"/v1/sessions/{session_id}/answer", {"text": "blue", "wait_id": wait.wait_id}
+        said = [await api.call("POST", path, "approver", json=body, headers=KEY) for _ in range(2)]
+        said.append(await api.call("POST", path, "approver", json={"text": "blue"}, headers=KEY))
+        await api.on.run(worker, session_id)
+        said.append(await api.call("POST", path, "approver", json=body, headers=KEY))
+        bare = await api.call("POST", path, "approver", json=body)
+        return (
+            [(one.status_code, one.json()["changed"]) for one in said],
+            bare.status_code,
+            await posted(api, session_id),
+        )
+
+    said, bare, kinds = play(store_url, act)
+
+    assert said == [(202, True), (202, False), (202, False), (202, False)]
+    assert bare == 409
+    assert kinds == ["input"]
+
+
+@pytest.mark.usefixtures("ledger")
+def test_a_decision_is_made_once_and_its_repetition_is_no_refusal(store_url: str) -> None:
+    """The journal tells of refused decisions; whoever only did not hear that he was heard is none of these."""
+
+    async def act(api: ApiStage) -> tuple[list[Any], list[str], list[str]]:
+        spec = api.on.specs["everything"]
+        assert spec.gateway is not None
+        opened = {"everything": spec.model_copy(update={"gateway": spec.gateway.model_copy(update={"approvers": ()})})}
+        api.on.specs = api.on.client.specs = opened
+        session_id = await api.on.submit(plan="danger")
+        await api.on.run(api.on.worker(), session_id)
+        wait = (await api.on.client.show(session_id)).wait
+        assert wait is not None
+        path, body = f"/v1/sessions/{session_id}/decision", {"decision": "approve", "wait_id": wait.wait_id}
+        said = [await api.call("POST", path, "approver", json=body, headers=KEY) for _ in range(2)]
+        await api.on.run(api.on.worker(), session_id)
+        said.append(await api.call("POST", path, "approver", json=body, headers=KEY))
+        entries = (await api.call("GET", f"/v1/sessions/{session_id}/journal", "viewer")).json()["entries"]
+        return (
+            [(one.status_code, one.json()["changed"]) for one in said],
+            await posted(api, session_id),
+            [one["kind"] for one in entries if one["kind"] == "refused"],
+        )
+
+    said, kinds, refused = play(store_url, act)
+
+    assert said == [(202, True), (202, False), (202, False)]
+    assert (kinds, refused) == (["decision"], [])
+
+
+def test_no_key_is_the_id_of_a_post_of_our_own(store_url: str) -> None:
+    """A child's end has an id that anybody can guess: who may only send signals must not be able to keep it away."""
+
+    async def act(api: ApiStage) -> tuple[int, bool]:
+        session_id = await api.on.submit("ask_first")
+        path = f"/v1/sessions/{session_id}/signal"
+        key = {"Idempotency-Key": "child:SES-20261121-001"}
+        said = await api.call("POST", path, "submitter", json={"name": "order"}, headers=key)
+        return said.status_code, await api.on.client.took(session_id, "child:SES-20261121-001")
+
+    assert play(store_url, act) == (202, False)
