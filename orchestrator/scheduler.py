@@ -163,10 +163,7 @@ class Scheduler:
                 await wire.subscribe(BELL, self._ring)
                 self._ring("")  # what rang while nobody listened
                 await wire.wait_lost()
-            except (
-                StoreUnreachable,
-                ServerRefused,
-            ) as error:  # also one that has just started, and refuses for a while
+            except (StoreUnreachable, ServerRefused) as error:  # one that has just started refuses for a while
                 log.debug("scheduler: no bell: %s", error)
             finally:
                 await wire.aclose()
