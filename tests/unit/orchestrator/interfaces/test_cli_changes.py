@@ -199,6 +199,20 @@ def test_an_unknown_id_is_told_with_those_near_it(
     assert there in capsys.readouterr().err
 
 
+def test_the_id_that_was_meant_is_the_first_to_be_named(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two digits swapped, among many sessions of the day: the first of the day was hardly meant."""
+
+    async def scene() -> list[str]:
+        async with stage(url) as on:
+            return [await on.submit() for _ in range(12)]
+
+    meant = asyncio.run(scene())[11]
+    assert meant.endswith("-012")
+
+    assert main(["show", f"{meant[:-3]}021"]) == 3
+    assert f"did you mean {meant}?" in capsys.readouterr().err
+
+
 def test_one_letter_that_cannot_be_read_holds_up_no_other(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """`dead replay --all` sends what it can, and says what it could not."""
 
