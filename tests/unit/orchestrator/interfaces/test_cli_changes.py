@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 import pytest
@@ -180,6 +181,29 @@ def test_what_operators_do_is_in_their_log_with_who_did_it(url: str, tmp_path: P
         ("archive.purge", "grace", "archive"),
         ("drain", "grace", "host:1:a"),
     ]
+
+
+def test_a_pod_drains_itself_also_where_its_user_has_no_name(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own last act must not fail for want of a name; whoever drains others says who they are."""
+
+    def find_nobody() -> str:
+        raise KeyError("no such uid")
+
+    async def scene() -> None:
+        async with stage(url) as on:
+            await on.client.fleet.beat(WorkerInfo(name="here:1:a", host=gethostname()))
+
+    async def read() -> list[tuple[str, str]]:
+        async with stage(url) as on:
+            return [(one.actor, one.target) for one in await Operations(on.client).acts(limit=10)]
+
+    monkeypatch.delenv("BATON_ACTOR")
+    monkeypatch.setattr("orchestrator.interfaces.cli.options.getuser", find_nobody)
+    asyncio.run(scene())
+
+    assert main(["drain", "--all"]) == 2
+    assert main(["drain", "--self"]) == 0
+    assert asyncio.run(read()) == [(gethostname(), "here:1:a")]
 
 
 @pytest.mark.parametrize("verb", [["cancel"], ["signal"], ["retry"], ["approve"], ["show"]], ids=" ".join)
