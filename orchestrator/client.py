@@ -25,7 +25,7 @@ from orchestrator.contracts.errors import (
     UnknownApp,
     suggest,
 )
-from orchestrator.contracts.ids import check_session_id
+from orchestrator.contracts.ids import check_session_id, list_slips
 from orchestrator.contracts.messages import Message
 from orchestrator.contracts.phases import SETTLED
 from orchestrator.contracts.session import Cursor, Entry, PendingCall, Post, Priority, Record
@@ -143,7 +143,7 @@ class Client(Answering):
             try:
                 return await self._intake.post(session_id, post, answers=answers)
             except SessionNotFound as error:
-                raise SessionNotFound(session_id, await self.views.near(session_id)) from error
+                raise await self._not_found(session_id) from error
 
     async def find_by_key(self, app: str, key: str) -> str | None:
         """Return the session that a submission with this idempotency key made, while the key is known."""
@@ -190,7 +190,10 @@ class Client(Answering):
         try:
             return await self.views.record(session_id)
         except SessionNotFound as error:
-            raise SessionNotFound(session_id, await self.views.near(session_id)) from error
+            raise await self._not_found(session_id) from error
+
+    async def _not_found(self, session_id: str) -> SessionNotFound:
+        return SessionNotFound(session_id, await self.views.near(session_id, list_slips(session_id)))
 
     async def list_sessions(self, *, app: str | None = None, bucket: str | None = None, limit: int = 50) -> Found:
         """Return the newest sessions, by app and by phase (or ended/STATUS) where given, and those that cannot be read."""
@@ -306,7 +309,7 @@ class Client(Answering):
             try:
                 await self._intake.replay(check_session_id(session_id), actor, note)
             except SessionNotFound as error:
-                raise SessionNotFound(session_id, await self.views.near(session_id)) from error
+                raise await self._not_found(session_id) from error
 
     async def drain_worker(self, name: str) -> None:
         """Order a worker to finish what runs and take nothing new."""

@@ -52,3 +52,19 @@ def format_session_id(prefix: str, day: datetime, number: int) -> str:
 def partition_of(session_id: str, partitions: int) -> int:
     """Return the partition that holds a session: CRC16 (XMODEM, as Redis Cluster uses) mod P."""
     return crc_hqx(session_id.encode(), 0) % partitions
+
+
+def list_slips(session_id: str) -> list[str]:
+    """Return ids of which one slip of the finger makes this one: two digits swapped, one too many, one off.
+
+    >>> list_slips("SES-20261120-021")
+    ['SES-20261120-201', 'SES-20261120-012', 'SES-20261120-020', 'SES-20261120-022']
+    >>> list_slips("SES-20261120-1123")[-5:]
+    ['SES-20261120-123', 'SES-20261120-113', 'SES-20261120-112', 'SES-20261120-1122', 'SES-20261120-1124']
+    """
+    stem, number = session_id.rsplit("-", 1)
+    swapped = (f"{number[:at]}{number[at + 1]}{number[at]}{number[at + 2 :]}" for at in range(len(number) - 1))
+    dropped = (number[:at] + number[at + 1 :] for at in range(len(number)))
+    beside = (f"{int(number) + step:03d}" for step in (-1, 1))
+    found = (f"{stem}-{one}" for one in dict.fromkeys((*swapped, *dropped, *beside)))
+    return [one for one in found if one != session_id and is_session_id(one)]

@@ -106,7 +106,8 @@
   }
 
   function dress(part) {
-    for (const one of part.querySelectorAll("[data-copy]")) {
+    // Browsers lend the clipboard to pages of https and of this machine alone; elsewhere there would be a button that does nothing.
+    for (const one of navigator.clipboard ? part.querySelectorAll("[data-copy]") : []) {
       one.hidden = false;
       one.onclick = async () => {
         await navigator.clipboard.writeText(one.parentElement.querySelector("code").textContent);

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 import pytest
@@ -182,6 +183,29 @@ def test_what_operators_do_is_in_their_log_with_who_did_it(url: str, tmp_path: P
     ]
 
 
+def test_a_pod_drains_itself_also_where_its_user_has_no_name(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own last act must not fail for want of a name; whoever drains others says who they are."""
+
+    def find_nobody() -> str:
+        raise KeyError("no such uid")
+
+    async def scene() -> None:
+        async with stage(url) as on:
+            await on.client.fleet.beat(WorkerInfo(name="here:1:a", host=gethostname()))
+
+    async def read() -> list[tuple[str, str]]:
+        async with stage(url) as on:
+            return [(one.actor, one.target) for one in await Operations(on.client).acts(limit=10)]
+
+    monkeypatch.delenv("BATON_ACTOR")
+    monkeypatch.setattr("orchestrator.interfaces.cli.options.getuser", find_nobody)
+    asyncio.run(scene())
+
+    assert main(["drain", "--all"]) == 2
+    assert main(["drain", "--self"]) == 0
+    assert asyncio.run(read()) == [(gethostname(), "here:1:a")]
+
+
 @pytest.mark.parametrize("verb", [["cancel"], ["signal"], ["retry"], ["approve"], ["show"]], ids=" ".join)
 def test_an_unknown_id_is_told_with_those_near_it(
     url: str, capsys: pytest.CaptureFixture[str], verb: list[str]
@@ -197,6 +221,20 @@ def test_an_unknown_id_is_told_with_those_near_it(
 
     assert main([*verb, missing, *(["go"] if verb == ["signal"] else [])]) == 3
     assert there in capsys.readouterr().err
+
+
+def test_the_id_that_was_meant_is_the_first_to_be_named(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two digits swapped, among many sessions of the day: the first of the day was hardly meant."""
+
+    async def scene() -> list[str]:
+        async with stage(url) as on:
+            return [await on.submit() for _ in range(12)]
+
+    meant = asyncio.run(scene())[11]
+    assert meant.endswith("-012")
+
+    assert main(["show", f"{meant[:-3]}021"]) == 3
+    assert f"did you mean {meant}?" in capsys.readouterr().err
 
 
 def test_one_letter_that_cannot_be_read_holds_up_no_other(url: str, capsys: pytest.CaptureFixture[str]) -> None:

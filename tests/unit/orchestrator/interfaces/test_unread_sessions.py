@@ -1,17 +1,25 @@
 """Sessions that this version cannot read: whoever lists is told of each of them, and why, in every face."""
 
 import asyncio
+import io
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from rich.console import Console
 
+from orchestrator.client import Client
 from orchestrator.contracts.access import Caller, expand_roles
-from orchestrator.interfaces.cli import connect
+from orchestrator.contracts.phases import PHASES
+from orchestrator.interfaces.cli import connect, watch
 from orchestrator.interfaces.cli.main import main
+from orchestrator.interfaces.cli.options import Form
 from orchestrator.interfaces.mcp.desk import Desk
 from orchestrator.interfaces.mcp.server import build_server
 from orchestrator.operations import Operations
+from orchestrator.search import Found, Unread
+from orchestrator.store.fleet import WorkerInfo
+from orchestrator.store.listing import Row
 from tests.api_stage import ApiStage
 from tests.console_stage import Browser, play
 from tests.stage import Stage, stage
@@ -176,3 +184,59 @@ def test_the_command_line_names_them(
     assert rows[made["plain"]]["unreadable"] is None
     assert (rows[made["waiting"]]["phase"], rows[made["waiting"]]["skill"]) == ("waiting", None)
     assert rows[made["waiting"]]["unreadable"].endswith(WHY)
+
+
+class Enough(Exception):
+    """The test has seen what it came for."""
+
+
+class Watched:
+    """A client whose list holds one session that cannot be read, twice; then it is enough."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    async def list_sessions(self, **_: object) -> Found:
+        """Return the list."""
+        self.looks += 1
+        if self.looks == 3:
+            raise Enough
+        return Found((), unread=(Unread(Row("SES-20260101-001", "sample", "asks/approval", 1), f"not so; {WHY}"),))
+
+    async def counts(self) -> dict[str, dict[str, int]]:
+        """Return one session."""
+        return {"sample": {**dict.fromkeys(PHASES, 0), "waiting": 1}}
+
+    async def workers(self) -> list[WorkerInfo]:
+        """Return one worker."""
+        return [WorkerInfo(name="host:1:a")]
+
+
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_who_watches_is_told_once(
+    form: Form, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line for each, and none for each look."""
+    monkeypatch.setattr(watch, "WATCH_SECONDS", 0)
+
+    with pytest.raises(Enough):
+        asyncio.run(watch._watch_lines(cast("Client", Watched()), None, form))
+
+    (line,) = capsys.readouterr().out.splitlines()
+    assert WHY in line
+    if form == "json":
+        assert json.loads(line)["unreadable"]["phase"] == "waiting"
+    else:
+        assert line.startswith("SES-20260101-001  waiting, and cannot be read: not so; ")
+
+
+def test_the_live_view_counts_them() -> None:
+    """Beside the phases, in which the index counts them."""
+    screen = io.StringIO()
+
+    view = asyncio.run(watch._snapshot(cast("Client", Watched()), None))
+    Console(file=screen, width=200).print(view)
+
+    assert "1 workers" in screen.getvalue()
+    assert "1 waiting" in screen.getvalue()
+    assert "1 cannot be read here, see `baton list`" in screen.getvalue()
