@@ -62,7 +62,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     },
     "Apps and settings": {
         "apps": ("apps", "List, check and make apps."),
-        "plugins": ("plugins", "List, check and make plugins."),
+        "plugins": ("plugins", "List, check, make and run plugins."),
         "config": ("config", "Show the settings and where they come from."),
         "version": ("doctor", "Print the versions of Baton and of what it stands on."),
     },

@@ -1,8 +1,10 @@
-"""`baton plugins`: list, check and make plugins. A plugin is read by a process of its own, and never imported."""
+"""`baton plugins`: list, check, make and run plugins. A plugin is read by a process of its own, and never imported."""
 
+import os
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import click
 
@@ -13,11 +15,13 @@ from orchestrator.interfaces.cli.options import Form, output_option
 from orchestrator.interfaces.cli.output import make_table, one_line, print_json, print_table
 
 REPORT_SECONDS: Final = 60.0
+#: What these commands are given goes on to the sandbox as it is, `--help` too.
+AS_GIVEN: Final = {"ignore_unknown_options": True}
 
 
 @click.group("plugins")
 def plugins_command() -> None:
-    """List, check and make plugins."""
+    """List, check, make and run plugins."""
 
 
 @plugins_command.command("list")
@@ -83,9 +87,45 @@ def new_command(*, name: str, path: Path | None, form: Form) -> int:
     for file in files:
         click.echo(str(file))
     click.echo(f"\nnext: baton plugins check {folder}")
-    click.echo(f"  python -m plugin_sandbox run {folder} --workspace DIR")
+    click.echo(f"  baton plugins run {folder} --workspace DIR")
     click.echo("  put it into an app's plugins/ folder, and name it in a skill of kind plugin_pass")
     return OK
+
+
+@plugins_command.command("run", context_settings=AS_GIVEN, add_help_option=False)
+@click.argument("words", metavar="FOLDER --workspace DIR [OPTION]...", nargs=-1, type=click.UNPROCESSED)
+def run_command(*, words: tuple[str, ...]) -> NoReturn:
+    """Run one plugin over a folder, in the sandbox and by the limits of the workers' settings (sandbox.yaml).
+
+    `baton plugins run --help` tells the options. This is `python -m plugin_sandbox run`, and so are its exit codes.
+    """
+    _become_sandbox("run", words, by_settings=True)
+
+
+@plugins_command.command("doctor", context_settings=AS_GIVEN, add_help_option=False)
+@click.argument("words", metavar="[OPTION]...", nargs=-1, type=click.UNPROCESSED)
+def doctor_command(*, words: tuple[str, ...]) -> NoReturn:
+    """Say which layers of the sandbox this host gives, and what would give the rest."""
+    _become_sandbox("doctor", words, by_settings=True)
+
+
+@plugins_command.command("attack", context_settings=AS_GIVEN, add_help_option=False)
+@click.argument("words", metavar="[OPTION]...", nargs=-1, type=click.UNPROCESSED)
+def attack_command(*, words: tuple[str, ...]) -> NoReturn:
+    """Attack the sandbox of this host, with harmless attacks, and say what it stopped."""
+    _become_sandbox("attack", words, by_settings=False)
+
+
+def _become_sandbox(command: str, words: Sequence[str], *, by_settings: bool) -> NoReturn:
+    """Become `python -m plugin_sandbox`, which is found wherever this is; with the file of settings that workers read."""
+    from orchestrator.interfaces.cli.stack import with_import_path
+    from orchestrator.settings import find_config_dir
+
+    file = find_config_dir(os.environ) / "sandbox.yaml"
+    has_own = any(word.partition("=")[0] == "--config" for word in words)
+    config = ["--config", str(file)] if by_settings and not has_own and file.is_file() else []
+    given = [sys.executable, "-P", "-m", "plugin_sandbox", command, *config, *words]
+    os.execve(given[0], given, with_import_path(os.environ))  # noqa: S606 - our own interpreter, our own module
 
 
 def _installed() -> list[JsonObject]:
