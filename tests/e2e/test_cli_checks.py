@@ -106,7 +106,7 @@ def test_a_bundled_plugin_can_be_tried_alone(baton: Baton, tmp_path: Path) -> No
     plugin = ROOT / "apps" / "code_review" / "plugins" / "ruff"
 
     done = baton("plugins", "run", str(plugin), "--workspace", str(tmp_path / "work"), "--dry-run")
-    helped = baton("plugins", "run", "--help").out
+    nowhere = baton("plugins", "run", str(plugin), "--workspace", str(tmp_path / "none"), code=2).err
 
     assert done.out.startswith("ruff 1.0: skipped\n")
-    assert "--workspace DIR" in helped
+    assert nowhere == f"--workspace: {tmp_path}/none is no folder; name one\n"

@@ -8,6 +8,7 @@ import click
 from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.errors import AppInvalid, InputError
 from orchestrator.interfaces.cli.exits import FAILED, OK
+from orchestrator.interfaces.cli.lazy import WholeGroup
 from orchestrator.interfaces.cli.options import Form, output_option
 from orchestrator.interfaces.cli.output import make_table, one_line, print_json, print_table
 
@@ -15,7 +16,7 @@ from orchestrator.interfaces.cli.output import make_table, one_line, print_json,
 REPORT_SECONDS: Final = 120.0
 
 
-@click.group("apps")
+@click.group("apps", cls=WholeGroup)
 def apps_command() -> None:
     """List, check and make apps."""
 

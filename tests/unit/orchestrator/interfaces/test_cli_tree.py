@@ -50,7 +50,9 @@ def test_every_command_has_help(path: tuple[str, ...], capsys: pytest.CaptureFix
 
 
 #: They become another process, go on printing, speak a protocol, or print a schema: there is no one object to print.
-WITHOUT_JSON = {("worker",), ("scheduler",), ("stub-llm",), ("mcp",), ("apps", "schema")}
+WITHOUT_JSON = {("worker",), ("scheduler",), ("stub-llm",), ("mcp",), ("apps", "schema")} | {
+    ("plugins", name) for name in ("run", "doctor", "attack")
+}
 
 
 def test_every_command_that_prints_has_json() -> None:
