@@ -108,26 +108,26 @@ def test_a_terminal_that_closes_ends_all_that_up_has_started(baton: Baton) -> No
 @pytest.mark.timeout(120)
 def test_up_ends_in_order_when_ctrl_c_has_ended_tee_before_it(baton: Baton) -> None:
     """`baton up | tee up.log`: Ctrl-C reaches both, and the one that nobody hears any more still has workers to drain."""
-    up = subprocess.Popen(
+    with subprocess.Popen(
         [*BATON, "up", "--workers", "1"],
         env=baton.environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    assert up.stdout is not None
-    while "ready in" not in up.stdout.readline():
-        assert up.poll() is None
-    children = psutil.Process(up.pid).children()
-    up.stdout.close()
-    up.terminate()
-    code = up.wait(timeout=SECONDS)
-    said = up.stderr.read() if up.stderr is not None else ""
-    scheduler_log = (baton.state_dir / "logs" / "worker-1.log").read_text(encoding="utf-8")
+    ) as up:
+        assert up.stdout is not None
+        assert up.stderr is not None
+        while "ready in" not in up.stdout.readline():
+            assert up.poll() is None
+        children = psutil.Process(up.pid).children()
+        up.stdout.close()
+        up.terminate()
+        code, said = up.wait(timeout=SECONDS), up.stderr.read()
+    worker_log = (baton.state_dir / "logs" / "worker-1.log").read_text(encoding="utf-8")
 
     assert (code, said) == (0, "")
     assert [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE] == []
-    assert "Traceback" not in scheduler_log
+    assert "Traceback" not in worker_log
     assert status(baton.state_dir / "server").state == "stopped"
 
 

@@ -24,7 +24,7 @@ import click
 from orchestrator.contracts.base import JsonObject
 from orchestrator.interfaces.cli.exits import FAILED, INTERRUPTED, OK, TERMINATED
 from orchestrator.interfaces.cli.options import Form, actor_option, output_option, parse_duration
-from orchestrator.interfaces.cli.output import print_json
+from orchestrator.interfaces.cli.output import drop_output, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -181,7 +181,7 @@ class Run:
             if self.signalled:
                 sys.stderr.write("baton: interrupted; stopping everything\n")
         except OSError:
-            return
+            drop_output()
 
     async def _while_served(self, play: "Coroutine[object, object, int]", hurry: asyncio.Event) -> int:
         """Play for as long as the server lives; without it nothing goes on, and no worker has anything to finish."""

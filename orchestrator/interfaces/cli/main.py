@@ -28,6 +28,7 @@ from orchestrator.contracts.errors import (
 )
 from orchestrator.interfaces.cli.exits import FAILED, INTERRUPTED, NOT_FOUND, OK, UNREACHABLE, USAGE
 from orchestrator.interfaces.cli.lazy import LazyGroup
+from orchestrator.interfaces.cli.output import asks_json, drop_output, print_json
 
 
 @click.group(
@@ -57,12 +58,12 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         return _run(list(sys.argv[1:] if args is None else args))
     except BrokenPipeError:
-        _drop_output()  # whoever read us has read enough (`baton list | head`)
+        drop_output()  # whoever read us has read enough (`baton list | head`)
         return FAILED
     except OSError as error:
         # A file of which no command expects that it fails, or standard output itself: its disk is full.
         what = error.strerror or str(error) or type(error).__name__
-        _drop_output()
+        drop_output()
         _say(f"baton: {error.filename or 'standard output, or a file'}: {what}; mend that, and try again")
         return FAILED
 
@@ -123,19 +124,12 @@ def _check_text(args: Sequence[str]) -> None:
             raise InputError(f"argument {word[:80]!r}: it is not UTF-8; write it so") from error
 
 
-def _drop_output() -> None:
-    """Send what is left of standard output nowhere: the interpreter must not stumble over it at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def _say(text: str) -> None:
     sys.stderr.write(f"{text}\n")
 
 
 def _report(args: Sequence[str], kind: str, message: str, code: int) -> int:
     """Repeat an error as an object where JSON was asked for; the parsed options may not exist at this point."""
-    from orchestrator.interfaces.cli.output import asks_json, print_json
-
     if asks_json(args):
         print_json("error", {"type": kind, "message": message, "exit_code": code})
     return code

@@ -40,6 +40,11 @@ def print_json(key: str, value: object, *, as_line: bool = False) -> None:
     click.echo(text.translate(_LATE_CONTROL))
 
 
+def drop_output() -> None:
+    """Send what is left of standard output nowhere: neither we nor the interpreter may stumble over it at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def clean(text: str) -> str:
     """Return a text without control characters; its lines stay.
 

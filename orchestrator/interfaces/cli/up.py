@@ -16,7 +16,7 @@ import click
 from orchestrator.contracts.base import JsonObject
 from orchestrator.interfaces.cli.exits import FAILED, OK
 from orchestrator.interfaces.cli.options import Form, output_option
-from orchestrator.interfaces.cli.output import is_terminal, make_console, print_json
+from orchestrator.interfaces.cli.output import drop_output, is_terminal, make_console, print_json
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -218,7 +218,7 @@ class Machine:
         try:
             self._say(line)
         except OSError:
-            return  # and what runs is ended all the same
+            drop_output()  # and what runs is ended all the same
 
 
 class _NoLive:
