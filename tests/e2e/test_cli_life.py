@@ -347,3 +347,15 @@ def test_a_reader_that_leaves_early_is_no_error(stack: Baton) -> None:
     process.wait(timeout=30)
 
     assert said == ""
+
+
+def test_a_watch_over_all_tells_the_phase_and_the_status_apart(stack: Baton) -> None:
+    """Its lines are read by people and by grep: `endedfine` is no word."""
+    session_id = stack.submit()["session_id"]
+    with stack.open("watch", "--app", "journey") as watching:
+        assert watching.stdout is not None
+        line = next(line for line in watching.stdout if line.startswith(session_id))
+        watching.terminate()
+        watching.communicate(timeout=30)
+
+    assert line == f"{session_id}  ended: fine\n"

@@ -29,7 +29,7 @@ def workers_command(*, form: Form) -> int:
     if form == "json":
         print_json("workers", [shape for shape, _ in found])
         return OK
-    table = make_table("NAME", "KIND", "QUEUES", "RUNNING", "SLOTS", "STEPS", "RSS", "LAG", "UP", "")
+    table = make_table("NAME", "KIND", "QUEUES", "RUNNING", "SLOTS", "STEPS", "RSS", "LAG", "UP", "", cuts=("QUEUES",))
     for shape, started_at in found:
         is_worker = shape["kind"] == "worker"
         queues = shape["queues"]

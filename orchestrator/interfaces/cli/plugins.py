@@ -31,7 +31,7 @@ def list_command(*, form: Form) -> int:
     if form == "json":
         print_json("plugins", list(rows))
         return OK
-    table = make_table("PLUGIN", "VERSION", "OF", "FILES", "STATE", "DESCRIPTION")
+    table = make_table("PLUGIN", "VERSION", "OF", "FILES", "STATE", "DESCRIPTION", cuts=("STATE", "DESCRIPTION"))
     for row in rows:
         files = row.get("files")
         names = " ".join(map(str, files)) if isinstance(files, list) and files else "every file" if row["ok"] else "-"
