@@ -123,9 +123,12 @@ def fit_table(table: "Table", console: "Console", *, least: int = LEAST_CUT) -> 
     ]
     left = sum(widths) + _GAP * (len(widths) - 1) - console.width
     cut = [number for number, column in enumerate(table.columns) if column.max_width is not None]
-    for number in sorted(cut, key=lambda one: -widths[one]):
-        table.columns[number].max_width = max(widths[number] - max(left, 0), min(least, widths[number]))
-        left -= widths[number] - (table.columns[number].max_width or 0)
+    # The widest gives way first, until it is as wide as the next: neither is left with nothing.
+    while left > 0 and (wide := [number for number in cut if widths[number] > least]):
+        widths[max(wide, key=lambda number: widths[number])] -= 1
+        left -= 1
+    for number in cut:
+        table.columns[number].max_width = widths[number]
     is_wrapping = any(not column.no_wrap for column in table.columns)
     return console.width if is_wrapping else console.width + max(left, 0)
 

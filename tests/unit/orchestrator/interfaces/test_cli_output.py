@@ -45,3 +45,10 @@ def test_named_columns_give_way_the_widest_first() -> None:
 
     assert line.endswith("…  approved  ada: fine")
     assert len(line) == 60
+
+
+def test_two_wide_columns_share_what_room_there_is() -> None:
+    """In a live view both what a session does and what it was asked are looked for."""
+    (_, line) = draw(52, "SESSION", "NOW", "TEXT", row=("S-1", "n" * 60, "t" * 50), cuts=("NOW", "TEXT"))
+
+    assert (line.count("n"), line.count("t")) == (19, 20)  # each with its ellipsis
