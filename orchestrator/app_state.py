@@ -44,7 +44,7 @@ def validate_state(spec: AppSpec, overrides: Mapping[str, object]) -> JsonObject
     Raises InvalidOverrides with every problem, a line each. Unknown keys are refused at every
     level where the schema does not allow them in so many words.
     """
-    problems, state = _validate(spec, overrides, label="overrides")
+    problems, state = _validate(spec, overrides, label="state")
     if problems:
         raise InvalidOverrides("\n".join(problems))
     return state

@@ -216,7 +216,7 @@ def _find_or_launch(home: Path, fsync: Fsync) -> RunningServer:
                 if launched:
                     raise ConfigError(
                         f"{launched}: it ended while it started; mend what its log names, or set BATON_REDIS_URL; "
-                        f"{home / 'server.log'}:\n{log_tail(home / 'server.log')}"
+                        f"{home / 'server.log'}:\n{log_tail(home / 'server.log') or '(it is empty: is the disk full?)'}"
                     )
                 launched = _launch(home, fsync, held)
             finally:

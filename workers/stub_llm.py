@@ -203,14 +203,20 @@ def choose_fault(model: str, *, delay_ms: str | None = None) -> Fault:
 
 
 def load_replies(path: Path) -> tuple[StubReply, ...]:
-    """Read scripted replies from a YAML list; raise ConfigError."""
+    """Read scripted replies from a YAML list; raise ConfigError with all that is wrong."""
+    where, remedy = f"replies {str(path)!r}", "write a list of {match, turn, model, content, tool_calls}"
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
         return tuple(TypeAdapter(list[StubReply]).validate_python(found))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
-        raise ConfigError(
-            f"replies {str(path)!r}: {error}; write a list of {{match, turn, content, tool_calls}}"
-        ) from error
+    except OSError as error:
+        raise ConfigError(f"{where}: {error.strerror}; name a file that can be read") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{where}: not UTF-8 text: byte {error.start}; save it as UTF-8") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where}: not YAML: {' '.join(str(error).split())}; {remedy}") from error
+    except ValidationError as error:
+        told = [f"{'.'.join(map(str, one['loc'])) or 'it'}: {one['msg']}" for one in error.errors(include_url=False)]
+        raise ConfigError(f"{where}: {'; '.join(told)}; {remedy}") from error
 
 
 def serve(

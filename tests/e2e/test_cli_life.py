@@ -173,7 +173,7 @@ def test_a_wrong_line_means_that_none_is_submitted(stack: Baton, tmp_path: Path)
     assert unreadable[0] == f"{file}:2: unknown field 'txt'; did you mean 'text'?"
     assert unreadable[1].startswith(f"{file}:3: Invalid JSON")
     assert unfit == [
-        f"{file}:2: overrides: total: expected a whole number, got 'x'",
+        f"{file}:2: state: total: expected a whole number, got 'x'",
         f"{file}:3: key 'batch-1': {file}:1 has it for something else; use a key of its own",
     ]
     assert after == before
@@ -270,7 +270,7 @@ def test_the_fleet_and_the_doctor_say_who_is_at_work(stack: Baton) -> None:
         (["drain", "nobody:1"], 2, "worker 'nobody:1': not alive; "),
         (["list", "--status", "fien"], 2, "option --status 'fien': no app declares it; did you mean 'fine'?"),
         (["list", "--app", "jurney"], 2, "did you mean 'journey'?"),
-        (["submit", "journey", "--set", "plna=x"], 2, "overrides: plna: unknown key; did you mean 'plan'?"),
+        (["submit", "journey", "--set", "plna=x"], 2, "state: plna: unknown key; did you mean 'plan'?"),
         (["submit", "journey", "--text", "x" * 70_000], 2, "text: 70000 bytes, over the limit of 65536"),
         (["submit", "journey", "--skill", "brokn"], 2, "did you mean 'broken'?"),
     ],
@@ -348,3 +348,15 @@ def test_a_reader_that_leaves_early_is_no_error(stack: Baton) -> None:
     process.wait(timeout=30)
 
     assert said == ""
+
+
+def test_a_watch_over_all_tells_the_phase_and_the_status_apart(stack: Baton) -> None:
+    """Its lines are read by people and by grep: `endedfine` is no word."""
+    session_id = stack.submit()["session_id"]
+    with stack.open("watch", "--app", "journey") as watching:
+        assert watching.stdout is not None
+        line = next(line for line in watching.stdout if line.startswith(session_id))
+        watching.terminate()
+        watching.communicate(timeout=30)
+
+    assert line == f"{session_id}  ended: fine\n"

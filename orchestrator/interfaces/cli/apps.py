@@ -1,17 +1,22 @@
 """`baton apps`: list, check and make apps, and print the schemas for editors."""
 
 from pathlib import Path
+from typing import Final
 
 import click
 
 from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.errors import AppInvalid, InputError
 from orchestrator.interfaces.cli.exits import FAILED, OK
+from orchestrator.interfaces.cli.lazy import WholeGroup
 from orchestrator.interfaces.cli.options import Form, dry_run_option, output_option
 from orchestrator.interfaces.cli.output import make_table, one_line, print_json, print_table
 
+#: All apps together, servers that are started for it among them.
+REPORT_SECONDS: Final = 120.0
 
-@click.group("apps")
+
+@click.group("apps", cls=WholeGroup)
 def apps_command() -> None:
     """List, check and make apps."""
 
@@ -41,11 +46,14 @@ def list_command(*, form: Form) -> int:
 def check_command(*, paths: tuple[Path, ...], form: Form) -> int:
     """Check apps: PATH is an app's folder or a folder of them. Without PATH, the installed ones.
 
-    Each problem is a line `file:line:col: path: message`; all are told at once.
+    Each problem is a line `file:line:col: path: message`; all are told at once. Where the files hold together, the
+    servers are asked for their tools, as a worker asks them: a rule or a gate for a tool that is not there is told, too.
     """
     from orchestrator.app_loader import find_apps, load_app, load_apps
     from orchestrator.installed import app_paths
-    from orchestrator.interfaces.cli.connect import settings
+    from orchestrator.interfaces.cli.connect import app_code_prints_elsewhere, settings
+
+    plugins = settings().apps.plugins
 
     for path in paths:
         if not path.is_dir():
@@ -59,24 +67,48 @@ def check_command(*, paths: tuple[Path, ...], form: Form) -> int:
         problems: tuple[str, ...] = ()
         name = folder.name
         try:
-            name = load_app(folder).name
+            with app_code_prints_elsewhere():
+                name = load_app(folder, plugins=plugins).name
         except AppInvalid as error:
             name, problems = error.app, error.problems
-        rows.append({"app": name, "folder": str(folder), "ok": not problems, "problems": list(problems)})
+        rows.append({"app": name, "folder": str(folder), "ok": not problems, "problems": list(problems), "notes": []})
+    rows = _ask_as_a_worker(rows)
     if all(row["ok"] for row in rows) and len(folders) > 1:
         try:
-            load_apps(places)
+            with app_code_prints_elsewhere():
+                load_apps(places, plugins=plugins)
         except AppInvalid as error:  # each is right by itself, and two have a name or prefix in common
-            rows.append({"app": error.app, "folder": "", "ok": False, "problems": list(error.problems)})
+            rows.append({"app": error.app, "folder": "", "ok": False, "problems": list(error.problems), "notes": []})
     if form == "json":
         print_json("checked", list(rows))
     for row in rows if form == "table" else ():
-        told = row["problems"]
+        told, notes = row["problems"], row["notes"]
         for line in told if isinstance(told, list) else ():
             click.echo(line)
         if row["ok"]:
             click.echo(f"{row['app']}: ok ({row['folder']})")
+        for line in notes if isinstance(notes, list) else ():
+            click.echo(f"  note: {line}")
     return OK if all(row["ok"] for row in rows) else FAILED
+
+
+def _ask_as_a_worker(rows: list[JsonObject]) -> list[JsonObject]:
+    """Return the rows with what only the apps' servers and the installed providers tell, of those whose files are right."""
+    from orchestrator.interfaces.cli.modules import ask_module
+
+    folders = [Path(str(row["folder"])) for row in rows if row["ok"]]
+    if not folders:
+        return rows
+    told = ask_module(
+        "workers.app_report", folders, where="apps check", seconds=REPORT_SECONDS, advice="name fewer folders"
+    )
+    found = {str(one["folder"]): one for one in told}
+    return [
+        {**row, "ok": not found[where]["problems"], **{name: found[where][name] for name in ("problems", "notes")}}
+        if (where := str(row["folder"])) in found
+        else row
+        for row in rows
+    ]
 
 
 @apps_command.command("schema")

@@ -8,6 +8,7 @@ import click
 from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.errors import ConfigError, InputError
 from orchestrator.interfaces.cli.exits import OK
+from orchestrator.interfaces.cli.lazy import WholeGroup
 from orchestrator.interfaces.cli.options import Form, actor_option, dry_run_option, output_option, parse_duration
 from orchestrator.interfaces.cli.output import print_json
 from orchestrator.interfaces.cli.progress import show_progress
@@ -22,7 +23,7 @@ T = TypeVar("T")
 AT_ONCE = 500
 
 
-@click.group("archive")
+@click.group("archive", cls=WholeGroup)
 def archive_command() -> None:
     """Move ended sessions out of the store, and look at the archive."""
 

@@ -9,6 +9,7 @@ import click
 from orchestrator.contracts.base import Frozen, JsonObject
 from orchestrator.contracts.errors import ConfigError, InputError
 from orchestrator.interfaces.cli.exits import OK
+from orchestrator.interfaces.cli.lazy import WholeGroup
 from orchestrator.interfaces.cli.options import Form, actor_option, dry_run_option, output_option
 from orchestrator.interfaces.cli.output import print_json
 
@@ -30,7 +31,7 @@ class About(Frozen):
     files: dict[str, str]
 
 
-@click.group("backup")
+@click.group("backup", cls=WholeGroup)
 def backup_command() -> None:
     """Back up the bundled server and its archive, and put a backup back."""
 

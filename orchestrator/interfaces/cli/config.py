@@ -29,7 +29,8 @@ def show_command(*, prefix: str, origin: bool, form: Form) -> int:
     if form == "json":
         print_json("settings", [{"path": one.path, "value": one.value, "origin": one.origin} for one in chosen])
         return OK
-    table = make_table("SETTING", "VALUE", "ORIGIN") if origin else make_table("SETTING", "VALUE")
+    columns = ("SETTING", "VALUE", "ORIGIN") if origin else ("SETTING", "VALUE")
+    table = make_table(*columns, cuts=("VALUE",))
     for one in chosen:
         table.add_row(one.path, compact(one.value), *((one.origin,) if origin else ()))
     print_table(table)

@@ -6,7 +6,9 @@ A command never starts a server by itself; `up`, `demo` and `redis start` do.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from functools import cache
 from os import getpid
 from pathlib import Path
@@ -104,7 +106,15 @@ def configure_process(process: str, *, loggers: Mapping[str, str] | None = None)
 
 def load_specs() -> dict[str, AppSpec]:
     """Return the installed apps, without importing the code of their tools."""
-    return load_installed_apps(settings(), import_code=False)
+    with app_code_prints_elsewhere():
+        return load_installed_apps(settings(), import_code=False)
+
+
+@contextmanager
+def app_code_prints_elsewhere() -> Iterator[None]:
+    """Let what an app's code prints while it is imported go to standard error: standard output is the command's."""
+    with redirect_stdout(sys.stderr):
+        yield
 
 
 def make_client(url: str, specs: Mapping[str, AppSpec]) -> Client:

@@ -3,7 +3,7 @@
     server on a temporary folder · a scheduler and workers as real processes · the apps' scenes
     submit all -> follow -> answer -> tables -> stop everything
 
-Whatever happens - Ctrl-C, SIGTERM, an error - the children are ended, the scenes taken down, the folder removed. With
+Whatever happens - Ctrl-C, SIGTERM, a terminal that closes, an error - the children are ended, the scenes taken down, the folder removed. With
 `--keep` the folder stays, server stopped, to be looked at with `--state-dir`.
 """
 
@@ -24,7 +24,7 @@ import click
 from orchestrator.contracts.base import JsonObject
 from orchestrator.interfaces.cli.exits import FAILED, INTERRUPTED, OK, TERMINATED
 from orchestrator.interfaces.cli.options import Form, actor_option, output_option, parse_duration
-from orchestrator.interfaces.cli.output import print_json
+from orchestrator.interfaces.cli.output import drop_output, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -134,7 +134,7 @@ class Run:
         """Do all of it; return the exit code."""
         from orchestrator.interfaces.cli.connect import make_client
         from orchestrator.interfaces.cli.demo_scene import stop
-        from orchestrator.interfaces.cli.stack import ProcessFailed, Stack
+        from orchestrator.interfaces.cli.stack import ProcessFailed, Stack, ending_signals
 
         stack = Stack(self._folder() / "logs", self._address(), self.settings)
         client = make_client(self.server.url, self.specs)
@@ -145,7 +145,7 @@ class Run:
                 mine.cancel()
             self.signalled = self.signalled or number
 
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ending_signals():
             loop.add_signal_handler(number, interrupt, number)
         code, hurry = FAILED, asyncio.Event()
         try:
@@ -162,10 +162,9 @@ class Run:
                 raise
             if mine is not None:
                 mine.uncancel()
-            sys.stderr.write("baton: interrupted; stopping everything\n")
             code = INTERRUPTED if self.signalled == signal.SIGINT else TERMINATED
         finally:
-            self.view.end()
+            self._say_end()
             # Workers first: a session that still runs could start something new in a scene.
             killed = await stack.stop(hurry)
             await client.aclose()
@@ -174,6 +173,15 @@ class Run:
             where = "everything was stopped" + (f"; killed: {', '.join(killed)}" if killed else "")
             self.view.say(f"{where}, {time.monotonic() - self.began:.1f} s in all")
         return code
+
+    def _say_end(self) -> None:
+        """End the view, and say why; the terminal may be closed by now, and all is stopped all the same."""
+        try:
+            self.view.end()
+            if self.signalled:
+                sys.stderr.write("baton: interrupted; stopping everything\n")
+        except OSError:
+            drop_output()
 
     async def _while_served(self, play: "Coroutine[object, object, int]", hurry: asyncio.Event) -> int:
         """Play for as long as the server lives; without it nothing goes on, and no worker has anything to finish."""

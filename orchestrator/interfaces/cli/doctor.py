@@ -123,10 +123,11 @@ def _check_settings() -> Finding:
 
 def _check_apps() -> list[Finding]:
     from orchestrator.installed import load_installed_apps
-    from orchestrator.interfaces.cli.connect import settings
+    from orchestrator.interfaces.cli.connect import app_code_prints_elsewhere, settings
 
     try:
-        specs = load_installed_apps(settings())
+        with app_code_prints_elsewhere():
+            specs = load_installed_apps(settings())
     except AppInvalid as error:
         return [Finding(check="apps", verdict="failed", says=str(error))]
     except BatonError as error:

@@ -158,7 +158,7 @@ def _print(explanation: JsonObject) -> None:
     if isinstance(calls, list) and calls:
         left = int(str(explanation["calls_made"])) - len(calls)
         console.print("\nTool calls" + (f" (the last; {left} before them)" if left else ""))
-        table = make_table("SKILL", "CALL", "OUTCOME", "BY")
+        table = make_table("SKILL", "CALL", "OUTCOME", "BY", cuts=("CALL", "BY"))
         for call in calls:
             if isinstance(call, dict):
                 args = call["args"]

@@ -37,7 +37,21 @@ def workers_command(*, form: Form) -> int:
     if form == "json":
         print_json("workers", [shape for shape, _ in found])
         return OK
-    table = make_table("NAME", "KIND", "VERSION", "QUEUES", "RUNNING", "SLOTS", "STEPS", "RSS", "LAG", "UP", "TIER", "")
+    table = make_table(
+        "NAME",
+        "KIND",
+        "VERSION",
+        "QUEUES",
+        "RUNNING",
+        "SLOTS",
+        "STEPS",
+        "RSS",
+        "LAG",
+        "UP",
+        "TIER",
+        "",
+        cuts=("QUEUES",),
+    )
     for shape, started_at in found:
         is_worker = shape["kind"] == "worker"
         queues = shape["queues"]

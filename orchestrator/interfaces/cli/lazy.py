@@ -13,6 +13,8 @@ import click
 from orchestrator.contracts.errors import suggest
 
 _HERE: Final = __name__.rpartition(".")[0]
+#: Characters; longer than any sentence.
+_WHOLE: Final = 1_000
 
 #: Section → command → (module, what it does in one line). The attribute is the command's name with underscores.
 COMMANDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
@@ -67,11 +69,21 @@ COMMANDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     },
     "Apps and settings": {
         "apps": ("apps", "List, check and make apps."),
-        "plugins": ("plugins", "List, check and make plugins."),
+        "plugins": ("plugins", "List, check, make and run plugins."),
         "config": ("config", "Show the settings and where they come from."),
         "version": ("doctor", "Print the versions of Baton and of what it stands on."),
     },
 }
+
+
+class WholeGroup(click.Group):
+    """A group whose help tells each command's first sentence whole, wrapped; the library would cut it at one line."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands, in the order of their names."""
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, one.get_short_help_str(_WHOLE)) for name, one in found if one is not None])
 
 
 class LazyGroup(click.Group):

@@ -28,6 +28,7 @@ from orchestrator.contracts.errors import (
 )
 from orchestrator.interfaces.cli.exits import FAILED, INTERRUPTED, NOT_FOUND, OK, UNREACHABLE, USAGE
 from orchestrator.interfaces.cli.lazy import LazyGroup
+from orchestrator.interfaces.cli.output import asks_json, drop_output, print_json
 
 
 @click.group(
@@ -53,29 +54,41 @@ def cli(ctx: click.Context, *, state_dir: Path | None) -> None:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    given = list(sys.argv[1:] if args is None else args)
+    _open_closed_streams()
     try:
-        code = cli.main(args=given, prog_name="baton", standalone_mode=False)
+        return _run(list(sys.argv[1:] if args is None else args))
+    except BrokenPipeError:
+        drop_output()  # whoever read us has read enough (`baton list | head`)
+        return FAILED
+    except OSError as error:
+        # A file of which no command expects that it fails, or standard output itself: its disk is full.
+        what = error.strerror or str(error) or type(error).__name__
+        drop_output()
+        _say(f"baton: {error.filename or 'standard output, or a file'}: {what}; mend that, and try again")
+        return FAILED
+
+
+def _run(args: Sequence[str]) -> int:
+    """Run one command; what it refuses becomes a line and an exit code."""
+    try:
+        _check_text(args)
+        code = cli.main(args=list(args), prog_name="baton", standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as error:
         path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx is not None else "baton"
         said = " ".join(error.format_message().split()).rstrip(".,")  # the library's own may have several lines
         message = f"{said}{'' if said.endswith('?') else ';'} see `{path} --help`"
         _say(f"baton: {message}")
-        return _report(given, "UsageError", message, USAGE)
+        return _report(args, "UsageError", message, USAGE)
     except BatonError as error:
         from orchestrator.telemetry import redact
 
         message = redact(str(error))  # what an app or a server said may hold what it was given
         _say(f"baton: {message}")
-        return _report(given, type(error).__name__, message, exit_code_of(error))
+        return _report(args, type(error).__name__, message, exit_code_of(error))
     except (KeyboardInterrupt, click.Abort):
         _say("\nbaton: interrupted")
         return INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read us has read enough (`baton list | head`); the interpreter must not stumble over it at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
     return code if isinstance(code, int) else OK
 
 
@@ -98,14 +111,28 @@ def exit_code_of(error: BatonError) -> int:
             return FAILED
 
 
+def _open_closed_streams() -> None:
+    """Give the process its three streams back where it was started without (`baton list >&-`), before anything takes their numbers."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+
+
+def _check_text(args: Sequence[str]) -> None:
+    """Refuse bytes that are no text: they could be neither stored nor shown again."""
+    for word in args:
+        try:
+            word.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(f"argument {word[:80]!r}: it is not UTF-8; write it so") from error
+
+
 def _say(text: str) -> None:
     sys.stderr.write(f"{text}\n")
 
 
 def _report(args: Sequence[str], kind: str, message: str, code: int) -> int:
     """Repeat an error as an object where JSON was asked for; the parsed options may not exist at this point."""
-    from orchestrator.interfaces.cli.output import asks_json, print_json
-
     if asks_json(args):
         print_json("error", {"type": kind, "message": message, "exit_code": code})
     return code

@@ -21,6 +21,9 @@ _CONTROL: Final = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)], "
 _LATE_CONTROL: Final = {code: f"\\u{code:04x}" for code in range(127, 160)}
 #: Off a terminal nothing is wrapped: a line of a table stays one line for grep and awk.
 _ENDLESS: Final = 100_000
+#: Between two columns, in characters; and what is left at least of one that is cut.
+_GAP: Final = 2
+LEAST_CUT: Final = 20
 
 
 def asks_json(args: Sequence[str]) -> bool:
@@ -38,6 +41,11 @@ def print_json(key: str, value: object, *, as_line: bool = False) -> None:
     """Print one object with one key that names what it holds; `as_line` where many follow each other."""
     text = json.dumps({key: value}, ensure_ascii=False, indent=None if as_line else 2)
     click.echo(text.translate(_LATE_CONTROL))
+
+
+def drop_output() -> None:
+    """Send what is left of standard output nowhere: neither we nor the interpreter may stumble over it at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def clean(text: str) -> str:
@@ -89,14 +97,40 @@ def make_console(*, stderr: bool = False, width: int | None = None) -> "Console"
     )
 
 
-def make_table(*columns: str, wraps: Sequence[str] = ()) -> "Table":
-    """Return an empty table; columns named in `wraps` share what room is left, the others stay whole."""
+def make_table(*columns: str, wraps: Sequence[str] = (), cuts: Sequence[str] = ()) -> "Table":
+    """Return an empty table; on a terminal the columns named in `wraps` or `cuts` give way, the others stay whole.
+
+    Where neither is named, the last column is cut: an id that cannot be copied would be of no use.
+    """
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
+    given = cuts or (() if wraps else columns[-1:])
     for name in columns:
-        table.add_column(name, no_wrap=name not in wraps, overflow="fold" if name in wraps else "ellipsis")
+        wrapped = name in wraps
+        # A limit that no text reaches marks a column that may be cut, for `fit_table`.
+        limit = _ENDLESS if name in given and not wrapped else None
+        table.add_column(name, no_wrap=not wrapped, overflow="fold" if wrapped else "ellipsis", max_width=limit)
     return table
+
+
+def fit_table(table: "Table", console: "Console", *, least: int = LEAST_CUT) -> int:
+    """Cut what may be cut, to `least` characters at worst, until a row is no wider than the console; return its width."""
+    endless = console.options.update(width=_ENDLESS)
+    widths = [
+        max((console.measure(cell, options=endless).maximum for cell in (column.header, *column.cells)), default=0)
+        for column in table.columns
+    ]
+    left = sum(widths) + _GAP * (len(widths) - 1) - console.width
+    cut = [number for number, column in enumerate(table.columns) if column.max_width is not None]
+    # The widest gives way first, until it is as wide as the next: neither is left with nothing.
+    while left > 0 and (wide := [number for number in cut if widths[number] > least]):
+        widths[max(wide, key=lambda number: widths[number])] -= 1
+        left -= 1
+    for number in cut:
+        table.columns[number].max_width = widths[number]
+    is_wrapping = any(not column.no_wrap for column in table.columns)
+    return console.width if is_wrapping else console.width + max(left, 0)
 
 
 def print_table(table: "Table", *, empty: str = "none") -> None:
@@ -108,11 +142,13 @@ def print_table(table: "Table", *, empty: str = "none") -> None:
 
 
 def print_plainly(table: "Table") -> None:
-    """Print a table; off a terminal without the blanks that pad its last column."""
+    """Print a table without the blanks that pad its last column.
+
+    On a terminal that is too narrow for its ids and words a row is longer than a line: the terminal wraps it, and nothing is lost.
+    """
     console = make_console()
     if console.is_terminal:
-        console.print(table)
-        return
+        console = make_console(width=fit_table(table, console))
     with console.capture() as captured:
         console.print(table)
     click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))

@@ -1,23 +1,26 @@
-"""`baton plugins`: list, check and make plugins. A plugin is read by a process of its own, and never imported."""
+"""`baton plugins`: list, check, make and run plugins. A plugin is read by a process of its own, and never imported."""
 
+import os
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import click
 
 from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.errors import InputError
 from orchestrator.interfaces.cli.exits import FAILED, OK
+from orchestrator.interfaces.cli.lazy import WholeGroup
 from orchestrator.interfaces.cli.options import Form, dry_run_option, output_option
 from orchestrator.interfaces.cli.output import make_table, one_line, print_json, print_table
 
 REPORT_SECONDS: Final = 60.0
 
 
-@click.group("plugins")
+@click.group("plugins", cls=WholeGroup)
 def plugins_command() -> None:
-    """List, check and make plugins."""
+    """List, check, make and run plugins."""
 
 
 @plugins_command.command("list")
@@ -28,7 +31,7 @@ def list_command(*, form: Form) -> int:
     if form == "json":
         print_json("plugins", list(rows))
         return OK
-    table = make_table("PLUGIN", "VERSION", "OF", "FILES", "STATE", "DESCRIPTION")
+    table = make_table("PLUGIN", "VERSION", "OF", "FILES", "STATE", "DESCRIPTION", cuts=("STATE", "DESCRIPTION"))
     for row in rows:
         files = row.get("files")
         names = " ".join(map(str, files)) if isinstance(files, list) and files else "every file" if row["ok"] else "-"
@@ -86,9 +89,73 @@ def new_command(*, name: str, path: Path | None, dry_run: bool, form: Form) -> i
     if dry_run:
         return OK
     click.echo(f"\nnext: baton plugins check {folder}")
-    click.echo(f"  python -m plugin_sandbox run {folder} --workspace DIR")
+    click.echo(f"  baton plugins run {folder} --workspace DIR")
     click.echo("  put it into an app's plugins/ folder, and name it in a skill of kind plugin_pass")
     return OK
+
+
+@plugins_command.command("run")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--workspace", metavar="DIR", required=True, help="The folder that it works on.")
+@click.option(
+    "--file", "files", multiple=True, metavar="NAME", help="A file below it. Default: all that the plugin takes."
+)
+@click.option("--vars", "variables", metavar="JSON", help="Its variables, as an object.")
+@click.option("--answers", metavar="JSON", help="Answers to its questions, as an object.")
+@click.option("--dry-run", is_flag=True, help="Only describe what it would change.")
+@click.option(
+    "--tier", type=click.Choice(["strict", "standard"]), help="The least that is accepted, in place of the settings'."
+)
+def run_command(
+    *,
+    folder: Path,
+    workspace: str,
+    files: tuple[str, ...],
+    variables: str | None,
+    answers: str | None,
+    dry_run: bool,
+    tier: str | None,
+) -> NoReturn:
+    """Run one plugin over a folder, in the sandbox and by the limits of the workers' settings (sandbox.yaml).
+
+    What it changed is published. Exit code 0 whatever became of it, 3 where this host lacks a part of the sandbox.
+    """
+    given = {"--vars": variables, "--answers": answers, "--tier": tier}
+    words = [str(folder), f"--workspace={workspace}", *(f"--file={name}" for name in files)]
+    words += [f"{name}={value}" for name, value in given.items() if value is not None]
+    _become_sandbox("run", [*_settings_file(), *words, *(["--dry-run"] if dry_run else [])])
+
+
+@plugins_command.command("doctor")
+def doctor_command() -> NoReturn:
+    """Say which layers of the sandbox this host gives, and what would give the rest."""
+    _become_sandbox("doctor", _settings_file())
+
+
+@plugins_command.command("attack")
+@click.option(
+    "--only", multiple=True, metavar="NAME", help="This attack alone; repeat it for more. Default: all, some minutes."
+)
+@click.option("--tier", type=click.Choice(["strict", "standard"]), default="strict", show_default=True)
+def attack_command(*, only: tuple[str, ...], tier: str) -> NoReturn:
+    """Attack the sandbox of this host, with harmless attacks, and say what it stopped."""
+    _become_sandbox("attack", [f"--tier={tier}", *(f"--only={name}" for name in only)])
+
+
+def _settings_file() -> list[str]:
+    """Return the option that names the operator's file, where there is one: what workers read."""
+    from orchestrator.settings import find_config_dir
+
+    file = find_config_dir(os.environ) / "sandbox.yaml"
+    return [f"--config={file}"] if file.is_file() else []
+
+
+def _become_sandbox(command: str, words: Sequence[str]) -> NoReturn:
+    """Become `python -m plugin_sandbox`, which is found wherever this is."""
+    from orchestrator.interfaces.cli.stack import with_import_path
+
+    given = [sys.executable, "-P", "-m", "plugin_sandbox", command, *words]
+    os.execve(given[0], given, with_import_path(os.environ))  # noqa: S606 - our own interpreter, our own module
 
 
 def _installed() -> list[JsonObject]:

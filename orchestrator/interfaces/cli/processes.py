@@ -65,7 +65,9 @@ def _become(process: str, *args: str) -> NoReturn:
 @click.command("stub-llm")
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", type=click.IntRange(0, 65_535), default=8089, show_default=True, help="0 takes a free one.")
-@click.option("--replies", type=click.Path(path_type=Path), help="YAML: a list of {match, turn, content, tool_calls}.")
+@click.option(
+    "--replies", type=click.Path(path_type=Path), help="YAML: a list of {match, turn, model, content, tool_calls}."
+)
 @click.option("--api-key-env", metavar="VARIABLE", help="Ask callers for the key that this variable holds.")
 @click.option("--allow-remote", is_flag=True, help="Let others than this machine reach it.")
 def stub_llm_command(

@@ -34,6 +34,12 @@ CELERY_THREADS: Final = 2
 UP_LOCK: Final = "up.lock"
 
 
+def ending_signals() -> tuple[signal.Signals, ...]:
+    """Return the signals that end us in order: Ctrl-C, a supervisor's, and a terminal that closes, unless under `nohup`."""
+    hung_up = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
+    return (signal.SIGINT, signal.SIGTERM, *hung_up)
+
+
 class ProcessFailed(BatonError):
     """A process that was started did not live; its log says why."""
 

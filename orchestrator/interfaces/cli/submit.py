@@ -263,7 +263,9 @@ def _print(rows: Sequence[JsonObject], form: Form, *, single: bool, waited: bool
         click.echo(str(row["session_id"]) + ("" if row["created"] else "  (it was there already: the same key)"))
         return
     table = (
-        make_table("SESSION", "NEW", "STATUS", "WHERE", "TITLE") if waited else make_table("SESSION", "NEW", "TITLE")
+        make_table("SESSION", "NEW", "STATUS", "WHERE", "TITLE", cuts=("WHERE", "TITLE"))
+        if waited
+        else make_table("SESSION", "NEW", "TITLE")
     )
     for row in rows:
         first = (str(row["session_id"]), "yes" if row["created"] else "no")

@@ -1,11 +1,10 @@
 """`baton up`: everything on one machine, in the foreground - server, scheduler, workers.
 
-Ctrl-C or SIGTERM drains and stops what this command started, and nothing else; a second Ctrl-C does not wait. A
-process that dies is started again, unless it dies at once. One `up` a state folder.
+Ctrl-C, SIGTERM or a terminal that closes drains and stops what this command started, and nothing else; a second Ctrl-C does
+not wait. A process that dies is started again, unless it dies at once. One `up` a state folder.
 """
 
 import asyncio
-import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import click
 from orchestrator.contracts.base import JsonObject
 from orchestrator.interfaces.cli.exits import FAILED, OK
 from orchestrator.interfaces.cli.options import Form, output_option
-from orchestrator.interfaces.cli.output import is_terminal, make_console, print_json
+from orchestrator.interfaces.cli.output import drop_output, is_terminal, make_console, print_json
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -76,7 +75,7 @@ class Machine:
     async def run(self) -> int:
         """Start, watch until a signal, stop; return the exit code."""
         from orchestrator.interfaces.cli.connect import archive_url, make_client
-        from orchestrator.interfaces.cli.stack import ProcessFailed, Stack
+        from orchestrator.interfaces.cli.stack import ProcessFailed, Stack, ending_signals
 
         stop, hurry = asyncio.Event(), asyncio.Event()
 
@@ -84,7 +83,7 @@ class Machine:
             (hurry if stop.is_set() else stop).set()
 
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ending_signals():
             loop.add_signal_handler(number, end)
         began = time.monotonic()
         stack = Stack(self.home / "logs", self.address, self.settings, archive_url=archive_url())
@@ -100,7 +99,7 @@ class Machine:
             sys.stderr.write(f"baton: {error}\n")
             code = FAILED
         finally:
-            self._say("stopping: workers finish or hand back what runs; again Ctrl-C to end them now")
+            self._say_unheard("stopping: workers finish or hand back what runs; again Ctrl-C to end them now")
             killed = await stack.stop(hurry)
             await client.aclose()
         self._stopped(killed, time.monotonic() - began)
@@ -208,11 +207,18 @@ class Machine:
         if self.form == "json":
             print_json("stopped", {"killed": list(killed), "seconds": round(seconds, 2)}, as_line=True)
             return
-        self._say("stopped" + (f"; killed after their grace: {', '.join(killed)}" if killed else ""))
+        self._say_unheard("stopped" + (f"; killed after their grace: {', '.join(killed)}" if killed else ""))
 
     def _say(self, line: str) -> None:
         if self.form == "table":
             click.echo(f"baton up: {line}")
+
+    def _say_unheard(self, line: str) -> None:
+        """Say a line to whoever is still there: the terminal may be closed, or `tee` have ended by the same Ctrl-C."""
+        try:
+            self._say(line)
+        except OSError:
+            drop_output()  # and what runs is ended all the same
 
 
 class _NoLive:

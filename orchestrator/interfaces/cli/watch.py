@@ -11,10 +11,10 @@ import click
 from orchestrator.contracts.ids import check_session_id
 from orchestrator.interfaces.cli.exits import OK
 from orchestrator.interfaces.cli.options import Form, output_option
-from orchestrator.interfaces.cli.output import is_terminal, make_console, make_table, one_line, print_json
+from orchestrator.interfaces.cli.output import fit_table, is_terminal, make_console, make_table, one_line, print_json
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
 
     from orchestrator.client import Client
     from orchestrator.contracts.session import Entry
@@ -94,9 +94,10 @@ async def _watch_one(client: "Client", session_id: str, form: Form) -> int:
 async def _watch_live(client: "Client", app: str | None) -> int:
     from rich.live import Live
 
-    with Live(console=make_console(), screen=False, auto_refresh=False, transient=False) as live:
+    console = make_console()
+    with Live(console=console, screen=False, auto_refresh=False, transient=False) as live:
         while True:
-            live.update(await _snapshot(client, app), refresh=True)
+            live.update(await _snapshot(client, app, console), refresh=True)
             await asyncio.sleep(WATCH_SECONDS)
 
 
@@ -122,12 +123,12 @@ async def _watch_lines(client: "Client", app: str | None, form: Form) -> int:
                 if form == "json":
                     print_json("session", session_line(record), as_line=True)
                 else:
-                    status = f" {record.status}" if record.status else ""
-                    click.echo(f"{record.session_id}  {describe_where(record)}{one_line(status)}")
+                    status = f": {one_line(record.status)}" if record.status else ""
+                    click.echo(f"{record.session_id}  {describe_where(record)}{status}")
         await asyncio.sleep(WATCH_SECONDS)
 
 
-async def _snapshot(client: "Client", app: str | None) -> "RenderableType":
+async def _snapshot(client: "Client", app: str | None, console: "Console") -> "RenderableType":
     from rich.console import Group
     from rich.text import Text
 
@@ -141,7 +142,7 @@ async def _snapshot(client: "Client", app: str | None) -> "RenderableType":
     for phase, style in PHASE_STYLES.items():
         number = sum(by_phase[phase] for name, by_phase in counts.items() if app in {None, name})
         head.append(f"   {number} {phase}", style if number else "dim")
-    table = make_table("SESSION", "PHASE", "SINCE", "NOW", "TEXT")
+    table = make_table("SESSION", "PHASE", "SINCE", "NOW", "TEXT", cuts=("NOW", "TEXT"))
     if found.unread:
         head.append(f"   {len(found.unread)} cannot be read here, see `baton list`", "bold red")
     for record in (one.record for one in found.listed):
@@ -152,4 +153,5 @@ async def _snapshot(client: "Client", app: str | None) -> "RenderableType":
             one_line(record.status or describe_where(record), 60),
             one_line(record.text, 50),
         )
+    fit_table(table, console, least=1)  # a row that is longer than a line would tear the live view apart
     return Group(head, table)

@@ -1,5 +1,6 @@
 """What `./baton` becomes once it has an environment: the CLI, the tests or a bench, as the very same process."""
 
+import fcntl
 import json
 import signal
 import sys
@@ -107,3 +108,18 @@ def test_an_interrupt_during_the_first_start_is_no_traceback(checkout: Checkout)
     _, err = process.communicate()
     assert process.returncode == 130
     assert err.endswith("baton: interrupted; the next start makes .venv anew\n")
+
+
+def test_an_interrupt_where_nothing_is_made_threatens_nobody(checkout: Checkout) -> None:
+    """Who stops a command in its first moment has an environment that is whole, and is not told otherwise."""
+    (checkout.root / "uv.lock").write_text("")
+    with (checkout.root / ".runtime" / "environment.lock").open("wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        process = checkout.open()
+        assert process.stderr is not None
+        first = process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
+
+    assert first == "baton: another start is setting up .venv; waiting for it\n"
+    assert (process.returncode, err) == (130, "\nbaton: interrupted\n")

@@ -60,10 +60,10 @@ def test_every_problem_is_told_with_its_key(spec: AppSpec) -> None:
         validate_state(spec, {"ulr": "u", "inner": {"sise": 1, "size": "many"}})
 
     assert str(caught.value).splitlines() == [
-        "overrides: url: required; add it",
-        "overrides: inner.size: expected a whole number, got 'many'",
-        "overrides: inner.sise: unknown key; did you mean 'size'?",
-        "overrides: ulr: unknown key; did you mean 'url'?",
+        "state: url: required; add it",
+        "state: inner.size: expected a whole number, got 'many'",
+        "state: inner.sise: unknown key; did you mean 'size'?",
+        "state: ulr: unknown key; did you mean 'url'?",
     ]
 
 

@@ -162,9 +162,14 @@ def test_replies_are_read_and_refused_with_the_reason(tmp_path: Path) -> None:
 
     assert load_replies(path) == (StubReply(match="hi", content="hello"),)
     path.write_text("- mach: hi\n")
-    with pytest.raises(ConfigError, match="mach"):
+    with pytest.raises(
+        ConfigError, match=r"^replies '.*': 0.mach: Extra inputs are not permitted; write a list of \{match, "
+    ):
         load_replies(path)
-    with pytest.raises(ConfigError, match="No such file"):
+    path.write_text("- match: [\n")
+    with pytest.raises(ConfigError, match=r"^replies '.*': not YAML: while parsing a flow node .*; write a list of"):
+        load_replies(path)
+    with pytest.raises(ConfigError, match=r"No such file or directory; name a file that can be read$"):
         load_replies(tmp_path / "none.yaml")
 
 

@@ -50,7 +50,9 @@ def test_every_command_has_help(path: tuple[str, ...], capsys: pytest.CaptureFix
 
 
 #: They become another process, go on printing, speak a protocol, or print a schema: there is no one object to print.
-WITHOUT_JSON = {("worker",), ("scheduler",), ("stub-llm",), ("mcp",), ("apps", "schema")}
+WITHOUT_JSON = {("worker",), ("scheduler",), ("stub-llm",), ("mcp",), ("apps", "schema")} | {
+    ("plugins", name) for name in ("run", "doctor", "attack")
+}
 
 
 def test_every_command_that_prints_has_json() -> None:
@@ -69,7 +71,10 @@ CHANGES = {
     *(("backup", "restore"), ("backup", "mark-restored")),
 }
 #: What changes this machine alone: a dry run is enough.
-CHANGES_HERE = {("redis", "start"), ("redis", "stop"), ("backup", "make"), ("apps", "new"), ("plugins", "new")}
+CHANGES_HERE = {
+    *(("redis", "start"), ("redis", "stop"), ("backup", "make")),
+    *(("apps", "new"), ("plugins", "new"), ("plugins", "run")),
+}
 #: What goes on until it is ended.
 PROCESSES = {("up",), ("demo",), ("worker",), ("scheduler",), ("stub-llm",), ("api",), ("mcp",)}
 #: What only looks, or computes.
@@ -78,7 +83,7 @@ LOOKS = {
     *(("dead", "list"), ("dead", "show"), ("queues",), ("workers",), ("scale", "advise"), ("scale", "simulate")),
     *(("tokens", "list"), ("metrics",), ("archive", "status"), ("runbook", "list"), ("runbook", "show"), ("doctor",)),
     *(("redis", "status"), ("apps", "list"), ("apps", "check"), ("apps", "schema"), ("plugins", "list")),
-    *(("plugins", "check"), ("config", "show"), ("version",)),
+    *(("plugins", "check"), ("plugins", "doctor"), ("plugins", "attack"), ("config", "show"), ("version",)),
 }
 
 
