@@ -291,6 +291,5 @@ def whiteout_by_rename(arena: Arena) -> str:
         with suppress(OSError):
             old, new = (os.fsencode(os.path.join(folder, one)) for one in (name, "moved"))
             syscalls.call("renameat2", -100, old, -100, new, 4)  # RENAME_WHITEOUT
-            if folder == ".":
-                return "made"
-    raise PermissionError("none in the workspace")
+            return f"made in {folder}"
+    raise PermissionError("none, nowhere")

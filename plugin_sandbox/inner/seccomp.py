@@ -50,6 +50,7 @@ _PRCTL_ALLOWED: Final = (3, 15, 16, 21, 23, 40, 39, 0x5356_4D41)
 _ARCH_PRCTL_ALLOWED: Final = (0x1001, 0x1002, 0x1003, 0x1004, 0x1021, 0x1022, 0x1023, 0x3001, 0x5005)
 _MAP_HUGETLB: Final = 0x4_0000
 _MS_SYNC: Final = 4
+_RENAME_WHITEOUT: Final = 4
 _RLIMIT_CORE: Final = 4
 _MADVISE_DENIED: Final = (12, 100, 101)  # MERGEABLE (others' pages show by timing), HWPOISON, SOFT_OFFLINE
 _O_ACCMODE, _O_TRUNC = 3, 0o1000
@@ -165,6 +166,7 @@ def _rules(grants: Grants) -> dict[str, Program]:
         "mmap": [_low(3), _do(_ANY_BIT, _MAP_HUGETLB, 0, 1), _REFUSE, _PERMIT],
         "prctl": _only(0, _PRCTL_ALLOWED),
         "arch_prctl": _only(0, _ARCH_PRCTL_ALLOWED),
+        "renameat2": [_low(4), _do(_ANY_BIT, _RENAME_WHITEOUT, 0, 1), _REFUSE, _PERMIT],
         "prlimit64": _own_limits(),
         "setrlimit": _never(0, (_RLIMIT_CORE,)),
         "socket": pairs if grants.unix_sockets else no,

@@ -85,7 +85,7 @@ ALLOWED: Final = {
         access chdir close close_range copy_file_range creat dup dup2 dup3 faccessat faccessat2
         fallocate fchdir fstat fstatfs ftruncate getcwd getdents getdents64 link linkat lseek
         lstat mkdir mkdirat newfstatat pread64 preadv preadv2 pwrite64 pwritev pwritev2 read
-        readlink readlinkat readv rename renameat renameat2 rmdir sendfile stat statfs statx symlink
+        readlink readlinkat readv rename renameat rmdir sendfile stat statfs statx symlink
         symlinkat umask unlink unlinkat write writev
     """,
     "memory": """
@@ -133,6 +133,9 @@ RULED: Final = {
     """,
     "the host's disk, which would be made to write": """
         msync
+    """,
+    "a device, which stands for what was removed": """
+        renameat2
     """,
     "the limit that keeps a crash from the host's program for dumps": """
         setrlimit

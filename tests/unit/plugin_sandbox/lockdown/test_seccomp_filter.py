@@ -95,6 +95,7 @@ def test_x32_ends_the_process() -> None:
         (("prlimit64", 0, 4, 0), ("prlimit64", 0, 4, 1)),  # looking at RLIMIT_CORE; setting it
         (("prlimit64", 0, 7, 1 << 40), ("prlimit64", 0, 4, 1 << 40)),
         (("setrlimit", 7), ("setrlimit", 4)),
+        (("renameat2", 0, 0, 0, 0, 3), ("renameat2", 0, 0, 0, 0, 4)),  # NOREPLACE, EXCHANGE; WHITEOUT
         (("ioctl", 0, 0x541B), ("ioctl", 0, 0x5412)),  # FIONREAD; TIOCSTI
         (("ioctl", 0, 0x5401), ("ioctl", 0, 0x541C)),  # TCGETS; TIOCLINUX
         (("ioctl", 0, 0x5421), ("ioctl", 0, 0x5423)),  # FIONBIO; TIOCSETD
