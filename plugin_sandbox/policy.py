@@ -13,9 +13,8 @@ def find_violations(changes: Changes, *, writes: tuple[str, ...], protected: tup
     """Return the paths that may not be changed, and the problems of the view; sorted. The first hundred of either are enough."""
     found: set[str] = set()
     for change in changes.entries:
-        if is_protected(change.path, protected, is_folder=change.is_folder) or not (
-            change.is_folder or any(meets(glob, change.path) for glob in writes)
-        ):
+        asked = any(meets(glob, change.path) or (change.is_folder and leads_to(glob, change.path)) for glob in writes)
+        if not asked or is_protected(change.path, protected, is_folder=change.is_folder):
             found.add(change.path)
         if len(found) == MOST_PROBLEMS:
             break
@@ -78,11 +77,20 @@ def meets(glob: str, path: str) -> bool:
     >>> meets("**/*.csv", "b.csv"), meets("**", "a/b"), meets("*a" * 60, "a" * 200 + "b")
     (True, True, False)
     """
-    if glob == "**":
-        return True
-    parts = _split(glob)
-    if parts and not (parts[-1] in _WILD or path.endswith(parts[-1])):
-        return False
+    last = (_split(glob) or ("",))[-1]
+    return glob == "**" or ((last in _WILD or path.endswith(last)) and _follow(glob, path, is_whole=True))
+
+
+def leads_to(glob: str, folder: str) -> bool:
+    """Say whether a glob may meet something below a folder: then the folder is made, or goes, with it.
+
+    >>> leads_to("out/*.csv", "out"), leads_to("out/*.csv", "other"), leads_to("**/*.csv", "any/where")
+    (True, False, True)
+    """
+    return _follow(glob, folder + "/", is_whole=False)
+
+
+def _follow(glob: str, path: str, *, is_whole: bool) -> bool:
     masks: dict[str, int] = {}
 
     def mask(char: str) -> int:
@@ -91,9 +99,10 @@ def meets(glob: str, path: str) -> bool:
             masks[char] = int("".join("1" if one == char else "0" for one in reversed(path)) or "0", 2)
         return masks[char]
 
+    end = 1 << len(path)
     every = (1 << len(path) + 1) - 1
     places = 1  # bit n: what is before place n of the path has been met
-    for part in parts:
+    for part in _split(glob):
         if part == "**":
             places = every & -(places & -places)
         elif part == "**/":
@@ -107,9 +116,11 @@ def meets(glob: str, path: str) -> bool:
         else:
             for char in part:
                 places = (places & mask(char)) << 1
-        if not places:
-            return False
-    return bool(places >> len(path))
+                if not is_whole and places & end:
+                    return True
+        if not places or (not is_whole and places & end):
+            return bool(places)
+    return bool(places & end)
 
 
 _WILD: Final = ("**/", "**", "*", "?")

@@ -103,3 +103,27 @@ def test_a_glob_has_no_meaning_beyond_its_signs() -> None:
 
     assert meets(signs, signs)
     assert not meets(".", "a")
+
+
+@pytest.mark.parametrize(
+    ("writes", "folder", "may"),
+    [
+        (("out/*.csv",), "out", True),
+        (("out/**",), "out", True),
+        (("out/**",), "out/a/b", True),
+        (("a/*/c/d.txt",), "a/b/c", True),
+        (("a?/x",), "ab", True),
+        (("out/*.csv",), "out/deep", False),
+        (("out/*.csv",), "other", False),
+        (("out/*.csv",), "ou", False),
+        (("out",), "out", True),
+        ((), "out", False),
+    ],
+)
+def test_a_folder_is_made_or_goes_for_what_may_be_written_in_it(
+    writes: tuple[str, ...], folder: str, *, may: bool
+) -> None:
+    """One that no glob leads to is a change that the manifest does not ask for."""
+    made = Changes([Change(folder, "create", is_folder=True)])
+
+    assert (find_violations(made, writes=writes, protected=()) == ()) is may
