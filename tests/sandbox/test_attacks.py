@@ -41,6 +41,8 @@ SHARP = [
     *((name, ("seccomp",)) for name in ("every_socket_family", "datagram_pair", "old_aio", "watch_files")),
     ("page_tables", ("watchdog",)),
     ("read_network_tables", ("network_namespace",)),
+    ("listen_port", ("seccomp", "landlock")),
+    ("mount_interface", ("seccomp", "landlock", "capabilities")),
     ("lock_memory", ("seccomp", "rlimits")),
     ("inherited_fds", ("closed_fds",)),
     ("new_userns", ("seccomp", "user_namespace")),
@@ -54,6 +56,10 @@ if os.uname().machine == "x86_64":  # no other kernel has the call
     SHARP.extend([("modify_ldt", ("seccomp",)), ("i386_abi", ("seccomp",))])
 if os.geteuid() == 0:  # an ordinary user's plugin has no identity of the host's to keep
     SHARP.append(("is_host_root", ("slot_uid", "capabilities")))
+    SHARP += [
+        (name, ("seccomp", "landlock", "capabilities"))
+        for name in ("chroot_escape", "remount_rw", "raw_socket", "packet_socket", "fsopen", "set_hostname")
+    ]
 
 
 @pytest.fixture(scope="module")
