@@ -17,7 +17,7 @@ from plugin_sandbox.beneath import open_beneath, stat_beneath
 from plugin_sandbox.model import Limits
 
 MOST_DEPTH: Final = 64
-_MOST_PROBLEMS: Final = 100
+MOST_PROBLEMS: Final = 100
 _CHUNK: Final = 1 << 20
 _OPAQUE: Final = ("user.overlay.opaque", "trusted.overlay.opaque")
 _SET_ID: Final = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
@@ -43,7 +43,7 @@ class Changes:
 
     def complain(self, path: str, what: str) -> None:
         """Note a problem; the first hundred are enough."""
-        if len(self.problems) < _MOST_PROBLEMS:
+        if len(self.problems) < MOST_PROBLEMS:
             shown = path.encode("utf-8", "backslashreplace").decode()
             self.problems.append(f"{shown}: {what}".encode("unicode_escape").decode())
 
@@ -94,7 +94,11 @@ class _Walk:
     def _read_folder(self, path: str, *, is_opaque: bool) -> Iterator[tuple[str, bool]]:
         found: list[tuple[str, bool]] = []
         names: set[str] = set()
-        folder = open_beneath(self._view, path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            folder = open_beneath(self._view, path, os.O_RDONLY | os.O_DIRECTORY)
+        except PermissionError:  # the view's own root, perhaps, which nobody has looked at before
+            self._changes.complain(path or ".", "its owner may not read it")
+            return iter(())
         try:
             for name in os.listdir(folder):
                 self._left -= 1

@@ -20,6 +20,7 @@ from plugin_sandbox.doctor import examine
 from plugin_sandbox.host import Sandbox
 from plugin_sandbox.manifest import ManifestInvalid, digest_of, read_manifest
 from plugin_sandbox.model import Call, Outcome, PluginRecord, Prompt
+from plugin_sandbox.protocol import escape
 from plugin_sandbox.schema import render_schema
 from plugin_sandbox.settings import SandboxSettings, SettingsInvalid, load_settings
 
@@ -153,13 +154,13 @@ def _show(outcome: Outcome, output: str) -> None:
         print(f"{entry.plugin} asks: {entry.reason}\nanswer with --answers: {wanted}")
         return
     used = entry.isolation
-    print(f"{entry.plugin} {entry.version}: {entry.status}" + (f" ({entry.limit})" if entry.limit else ""))
+    print(f"{entry.plugin} {escape(entry.version)}: {entry.status}" + (f" ({entry.limit})" if entry.limit else ""))
     if entry.error:
         print(f"  error: {entry.error}")
     for path in entry.violations or ():
         print(f"  may not be changed: {path}")
     for change in outcome.changes:
-        print(f"  {change.kind} {change.path}")
+        print(f"  {change.kind} {escape(change.path)}")
     print(
         f"  tier {used.tier or 'none'}, {used.duration_ms} ms, {used.peak_memory_mb:g} MB at most, "
         f"{used.cpu_seconds:g} s of processor" + (f", without {', '.join(used.missing)}" if used.missing else "")

@@ -28,7 +28,7 @@ from plugin_sandbox.copies import hold_copy
 from plugin_sandbox.grants import Grants
 from plugin_sandbox.inner.box import Ended, LayerFailed
 from plugin_sandbox.launcher import Launcher, Refused, explain
-from plugin_sandbox.model import Call, FileChange, Limits, LogRecord, NetworkUse, Outcome, Tier
+from plugin_sandbox.model import Call, FileChange, Limits, LogRecord, NetworkUse, Outcome, PluginRecord, Tier
 from plugin_sandbox.proxy import Proxy, hold_proxy
 from plugin_sandbox.settings import SandboxSettings
 from plugin_sandbox.slots import SlotTaken, hold_slot, name_place
@@ -167,8 +167,7 @@ class Sandbox:
     def _perform(self, call: Call, halt: Stop, run: _Run) -> None:
         if not call.workspace.is_dir():
             raise Refused(f"{call.workspace}: is not a directory; name the workspace of the run")
-        if manifest.digest_of(call.plugin.path) != call.plugin.digest:
-            raise Refused(f"{call.plugin.path}: changed since it was accepted; look at it, and register it again")
+        _check_digest(call.plugin)
         limits = cap_limits(call.plugin.manifest.isolation, self._settings.ceilings)
         base = self._settings.slot_uid_base if os.geteuid() == 0 else None
         slots = hold_slot(self._state / "slots", self._settings.slots, base, lambda: halt.is_set)
@@ -238,6 +237,16 @@ class Sandbox:
             receipt, run.changes = (call.run, run.settle(call).model_dump_json()), ()
         with _open_source(talk, copy) as source:
             run.changes = workspace.publish(call.workspace, changes, source, self._state, receipt=receipt)
+
+
+def _check_digest(plugin: PluginRecord) -> None:
+    """See that a package is the one that was accepted; raise Refused."""
+    try:
+        found, why = manifest.digest_of(plugin.path), ""
+    except manifest.ManifestInvalid as error:
+        found, why = "", f" ({error})"
+    if found != plugin.digest:
+        raise Refused(f"{plugin.path}: changed since it was accepted{why}; look at it, and register it again")
 
 
 @contextlib.contextmanager

@@ -38,6 +38,7 @@ _NAMESPACED = frozenset(
 #: What the standard tier lacks even where all of it works: disk use is only looked at, the host's name is seen.
 STANDARD_LACKS = ("disk_quota", "uts_namespace")
 _END_SECONDS = 5.0
+_NO_GROUP = "this process has no control group to make others below: none is mounted, it may not be written, or systemd has not delegated it"
 
 
 class Refused(Exception):
@@ -168,7 +169,7 @@ class Launcher:
                 self._groups = cgroups.find_own()
                 for name, layer in cgroups.LAYER_OF.items():
                     if name not in self._groups:
-                        self._without[layer] = "this process has no control group of its own that it may write"
+                        self._without[layer] = _NO_GROUP
         if "watchdog" in box.off:
             for layer, why in self._without.items():
                 if layer not in box.off:

@@ -15,31 +15,48 @@ import yaml
 from pydantic import ValidationError
 
 from plugin_sandbox.model import Limits, Manifest
+from plugin_sandbox.protocol import escape
 from plugin_sandbox.settings import SandboxSettings
 
 NAME: Final = "manifest.yml"
 _MOST_BYTES: Final = 65_536
+_MOST_BITS: Final = 63
+_CHUNK: Final = 1 << 20
 _MOST_FILES, _MOST_PACKAGE_BYTES = 5_000, 256 * 2**20
 _REQUIRED: Final = ("name", "version", "supported_extensions", "api_version")
 
 
 class ManifestInvalid(Exception):
-    """Why a plugin is not accepted."""
+    """Why a plugin is not accepted. The words are partly the plugin's own, and escaped."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(escape(text))
 
 
 class _Strict(yaml.SafeLoader):
-    """YAML without aliases and without a key twice."""
+    """YAML without aliases, without tags (a value that does not fit its own breaks the parser) and without a key twice."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("aliases are not allowed; write the value out")
+        if getattr(self.peek_event(), "tag", None) is not None:  # type: ignore[no-untyped-call]
+            raise yaml.YAMLError("tags are not allowed; write the value as it is")
         return super().compose_node(parent, index)
+
+    def construct_yaml_int(self, node: Any) -> int:
+        number = int(super().construct_yaml_int(node))
+        if number.bit_length() > _MOST_BITS:
+            raise yaml.YAMLError(f"line {node.start_mark.line + 1}: a number of more than {_MOST_BITS} bits")
+        return number
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - yaml's own signature
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         if len({repr(key) for key in keys}) != len(keys):
             raise yaml.YAMLError(f"line {node.start_mark.line + 1}: a key is there twice; remove one")
         return super().construct_mapping(node, deep=deep)
+
+
+_Strict.add_constructor("tag:yaml.org,2002:int", _Strict.construct_yaml_int)
 
 
 def read_manifest(folder: Path, settings: SandboxSettings) -> Manifest:
@@ -125,34 +142,46 @@ def _check_ceilings(manifest: Manifest, settings: SandboxSettings) -> None:
 
 
 def digest_of(folder: Path) -> str:
-    """Return the sha256 over names, modes and contents of a package; raise ManifestInvalid for what is no plain file."""
+    """Return the sha256 over names, modes and contents of a package; raise ManifestInvalid for what is no plain file.
+
+    All of it counts but compiled code in a `__pycache__`, which is never loaded (inner/runner.py).
+    """
     total = hashlib.sha256()
+    left_bytes = _MOST_PACKAGE_BYTES
+    for name in sorted(_list_files(folder)):
+        with open(os.path.join(folder, name), "rb", buffering=0) as file:
+            shape = os.fstat(file.fileno())
+            left_bytes -= shape.st_size  # judged before it is read: a file with holes may be of any size
+            if left_bytes < 0:
+                raise ManifestInvalid(f"more than {_MOST_PACKAGE_BYTES} bytes; make the package smaller")
+            head = f"{len(name)}:{name}:{shape.st_mode & 0o111:o}:{shape.st_size}:"
+            total.update(head.encode("utf-8", "surrogateescape"))
+            left = shape.st_size
+            while left and (data := file.read(min(left, _CHUNK))):
+                total.update(data)
+                left -= len(data)
+        if left:
+            raise ManifestInvalid(f"{name}: it became shorter while it was read; look at it again")
+    return total.hexdigest()
+
+
+def _list_files(folder: Path) -> list[str]:
+    """Return the names of a package's files; raise ManifestInvalid."""
     found: list[str] = []
-    left = [""]
+    left, folders = [""], 0
     while left:
         here = left.pop()
+        is_cache = os.path.basename(here) == "__pycache__"
         with os.scandir(os.path.join(folder, here)) as entries:
             for entry in entries:
-                if entry.name == "__pycache__":
-                    continue
                 name = os.path.join(here, entry.name)
-                if entry.is_symlink() or not (
-                    entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False)
-                ):
-                    raise ManifestInvalid(f"{name}: neither file nor folder; a package has no links")
                 if entry.is_dir(follow_symlinks=False):
                     left.append(name)
-                else:
+                    folders += 1
+                elif not entry.is_file(follow_symlinks=False):
+                    raise ManifestInvalid(f"{name}: neither file nor folder; a package has no links")
+                elif not (is_cache and entry.name.endswith(".pyc")):
                     found.append(name)
-        if len(found) > _MOST_FILES:
-            raise ManifestInvalid(f"more than {_MOST_FILES} files; make the package smaller")
-    size = 0
-    for name in sorted(found):
-        with open(os.path.join(folder, name), "rb") as file:
-            data, mode = file.read(), os.fstat(file.fileno()).st_mode
-        size += len(data)
-        if size > _MOST_PACKAGE_BYTES:
-            raise ManifestInvalid(f"more than {_MOST_PACKAGE_BYTES} bytes; make the package smaller")
-        total.update(f"{len(name)}:{name}:{mode & 0o111:o}:{len(data)}:".encode("utf-8", "surrogateescape"))
-        total.update(data)
-    return total.hexdigest()
+                if max(len(found), folders) > _MOST_FILES:
+                    raise ManifestInvalid(f"more than {_MOST_FILES} files or folders; make the package smaller")
+    return found

@@ -77,7 +77,9 @@ class Manifest(Shape):
     description: str = ""
     required_variables: tuple[str, ...] = ()
     optional_variables: tuple[str, ...] = ()
-    writes: tuple[str, ...] = ("**",)  # globs below the workspace that it may change
+    writes: Annotated[tuple[Annotated[str, Field(max_length=200)], ...], Field(max_length=64)] = (
+        "**",
+    )  # globs: what it may change
     isolation: Isolation = Isolation()
 
 

@@ -25,7 +25,7 @@ from plugin_sandbox.model import (
     Status,
     Tier,
 )
-from plugin_sandbox.protocol import Frame, ProtocolError, Question, escape
+from plugin_sandbox.protocol import Frame, PerFile, ProtocolError, Question, escape
 
 #: A limit that bit -> the status, and the manifest's name of the limit.
 _BITS: Final[dict[Bit, tuple[Status, str]]] = {
@@ -69,7 +69,7 @@ def settle(
 ) -> Outcome:
     """Return the outcome of a call."""
     status, limit, error = _judge(frame, ended, refused, violations)
-    per_file = tuple(one.model_dump(exclude_none=True) for one in frame.per_file) if isinstance(frame, Frame) else ()
+    per_file = tuple(_tell_file(one) for one in frame.per_file) if isinstance(frame, Frame) else ()
     if status == "ask" and isinstance(frame, Frame) and frame.input_required is not None:
         if len(call.answers) < call.plugin.manifest.isolation.prompts:
             return Outcome(entry=None, prompt=make_prompt(call, frame.input_required), logs=logs)
@@ -153,12 +153,19 @@ def _exit_code(status: str, ended: Ended | None) -> int:
     return ended.exit_code if ended is not None else 3
 
 
+def _tell_file(one: PerFile) -> Json:
+    told = {"path": escape(one.path), "error": None if one.error is None else escape(one.error)}
+    return one.model_copy(update=told).model_dump(exclude_none=True)
+
+
 def _described(per_file: tuple[Json, ...]) -> list[FileChange]:
     found = []
     for one in per_file:
         for change in one.get("changes") or ():
             try:
-                found.append(FileChange.model_validate(change))
+                made = FileChange.model_validate(change)
+                told = {"path": escape(made.path), "summary": escape(made.summary)}
+                found.append(made.model_copy(update=told))
             except ValueError:
                 continue  # a description that cannot be read describes nothing
     return found
@@ -172,8 +179,14 @@ def make_prompt(call: Call, question: Question) -> Prompt:
         prompt_id=hashlib.sha256(seed.encode()).hexdigest()[:16],
         plugin=call.plugin.manifest.name,
         reason=escape(question.reason),
-        fields=tuple(question.fields),
+        fields=tuple(_ask_field(one) for one in question.fields),
     )
+
+
+def _ask_field(one: PromptField) -> PromptField:
+    """Return a field as a person is asked for it; a default that is no answer is none."""
+    default = one.default if _fits(one, one.default) else None
+    return one.model_copy(update={"label": escape(one.label), "default": default})
 
 
 def check_answers(prompt: Prompt, answers: Json) -> Json:
@@ -193,15 +206,18 @@ def check_answers(prompt: Prompt, answers: Json) -> Json:
     return made
 
 
-def _check_value(one: PromptField, value: object) -> object:
-    fits = {
+def _fits(one: PromptField, value: object) -> bool:
+    return {
         "string": isinstance(value, str),
         "integer": isinstance(value, int) and not isinstance(value, bool),
         "number": isinstance(value, int | float) and not isinstance(value, bool),
         "boolean": isinstance(value, bool),
         "choice": value in one.choices,
     }[one.type]
-    if not fits:
+
+
+def _check_value(one: PromptField, value: object) -> object:
+    if not _fits(one, value):
         wanted = f"one of {', '.join(one.choices)}" if one.type == "choice" else f"a {one.type}"
         raise AnswerInvalid(f"answer {one.id!r}: {value!r} does not fit; give {wanted}")
     return value

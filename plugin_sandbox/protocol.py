@@ -16,11 +16,15 @@ from pydantic import Field, ValidationError
 from plugin_sandbox.model import Call, Json, LogRecord, PromptField, Shape
 
 REQUEST_BYTES: Final = 1_048_576
+#: It is kept with its session until somebody answers, and shown to a person.
+QUESTION_BYTES: Final = 65_536
 _DEPTH: Final = 50
 _LOG_LINES: Final = 2_000
 _MESSAGE_CHARS: Final = 4_000
 _LEVELS: Final = {level: level for level in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")} | {"WARN": "WARNING"}
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_CONTROL: Final = re.compile(
+    r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 class ProtocolError(Exception):
@@ -104,6 +108,10 @@ def parse_result(data: bytes) -> Frame:
             raise ProtocolError("result: a question needs fields, each with an id of its own")
         if any(one.type == "choice" and not one.choices for one in frame.input_required.fields):
             raise ProtocolError("result: a field of type choice needs choices")
+        if any(escape(choice) != choice for one in frame.input_required.fields for choice in one.choices):
+            raise ProtocolError("result: a choice has characters that cannot be shown")
+        if (size := len(frame.input_required.model_dump_json())) > QUESTION_BYTES:
+            raise ProtocolError(f"result: a question of {size} bytes, {QUESTION_BYTES} are allowed; ask for less")
     return frame
 
 
@@ -156,7 +164,7 @@ def _check(value: object) -> None:
 
 
 def escape(text: str) -> str:
-    """Return text without characters that would forge lines or turn their direction.
+    """Return text without characters that would forge lines, turn their direction, or cannot be written down.
 
     >>> escape("one\\ntwo")
     'one\\\\ntwo'

@@ -28,6 +28,7 @@ _IDLE_SECONDS: Final = 60.0
 _JOIN_SECONDS: Final = 1.0
 _AT_ONCE: Final = 8
 _MOST_CONNECTIONS: Final = 100
+_MOST_TURNED_AWAY: Final = 1000
 _CHUNK: Final = 65_536
 _MOST_PATH: Final = 100  # of a socket's address, of which the kernel takes 107
 
@@ -88,17 +89,21 @@ class Proxy:
             return tuple(one.told() for one in self._uses)
 
     def serve(self) -> None:
-        """Take connections until `close`."""
+        """Take connections until `close`, or until there were too many: then nobody listens, and to knock costs the plugin alone."""
         poll = select.poll()
         poll.register(self.listener, select.POLLIN)
         poll.register(self._end, select.POLLIN)
-        slots = threading.BoundedSemaphore(_AT_ONCE)
+        slots, turned_away = threading.BoundedSemaphore(_AT_ONCE), 0
         while True:
+            if len(self._uses) >= _MOST_CONNECTIONS or turned_away >= _MOST_TURNED_AWAY:
+                self.listener.close()
+                return
             if self._end in dict(poll.poll()):
                 return
             with contextlib.suppress(OSError):  # whoever knocked is gone
                 client, _ = self.listener.accept()
-                if len(self._uses) >= _MOST_CONNECTIONS or not slots.acquire(blocking=False):
+                if not slots.acquire(blocking=False):
+                    turned_away += 1
                     client.close()
                     continue
                 thread = threading.Thread(target=self._attend, args=(client, slots), name="sandbox-proxy", daemon=True)
@@ -106,6 +111,7 @@ class Proxy:
                     thread.start()
                 except RuntimeError:  # this process has no thread to spare: the plugin finds the way closed
                     slots.release()
+                    turned_away += 1
                     client.close()
                     continue
                 self._threads.append(thread)

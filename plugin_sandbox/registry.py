@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 
 from plugin_sandbox.manifest import ManifestInvalid, digest_of, read_manifest
 from plugin_sandbox.model import PluginRecord
+from plugin_sandbox.protocol import escape
 from plugin_sandbox.settings import SandboxSettings
 
 Root: TypeAlias = Literal["bundled", "lab"]
@@ -61,10 +62,10 @@ class Registry:
                 manifest = read_manifest(folder, self._settings)
                 record = PluginRecord(manifest=manifest, path=folder.resolve(), digest=digest_of(folder), root=kind)
             except ManifestInvalid as error:
-                rejected[folder.name] = str(error)
+                rejected[escape(folder.name)] = str(error)
                 continue
             except OSError as error:
-                rejected[folder.name] = f"{error.filename}: {error.strerror}; make it readable"
+                rejected[escape(folder.name)] = escape(f"{error.filename}: {error.strerror}; make it readable")
                 continue
             if manifest.name in here:
                 twice.add(manifest.name)

@@ -7,6 +7,7 @@ from typing import Any, Final
 from plugin_sandbox.attacks import (
     inside_files,
     inside_kernel,
+    inside_memory,
     inside_network,
     inside_processes,
     inside_protocol,
@@ -19,6 +20,7 @@ GROUPS: Final = {
     "files": inside_files,
     "publishing": inside_publishing,
     "processes": inside_processes,
+    "memory": inside_memory,
     "kernel": inside_kernel,
     "network": inside_network,
     "protocol": inside_protocol,
@@ -32,6 +34,8 @@ _LIMITS: Final = {
     "spin": {"cpu_limit"},
     "spin_ignore_sigs": {"cpu_limit"},
     "cpu_relay": {"cpu_limit", "timeout", "process_limit"},
+    "cpu_of_short_children": {"cpu_limit"},
+    "page_tables": {"memory_limit"},
     "regex_bomb": {"cpu_limit"},
     "sleep_forever": {"timeout"},
     "stop_self": {"timeout"},
@@ -46,10 +50,19 @@ _LIMITS: Final = {
     "fork_bomb": {"process_limit", "failed"},
 }
 #: Attacks that hide behind honest work: that goes on as if there was nothing.
-_IDLE: Final = {"hold_the_pipes", "linger", "noise", "forged_log"}
+_IDLE: Final = {
+    "hold_the_pipes",
+    "linger",
+    "noise",
+    "forged_log",
+    "log_of_brackets",
+    "many_words",
+    "times_out_of_range",
+}
 #: Answers that are none.
 _MALFORMED: Final = {
     *("two_answers", "deep_answer", "endless_number", "not_a_number", "key_twice", "lone_surrogate", "not_utf8"),
+    *("number_out_of_range", "huge_question", "question_that_draws"),
     *("not_an_object", "claim_files", "claim_success", "malformed_question", "say_nothing"),
 }
 #: Attacks whose mark in the workspace the publisher has to refuse.
@@ -70,12 +83,17 @@ _PUBLISHED: Final = {
     "remove_everything",
     "closed_to_its_owner",
     "sparse_many",
+    "other_spelling",
+    "long_paths",
 }
 #: Attacks on the host's patience: longer than this, in milliseconds, and they have succeeded. They would wait for a minute.
 MOST_MS: Final = {"hold_the_pipes": 10_000, "linger": 10_000, "proxy_flood": 15_000}
 #: Attacks that need processes of their own; the standard tier refuses such a plugin as a whole.
 FORKING: Final = frozenset(
-    {"fork_bomb", "daemonize_survive", "children_sum", "cpu_relay", "clone_parent", "clone3_userns", "hold_the_pipes"}
+    {
+        *("fork_bomb", "daemonize_survive", "children_sum", "cpu_relay", "clone_parent", "clone3_userns"),
+        *("hold_the_pipes", "cpu_of_short_children"),
+    }
 )
 #: What the standard tier does not stop, by the layer that it lacks: `allow_degraded` has to name that.
 STANDARD_LACKS: Final = {
@@ -90,6 +108,7 @@ _STOPPED_BY: Final = {
     "network": "network_namespace, the proxy's rules",
     "protocol": "the frame's rules, caps, one deadline",
     "processes": "pid_namespace, rlimits, cgroups, seccomp",
+    "memory": "rlimits, cgroups, watchdog, seccomp",
     "kernel": "seccomp, namespaces",
 }
 

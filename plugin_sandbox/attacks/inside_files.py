@@ -8,8 +8,11 @@ import ctypes
 import os
 import stat
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from plugin_sandbox.inner import syscalls
 
 Arena = dict[str, Any]
 
@@ -232,3 +235,61 @@ def reopen_host_files(arena: Arena) -> str:
         for name in names:
             return f"{name}: {os.open(f'/proc/{pid}/fd/{name}', os.O_RDONLY)}"
     raise PermissionError("no descriptor of anybody is seen")
+
+
+def read_network_tables(arena: Arena) -> str:
+    """Read the kernel's lists of everybody's sockets."""
+    wanted = {"unix": arena["abstract"], "tcp": f"{arena['port']:04X} "}
+    for folder in ("net", f"task/{os.getpid()}/net"):
+        for name, text in wanted.items():
+            with suppress(OSError):
+                if text in Path("/proc/self", folder, name).read_text():
+                    return f"{folder}/{name} lists {text}"
+    raise PermissionError("nobody's socket is listed")
+
+
+def read_mounts(arena: Arena) -> str:
+    """Learn from the list of mounts where the worker keeps its state."""
+    text = Path("/proc/self/mountinfo").read_text()
+    points = [line.split()[4] for line in text.splitlines()]
+    if found := [point for point in points if point in {"/sys", "/boot", "/home", "/var", "/run", "/dev"}]:
+        return f"the host's mounts are listed: {found}"
+    raise PermissionError("the box's own alone")
+
+
+def flush_the_disk(arena: Arena) -> str:
+    """Have the disk that others wait for flushed, by way of a file that may only be read."""
+    _, writer = os.pipe()
+    os.fsync(os.open(os.__file__, os.O_RDONLY))
+    try:
+        os.fsync(writer)  # the kernel knows no pipe that lies on a disk
+    except OSError:
+        return "the kernel was asked"
+    raise PermissionError("it is not asked")
+
+
+def drop_the_cache(arena: Arena) -> str:
+    """Have what others have read of the interpreter dropped from memory."""
+    reader, _ = os.pipe()
+    try:
+        os.posix_fadvise(reader, 0, 0, os.POSIX_FADV_DONTNEED)
+    except OSError:
+        return "the kernel was asked"
+    raise PermissionError("it is not asked")
+
+
+def forge_overlay_marks(arena: Arena) -> str:
+    """Mark a folder as one that hides what the workspace has in it."""
+    os.setxattr(".exlab-wizard", "user.overlay.opaque", b"y")
+    return "marked"
+
+
+def whiteout_by_rename(arena: Arena) -> str:
+    """Make the mark of a removed file, a device, by the call that moves files."""
+    Path(os.environ["TMPDIR"], "x").touch()
+    for folder, name in ((".", "data.txt"), (os.environ["TMPDIR"], "x")):
+        with suppress(OSError):
+            old, new = (os.fsencode(os.path.join(folder, one)) for one in (name, "moved"))
+            syscalls.call("renameat2", -100, old, -100, new, 4)  # RENAME_WHITEOUT
+            return f"made in {folder}"
+    raise PermissionError("none, nowhere")

@@ -1,8 +1,10 @@
 """Attacks on network, kernel and machine: run inside the box. What returns has succeeded, and says how."""
 
 import ctypes
+import mmap
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -212,3 +214,56 @@ def host_identity(arena: Arena) -> str:
 def machine_id(arena: Arena) -> str:
     """Learn the machine's identity."""
     return Path("/etc/machine-id").read_text()
+
+
+def i386_abi(arena: Arena) -> str:
+    """Call the kernel by the numbers of 32-bit programs; this ends the process."""
+    if os.uname().machine != "x86_64":
+        raise PermissionError("this machine has no such gate")
+    code = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    code.write(b"\xb8\x14\x00\x00\x00\xcd\x80\xc3")  # mov eax, 20 (getpid); int 0x80; ret
+    place = ctypes.addressof(ctypes.c_char.from_buffer(code))
+    return f"getpid answered {ctypes.CFUNCTYPE(ctypes.c_int)(place)()}"
+
+
+def every_socket_family(arena: Arena) -> str:
+    """Make a socket of any family at all."""
+    for family in range(64):
+        for kind in (1, 2, 3, 5):
+            with suppress(OSError):
+                return f"family {family}, type {kind}: {syscalls.call('socket', family, kind, 0)}"
+    raise PermissionError("there is none")
+
+
+def datagram_pair(arena: Arena) -> str:
+    """Get, as a pair, a socket that sends to any path that is named with the message."""
+    return str(socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM))
+
+
+def mount_interface(arena: Arena) -> str:
+    """Reach mounts by the newer calls, past the one that everybody knows."""
+    root, where = ctypes.create_string_buffer(b"/"), (ctypes.c_uint64 * 8)(32, 0, 0, 0, 2**64 - 1)
+    attempts = {
+        "open_tree": (-100, root, 1),
+        "fspick": (-100, root, 0),
+        "mount_setattr": (-100, root, 0, where, 32),
+        "listmount": (ctypes.byref(where), ctypes.byref((ctypes.c_uint64 * 64)()), 64, 0),
+        "pivot_root": (root, root),
+        "unshare": (0x0002_0000,),
+    }
+    for name, args in attempts.items():
+        with suppress(OSError):
+            return _made(name, *args)
+    raise PermissionError("none of them")
+
+
+def old_aio(arena: Arena) -> str:
+    """Make the older kind of ring, which is the kernel's memory too."""
+    return _made("io_setup", 64, ctypes.byref(ctypes.c_uint64()))
+
+
+def watch_files(arena: Arena) -> str:
+    """Watch who opens which file of the interpreter: other runs, and the worker."""
+    return (
+        f"watch {syscalls.call('inotify_add_watch', syscalls.call('inotify_init1', 0), os.fsencode(os.__file__), 0x20)}"
+    )

@@ -1,15 +1,18 @@
-"""Attacks on processes, memory and time: run inside the box. What returns has succeeded, and says how."""
+"""Attacks on processes and time: run inside the box. What returns has succeeded, and says how."""
 
 import ctypes
-import mmap
+import inspect
+import json
 import os
 import re
 import resource
 import signal
-import socket
 import subprocess
 import threading
 import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -212,71 +215,6 @@ def outlive_monitor(arena: Arena) -> str:
     return "undone"
 
 
-def alloc_1g(arena: Arena) -> str:
-    """Allocate more than the limit, and touch it."""
-    return str(len(bytearray(1024 * _MB)))
-
-
-def children_sum(arena: Arena) -> str:
-    """Let several children use what one may not."""
-    for _ in range(6):
-        if os.fork() == 0:
-            held = bytearray(120 * _MB)
-            time.sleep(5)
-            os._exit(len(held) & 1)
-    time.sleep(4)
-    return "720 MiB of 256"
-
-
-def memfd_600(arena: Arena) -> str:
-    """Use memory that belongs to no process."""
-    descriptor = os.memfd_create("x")
-    for _ in range(600):
-        os.write(descriptor, b"x" * _MB)
-    return "600 MiB"
-
-
-def sysv_shm_600(arena: Arena) -> str:
-    """Use a shared segment, which outlives its maker."""
-    return str(syscalls.call("shmget", 0, 600 * _MB, 0o1600))
-
-
-def dev_shm_600(arena: Arena) -> str:
-    """Use the shared memory file system."""
-    with Path("/dev/shm/x").open("wb") as file:
-        file.writelines(b"x" * _MB for _ in range(600))
-    return "600 MiB"
-
-
-def shared_anon_600(arena: Arena) -> str:
-    """Use shared anonymous memory, which a limit on data misses."""
-    area = mmap.mmap(-1, 600 * _MB)
-    for place in range(0, 600 * _MB, 4096):
-        area[place] = 1
-    return "600 MiB"
-
-
-def socket_buffers(arena: Arena) -> str:
-    """Use the kernel's buffers of socket pairs."""
-    pairs = [socket.socketpair() for _ in range(400)]
-    return f"{len(pairs)} pairs"
-
-
-def pipe_buffers(arena: Arena) -> str:
-    """Make a pipe's buffer large."""
-    import fcntl
-
-    reader, _ = os.pipe()
-    return str(fcntl.fcntl(reader, 1031, _MB))  # F_SETPIPE_SZ
-
-
-def lock_memory(arena: Arena) -> str:
-    """Keep memory from being swapped."""
-    area = mmap.mmap(-1, _MB)
-    syscalls.call("mlock", ctypes.addressof(ctypes.c_char.from_buffer(area)), _MB)
-    return "locked"
-
-
 def stack_smash(arena: Arena) -> str:
     """Write where nothing is: the run crashes, and nothing else does."""
     ctypes.string_at(1)
@@ -337,3 +275,68 @@ def stop_self(arena: Arena) -> str:
     os.kill(os.getpid(), signal.SIGSTOP)
     time.sleep(60)
     return "went on"
+
+
+def signal_host_otherwise(arena: Arena) -> str:
+    """Signal a process of the host's by the other calls that signal."""
+    import fcntl
+
+    victim, nothing = arena["victim"], (ctypes.c_byte * 128)()
+    attempts: dict[str, Callable[[], object]] = {
+        "rt_sigqueueinfo": lambda: syscalls.call("rt_sigqueueinfo", victim, 0, ctypes.byref(nothing)),
+        "tkill": lambda: syscalls.call("tkill", victim, 0),
+        "tgkill": lambda: syscalls.call("tgkill", victim, victim, 0),
+        "pidfd_open": lambda: os.pidfd_open(victim),
+        "F_SETOWN": lambda: fcntl.fcntl(1, fcntl.F_SETOWN, victim),
+    }
+    return _first(attempts)
+
+
+def switches_of_the_process(arena: Arena) -> str:
+    """Turn the switches that make a process another one: dumpable, its tracer, whose orphans it takes, how its calls are made."""
+    switches = {"dumpable": (4, 0), "ptracer": (0x5961_6D61, 1), "subreaper": (36, 1), "timer slack": (29, 1)}
+    return _first({name: partial(syscalls.prctl, *turn) for name, turn in switches.items()})
+
+
+def _first(attempts: Mapping[str, Callable[[], object]]) -> str:
+    for name, attempt in attempts.items():
+        with suppress(OSError):
+            return f"{name} answered {attempt()}"
+    raise PermissionError("none of them")
+
+
+def dump_by_pipe(arena: Arena) -> str:
+    """Have a crash read by the program, root's, that a host may pipe dumps to: a limit of 0 does not keep it from that, one of 1 does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    if soft != 1 and hard:
+        return f"the limit is {soft}"
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
+    return "the limit is 0"
+
+
+def previous_call(arena: Arena) -> str:
+    """Look, in what this process was forked with, for the call that the same zygote served before."""
+    found: set[str] = set()
+    frame = inspect.currentframe()
+    while frame is not None:
+        for value in list(frame.f_locals.values()):
+            for part in value if isinstance(value, tuple) else (value,):
+                if isinstance(part, bytes) and part.startswith(b'{"call_id": "'):
+                    found.add(json.loads(part)["call_id"])
+        frame = frame.f_back
+    if len(found) > 1:
+        return f"calls {sorted(found)}"
+    raise PermissionError("only this one")
+
+
+def cpu_of_short_children(arena: Arena) -> str:
+    """Hand computing from child to child, each too short to be seen."""
+    for _ in range(2500):
+        child = os.fork()
+        if child == 0:
+            began = time.process_time()
+            while time.process_time() - began < 0.004:
+                pass
+            os._exit(0)
+        os.waitpid(child, 0)
+    return "10 s of 2"

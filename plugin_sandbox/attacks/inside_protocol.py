@@ -151,3 +151,37 @@ def forged_log(arena: Arena) -> str:
     os.write(2, b'{"level": "CRITICAL", "message": "x\\n2026 host: all is lost", "plugin": "other", "context": []}\n')
     os.write(2, b"\x1b[2J\r2026 host: all is lost\n")
     return ""
+
+
+def number_out_of_range(arena: Arena) -> str:
+    """Answer with a number that is written as one, and read as an infinity."""
+    _say(b'{"result": "success", "per_file": [{"path": "a", "status": "modified", "changes": [{"x": 1e999}]}]}')
+
+
+def huge_question(arena: Arena) -> str:
+    """Ask a question that fills whatever keeps it, and the screen of whoever is asked."""
+    field = b'{"id": "a", "type": "choice", "choices": [%s]}' % b",".join(
+        [b'"%04d"' % number for number in range(20_000)]
+    )
+    _say(b'{"result": "input_required", "input_required": {"fields": [%s]}}' % field, code=2)
+
+
+def question_that_draws(arena: Arena) -> str:
+    """Ask with words that clear the screen of whoever is asked."""
+    field = b'{"id": "a", "type": "choice", "choices": ["\\u001b[2J"]}'
+    _say(b'{"result": "input_required", "input_required": {"fields": [%s]}}' % field, code=2)
+
+
+def many_words(arena: Arena) -> str:
+    """Answer with as many files as fit, well-formed."""
+    part = b'{"path":"%s","status":"skipped"}'
+    _say(
+        b'{"result": "success", "per_file": [%s]}' % b",".join([part % (b"%05d" % number) for number in range(25_000)])
+    )
+
+
+def log_of_brackets(arena: Arena) -> str:
+    """Log lines that a parser recurses into, or takes minutes to read."""
+    for line in (b"[" * 60_000, b'{"a":' * 10_000, b"9" * 60_000, b"\xff" * 1000, b"\n" * 20_000):
+        os.write(2, line + b"\n")
+    return ""

@@ -123,3 +123,41 @@ def sparse_many(arena: Arena) -> str:
         with Path(f"sparse{number}").open("wb") as file:
             file.truncate(8 * 2**20)
     return ""
+
+
+def other_spelling(arena: Arena) -> str:
+    """Write a protected file under names that some file system takes for the same: a sign that does not count, a point at its end."""
+    Path("README\ufe0f.md").write_text("breached")
+    Path("README.md.").write_text("breached")
+    return ""
+
+
+def long_paths(arena: Arena) -> str:
+    """Leave a path that is longer than any call takes."""
+    for _ in range(20):
+        os.mkdir("d" * 250)
+        os.chdir("d" * 250)
+    Path("f" * 255).write_text("x")
+    return ""
+
+
+def close_the_workspace(arena: Arena) -> str:
+    """Close the workspace itself to whoever reads what was changed in it."""
+    Path("data.txt").write_text("changed")
+    Path().chmod(0)
+    return ""
+
+
+def times_out_of_range(arena: Arena) -> str:
+    """Leave a file of a time that no calendar has."""
+    Path("data.txt").write_text("changed")
+    os.utime("data.txt", ns=(2**62 * 10**9, -(2**62) * 10**9))
+    return ""
+
+
+def like_the_publishers_own(arena: Arena) -> str:
+    """Leave files that are called as the publisher calls its own, for it to trip over."""
+    for number in range(16):
+        Path(f".publishing-{number:012x}-0").write_text("x")
+    Path("data.txt").write_text("changed")
+    return ""

@@ -97,19 +97,21 @@ def run_attack(sandbox: Sandbox, attack: Attack, arena: Arena, settings: Sandbox
     processes = 8 if attack.forks else 0
     outcome, workspace = _perform(sandbox, attack.name, arena, settings, processes=processes, hosts=hosts)
     entry = outcome.entry
-    assert entry is not None
+    status, error = ("asked", "") if entry is None else (entry.status, entry.error or "")
+    told = status + (f": {error}" if error else "")
     breach = arena.damage() or _damage_to(workspace)
-    if (entry.error or "").startswith(BREACHED):
-        breach = breach or entry.error or ""
-    if attack.statuses and entry.status not in attack.statuses:
-        breach = breach or f"it ended as {entry.status}"
-    if entry.status == "sandbox_unavailable":
+    if error.startswith(BREACHED):
+        breach = breach or error
+    if attack.statuses and status not in attack.statuses:
+        breach = breach or f"it ended as {status}"
+    if status == "sandbox_unavailable":
         breach = breach or "the box was not built"
+    if entry is None:
+        breach = breach or "a person would be asked"
     took_ms = round((time.monotonic() - began) * 1000)
     if took_ms > MOST_MS.get(attack.name, took_ms) * arena.patience:
         breach = breach or "the host waited for it"
     by = STANDARD_LACKS.get(attack.name, attack.by) if tier == "standard" else attack.by
-    told = entry.status + (f": {entry.error}" if entry.error else "")
     return Result(
         attack.name,
         attack.group,

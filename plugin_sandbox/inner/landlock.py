@@ -35,6 +35,8 @@ _SYSTEM: Final = (
     *("/lib64", "/lib", "/usr/lib", "/usr/lib64", "/usr/share/zoneinfo"),
     *("/dev/urandom", "/dev/random", "/dev/zero"),
 )
+#: Of this very process, where the host's /proc is in sight: never `net`, which lists every socket of the host, nor its mounts.
+_OWN_PROC: Final = tuple(f"/proc/self/{name}" for name in ("fd", "limits", "maps", "stat", "statm", "status"))
 _HEAD_BYTES: Final = 65_536
 _PT_INTERP: Final = 3
 
@@ -135,7 +137,7 @@ def _where_there(ground: Ground) -> dict[str, int]:
     rights = dict.fromkeys(_SYSTEM, _READ)
     if ground.tier == "strict":
         return {**rights, "/proc": _READ, "/dev": _READ_DIR}  # both show the box alone
-    return {**rights, "/proc/self": _READ}  # this very process's folder, no child's
+    return {**rights, **dict.fromkeys(_OWN_PROC, _READ)}
 
 
 def _loaders(path: str, *, is_script_allowed: bool = True) -> list[str]:

@@ -144,7 +144,20 @@ def _lay(ground: Ground, user_namespace: int, inboxes: Inboxes) -> _Laid:
         become_plugin(ground, inboxes.plugin, theirs)
     theirs.close()
     inboxes.plugin.close()
+    _offer(proc, first)
     return _Laid(first, ours, proc, changes)
+
+
+def _offer(proc: int, first: int) -> None:
+    """Where the machine's own memory is spent, let the kernel end a plugin before a worker, a server, or whoever else runs there."""
+    try:
+        descriptor = os.open(f"{first}/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC, dir_fd=proc)
+    except OSError:
+        return  # nothing is promised of this: a /proc that is read-only does not refuse a plugin
+    try:
+        os.write(descriptor, b"1000")
+    finally:
+        os.close(descriptor)
 
 
 def _rehearse(ground: Ground, laid: _Laid) -> None:

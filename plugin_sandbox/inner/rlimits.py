@@ -25,7 +25,8 @@ def wanted(box: Box) -> dict[int, tuple[int, int]]:
         resource.RLIMIT_NOFILE: limits.open_files,
         resource.RLIMIT_FSIZE: limits.file_bytes,
         resource.RLIMIT_NPROC: tasks,
-        resource.RLIMIT_CORE: 0,
+        # Not 0: that keeps a crash from a file, and not from the program that a host may pipe dumps to, as root. One byte is for neither.
+        resource.RLIMIT_CORE: 1,
         resource.RLIMIT_MEMLOCK: 0,
         _RLIMIT_SIGPENDING: 64,
         _RLIMIT_MSGQUEUE: 0,

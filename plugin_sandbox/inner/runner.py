@@ -157,7 +157,7 @@ def _find_below(package: str) -> "Callable[[str], PathEntryFinder]":
     )
 
     def hook(path: str) -> "PathEntryFinder":
-        if path != package and not path.startswith(package + "/"):
+        if (path != package and not path.startswith(package + "/")) or path.endswith("/__pycache__"):
             raise ImportError(f"{path}: not of {package}", path=path)
         return find(path)
 

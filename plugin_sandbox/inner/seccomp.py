@@ -2,6 +2,8 @@
 
 Another ABI than the machine's own kills the process (x32 among them); a number that the table does not know answers ENOSYS, a denied
 one EPERM. `clone3` answers ENOSYS, because its flags lie in memory where a filter cannot look; the C library then uses `clone`.
+Some calls succeed and do nothing: what they ask for
+has no meaning in a private view, and is felt outside of it.
 The program finds a number by halves; the kernel keeps the permissions that depend on no argument in a bitmap of its own.
 
 Which calls there are, and which of them are allowed, is syscall_table.py's.
@@ -17,7 +19,7 @@ from typing import Final
 
 from plugin_sandbox.inner import landlock, syscalls
 from plugin_sandbox.inner.box import Box, LayerFailed
-from plugin_sandbox.inner.syscall_table import ABSENT, ALLOWED, NUMBERS, UNSUPPORTED
+from plugin_sandbox.inner.syscall_table import ABSENT, ALLOWED, EMPTIED, NUMBERS, UNSUPPORTED
 
 _ARCHES: Final = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}
 _X32_BIT: Final = 0x4000_0000
@@ -47,6 +49,9 @@ _PRCTL_ALLOWED: Final = (3, 15, 16, 21, 23, 40, 39, 0x5356_4D41)
 #: SET_GS, SET_FS, GET_FS, GET_GS, GET_XCOMP_SUPP, GET_XCOMP_PERM, REQ_XCOMP_PERM (wide registers), CET_STATUS, SHSTK_STATUS
 _ARCH_PRCTL_ALLOWED: Final = (0x1001, 0x1002, 0x1003, 0x1004, 0x1021, 0x1022, 0x1023, 0x3001, 0x5005)
 _MAP_HUGETLB: Final = 0x4_0000
+_MS_SYNC: Final = 4
+_RENAME_WHITEOUT: Final = 4
+_RLIMIT_CORE: Final = 4
 _MADVISE_DENIED: Final = (12, 100, 101)  # MERGEABLE (others' pages show by timing), HWPOISON, SOFT_OFFLINE
 _O_ACCMODE, _O_TRUNC = 3, 0o1000
 
@@ -134,6 +139,13 @@ def _times(place: int) -> Program:
     return [_low(place), _do(_EQUAL, 0, 0, 2), high, _do(_EQUAL, 0, 1), _answer(0), _REFUSE]
 
 
+def _own_limits() -> Program:
+    """Refuse another process's limits, and to set the one that keeps a crash from the host's program for dumps (rlimits.py)."""
+    high = _do(_LOAD, 16 + 8 * 2 + 4)
+    is_set = [*_if_equal(2, 0, [high]), _do(_EQUAL, 0, 1), _REFUSE, _PERMIT]
+    return _if_equal(0, 0, [_low(1), _do(_EQUAL, _RLIMIT_CORE, 1), _PERMIT, *is_set])
+
+
 def _without_truncating_reads(flags: int) -> Program:
     """Refuse to open for reading what is truncated by that."""
     return [_low(flags), _do(_AND, _O_ACCMODE | _O_TRUNC), _do(_EQUAL, _O_TRUNC, 0, 1), _REFUSE, _PERMIT]
@@ -150,10 +162,13 @@ def _rules(grants: Grants) -> dict[str, Program]:
         "fcntl": _fcntl(locks=grants.forks),
         "ioctl": _only(1, _IOCTL_ALLOWED),
         "madvise": _never(2, _MADVISE_DENIED),
+        "msync": [_low(2), _do(_ANY_BIT, _MS_SYNC, 0, 1), _answer(0), _PERMIT],
         "mmap": [_low(3), _do(_ANY_BIT, _MAP_HUGETLB, 0, 1), _REFUSE, _PERMIT],
         "prctl": _only(0, _PRCTL_ALLOWED),
         "arch_prctl": _only(0, _ARCH_PRCTL_ALLOWED),
-        "prlimit64": _only(0, (0,)),
+        "renameat2": [_low(4), _do(_ANY_BIT, _RENAME_WHITEOUT, 0, 1), _REFUSE, _PERMIT],
+        "prlimit64": _own_limits(),
+        "setrlimit": _never(0, (_RLIMIT_CORE,)),
         "socket": pairs if grants.unix_sockets else no,
         "socketpair": pairs,
         "setsockopt": _if_equal(1, 1, _only(2, _SOCKET_OPTIONS)),
@@ -184,8 +199,10 @@ def assemble(machine: str, grants: Grants) -> bytes:
         program += [_do(_FROM, _X32_BIT, 0, 1), _do(_RETURN, _KILL)]
     unknown = [_answer(errno.ENOSYS)]
     judged: dict[int, Program] = {number: [_REFUSE] for number in numbers.values()}
-    for table, answer in ((ALLOWED, _PERMIT), (ABSENT, _answer(errno.ENOSYS)), (UNSUPPORTED, _answer(errno.ENOTSUP))):
-        judged |= {number: [answer] for number in _pick(table, numbers)}
+    answers = {0: EMPTIED, errno.ENOSYS: ABSENT, errno.ENOTSUP: UNSUPPORTED}
+    judged |= {number: [_PERMIT] for number in _pick(ALLOWED, numbers)}
+    for answer, table in answers.items():
+        judged |= {number: [_answer(answer)] for number in _pick(table, numbers)}
     judged |= {numbers[name]: rule for name, rule in _rules(grants).items() if name in numbers}
     runs: list[tuple[int, Program]] = []
     for number in range(max(judged) + 2):

@@ -82,14 +82,14 @@ open_tree_attr file_getattr file_setattr
 #: What a plugin may call as it likes, by purpose.
 ALLOWED: Final = {
     "files": """
-        access chdir close close_range copy_file_range creat dup dup2 dup3 faccessat faccessat2 fadvise64
-        fallocate fchdir fdatasync fstat fstatfs fsync ftruncate getcwd getdents getdents64 link linkat lseek
-        lstat mkdir mkdirat newfstatat pread64 preadv preadv2 pwrite64 pwritev pwritev2 read readahead
-        readlink readlinkat readv rename renameat renameat2 rmdir sendfile stat statfs statx symlink
-        symlinkat sync_file_range umask unlink unlinkat write writev
+        access chdir close close_range copy_file_range creat dup dup2 dup3 faccessat faccessat2
+        fallocate fchdir fstat fstatfs ftruncate getcwd getdents getdents64 link linkat lseek
+        lstat mkdir mkdirat newfstatat pread64 preadv preadv2 pwrite64 pwritev pwritev2 read
+        readlink readlinkat readv rename renameat rmdir sendfile stat statfs statx symlink
+        symlinkat umask unlink unlinkat write writev
     """,
     "memory": """
-        brk membarrier mincore mprotect mremap msync munmap
+        brk membarrier mincore mprotect mremap munmap
     """,
     "waiting": """
         epoll_create epoll_create1 epoll_ctl epoll_pwait epoll_pwait2 epoll_wait eventfd eventfd2 pause pipe
@@ -108,11 +108,11 @@ ALLOWED: Final = {
     """,
     "own process": """
         capget getcpu getegid geteuid getgid getgroups getpgrp getpid getppid getrandom getresgid getresuid
-        getrlimit getrusage gettid getuid sched_get_priority_max sched_get_priority_min setpgid setrlimit
+        getrlimit getrusage gettid getuid sched_get_priority_max sched_get_priority_min setpgid
         setsid sysinfo uname wait4 waitid
     """,
     "socket pairs": """
-        getpeername getsockname getsockopt recvfrom recvmmsg recvmsg sendmmsg sendmsg sendto shutdown
+        getpeername getsockname getsockopt recvfrom recvmmsg recvmsg sendto shutdown
     """,
 }
 
@@ -131,6 +131,15 @@ RULED: Final = {
     "memory that is shared with others, or that no limit counts": """
         madvise mmap setsockopt
     """,
+    "the host's disk, which would be made to write": """
+        msync
+    """,
+    "a device, which stands for what was removed": """
+        renameat2
+    """,
+    "the limit that keeps a crash from the host's program for dumps": """
+        setrlimit
+    """,
     "switches of the process that a plugin has no use for": """
         arch_prctl prctl
     """,
@@ -142,6 +151,16 @@ RULED: Final = {
     """,
     "capabilities, for the last step of a box without no_new_privs": """
         capset
+    """,
+}
+
+#: What succeeds without effect: what is private, and judged before it counts, needs no disk and no cache of the host's.
+EMPTIED: Final = {
+    "the host's disk would be made to write, at any file that is seen": """
+        fdatasync fsync sync_file_range
+    """,
+    "what others have read would be dropped, or read ahead": """
+        fadvise64 readahead
     """,
 }
 
@@ -181,7 +200,7 @@ DENIED: Final = {
         map_shadow_stack memfd_create memfd_secret mlock mlock2 mlockall mq_getsetattr mq_notify mq_open
         mq_timedreceive mq_timedsend mq_unlink mseal msgctl msgget msgrcv msgsnd munlock munlockall pkey_alloc
         pkey_free pkey_mprotect remap_file_pages semctl semget semop semtimedop shmat shmctl shmdt shmget
-        splice tee vmsplice
+        sendmmsg sendmsg splice tee vmsplice
     """,
     "network": """
         accept accept4 bind listen

@@ -79,7 +79,9 @@ class Zygote:
                 if call is None:
                     self._end_spares()
                     return
-                self._make_spare(self._hand_over(*call), 1)
+                ground = self._hand_over(*call)
+                del call  # whoever is forked from here on finds this frame, and is another call's
+                self._make_spare(ground, 1)
 
     def _hand_over(self, message: bytes, fds: tuple[int, ...]) -> Ground:
         """Give a call to a monitor; return its ground. A monitor that is lost with it is noticed by the host, at the report."""

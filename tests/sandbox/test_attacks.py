@@ -33,7 +33,16 @@ SHARP = [
     ("host_identity", ("uts_namespace",)),
     *((name, ("seccomp",)) for name in ("kcmp", "userfaultfd", "seccomp_own", "landlock_own", "lease_freeze")),
     *((name, ("disk_quota",)) for name in ("disk_fill", "inode_flood", "fill_tmp")),
-    *((name, ("rlimits",)) for name in ("sparse_1tb", "thread_bomb", "socket_buffers", "core_dump", "raise_rlimits")),
+    *((name, ("rlimits",)) for name in ("sparse_1tb", "thread_bomb", "socket_buffers", "raise_rlimits")),
+    ("core_dump", ("rlimits", "seccomp")),
+    *((name, ("seccomp",)) for name in ("flush_the_disk", "drop_the_cache", "forge_overlay_marks", "dump_by_pipe")),
+    ("whiteout_by_rename", ("seccomp",)),
+    *((name, ("seccomp",)) for name in ("descriptors_in_flight", "leave_for_the_next", "switches_of_the_process")),
+    *((name, ("seccomp",)) for name in ("every_socket_family", "datagram_pair", "old_aio", "watch_files")),
+    ("page_tables", ("watchdog",)),
+    ("read_network_tables", ("network_namespace",)),
+    ("listen_port", ("seccomp", "landlock")),
+    ("mount_interface", ("seccomp", "landlock", "capabilities")),
     ("lock_memory", ("seccomp", "rlimits")),
     ("inherited_fds", ("closed_fds",)),
     ("new_userns", ("seccomp", "user_namespace")),
@@ -44,9 +53,13 @@ SHARP = [
     ("unix_abstract", ("network_namespace", "seccomp", "landlock")),
 ]
 if os.uname().machine == "x86_64":  # no other kernel has the call
-    SHARP.append(("modify_ldt", ("seccomp",)))
+    SHARP.extend([("modify_ldt", ("seccomp",)), ("i386_abi", ("seccomp",))])
 if os.geteuid() == 0:  # an ordinary user's plugin has no identity of the host's to keep
     SHARP.append(("is_host_root", ("slot_uid", "capabilities")))
+    SHARP += [
+        (name, ("seccomp", "landlock", "capabilities"))
+        for name in ("chroot_escape", "remount_rw", "raw_socket", "packet_socket", "fsopen", "set_hostname")
+    ]
 
 
 @pytest.fixture(scope="module")

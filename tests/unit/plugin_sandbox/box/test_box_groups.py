@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from plugin_sandbox import launcher
 from plugin_sandbox.host import Sandbox
 from plugin_sandbox.inner import cgroups
 from plugin_sandbox.inner.box import LayerFailed
@@ -78,9 +79,7 @@ def test_what_the_watchdog_does_for_groups_is_told(
     entry = run(sandbox, make_call("print(1)", processes=processes))
 
     assert (entry.status, entry.isolation.missing) == ("skipped", missing)
-    assert {sandbox.layers[layer] for layer in GROUPS} == (
-        {"this process has no control group of its own that it may write"} if processes else {"off"}
-    )
+    assert {sandbox.layers[layer] for layer in GROUPS} == ({launcher._NO_GROUP} if processes else {"off"})
 
 
 def test_without_groups_and_watchdog_nothing_counts_and_nothing_runs(

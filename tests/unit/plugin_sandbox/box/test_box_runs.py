@@ -216,6 +216,26 @@ def test_a_package_that_changed_since_it_was_accepted_is_not_run(sandbox: Sandbo
     assert "changed since it was accepted" in (entry.error or "")
 
 
+def test_a_package_that_is_none_any_more_is_an_entry(sandbox: Sandbox, make_call: Any) -> None:
+    """A link among its files is no exception in whoever calls."""
+    call = make_call("print(1)")
+    (call.plugin.path / "link").symlink_to("/etc/passwd")
+
+    entry = run(sandbox, call)
+
+    assert entry.status == "sandbox_unavailable"
+    assert "changed since it was accepted (link: neither file nor folder" in (entry.error or "")
+
+
+def test_the_kernel_ends_a_plugin_before_others_where_memory_is_spent(sandbox: Sandbox, make_call: Any) -> None:
+    """And not the worker, nor the server that holds every session."""
+    call = make_call('path.write_text(open("/proc/self/oom_score_adj").read())')
+
+    run(sandbox, call)
+
+    assert (call.workspace / "data.txt").read_text() == "1000\n"
+
+
 def test_the_standard_tier_has_to_be_permitted_with_what_it_lacks(settings: SandboxSettings, make_call: Any) -> None:
     """Nothing degrades by itself."""
     sandbox = Sandbox(settings, force_tier="standard")

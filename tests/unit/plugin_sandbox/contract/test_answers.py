@@ -1,9 +1,16 @@
 """What a person answers a plugin: each field by its type, defaults for what is left out."""
 
+from pathlib import Path
+
 import pytest
 
-from plugin_sandbox.model import Json, Prompt, PromptField
-from plugin_sandbox.outcome import AnswerInvalid, check_answers
+from plugin_sandbox.model import Call, Json, Manifest, PluginRecord, Prompt, PromptField
+from plugin_sandbox.outcome import AnswerInvalid, check_answers, make_prompt
+from plugin_sandbox.protocol import Question
+
+RECORD = PluginRecord(
+    manifest=Manifest(name="p", version="1", api_version="1", supported_extensions=()), path=Path("/p"), digest=""
+)
 
 
 def prompt(**field: object) -> Prompt:
@@ -38,3 +45,24 @@ def test_what_is_left_out_is_the_default_or_is_asked_for() -> None:
         check_answers(prompt(type="string", required=True), {})
     with pytest.raises(AnswerInvalid, match="not asked for"):
         check_answers(prompt(type="string"), {"b": 1})
+
+
+def test_a_question_is_shown_without_what_draws() -> None:
+    """Its words are a stranger's, and go to somebody's terminal."""
+    asked = PromptField(id="a", label="\x1b[2Junit\u202e")
+    call = Call(plugin=RECORD, workspace=Path("/w"), files=())
+
+    (field,) = make_prompt(call, Question(fields=[asked], reason="why\n")).fields
+
+    assert field.label == "\\x1b[2Junit\\u202e"
+
+
+@pytest.mark.parametrize(
+    ("kind", "default", "kept"), [("integer", "5", None), ("integer", 5, 5), ("choice", "z", None)]
+)
+def test_a_default_that_is_no_answer_is_none(kind: str, default: object, kept: object) -> None:
+    """Else whoever leaves it out is told that what they never said does not fit."""
+    asked = PromptField.model_validate({"id": "a", "type": kind, "choices": ("x",), "default": default})
+    call = Call(plugin=RECORD, workspace=Path("/w"), files=())
+
+    assert make_prompt(call, Question(fields=[asked])).fields[0].default == kept

@@ -38,6 +38,16 @@ REFUSED = {
     "a: &a [x]\nb: *a\n" + GOOD: "aliases are not allowed",
     GOOD + "x: !!python/object:os.system {}": "malformed manifest",
     GOOD + "description: " + "x" * 70_000: "more than 65536 bytes",
+    **{
+        GOOD + f"author: !!{tag}": "tags are not allowed"
+        for tag in ('int ""', "bool maybe", "timestamp x", "str x", "binary YQ==")
+    },
+    GOOD + "isolation: {memory_mb: 0x" + "f" * 9000 + "}": "a number of more than 63 bits",
+    GOOD.replace("name: p", "name: 0x" + "f" * 9000): "a number of more than 63 bits",
+    GOOD + '"\\e[2J": 1': "\\x1b[2J: unknown",
+    GOOD.replace("name: p", 'name: "\\e[2J"'): "invalid name '\\x1b[2J'",
+    GOOD + "writes: [" + ", ".join(["a"] * 65) + "]": "writes",
+    GOOD + "writes: [" + "a" * 201 + "]": "writes",
 }
 
 
@@ -178,7 +188,7 @@ def test_a_package_has_a_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     (tmp_path / "data" / "one").write_bytes(b"")
     assert digest_of(tmp_path) != whole
     (tmp_path / "data" / "two").write_bytes(b"")
-    with pytest.raises(ManifestInvalid, match=r"^more than 3 files; make the package smaller$"):
+    with pytest.raises(ManifestInvalid, match=r"^more than 3 files or folders; make the package smaller$"):
         digest_of(tmp_path)
 
 
@@ -200,3 +210,50 @@ def test_a_plugin_that_cannot_be_read_is_its_own_rejection(tmp_path: Path, monke
     assert report.loaded == ("p",)
     assert set(report.rejected) == {"long"}
     assert report.rejected["long"].endswith("File name too long; make it readable")
+
+
+def test_one_bad_plugin_is_that_plugins_rejection_alone(tmp_path: Path) -> None:
+    """Whatever is in it, its folder's name among it: the others stay."""
+    write(tmp_path / "good", GOOD)
+    for number, text in enumerate(REFUSED):
+        write(tmp_path / f"bad-{number}", text)
+    write(tmp_path / os.fsdecode(b"\xff\x1b[2J"), "")
+
+    report = Registry(SandboxSettings(), lab=[tmp_path]).reload()
+
+    assert report.loaded == ("p",)
+    assert set(report.rejected) == {*(f"bad-{number}" for number in range(len(REFUSED))), "\\udcff\\x1b[2J"}
+    assert all(text.isprintable() for text in report.rejected.values())
+
+
+def test_a_file_of_any_size_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    """A file with holes takes no room, and would take all of the worker's memory."""
+    write(tmp_path, GOOD)
+    with (tmp_path / "hollow").open("wb") as file:
+        file.truncate(2**40)
+
+    with pytest.raises(ManifestInvalid, match="bytes; make the package smaller"):
+        digest_of(tmp_path)
+
+
+def test_folders_are_counted_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is opened before every call."""
+    monkeypatch.setattr(manifest, "_MOST_FILES", 3)
+    write(tmp_path, GOOD)
+    for name in "abcd":
+        (tmp_path / name).mkdir()
+
+    with pytest.raises(ManifestInvalid, match="or folders; make the package smaller"):
+        digest_of(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "counts"), [("x.py", True), ("x.so", True), ("x.pyc", False)])
+def test_of_a_cache_of_bytecode_all_counts_but_bytecode(tmp_path: Path, name: str, *, counts: bool) -> None:
+    """What an interpreter leaves there is no change of the plugin; what can be imported from there is."""
+    write(tmp_path, GOOD)
+    before = digest_of(tmp_path)
+
+    (tmp_path / "__pycache__").mkdir()
+    (tmp_path / "__pycache__" / name).write_text("x")
+
+    assert (digest_of(tmp_path) != before) is counts

@@ -33,6 +33,12 @@ BAD = {
     "choice without choices": json.dumps(
         {**ASK, "input_required": {"fields": [{"id": "a", "type": "choice"}], "reason": ""}}
     ).encode(),
+    "choice that draws": json.dumps(
+        {**ASK, "input_required": {"fields": [{"id": "a", "type": "choice", "choices": ["\x1b[2J"]}], "reason": ""}}
+    ).encode(),
+    "question that fills a screen": json.dumps(
+        {**ASK, "input_required": {"fields": [{"id": "a", "choices": ["x" * 66_000]}], "reason": ""}}
+    ).encode(),
     "same id twice": json.dumps(
         {**ASK, "input_required": {"fields": [{"id": "a"}, {"id": "a"}], "reason": ""}}
     ).encode(),

@@ -106,3 +106,22 @@ def test_a_plugin_asks_as_often_as_its_manifest_says(answers: int, *, is_asked: 
         assert found.entry is not None
         assert (found.entry.status, found.entry.limit) == ("failed", "prompts")
         assert found.entry.error == "it asked more than 2 times"
+
+
+def test_what_a_plugin_says_of_its_files_is_shown_as_text() -> None:
+    """Paths and errors of its own making go to terminals and journals."""
+    told = {"path": "a\x1b[2J", "status": "failed", "error": "b\n"}
+    change = {"path": "c\r", "kind": "modify", "summary": "d\u2028"}
+    frame = Frame.model_validate(
+        {"result": "success", "per_file": [told, {"path": "x", "status": "described", "changes": [change]}]}
+    )
+
+    manifest = Manifest(name="p", version="1", api_version="1", supported_extensions=())
+    plugin = PluginRecord(manifest=manifest, path=Path("/p"), digest="")
+
+    call = Call(plugin=plugin, workspace=Path("/w"), files=("a",), dry_run=True)
+    outcome = settle(call, frame=frame, ended=FINE)
+
+    assert outcome.entry is not None
+    assert outcome.entry.per_file[0] == {"path": "a\\x1b[2J", "status": "failed", "error": "b\\n"}
+    assert [(one.path, one.summary) for one in outcome.changes] == [("c\\r", "d\\u2028")]

@@ -107,7 +107,7 @@ def _be_child(box: Box, work: Work | None, user: int | None, before: Callable[[]
     """Never returns, whatever happens."""
     answer: object = "no answer"
     try:
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
         if user is not None:
             os.setgroups([])
             os.setresgid(user, user, user)

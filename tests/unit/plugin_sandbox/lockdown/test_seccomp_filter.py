@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from plugin_sandbox.inner.seccomp import _OWN_PID, Grants, assemble, own_pid
-from plugin_sandbox.inner.syscall_table import ABSENT, ALLOWED, DENIED, NUMBERS, UNSUPPORTED
+from plugin_sandbox.inner.syscall_table import ABSENT, ALLOWED, DENIED, EMPTIED, NUMBERS, UNSUPPORTED
 
 ARCHES = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}
 ALLOW, KILL, ERRNO = 0x7FFF_0000, 0x8000_0000, 0x0005_0000
@@ -51,6 +51,7 @@ def test_every_number_is_answered_as_the_table_says(machine: str, grants: Grants
     """The program is made of the table; nothing that is denied there may slip through, whatever is granted."""
     wanted = {name: ALLOW for text in ALLOWED.values() for name in text.split()}
     wanted |= {name: REFUSE for text in DENIED.values() for name in text.split()}
+    wanted |= {name: ERRNO for text in EMPTIED.values() for name in text.split()}
     wanted |= {name: ERRNO | errno.ENOSYS for text in ABSENT.values() for name in text.split()}
     wanted |= {name: ERRNO | errno.ENOTSUP for text in UNSUPPORTED.values() for name in text.split()}
 
@@ -91,6 +92,10 @@ def test_x32_ends_the_process() -> None:
         (("clone", 0x3D0F00 | 0x10000), ("clone", 0x11)),  # a thread; a process
         (("clone", 0x10000), ("clone", 0x10000 | 0x1000_0000)),  # CLONE_NEWUSER
         (("prlimit64", 0, 7), ("prlimit64", OTHER, 7)),
+        (("prlimit64", 0, 4, 0), ("prlimit64", 0, 4, 1)),  # looking at RLIMIT_CORE; setting it
+        (("prlimit64", 0, 7, 1 << 40), ("prlimit64", 0, 4, 1 << 40)),
+        (("setrlimit", 7), ("setrlimit", 4)),
+        (("renameat2", 0, 0, 0, 0, 3), ("renameat2", 0, 0, 0, 0, 4)),  # NOREPLACE, EXCHANGE; WHITEOUT
         (("ioctl", 0, 0x541B), ("ioctl", 0, 0x5412)),  # FIONREAD; TIOCSTI
         (("ioctl", 0, 0x5401), ("ioctl", 0, 0x541C)),  # TCGETS; TIOCLINUX
         (("ioctl", 0, 0x5421), ("ioctl", 0, 0x5423)),  # FIONBIO; TIOCSETD
@@ -166,6 +171,13 @@ def test_modes_and_times_of_the_same_owners_files_cannot_be_changed(machine: str
     assert {_answer(machine, "utimensat", 0, 0, times, grants=same) for times in (1, 1 << 32, 1 << 33)} == {ERRNO}
     assert _answer(machine, "utimensat", 0, 0, 0, grants=same) == REFUSE  # to now: Path.touch then creates the file
     assert {_answer(machine, name) for name in ("fchmod", "utimensat")} == {ALLOW}
+
+
+@BOTH
+def test_the_hosts_disk_is_not_made_to_write(machine: str) -> None:
+    """A loop of them would flush the disk that others wait for; telling that a page is there goes on."""
+    assert _answer(machine, "msync", 0, 4096, 4) == ERRNO
+    assert _answer(machine, "msync", 0, 4096, 1) == ALLOW
 
 
 @BOTH

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from plugin_sandbox.inner import syscalls
-from plugin_sandbox.inner.syscall_table import ABSENT, ALLOWED, DENIED, NUMBERS, RULED, UNSUPPORTED
+from plugin_sandbox.inner.syscall_table import ABSENT, ALLOWED, DENIED, EMPTIED, NUMBERS, RULED, UNSUPPORTED
 
 
 def _judged() -> list[str]:
-    tables = (ALLOWED, RULED, ABSENT, UNSUPPORTED, DENIED)
+    tables = (ALLOWED, RULED, EMPTIED, ABSENT, UNSUPPORTED, DENIED)
     return [name for table in tables for text in table.values() for name in text.split()]
 
 

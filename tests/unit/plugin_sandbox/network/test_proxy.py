@@ -266,3 +266,19 @@ def test_a_name_that_is_answered_after_the_end_connects_nobody(server: Any, monk
     gc.collect()
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(end)
+
+
+def test_whoever_knocks_for_ever_finds_nobody_who_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each knock costs the worker's process as much as the plugin; after some the kernel alone answers."""
+    monkeypatch.setattr(ours, "_MOST_TURNED_AWAY", 3)
+
+    with hold_proxy(granted("a.org"), 1000, "t-0") as proxy, contextlib.ExitStack() as stack:
+        refused = 0
+        for _ in range(200):
+            client = stack.enter_context(socket.socket(socket.AF_UNIX))
+            try:
+                client.connect(proxy.path)
+            except ConnectionRefusedError:
+                refused += 1
+
+    assert refused > 100
