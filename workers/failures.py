@@ -24,6 +24,7 @@ from orchestrator.kernel.retry import (
     should_retry,
 )
 from orchestrator.store.leases import Commit
+from orchestrator.telemetry import redact
 from workers.host import Host
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,8 @@ def settle_failure(spec: AppSpec, record: Record, error: Exception, now: int, ho
     kind = classify_failure(error)
     decision = should_retry(kind, retries_done=cursor.failures, confidence=cursor.confidence, policy=spec.retry_policy)
     failure = to_record(error)
-    text = failure.message
+    text, trace = redact(failure.message), redact(trace)  # a service may have told what it was given
+    failure = failure.model_copy(update={"message": text})
     record = record.model_copy(update={"failure": failure})
     told: JsonObject = {**failure.to_data(), "message": text, "kind": kind, "decision": decision.reason}
     if not decision.retry:
@@ -83,6 +85,7 @@ def settle_failure(spec: AppSpec, record: Record, error: Exception, now: int, ho
 
 async def bury(host: Host, session_id: str, fence: int, rev: int, reason: str, detail: str) -> None:
     """Make a session that we hold a dead letter without another word about its state."""
+    detail = redact(detail)
     entry = Entry(
         kind="step",
         actor=host.name,

@@ -26,6 +26,7 @@ from orchestrator.kernel.change import Change
 from orchestrator.kernel.grants import apply_grants
 from orchestrator.kernel.tool_questions import answers_to, read_question
 from orchestrator.kernel.turns import tool_spec
+from orchestrator.telemetry import redact
 from orchestrator.tracing import span
 from workers.steps.hooked_calls import before_approval, before_calls, ended_before, settle_hooked
 from workers.steps.world import World
@@ -110,11 +111,11 @@ async def _call(world: World, record: Record, call: PendingCall) -> ToolCall | P
         if call.effect == "effectful" and declared.on_uncertain != "fail":
             world.announced.discard(call.call_id)
             raise
-        return ended(record, call, "timeout", {"error": str(error), "timeout": True})
+        return ended(record, call, "timeout", {"error": redact(str(error)), "timeout": True})
     except ToolNeedsInput as error:
         return _take_question(record, call, error)
     except ToolError as error:
-        return ended(record, call, "failed", {"error": str(error)})
+        return ended(record, call, "failed", {"error": redact(str(error))})
     return ended(record, call, success_outcome(call), result)
 
 

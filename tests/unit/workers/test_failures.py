@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from orchestrator import telemetry
 from orchestrator.contracts.app import RetryPolicy
 from orchestrator.contracts.errors import ToolUnavailable
 from orchestrator.contracts.failures import from_record, to_record
@@ -16,6 +17,7 @@ from orchestrator.contracts.provider_errors import (
 )
 from orchestrator.contracts.session import Cursor, Record
 from orchestrator.store.leases import Claimed
+from orchestrator.telemetry import Redactor
 from tests.unit.workers.scenes import scene
 from workers.failures import MOST_DETAIL_CHARS, bury, settle_failure
 
@@ -50,6 +52,22 @@ def test_what_may_pass_waits_longer_each_time(store_url: str, error: Exception) 
 
     assert 800 <= delays[0] <= 1_200
     assert 1_600 <= delays[1] <= 2_400
+
+
+@pytest.mark.parametrize("error", [ProviderUnavailableError("busy: key swordfish"), RuntimeError("at swordfish")])
+def test_what_was_loaded_as_a_secret_gets_into_no_journal(
+    store_url: str, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service that answers with the key it was given would else have it read by everybody who may look at the session."""
+    redactor = Redactor()
+    redactor.hide(["swordfish", "at the trace"])
+    monkeypatch.setattr(telemetry, "_redactor", redactor)
+
+    change = settle(store_url, error)
+
+    assert "[hidden]" in repr(change)
+    assert "swordfish" not in repr(change)
+    assert "at the trace" not in repr(change)
 
 
 @pytest.mark.parametrize(

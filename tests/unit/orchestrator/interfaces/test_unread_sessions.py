@@ -234,7 +234,7 @@ def test_the_live_view_counts_them() -> None:
     """Beside the phases, in which the index counts them."""
     screen = io.StringIO()
 
-    view = asyncio.run(watch._snapshot(cast("Client", Watched()), None))
+    view = asyncio.run(watch._snapshot(cast("Client", Watched()), None, Console(file=screen, width=200)))
     Console(file=screen, width=200).print(view)
 
     assert "1 workers" in screen.getvalue()
