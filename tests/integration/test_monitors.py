@@ -4,11 +4,13 @@ from collections.abc import Sequence
 
 import pytest
 
+from orchestrator import telemetry
 from orchestrator.contracts.session import Record
 from orchestrator.contracts.skill import Monitor
 from orchestrator.kernel.cron import next_time
 from orchestrator.kernel.monitoring import watch_key
 from orchestrator.scheduler import Scheduler
+from orchestrator.telemetry import Redactor
 from tests.stage import Stage, play
 from workers.executor import Executor
 
@@ -45,6 +47,27 @@ async def looks(on: Stage, session_id: str) -> list[object]:
     """Return what came of each look."""
     entries = [entry async for entry in on.client.views.iter_journal(session_id)]
     return [entry.data["look"] for entry in entries if "look" in entry.data]
+
+
+def test_a_tools_error_is_kept_without_the_secrets_that_were_loaded(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may look at a session may not know what its tools were given."""
+    monkeypatch.setenv("EVERYTHING_GAUGE", "broken")
+    redactor = Redactor()
+    redactor.hide(["gauge is broken"])
+    monkeypatch.setattr(telemetry, "_redactor", redactor)
+
+    async def scene(on: Stage) -> None:
+        record = await watching(on, executor := on.worker())
+        await on.skip_to_due(record.session_id)
+        await on.run(executor, record.session_id)
+
+        told = "".join([entry.to_json() async for entry in on.client.views.iter_journal(record.session_id)])
+        assert "the [hidden]" in told
+        assert "gauge is broken" not in told
+
+    play(store_url, scene)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +146,7 @@ def test_a_monitor_that_cannot_begin_stops_no_scheduler(
         await scheduler._watches.look()
 
         assert waiting in sent
-        assert len(await on.client.list_sessions(app="everything")) == 2
+        assert len((await on.client.list_sessions(app="everything")).listed) == 2
 
     with caplog.at_level("INFO", logger="orchestrator.watches"):
         play(store_url, scene)
