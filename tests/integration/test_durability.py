@@ -145,7 +145,7 @@ def test_a_repeated_act_is_answered_as_it_was_the_first_time(empty_server: Runni
     async def run() -> None:
         store = Store(empty_server.url, partitions=2, durability=Durability())
         assert store._confirmer is not None
-        answers = iter([False, True, False, True])
+        answers = iter([True, False, True, False, True])  # the first is the key's
 
         async def confirm(_: str) -> bool:
             return next(answers)
@@ -255,7 +255,10 @@ def test_a_full_disk_is_waited_for() -> None:
     asyncio.run(run())
 
 
-def test_a_memory_that_fills_between_an_act_and_its_confirmation_is_waited_for(empty_server: RunningServer) -> None:
+@pytest.mark.parametrize("key", [None, "k"])
+def test_a_memory_that_fills_between_an_act_and_its_confirmation_is_waited_for(
+    empty_server: RunningServer, key: str | None
+) -> None:
     """The act is done and its mark is not taken: a caller who heard a refusal would take it for not done."""
 
     async def run() -> None:
@@ -271,13 +274,13 @@ def test_a_memory_that_fills_between_an_act_and_its_confirmation_is_waited_for(e
 
         confirmer.confirm = confirm_when_full  # type: ignore[method-assign]
         await store.command("CONFIG", "SET", "maxmemory", 0)
-        posting = asyncio.create_task(Intake(store).submit(draft(), "SES", key="k"))
+        posting = asyncio.create_task(Intake(store).submit(draft(), "SES", key=key))
         while not (answers or posting.done()):  # noqa: ASYNC110 - the loop only lets the submission go on
             await asyncio.sleep(0)
         await store.command("CONFIG", "SET", "maxmemory", 0)
 
         assert (await posting).created
-        assert answers == [False, True]
+        assert answers == [False, True] + [True] * (key is not None)  # a key is confirmed before its session is made
         await store.aclose()
 
     asyncio.run(run())
