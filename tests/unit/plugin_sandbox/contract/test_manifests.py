@@ -257,3 +257,16 @@ def test_of_a_cache_of_bytecode_all_counts_but_bytecode(tmp_path: Path, name: st
     (tmp_path / "__pycache__" / name).write_text("x")
 
     assert (digest_of(tmp_path) != before) is counts
+
+
+def test_a_file_that_becomes_shorter_while_it_is_read_has_no_digest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of what was there is not what an operator accepts."""
+    write(tmp_path, GOOD)
+    monkeypatch.setattr(
+        manifest.os, "fstat", lambda _: os.stat_result((0o100644, 0, 0, 1, 0, 0, len(GOOD) + 1, 0, 0, 0))
+    )
+
+    with pytest.raises(ManifestInvalid, match="it became shorter while it was read"):
+        digest_of(tmp_path)

@@ -362,3 +362,15 @@ def test_what_a_killed_worker_left_goes_with_the_slots_next_copy(
 
     with hold_copy(fill(tmp_path / "workspace", {}), Limits(), None, "t-0"):
         assert left.exists() is not is_ours
+
+
+def test_a_view_that_its_plugin_has_closed_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An ordinary user's host cannot look into it; nobody else than the plugin has done that."""
+    workspace, copy = fill(tmp_path / "workspace", {"a.txt": "1"}), fill(tmp_path / "copy", {"a.txt": "2"})
+
+    def refuse(*_: object) -> int:
+        raise PermissionError
+
+    monkeypatch.setattr(changes, "open_beneath", refuse)
+
+    assert compare_copy(workspace, copy, limits=Limits()).problems == [".: its owner may not read it"]
