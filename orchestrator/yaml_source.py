@@ -50,7 +50,7 @@ def scan(path: Path, *, env: Mapping[str, str] | None = None) -> Document:
             return _unreadable(label, f"over {MAX_BYTES} bytes; make it smaller")
         text = data.decode("utf-8-sig")
     except FileNotFoundError:
-        return _unreadable(label, "not found")
+        return _unreadable(label, "not found; make it, or name another file")
     except UnicodeDecodeError as error:
         return _unreadable(label, f"not UTF-8 text: byte {error.start}; save it as UTF-8")
     except (OSError, ValueError) as error:

@@ -367,7 +367,7 @@ def test_a_path_that_is_no_folder_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_without_app_yaml_is_refused(tmp_path: Path) -> None:
     """The message names the file that is missing."""
-    assert refused(tmp_path) == ["app.yaml: not found"]
+    assert refused(tmp_path) == ["app.yaml: not found; make it, or name another file"]
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

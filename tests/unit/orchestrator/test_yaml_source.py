@@ -259,7 +259,7 @@ def test_files_that_cannot_be_read_are_problems(tmp_path: Path) -> None:
         name: str(scan(tmp_path / name).problems[0]) for name in ("none.yaml", "latin.yaml", "big.yaml", "folder.yaml")
     }
 
-    assert messages["none.yaml"].endswith("none.yaml: not found")
+    assert messages["none.yaml"].endswith("none.yaml: not found; make it, or name another file")
     assert "not UTF-8 text: byte 3" in messages["latin.yaml"]
     assert "over 1048576 bytes" in messages["big.yaml"]
     assert "cannot be read" in messages["folder.yaml"]

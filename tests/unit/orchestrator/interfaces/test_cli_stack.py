@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import os
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,7 +14,14 @@ from orchestrator.contracts.errors import BatonError, ConfigError, InputError
 from orchestrator.embedded import StoreAddress
 from orchestrator.embedded_folder import try_lock
 from orchestrator.interfaces.cli.demo_scene import find_scenes, prepare, stop
-from orchestrator.interfaces.cli.stack import UP_LOCK, UpLock, find_owner, process_environment, with_import_path
+from orchestrator.interfaces.cli.stack import (
+    UP_LOCK,
+    UpLock,
+    ending_signals,
+    find_owner,
+    process_environment,
+    with_import_path,
+)
 
 ADDRESS = StoreAddress(url="redis://:secret@h/0", broker_url="redis://:secret@h/1")
 
@@ -181,3 +189,18 @@ def test_every_scene_is_taken_down_also_after_an_error(tmp_path: Path) -> None:
 
     assert Path(first).exists()
     assert Path(second).exists()
+
+
+def test_what_was_started_under_nohup_outlives_its_terminal() -> None:
+    """Whoever says nohup means it; everybody else's stack ends with the window."""
+    before = signal.getsignal(signal.SIGHUP)
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        usual = ending_signals()
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        under_nohup = ending_signals()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+    assert set(usual) - set(under_nohup) == {signal.SIGHUP}
+    assert under_nohup == (signal.SIGINT, signal.SIGTERM)
