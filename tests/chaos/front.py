@@ -91,7 +91,7 @@ class Front:
         for one in self._followers:
             await one.stop()
         texts: dict[str, list[str]] = defaultdict(list)
-        for listed in await control.list_sessions(app=APP, limit=EVERY):
+        for listed in (await control.list_sessions(app=APP, limit=EVERY)).listed:
             texts[listed.record.text].append(listed.record.session_id)
         stayed: dict[str, Stayed] = {}
         for sid in {one.session_id for one in self.visitors.visits} & {sid for sids in texts.values() for sid in sids}:

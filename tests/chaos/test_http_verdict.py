@@ -326,7 +326,7 @@ async def act_and_judge(api: Served) -> list[str]:
         await follower.stop()
         journal = [entry async for entry in client.events(sid)]
         texts: dict[str, list[str]] = {}
-        for listed in await client.list_sessions(app="everything", limit=100):
+        for listed in (await client.list_sessions(app="everything", limit=100)).listed:
             texts.setdefault(listed.record.text, []).append(listed.record.session_id)
         return [
             *judge_reads(caller.exchanges, {sid: journal}, {}),
