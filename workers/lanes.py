@@ -20,6 +20,9 @@ from workers.admission import Pace, choose_room, is_eased
 log = logging.getLogger(__name__)
 
 LAG_SECONDS = 0.5
+#: How often the loop is felt while somebody is in a lane, for its worst lag: what blocks it again and again may do so in step
+#: with the looks above, which then see half of each stall, for ever.
+PULSE_SECONDS = 0.1
 
 #: How long a handing-over thread sleeps at most before it looks whether the worker drains.
 LOOK_SECONDS = 0.5
@@ -45,6 +48,7 @@ class Lanes:
         self.draining = False
         self.lag_ms = self._worst_lag_ms = 0.0
         self._expected = math.inf
+        self._is_felt = False
         #: For how long the oldest renewal of a lease is without an answer; the heartbeat says it.
         self.behind_seconds = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -68,6 +72,13 @@ class Lanes:
             self._plan_look(self._loop)
         with self._changed:
             self._tell()
+
+    def _feel(self, due: float) -> None:
+        now = time.monotonic()
+        self._worst_lag_ms = max(self._worst_lag_ms, (now - due) * 1000)
+        self._is_felt = bool(self._held) and self._loop is not None
+        if self._is_felt and self._loop is not None:
+            self._loop.call_later(PULSE_SECONDS, self._feel, now + PULSE_SECONDS)
 
     @property
     def held(self) -> int:
@@ -161,6 +172,8 @@ class Lanes:
         self._unanswered.add(session_id)
         if self._empty is not None:
             self._empty.clear()
+        if not self._is_felt:
+            self._feel(time.monotonic())
         task.add_done_callback(self._ended)
 
     def started(self, session_id: str) -> None:

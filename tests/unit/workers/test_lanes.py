@@ -164,6 +164,25 @@ def test_a_stall_is_told_even_when_the_latest_look_found_the_loop_in_time() -> N
     play(scene)
 
 
+def test_stalls_in_step_with_the_looks_are_told_whole() -> None:
+    """A look falls into the middle of each; a tool that blocks the loop for a second would be told as half of one, for ever."""
+
+    async def scene() -> None:
+        lanes = Lanes(1, Work().run)
+        lanes.start(asyncio.get_running_loop())  # looks half a second from here
+        await hand_over(lanes, "a")
+        for _ in range(2):
+            threading.Event().wait(0.3)
+            window = asyncio.get_running_loop().time() + 0.02
+            while asyncio.get_running_loop().time() < window:
+                await asyncio.to_thread(bool)
+
+        assert lanes.take_worst_lag_ms() >= 180
+        await lanes.drain(0)
+
+    play(scene)
+
+
 def test_a_session_is_never_in_two_lanes() -> None:
     """A doubled wake-up finds its session at work; it is looked at again afterwards, not at the same time."""
 
