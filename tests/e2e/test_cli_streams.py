@@ -117,7 +117,7 @@ def test_up_ends_in_order_when_ctrl_c_has_ended_tee_before_it(baton: Baton) -> N
     ) as up:
         assert up.stdout is not None
         assert up.stderr is not None
-        while "ready in" not in up.stdout.readline():
+        while "logs: " not in up.stdout.readline():  # the last that it says by itself
             assert up.poll() is None
         children = psutil.Process(up.pid).children()
         up.stdout.close()

@@ -94,6 +94,7 @@ class Scene:
             "claim": ["w:9", "60000", "3", "0", "0", "0", DIGEST],
             "commit": [fence, rev, "ready", "-1", "0", "", "why", "400", "99", *counts, *values],
             "fork": ["stamp", "bell", told, "2", "1", "ada", "2", "999", "app", "app", "rank", "1", "c", "{}", "{}", "{}"],
+            "leave": ["1000"],
             "limit": ["1000", "5"],
             "mark": [],
             "measure": [],
