@@ -63,7 +63,11 @@ def test_bytes_that_are_no_text_are_refused(baton: Baton) -> None:
 def closing_terminal(*words: str, environment: dict[str, str]) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
     """Lend a command on a terminal of its own, and the terminal's other end."""
     ours, theirs = pty.openpty()
-    script = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+    # Whoever started the tests under nohup ignores that a terminal closes, and so would the command.
+    script = (
+        "import fcntl, os, signal, sys, termios; signal.signal(signal.SIGHUP, signal.SIG_DFL); "
+        "fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", script, *BATON, *words],
         stdin=theirs,
