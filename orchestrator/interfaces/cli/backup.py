@@ -219,7 +219,8 @@ def _read(folder: Path) -> About:
 
     try:
         about = About.from_json((folder / _ABOUT).read_text(encoding="utf-8"))
-        wrong = [name for name, digest in about.files.items() if _digest(folder / name) != digest]
+        is_ours = _STORE in about.files and not set(about.files) - {_STORE, _ARCHIVE}
+        wrong = [name for name, digest in about.files.items() if is_ours and _digest(folder / name) != digest]
     except OSError as error:
         raise InputError(
             f"{error.filename}: {error.strerror}; name a folder that `baton backup make` has finished"
@@ -228,7 +229,7 @@ def _read(folder: Path) -> About:
         raise InputError(
             f"{folder / _ABOUT}: it is not what `baton backup make` writes; name another folder"
         ) from error
-    if _STORE not in about.files or set(about.files) - {_STORE, _ARCHIVE}:
+    if not is_ours:
         raise InputError(f"{folder / _ABOUT}: it names other files than a backup has; name another folder")
     if wrong:
         raise InputError(f"{folder / wrong[0]}: it is not the file that was written there; use another backup")
