@@ -72,19 +72,33 @@ class ClusterOfServers(Servers):
                 self.bus_places[port] = await self.doors.add_bus(port, self.buses[port])
             self.start(port)
         await asyncio.gather(*(self.until(lambda port=port: self._answers(port)) for port in self.ports))
-        first = self.ports[0]
-        for place, port in enumerate(self.ports):
-            if place < self.masters:
-                await self.ask(port, "CLUSTER", "SET-CONFIG-EPOCH", place + 1)
-                await self.ask(port, "CLUSTER", "ADDSLOTSRANGE", *self.share(place))
-            if place:
-                await self.ask(port, "CLUSTER", "MEET", "127.0.0.1", self.place_of(first), self.bus_places[first])
-        for port in self.ports:
-            await self.until(lambda port=port: self._sees(port, f"cluster_known_nodes:{len(self.ports)}"))
+        for place, port in enumerate(self.ports[: self.masters]):
+            await self.ask(port, "CLUSTER", "SET-CONFIG-EPOCH", place + 1)
+            await self.ask(port, "CLUSTER", "ADDSLOTSRANGE", *self.share(place))
+        await self.until_met()
         for place, port in enumerate(self.ports[self.masters :]):
             master = str(await self.ask(self.ports[place % self.masters], "CLUSTER", "MYID"))
             await self.until(lambda port=port, master=master: self._does(port, "CLUSTER", "REPLICATE", master))
         await self.until_well()
+
+    async def until_met(self) -> None:
+        """Let all servers meet. A server gives a meeting up after DOWN_AFTER_MS and forgets it, as where a disk holds it up for so long,
+        and nobody else repeats it: so whoever still misses one is told again, once nothing can be under way any more.
+        """  # noqa: D205 - one sentence
+        first, everybody = self.ports[0], f"cluster_known_nodes:{len(self.ports)}"
+
+        async def missing() -> list[int]:
+            return [port for port in self.ports if not await self._sees(port, everybody)]
+
+        async def are_met() -> bool:
+            return not await missing()
+
+        async with asyncio.timeout(BEGIN_SECONDS):
+            while await missing():
+                for port in self.ports[1:]:
+                    await self.ask(port, "CLUSTER", "MEET", "127.0.0.1", self.place_of(first), self.bus_places[first])
+                with suppress(TimeoutError):
+                    await self.until(are_met, 2 * DOWN_AFTER_MS / 1000)
 
     def share(self, place: int) -> tuple[int, int]:
         """Return the slots, from first to last, of the so-manieth master."""

@@ -7,6 +7,7 @@ may take back what was acknowledged in its last moments. Sessions are spread ove
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from orchestrator.store.intake import Intake
 from orchestrator.store.leases import Claimed, Commit, Leases
 from orchestrator.store.store import Store
 from orchestrator.store.views import Views
-from tests.chaos.cluster import cluster_of_servers
+from tests.chaos.cluster import ClusterOfServers, cluster_of_servers
 from tests.chaos.fleet import pause
 from tests.property.store_lab import DIGEST, draft, entry
 
@@ -35,6 +36,33 @@ SESSIONS = 9
 PACE_SECONDS = 0.05
 #: Longer than a failover takes, and a new replica's first copy, on a machine that is busy with something else.
 PATIENCE_SECONDS = 90.0
+
+
+class Forgetful(ClusterOfServers):
+    """The last server forgets whom it was first told to meet, as one does that a slow disk held up for too long."""
+
+    told = 0
+
+    async def ask(self, port: int, *words: str | int) -> Any:
+        if port == self.ports[-1] and words[1:2] == ("MEET",):
+            self.told += 1
+            if self.told == 1:
+                return "OK"
+        return await super().ask(port, *words)
+
+
+def test_servers_that_did_not_meet_are_told_again(folder: Path) -> None:
+    """A cluster whose making hung on one message would be begun in vain now and then."""
+
+    async def run() -> int:
+        made = Forgetful(folder, masters=3)
+        try:
+            await made.begin()
+        finally:
+            made.close()
+        return made.told
+
+    assert asyncio.run(run()) > 1
 
 
 class Story:
