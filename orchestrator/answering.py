@@ -128,10 +128,13 @@ class Answering(ABC):
         verdict: str | None = None,
         team: str | None = None,
         fields: Mapping[str, str] | None = None,
+        wait_id: str | None = None,
         post_id: str | None = None,
         dry_run: bool = False,
     ) -> bool:
         """Answer a question, a gate (text, or verdict stop/escalate) or an uncertain call (a verdict).
+
+        `wait_id` is what was looked at: whatever else the session asks by now is not answered by it, and NotWaiting is raised.
 
         A plugin's question is answered by a `value` of its fields, by `fields` as a person types them, by a text where it has
         one field, or by the verdict stop. With `dry_run`, what would be refused is refused, and nothing is written. False where the
@@ -140,7 +143,7 @@ class Answering(ABC):
         if await self.took(session_id, post_id):
             return False  # what it answered may be long gone, and something else be asked
         try:
-            post, wait = await self._answer(session_id, actor, text, value, verdict, team, fields, post_id)
+            post, wait = await self._answer(session_id, actor, text, value, verdict, team, fields, wait_id, post_id)
             return dry_run or await self._post(session_id, post, answers=wait.wait_id)
         except NotWaiting:
             if await self.took(session_id, post_id):  # an earlier try has come through just now
@@ -156,9 +159,12 @@ class Answering(ABC):
         verdict: str | None,
         team: str | None,
         fields: Mapping[str, str] | None,
+        wait_id: str | None,
         post_id: str | None,
     ) -> tuple[Post, Wait]:
         record, wait = await self._waiting(session_id, actor)
+        if wait_id is not None and wait.wait_id != wait_id:
+            raise NotWaiting(f"session {session_id}: it does not wait for {wait_id} any more; look again")
         if fields:
             value = _read_fields(session_id, wait, fields)
         kind = "input"

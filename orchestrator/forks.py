@@ -86,6 +86,7 @@ async def fork_session(
             messages=messages,
             data=plan.data,
             stamp=stamp if key is not None else f"{stamp}:{uuid4().hex}",
+            key=key,
             key_seconds=seconds,
         )
         traced.note(session_id=new_id, app=record.app, created=created)

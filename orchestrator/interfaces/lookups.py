@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from orchestrator.client import Client
 from orchestrator.contracts.base import JsonObject
-from orchestrator.contracts.errors import NotWaiting
 from orchestrator.contracts.session import Entry
 from orchestrator.interfaces.cli.shapes import app_shape
 from orchestrator.operations import Operations
@@ -30,12 +29,3 @@ async def read_apps(operations: Operations, names: Sequence[str]) -> list[JsonOb
         del shape["folder"]  # where it lies on this machine is nobody's business
         found.append({**shape, "paused": f"app:{name}" in paused, "sessions": {**counts.get(name, {})}})
     return found
-
-
-async def check_wait(client: Client, session_id: str, wait_id: str | None) -> None:
-    """Raise NotWaiting where the session asks something else by now than what was looked at."""
-    if wait_id is None:
-        return
-    wait = (await client.show(session_id)).wait
-    if wait is None or wait.wait_id != wait_id:
-        raise NotWaiting(f"session {session_id}: it does not wait for {wait_id} any more; look again")

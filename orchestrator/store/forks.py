@@ -12,6 +12,7 @@ from orchestrator.contracts.errors import PayloadTooLarge, StoreError
 from orchestrator.contracts.session import Entry, PendingCall, Record
 from orchestrator.store.codec import encode_changes, encode_submission
 from orchestrator.store.keys import APPS, BELL
+from orchestrator.store.request_keys import mark_of
 from orchestrator.store.store import Store
 
 #: How much of a context one `carried` entry holds, at most, and about.
@@ -31,12 +32,13 @@ async def create_fork(
     messages: Sequence[str],
     data: JsonObject,
     stamp: str,
+    key: str | None = None,
     key_seconds: int = 0,
 ) -> bool:
     """Create the session; return False where this very fork (`stamp`) was created before. Raise PayloadTooLarge.
 
-    `rank` is its place among others as the store keeps it, `messages` its context as stored; `key_seconds` is how long an
-    idempotency key stands for it.
+    `rank` is its place among others as the store keeps it, `messages` its context as stored; `key` is the
+    idempotency key that stands for it, for `key_seconds`.
     """
     fields = encode_submission(record) | encode_changes(record.model_copy(update=_BROUGHT), record)
     fields["rank"] = rank
@@ -49,8 +51,8 @@ async def create_fork(
     entry = Entry(kind="submitted", actor=record.actor, set=fields, data=data)
     if store.format > 1:
         fields["format"] = str(store.format)
-    if key_seconds:  # for how long `prune` must leave a trace of it; no part of the session, nor of its journal
-        fields["key_seconds"] = str(key_seconds)
+    if key is not None:  # for how long `prune` must leave a trace of it; no part of the session, nor of its journal
+        fields |= {"key_seconds": str(key_seconds), "key": mark_of(key)}
     await store.command("SADD", APPS, record.app)
     reply = await store.act(
         "fork",

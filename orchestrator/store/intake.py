@@ -1,9 +1,6 @@
 """Taking sessions in: ids, idempotent submission, posts to the mailbox, replay of dead letters.
 
-Submission by idempotency key: mint an id, reserve (app, key) for it, create the session. Whoever
-finds the key reserved but no session behind it creates that very session: a submitter that died
-in between poisons nothing. The reservation also holds the request's digest, so that one key
-cannot mean two things.
+Submission by idempotency key: mint an id, reserve (app, key) for it, create the session (request_keys.py).
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,7 +30,8 @@ from orchestrator.contracts.ids import format_session_id
 from orchestrator.contracts.messages import Message
 from orchestrator.contracts.session import Cursor, Entry, Post, Record
 from orchestrator.store.codec import encode_submission
-from orchestrator.store.keys import APPS, BELL, CANCELS, counter_key, idempotency_key
+from orchestrator.store.keys import APPS, BELL, CANCELS, counter_key
+from orchestrator.store.request_keys import RequestKeys, Stamp, is_anothers, mark_of
 from orchestrator.store.store import Store
 
 #: How long a day's counter of ids is kept: longer than any clock is wrong.
@@ -69,6 +67,9 @@ class Intake:
     def __init__(self, store: Store, *, key_ttl_seconds: int = 86_400) -> None:
         self._store = store
         self._key_ttl_seconds = key_ttl_seconds
+        self._keys = RequestKeys(store)
+        #: The session that an idempotency key stands for, None while there is none.
+        self.find = self._keys.find
 
     async def mint(self, prefix: str, *, step: int = 1) -> str:
         """Return a new id, so many numbers behind the last one; a number that is never used harms nothing."""
@@ -86,15 +87,19 @@ class Intake:
         """
         session_id = await self.mint(prefix)
         for power in range(1, MOST_STEPS):  # as in `submit`
-            if await self._stamp_of(session_id) is None:
+            if await self._keys.stamp_of(session_id) is None:
                 break
             session_id = await self.mint(prefix, step=2**power)
         if key is None:
             return session_id, 0
         if not 1 <= len(key) <= 200:
             raise InputError("idempotency key: it must have 1 to 200 characters; shorten it")
-        reserved, _ = await self._reserve(app, key, session_id, digest, self._key_ttl_seconds)
-        return reserved, self._key_ttl_seconds
+        seconds = self._key_ttl_seconds
+        reserved, is_mine = await self._keys.reserve(app, key, session_id, digest, seconds)
+        stamp = await self._keys.stamp_of(reserved)
+        if is_mine and stamp is not None and is_anothers(stamp, key):
+            reserved = await self._keys.move(app, key, reserved, session_id, digest, seconds)
+        return reserved, seconds
 
     async def submit(
         self,
@@ -118,33 +123,33 @@ class Intake:
             asked = {**fields, "cursor": dump_json({"skill": draft.cursor.skill})}
             request = {name: value for name, value in sorted(asked.items()) if name not in {"spec", "trace"}}
             digest = sha256(dump_json(request).encode()).hexdigest()[:24]
+            mark = mark_of(key) if key is not None else ""
         for name, limit in (("text", limits.text_bytes), ("state", limits.state_bytes)):
             size = len(fields[name].encode())
             if size > limit:
                 raise PayloadTooLarge(f"submission: {name}", size, limit)
         session_id = await self.mint(prefix)
-        seconds, is_new = key_seconds or self._key_ttl_seconds, True
+        seconds, is_mine = key_seconds or self._key_ttl_seconds, True
         if key is not None:
-            session_id, is_new = await self._reserve(draft.app, key, session_id, digest, seconds)
+            session_id, is_mine = await self._keys.reserve(draft.app, key, session_id, digest, seconds)
         await self._store.command("SADD", APPS, draft.app)
         entry = Entry(kind="submitted", actor=draft.actor, set=fields, messages=said)
         flat: list[str | int] = [part for pair in fields.items() for part in pair]
         if self._store.format > 1:
             flat += ["format", self._store.format]
         if key is not None:  # for how long `prune` must leave a trace of it
-            flat += ["key_seconds", seconds]
+            flat += ["key_seconds", seconds, "key", mark]
         # Without a key nobody else has this stamp: "existing" is then our own act, repeated.
         stamp = digest if key is not None else f"{digest}:{uuid4().hex}"
         words = (stamp, BELL, entry.to_json(), len(flat) // 2, *flat, *said)
         reply = await self._store.act("submit", session_id, *words, critical=True)
         # The counter may have gone back with a server that failed over, while the sessions lie on others: soon past them.
-        for power in range(1, MOST_STEPS if is_new else 0):
-            if reply[0] != "taken":
+        for power in range(1, MOST_STEPS if is_mine else 0):
+            if reply[0] != "taken" or not is_anothers(Stamp(*reply[1:3]), key):
                 break
-            session_id = await self.mint(prefix, step=2**power)
+            taken, session_id = session_id, await self.mint(prefix, step=2**power)
             if key is not None:
-                name = idempotency_key(draft.app, key)
-                await self._store.command_beside("SET", name, f"{session_id} {digest}", "EX", seconds)
+                session_id = await self._keys.move(draft.app, key, taken, session_id, digest, seconds)
             reply = await self._store.act("submit", session_id, *words, critical=True)
         if reply[0] == "taken" and key is not None:  # who had the key from one that died, too, was quicker
             raise KeyConflict(key, session_id)
@@ -153,39 +158,6 @@ class Intake:
         if reply[0] == "taken":
             raise StoreError(f"session {session_id}: the id is taken by another submission; the id counter was reset?")
         return Submitted(session_id, created=key is None or reply[0] == "created")
-
-    async def find(self, app: str, key: str) -> str | None:
-        """Return the session that an idempotency key stands for, None while there is none."""
-        found = await self._store.command("GET", idempotency_key(app, key))
-        session_id = str(found).partition(" ")[0] if found else ""
-        # A key that is reserved for a session that nobody created means nothing yet.
-        there = session_id and await self._store.command("EXISTS", self._store.keys.of_session("record", session_id))
-        return session_id if there else None
-
-    async def _reserve(self, app: str, key: str, session_id: str, digest: str, seconds: int) -> tuple[str, bool]:
-        """Return the session that a key stands for, and whether it has come to stand for it just now.
-
-        Whoever reserved it may have died before it created the session: then another request may have it, too. Which one does,
-        the session's own stamp says.
-        """
-        value = f"{session_id} {digest}"
-        name = idempotency_key(app, key)
-        found = None
-        while found is None:  # NX and GET together need a server 7.0; the key may run out between the two
-            if await self._store.command_beside("SET", name, value, "NX", "EX", seconds):
-                return session_id, True
-            found = await self._store.command("GET", name)
-        reserved, _, reserved_digest = str(found).partition(" ")
-        if reserved_digest != digest and await self._stamp_of(reserved) not in {None, digest}:
-            raise KeyConflict(key, reserved)
-        return reserved, False
-
-    async def _stamp_of(self, session_id: str) -> str | None:
-        """Return the digest of the request that made a session, None where there is none, and never was as far as is known."""
-        key = self._store.keys.of_session
-        stamp = await self._store.command("HGET", key("record", session_id), "submit")
-        stamp = stamp or await self._store.command("GET", key("gone", session_id))
-        return None if stamp is None else str(stamp)
 
     async def post(self, session_id: str, post: Post, *, answers: str | None = None) -> bool:
         """Put a post into the mailbox; return False where the same post was taken before.

@@ -122,10 +122,13 @@ class Store:
         reply: list[Reply] = await self._repeat(("EVALSHA", script.sha, len(keys), *keys, *args), script.source)
         return reply
 
-    async def act_on_key(self, name: str, key: str, *args: Argument) -> list[Reply]:
-        """Do one act on one key that belongs to no session."""
+    async def act_on_key(self, name: str, key: str, *args: Argument, critical: bool = False) -> list[Reply]:
+        """Do one act on one key that belongs to no session; on a critical one a critical act will rest (`command_beside`)."""
         script = self._scripts[name]
         reply: list[Reply] = await self._repeat(("EVALSHA", script.sha, 1, key, *args), script.source)
+        if critical and self._confirmer is not None:
+            async for again in self._until_safe(self._confirmer, name, lambda: self.act_on_key(name, key, *args)):
+                reply = again
         return reply
 
     async def command(self, *args: Argument) -> Reply:

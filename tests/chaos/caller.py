@@ -139,11 +139,11 @@ class Caller:
         return await self._say("signal", session_id, post_id, {"name": name})
 
     async def answer(
-        self, session_id: str, *, actor: str, text: str = "", verdict: str | None = None, post_id: str
+        self, session_id: str, *, actor: str, text: str = "", verdict: str | None = None, wait_id: str, post_id: str
     ) -> bool:
         """Answer a question."""
         del actor
-        return await self._say("answer", session_id, post_id, {"text": text, "verdict": verdict})
+        return await self._say("answer", session_id, post_id, {"text": text, "verdict": verdict, "wait_id": wait_id})
 
     async def decide(self, session_id: str, *, allow: bool, actor: str, wait_id: str, post_id: str) -> bool:
         """Approve or deny."""

@@ -231,7 +231,7 @@ class Driver:
         try:
             if wait.kind == "input":
                 text = f"{told.serial}"
-                await way.answer(sid, actor=ACTOR, text=text, post_id=f"a{told.serial}")
+                await way.answer(sid, actor=ACTOR, text=text, wait_id=wait.wait_id, post_id=f"a{told.serial}")
                 told.note("answer", text)
                 told.answers.append(text)
             elif wait.kind == "approval":
@@ -242,7 +242,7 @@ class Driver:
                 lines = read_lines(self.folder / "act.calls")
                 happened = any(line.startswith(f"{told.session_id} {wait.call.args['number']} ") for line in lines)
                 verdict = "happened" if happened else "retry"
-                await way.answer(sid, actor=ACTOR, verdict=verdict, post_id=f"u{told.serial}")
+                await way.answer(sid, actor=ACTOR, verdict=verdict, wait_id=wait.wait_id, post_id=f"u{told.serial}")
                 told.uncertain[verdict] += 1
         except (NotWaiting, PhaseRefused):
             return  # the question that was seen is answered already, and the session goes on

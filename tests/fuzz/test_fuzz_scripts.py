@@ -23,12 +23,14 @@ ANSWERS: dict[str, frozenset[str]] = {
     path.stem: frozenset(re.findall(r"return \{'(\w+)'", path.read_text(encoding="utf-8")))
     | frozenset(
         word
-        for line in re.findall(r"return \{found == digest and '(\w+)' or '(\w+)'", path.read_text(encoding="utf-8"))
+        for line in re.findall(r"return \{is_same and '(\w+)' or '(\w+)'", path.read_text(encoding="utf-8"))
         for word in line
     )
     for path in FOLDER.glob("*.lua")
 }
 FIGURES = {"measure", "tick"}
+#: Keys that belong to no session.
+MODEL, REQUEST = "baton:model:x", "baton:idem:app:x"
 
 #: Texts that stand where numbers, ids or JSON are expected; none names a field of the store's own bookkeeping.
 ODD = (
@@ -98,6 +100,7 @@ class Scene:
             "limit": ["1000", "5"],
             "mark": [],
             "measure": [],
+            "move_key": ["SES-1 digest", "60"],
             "page": ["", "", "", "", "10"],
             "post": ["p1", "{}", entry("posted"), "", "3", "", "bell", "cancels", ""],
             "prune": [rev, "2"],
@@ -127,7 +130,7 @@ class Scene:
         before = self.everything()
         store = self.lab.store
         first = {"take_deliveries": "9", "tick": "9", "page": "app", "measure": "app"}.get(name, session_id)
-        keys = ["baton:model:x"] if name in {"admit", "report"} else None
+        keys = {"admit": [MODEL], "report": [MODEL], "move_key": [REQUEST]}.get(name)
         script = load_scripts()[name]
         named = keys or list(store.keys.for_script(script.keys, session_id))
         try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.contracts.errors import InputError
+from orchestrator.contracts.errors import InputError, NotWaiting
 from orchestrator.contracts.session import ToolCall
 from tests.architecture.source_tree import ROOT
 from tests.stage import Stage, play
@@ -65,6 +65,23 @@ def test_what_one_process_began_another_finishes(store_url: str, ledger: Path) -
         assert (await on.client.show(session_id)).status == "fine"
         assert (call.outcome, call.result) == ("executed", {"counted": 7})
         assert ledger.read_text() == "ponder of rows {'count': 7, 'in what?': 'mm'}\n"
+
+    play(store_url, scene)
+
+
+def test_what_was_looked_at_is_answered_and_nothing_else(store_url: str, ledger: Path) -> None:
+    """A session may ask something else by now, or stand where it stood before a failover: a word for the one is none for the other."""
+
+    async def scene(on: Stage) -> None:
+        session_id = await on.submit(plan="ponder")
+        await on.run(on.worker(), session_id)
+        before = await on.client.show(session_id)
+        assert before.wait is not None
+
+        with pytest.raises(NotWaiting, match="it does not wait for w99 any more; look again"):
+            await on.client.answer(session_id, actor="ada", verdict="stop", wait_id="w99")
+        assert await on.client.show(session_id) == before
+        assert await on.client.answer(session_id, actor="ada", verdict="stop", wait_id=before.wait.wait_id)
 
     play(store_url, scene)
 

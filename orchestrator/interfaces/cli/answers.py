@@ -116,6 +116,7 @@ def _decide(
 @click.option("--escalate", is_flag=True, help="At a gate: hand the session to a team.")
 @click.option("--team", help="With --escalate: the team; the app's default one if left out.")
 @click.option("--stop", is_flag=True, help="At a gate: end the session's work; a plugin's question: abort its pass.")
+@click.option("--wait-id", help="Only if it still asks this: the wait_id that `show -o json` tells.")
 @dry_run_option
 @actor_option
 @output_option
@@ -129,6 +130,7 @@ def answer_command(
     escalate: bool,
     team: str | None,
     stop: bool,
+    wait_id: str | None,
     dry_run: bool,
     actor: str,
     form: Form,
@@ -154,6 +156,7 @@ def answer_command(
         fields=_split_fields(fields),
         verdict=said,
         team=team,
+        wait_id=wait_id,
         dry_run=dry_run,
         actor=actor,
         form=form,
@@ -166,6 +169,7 @@ def answer_command(
 @click.option("--escalate", is_flag=True, help="Hand the session to a team.")
 @click.option("--team", help="With --escalate: the team; the app's default one if left out.")
 @click.option("--stop", is_flag=True, help="End the session's work.")
+@click.option("--wait-id", help="Only if it still asks this: the wait_id that `show -o json` tells.")
 @dry_run_option
 @actor_option
 @output_option
@@ -176,6 +180,7 @@ def resume_command(
     escalate: bool,
     team: str | None,
     stop: bool,
+    wait_id: str | None,
     dry_run: bool,
     actor: str,
     form: Form,
@@ -186,7 +191,9 @@ def resume_command(
     if team is not None and not escalate:
         raise InputError("option --team: it goes with --escalate; add that")
     verdict = "escalate" if escalate else "stop" if stop else "resume_with_input"
-    return _answer(session_id, text=text, verdict=verdict, team=team, dry_run=dry_run, actor=actor, form=form)
+    return _answer(
+        session_id, text=text, verdict=verdict, team=team, wait_id=wait_id, dry_run=dry_run, actor=actor, form=form
+    )
 
 
 def _answer(
@@ -195,6 +202,7 @@ def _answer(
     text: str | None,
     verdict: str | None,
     team: str | None,
+    wait_id: str | None,
     dry_run: bool,
     actor: str,
     form: Form,
@@ -207,6 +215,7 @@ def _answer(
 
     async def work(client: "Client") -> str | None:
         wait = (await client.show(session_id)).wait
+        shown = wait_id or (wait.wait_id if wait is not None else None)
         await client.answer(
             session_id,
             actor=actor,
@@ -215,14 +224,15 @@ def _answer(
             verdict=verdict,
             team=team,
             fields=texts,
+            wait_id=shown,
             dry_run=dry_run,
         )
-        return wait.wait_id if wait is not None else None
+        return shown
 
-    wait_id = with_client(work, needs_apps=True)
+    shown = with_client(work, needs_apps=True)
     body: JsonObject = {
         "session_id": session_id,
-        "wait_id": wait_id,
+        "wait_id": shown,
         "verdict": verdict,
         "text": text,
         "value": value,

@@ -4,11 +4,10 @@ from typing import Final
 
 from fastapi import APIRouter, Request, Response
 
-from orchestrator.contracts.errors import NotWaiting
 from orchestrator.interfaces.cli.wording import list_commands
 from orchestrator.interfaces.console.pages import CallerOf, FormOf, PageRoute, PartsOf, Text, go, render
 from orchestrator.interfaces.console.shown import link
-from orchestrator.interfaces.http.parts import Parts, SessionId, needs
+from orchestrator.interfaces.http.parts import SessionId, needs
 from orchestrator.interfaces.http.problems import Refused
 from orchestrator.interfaces.http.shapes import pack_cursor, read_cursor
 from orchestrator.operations import ASKS
@@ -61,7 +60,6 @@ async def decide(session_id: SessionId, parts: PartsOf, caller: CallerOf, form: 
 @router.post("/sessions/{session_id}/answer", openapi_extra=needs("approver"))
 async def answer(session_id: SessionId, parts: PartsOf, caller: CallerOf, form: FormOf) -> Response:
     """Answer the question that was shown: by words, by fields, by a verdict."""
-    await _check_wait(parts, session_id, form.one("wait_id", most=300))
     verdict = form.one("verdict", most=100) or None
     fields = {name: text for name, text in form.below("field.").items() if text.strip()}
     is_answer = verdict in {None, "resume_with_input"}
@@ -72,12 +70,7 @@ async def answer(session_id: SessionId, parts: PartsOf, caller: CallerOf, form: 
         verdict=verdict,
         team=form.one("team", most=200) or None if verdict == "escalate" else None,
         fields=fields if is_answer and fields else None,
+        wait_id=form.one("wait_id", most=300),
     )
     note = {"stop": "stopped", "escalate": "escalated"}.get(verdict or "", "answered")
     return go(form.one("back") or link(session_id), note)
-
-
-async def _check_wait(parts: Parts, session_id: str, wait_id: str) -> None:
-    wait = (await parts.client.show(session_id)).wait
-    if wait is None or wait.wait_id != wait_id:
-        raise NotWaiting(f"session {session_id}: it does not wait for this answer any more; look again")

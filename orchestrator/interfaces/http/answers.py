@@ -13,10 +13,8 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
 
 from orchestrator.contracts.access import Caller, Role
-from orchestrator.contracts.errors import NotWaiting
 from orchestrator.interfaces.http import bodies, models, shapes
 from orchestrator.interfaces.http.parts import CallerOf, Cursor, GuardedRoute, Key, Limit, PartsOf, SessionId, needs
-from orchestrator.interfaces.lookups import check_wait
 from orchestrator.operations import ASKS
 from orchestrator.operations import Query as Wanted
 
@@ -87,13 +85,6 @@ async def answer(
     session_id: SessionId, body: bodies.AnswerBody, parts: PartsOf, caller: CallerOf, key: Key = None
 ) -> bool:
     """Answer a question, a plugin's question, or an uncertain call."""
-    post_id = _post_id("answer", caller, key)
-    try:
-        await check_wait(parts.client, session_id, body.wait_id)
-    except NotWaiting:
-        if await parts.client.took(session_id, post_id):
-            return False
-        raise
     return await parts.client.answer(
         session_id,
         actor=caller.name,
@@ -101,7 +92,8 @@ async def answer(
         value=body.value,
         fields=body.fields,
         verdict=body.verdict,
-        post_id=post_id,
+        wait_id=body.wait_id,
+        post_id=_post_id("answer", caller, key),
     )
 
 
@@ -116,6 +108,7 @@ async def resume(
         text=body.text,
         verdict=body.action,
         team=body.team,
+        wait_id=body.wait_id,
         post_id=_post_id("answer", caller, key),
     )
 

@@ -66,6 +66,7 @@ class AnswerBody(Body):
 class ResumeBody(Body):
     """What is done with a session that a gate has stopped."""
 
+    wait_id: Word | None = Field(default=None, description="The wait that was looked at.")
     action: Literal["resume_with_input", "escalate", "stop"]
     text: Text = ""
     team: Word | None = None

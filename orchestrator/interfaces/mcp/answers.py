@@ -6,7 +6,6 @@ from fastmcp import FastMCP
 from pydantic import Field, JsonValue
 
 from orchestrator.interfaces.http import models, shapes
-from orchestrator.interfaces.lookups import check_wait
 from orchestrator.interfaces.mcp.desk import Desk
 from orchestrator.interfaces.mcp.sessions import Cursor, Limit, Reason, SessionId
 from orchestrator.operations import ASKS, Query
@@ -69,8 +68,9 @@ def register_answers(server: FastMCP[Any], desk: Desk) -> None:
         team: Annotated[str | None, Field(max_length=200, description="To whom, with escalate.")] = None,
     ) -> models.Done:
         """Answer a question, a gate, what a tool or plugin asks, or an uncertain call."""
-        await check_wait(client, session_id, wait_id)
-        await client.answer(session_id, actor=desk.actor, text=text, value=value, verdict=verdict, team=team)
+        await client.answer(
+            session_id, actor=desk.actor, text=text, value=value, verdict=verdict, team=team, wait_id=wait_id
+        )
         return models.Done(changed=True)
 
 

@@ -149,6 +149,97 @@ def test_a_counter_that_was_set_back_takes_keys_to_new_sessions_too(lab: Lab) ->
     assert first.session_id not in before
 
 
+def lose(lab: Lab, session_id: str) -> None:
+    """Lose a session, and what the counter of ids knew of it, as a failover of their servers may; the key lies on another one."""
+    (counter,) = lab.run(every_key(lab, "baton:ids:*"))
+    number = int(session_id.rpartition("-")[2])
+    lab.run(lab.store.command("DEL", *(lab.key(name, session_id) for name in ("record", "journal", "context", "by"))))
+    lab.run(lab.store.command("SET", counter, number - 1))
+
+
+@pytest.mark.parametrize(("key", "text"), [(None, "hello"), ("another", "hello"), ("another", "else")])
+def test_a_key_whose_session_was_lost_stands_for_nobody_elses(lab: Lab, key: str | None, text: str) -> None:
+    """Its id is given again. Whoever repeats the request is neither refused nor told of the other one, whatever that was asked for."""
+    lost = submit(lab, "k").session_id
+    lose(lab, lost)
+    other = submit(lab, key, text=text)
+    assert other.session_id == lost
+    assert lab.run(lab.intake.find(APP, "k")) is None
+
+    mine, again = submit(lab, "k"), submit(lab, "k")
+
+    assert (mine.created, again) == (True, Submitted(mine.session_id, created=False))
+    assert mine.session_id != lost
+    assert lab.run(lab.intake.find(APP, "k")) == mine.session_id
+    assert lab.run(lab.views.count(APP, "ready")) == 2
+    with pytest.raises(KeyConflict, match=mine.session_id):
+        submit(lab, "k", text="something else")
+
+
+def test_all_who_repeat_a_request_whose_session_was_lost_meet_at_one(lab: Lab) -> None:
+    """Each finds that its session is another's, and one of them moves the key."""
+    lost = submit(lab, "k").session_id
+    lose(lab, lost)
+    submit(lab, None)
+
+    async def all_of_them() -> list[Submitted]:
+        return list(await asyncio.gather(*(lab.intake.submit(draft(text="hello"), PREFIX, key="k") for _ in range(20))))
+
+    told = lab.run(all_of_them())
+
+    assert len({one.session_id for one in told}) == 1
+    assert [one.created for one in told].count(True) == 1
+    assert lab.run(lab.views.count(APP, "ready")) == 2
+
+
+def test_a_key_that_was_moved_for_another_request_is_none_for_this(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ran out and was used again while somebody was about to move it."""
+    lost = submit(lab, "k").session_id
+    lose(lab, lost)
+    submit(lab, None)
+    act_on_key = lab.store.act_on_key
+
+    async def overtaken(name: str, key: str, *args: Any, critical: bool = False) -> Any:
+        monkeypatch.undo()
+        await lab.store.command("DEL", key)
+        assert (await lab.intake.submit(draft(text="quicker"), PREFIX, key="k")).created
+        return await act_on_key(name, key, *args, critical=critical)
+
+    monkeypatch.setattr(lab.store, "act_on_key", overtaken)
+    with pytest.raises(KeyConflict):
+        submit(lab, "k")
+
+
+def test_a_fork_whose_session_was_lost_is_made_again(lab: Lab) -> None:
+    """Under its key, and not where somebody else's session is by now."""
+    lost, seconds = lab.run(lab.intake.mint_once(PREFIX, APP, "stamp", key="k"))
+    fork = draft().model_copy(update={"session_id": lost})
+    words: dict[str, Any] = {"rank": "1", "intents": {}, "messages": (), "data": {}, "stamp": "stamp"}
+    assert lab.run(create_fork(lab.store, fork, **words, key="k", key_seconds=seconds))
+    assert lab.run(lab.intake.mint_once(PREFIX, APP, "stamp", key="k")) == (lost, seconds)
+    lose(lab, lost)
+    submit(lab, None)
+
+    again, _ = lab.run(lab.intake.mint_once(PREFIX, APP, "stamp", key="k"))
+
+    assert again != lost
+    assert lab.run(
+        create_fork(lab.store, fork.model_copy(update={"session_id": again}), **words, key="k", key_seconds=9)
+    )
+    assert lab.run(lab.intake.find(APP, "k")) == again
+
+
+def test_a_session_of_an_older_baton_is_its_keys_own(lab: Lab) -> None:
+    """It says nothing of its key: the same request finds it, another one is refused."""
+    first = submit(lab, "k")
+    lab.run(lab.store.command("HDEL", lab.key("record", first.session_id), "key"))
+
+    assert submit(lab, "k") == Submitted(first.session_id, created=False)
+    assert lab.run(lab.intake.find(APP, "k")) == first.session_id
+    with pytest.raises(KeyConflict):
+        submit(lab, "k", text="another")
+
+
 def test_a_counter_that_was_set_back_gives_nobody_anothers_session(lab: Lab) -> None:
     """On a cluster it may lie on a master that failed over, and the sessions on others: the same words are two sessions still."""
     before = [submit(lab, None) for _ in range(40)]

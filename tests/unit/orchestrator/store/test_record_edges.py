@@ -61,12 +61,45 @@ def test_the_same_words_under_a_taken_id_are_told_apart(one: Lab) -> None:
     before = one.snapshot(FORK)
 
     assert first[0] == "created"
-    assert act(one, "submit", FORK, "d", *words) == ["existing"]
-    assert act(one, "submit", FORK, "other", *words) == ["taken"]
-    assert fork(one, digest="d") == ["existing"]
-    assert fork(one, digest="other") == ["taken"]
+    assert act(one, "submit", FORK, "d", *words) == ["existing", "d", ""]
+    assert act(one, "submit", FORK, "other", *words) == ["taken", "d", ""]
+    assert fork(one, digest="d") == ["existing", "d", ""]
+    assert fork(one, digest="other") == ["taken", "d", ""]
     assert one.snapshot(FORK) == before
     assert (before.context, before.record["seq"], stat(one, f"submitted:{APP}")) == (["hello"], "1", "1")
+
+
+def test_the_same_words_under_another_key_are_another_request(one: Lab) -> None:
+    """Where an id is given twice: whoever asked under its own key must not be told of somebody else's session."""
+    words = ("bell", entry("submitted"), 3, "app", APP, "rank", "1", "key")
+    act(one, "submit", FORK, "d", *words, "k1")
+
+    assert act(one, "submit", FORK, "d", *words, "k1") == ["existing", "d", "k1"]
+    assert act(one, "submit", FORK, "d", *words, "k2") == ["taken", "d", "k1"]
+    assert act(one, "submit", FORK, "d", *words[:2], 2, *words[3:7]) == ["taken", "d", "k1"]
+    assert fork(one, digest="d") == ["taken", "d", "k1"]
+
+
+def test_a_key_is_moved_from_where_it_was_found_and_from_nowhere_else(one: Lab) -> None:
+    """Of all who find its session lost, one moves it, and the others are told where to."""
+
+    def move(found: str, wanted: str, seconds: str = "60") -> list[Any]:
+        return one.run(one.store.act_on_key("move_key", "baton:idem:a:k", found, wanted, seconds))
+
+    def read(word: str) -> Any:
+        return one.run(one.store.command(word, "baton:idem:a:k"))
+
+    one.run(one.store.command("SET", "baton:idem:a:k", "S1 d"))
+    assert move("S0 d", "S2 d") == ["elsewhere", "S1 d"]
+    assert [move("S1 d", "S2 d", seconds) for seconds in ("0", "x", "-1")] == [["malformed"]] * 3
+    assert (read("GET"), read("TTL")) == ("S1 d", -1)
+    assert move("S1 d", "S2 d") == ["moved"]
+    assert move("S1 d", "S2 d") == ["moved"]
+    assert move("S1 d", "S3 d") == ["elsewhere", "S2 d"]
+    assert read("GET") == "S2 d"
+    assert 0 < read("TTL") <= 60
+    read("DEL")
+    assert (move("S2 d", "S3 d"), read("GET")) == (["moved"], "S3 d")
 
 
 @pytest.mark.parametrize("cut", [1, 2])
