@@ -18,7 +18,7 @@ from orchestrator.store.store import Store
 from tests.property.store_lab import entry
 
 PLAIN = load_app(Path(__file__).parent / "chaos" / "apps" / "plain")
-SECONDS = 20.0
+SECONDS = 60.0
 
 
 @dataclass

@@ -44,7 +44,7 @@ async def _play(url: str, outside: Path) -> Evidence:
         await driver.submit(1)
         [told] = driver.told.values()
         worker = stage.worker()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while told.ended_at is None:
                 record = await stage.run(worker, told.session_id)
                 if record.cursor.skill == "pause" and record.wait is not None and record.wait.kind == "timer":

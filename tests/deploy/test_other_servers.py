@@ -13,7 +13,8 @@ import pytest
 
 from orchestrator.embedded_binary import find_server
 from orchestrator.interfaces.cli.stack import process_command
-from tests.deploy.drills.lab import Lab, free_port, wait_until
+from tests.deploy.drills.lab import Lab, wait_until
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.deploy, pytest.mark.integration, pytest.mark.timeout(300)]
 

@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from tests.architecture.source_tree import ROOT
 from tests.docs.console import Console, Matcher, Mismatch, read_blocks, read_steps
+from tests.ports import free_port
 
 FIRST_APP = ROOT / "docs" / "how-to" / "first_app.md"
 A_PLUGIN = ROOT / "docs" / "how-to" / "write_a_plugin.md"
@@ -41,12 +41,6 @@ def console(tmp_path: Path) -> Iterator[Console]:
         yield made
     finally:
         made.close()
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def test_a_first_plugin_works_as_the_page_says(console: Console) -> None:

@@ -24,7 +24,7 @@ from orchestrator.store.store import Store
 from orchestrator.store.views import Views
 from tests.chaos.cluster import ClusterOfServers
 from tests.chaos.fleet import pause
-from tests.chaos.sentinel import free_port
+from tests.ports import free_port
 from tests.property.store_lab import DIGEST, draft, entry
 
 pytestmark = pytest.mark.integration

@@ -14,11 +14,12 @@ from orchestrator.store.sentinel import find_primary, is_replaced, parse_sentine
 from orchestrator.store.store import Store
 from tests.chaos.fleet import pause
 from tests.chaos.run import make_folder
-from tests.chaos.sentinel import NAME, WORDS, Pair, ask, free_port
+from tests.chaos.sentinel import NAME, WORDS, Pair, ask
+from tests.ports import free_port
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.timeout(90),
+    pytest.mark.timeout(400),
     pytest.mark.skipif(bundled_path() is None, reason="no server is bundled for this platform"),
 ]
 
@@ -61,7 +62,7 @@ def test_a_primary_that_most_sentinels_know_no_more_is_left() -> None:
             for sentinel in pair.sentinels:
                 await name_another(sentinel, other)
 
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(120):
                 while await port_of(store) != other:
                     await pause(0.1)
             assert "role:master" in str(await ask_info(pair.ports[0]))

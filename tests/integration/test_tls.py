@@ -30,8 +30,8 @@ from tests.certificates import Authority, Pem, server_context
 from tests.chaos.cluster import ClusterOfServers
 from tests.chaos.fleet import pause
 from tests.chaos.run import make_folder
-from tests.chaos.sentinel import free_port
 from tests.integration.test_servers_in_trouble import running, variables
+from tests.ports import free_port
 from tests.tls_stage import TlsEnd, TlsPair, tls_pair
 from workers.broker_url import plan_broker
 

@@ -20,8 +20,8 @@ from orchestrator.store.wire import ServerRefused, Wire
 from tests.certificates import Authority
 from tests.chaos.fleet import pause
 from tests.chaos.run import make_folder
-from tests.chaos.sentinel import free_port
 from tests.chaos.servers import Servers
+from tests.ports import free_port
 
 PROGRAM = shutil.which("redis-server") or shutil.which("valkey-server")
 SENTINELS = 3

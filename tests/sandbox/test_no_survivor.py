@@ -21,7 +21,7 @@ from plugin_sandbox.slots import name_place
 from tests.sandbox.ordinary import ORDINARY, python_for_all, start_as
 
 _PROMISED_SECONDS, _SLACK = 0.05, 10
-_START_SECONDS = 20
+_START_SECONDS = 60
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import sys
 
 from orchestrator.interfaces.cli.stack import process_command
 from tests.deploy.drills.drill import Drill, Values, walker_of
-from tests.deploy.drills.lab import ALL_QUEUES, HERE, STEPS, Lab, free_port, wait_until
+from tests.deploy.drills.lab import ALL_QUEUES, HERE, STEPS, Lab, wait_until
+from tests.ports import free_port
 
 
 class ExporterGone(Drill):

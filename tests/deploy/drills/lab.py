@@ -26,6 +26,7 @@ from orchestrator.interfaces.cli import connect
 from orchestrator.interfaces.cli.main import main
 from orchestrator.interfaces.cli.runbook_play import Printed
 from orchestrator.interfaces.cli.stack import process_command, with_import_path
+from tests.ports import free_port
 
 HERE = Path(__file__).parent
 SECONDS = 60.0
@@ -64,13 +65,6 @@ def wait_until(what: Callable[[], Any], why: str, seconds: float = SECONDS) -> A
         assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {why}"
         tick.wait(0.1)
     return found
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 class Server:

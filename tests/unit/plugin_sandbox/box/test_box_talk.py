@@ -61,7 +61,7 @@ def talk(play: Callable[[int, int, socket.socket], None], *, is_cancelled: bool 
         if is_cancelled:
             halt.set()
         found = hold_talk(BOX, b"{}", send, halt)
-    threads[0].join(10)
+    threads[0].join(60)
     return found
 
 

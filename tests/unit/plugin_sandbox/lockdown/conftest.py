@@ -17,7 +17,7 @@ from plugin_sandbox.inner import syscalls
 from plugin_sandbox.inner.box import Box, BoxLimits, Ground, LayerFailed
 from plugin_sandbox.inner.lockdown import lock_down, prepare
 
-_CHILD_SECONDS = 20
+_CHILD_SECONDS = 60
 _PR_SET_DUMPABLE = 4
 
 LIMITS = BoxLimits(
