@@ -42,7 +42,7 @@ def wait_for_event(baton: Baton, session_id: str, mark: str, *, count: int = 1) 
         assert line, f"{session_id} came to its end without {mark}"
         count -= mark in line
     watching.terminate()
-    watching.communicate(timeout=30)
+    watching.communicate(timeout=60)
 
 
 def test_a_plugins_question_is_shown_and_answered_by_fields(workshop: Baton, folder: Path) -> None:
