@@ -49,7 +49,7 @@ def server(folder: Path, *words: str) -> Iterator[None]:
             yield
         finally:
             process.terminate()
-            process.wait(timeout=20)
+            process.wait(timeout=60)
 
 
 def ask(port: int, *words: str) -> Any:

@@ -110,7 +110,7 @@ def rabbitmq() -> Iterator[str]:
         yield f"amqp://guest:guest@127.0.0.1:{port}//"
     finally:
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait(timeout=20)
+        process.wait(timeout=60)
         for one in psutil.process_iter():
             try:
                 if one.environ().get("ERL_EPMD_PORT") == str(epmd):

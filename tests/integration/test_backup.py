@@ -28,7 +28,7 @@ def server(folder: Path, *words: str) -> Iterator[Path]:
             yield socket
         finally:
             process.terminate()
-            process.wait(timeout=20)
+            process.wait(timeout=60)
 
 
 @pytest.fixture

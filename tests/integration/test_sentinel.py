@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from orchestrator.embedded_binary import bundled_path
+from orchestrator.store import sentinel as sentinel_module
 from orchestrator.store.sentinel import find_primary, is_replaced, parse_sentinels
 from orchestrator.store.store import Store
 from tests.chaos.fleet import pause
@@ -22,6 +23,13 @@ pytestmark = [
     pytest.mark.timeout(400),
     pytest.mark.skipif(bundled_path() is None, reason="no server is bundled for this platform"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever was asked and was held up by the machine is waited for: here each of them counts."""
+    monkeypatch.setattr(sentinel_module, "ASK_SECONDS", 60.0)
+    monkeypatch.setattr(sentinel_module, "OTHERS_SECONDS", 60.0)
 
 
 @asynccontextmanager

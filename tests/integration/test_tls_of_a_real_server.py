@@ -28,7 +28,7 @@ SENTINELS = 3
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(400),
     pytest.mark.skipif(PROGRAM is None, reason="no redis-server is installed; it is in Debian's package redis-server"),
 ]
 
