@@ -1,6 +1,7 @@
 """Whoever dies first - the run by a cancel, the worker, the zygote, the monitor - nothing of the plugin is left a moment later.
 
-50 ms is what is promised on a quiet machine; the tests measure it, keep the figure with the result, and allow a busy one more.
+50 ms is what is promised on a quiet machine; the tests measure it and keep the figure with the result. What they demand holds on a
+busy machine too: all of it ends long before the plugin would by itself.
 """
 
 import os
