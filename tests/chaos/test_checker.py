@@ -62,7 +62,7 @@ def recorded(temporary_server: RunningServer, tmp_path_factory: pytest.TempPathF
     outside = tmp_path_factory.mktemp("outside")
     for name in ("note", "permit"):
         (outside / name).mkdir()
-    assert ask(temporary_server.socket, "FLUSHALL", seconds=10) == b"+OK"
+    assert ask(temporary_server.socket, "FLUSHALL", seconds=60) == b"+OK"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CHAOS_LEDGER", str(outside))
         return asyncio.run(_play(temporary_server.url, outside))

@@ -52,7 +52,7 @@ def test_a_first_plugin_works_as_the_page_says(console: Console) -> None:
 
 @pytest.mark.integration
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_first_app_works_as_the_page_says(console: Console) -> None:
     """Who follows the page word by word must get what it promises: a stale page loses its reader in the first minute."""
     text = FIRST_APP.read_text(encoding="utf-8")

@@ -18,7 +18,7 @@ try:
 except OSError as error:
     ctx.log.info(error.strerror)
 ctx.log.info("made", n=made)
-signal.sigtimedwait([signal.SIGUSR1], 0.2)  # the watchdog looks every few milliseconds
+signal.sigtimedwait([signal.SIGUSR1], 0.2 if made <= 3 else 20)  # the watchdog looks every few milliseconds, where it may
 """
 CHILDREN = """
 for _ in range(4):
