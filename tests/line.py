@@ -89,6 +89,12 @@ async def line(url: str, **apps: dict[str, object]) -> AsyncIterator[Line]:
     store = Store(url)
     try:
         async with asyncio.timeout(SECONDS):
-            yield Line(store, Client(store, specs, beat_seconds=60), settings, specs, Leases(store, lease_seconds=300, max_attempts=3))
+            yield Line(
+                store,
+                Client(store, specs, beat_seconds=60),
+                settings,
+                specs,
+                Leases(store, lease_seconds=300, max_attempts=3),
+            )
     finally:
         await store.aclose()
