@@ -51,12 +51,12 @@ def test_a_rate_lets_its_burst_through_and_then_one_at_a_time(store_url: str) ->
     """What may go at once after a rest is a share of the minute; then each must wait for its place."""
 
     async def scene(gate: ModelGate, store: Store) -> None:
-        one = Charge(make_bucket(SERVICE, "requests", 3, 1.0), 1)
+        one = Charge(make_bucket(SERVICE, "requests", 6, 0.5), 1)
         said = [await admit(gate, one) for _ in range(4)]
 
         assert [type(answer) for answer in said] == [Admitted, Admitted, Admitted, NotNow]
         assert isinstance(said[3], NotNow)
-        assert MINUTE / 6 < said[3].wait_ms <= MINUTE / 3
+        assert MINUTE / 12 < said[3].wait_ms <= MINUTE / 4
 
     play(store_url, scene)
 
