@@ -40,7 +40,7 @@ from orchestrator.embedded_wire import ask
 from orchestrator.store.fitness import parse_info
 from orchestrator.store.store import Store
 from tests.chaos.cluster import ClusterOfServers, cluster_of_servers
-from tests.chaos.sentinel import free_port
+from tests.ports import free_port
 
 SESSIONS, STEPS, STATE_BYTES, MASTERS = 200, 10, 1024, 3
 TARGETS = (

@@ -101,17 +101,17 @@ class Served:
     def start(self) -> None:
         """Serve; return once requests are answered."""
         self._thread.start()
-        assert self._ready.wait(20)
+        assert self._ready.wait(60)
 
     def run(self, act: Coroutine[Any, Any, T]) -> T:
         """Do something on the application's loop."""
-        return asyncio.run_coroutine_threadsafe(act, self._loop).result(30)
+        return asyncio.run_coroutine_threadsafe(act, self._loop).result(60)
 
     def stop(self) -> None:
         """End it."""
         if self._server is not None:
             self._server.handle_exit(15, None)
-        self._thread.join(20)
+        self._thread.join(60)
         self._loop.close()
 
     def _run(self) -> None:

@@ -77,7 +77,7 @@ def chromium() -> Iterator[Any]:
 def tab(browser: Any, *, complaints: list[str], **options: Any) -> Iterator[Any]:
     """Lend a page; what it complains of (errors of scripts, refusals of the policy, dialogs) is noted."""
     context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(90_000)
     page = context.new_page()
 
     def note_line(line: Any) -> None:

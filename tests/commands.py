@@ -16,7 +16,7 @@ import psutil
 ROOT = Path(__file__).resolve().parents[1]
 JOURNEY = ROOT / "tests" / "apps" / "journey"
 BATON = [sys.executable, "-P", "-m", "orchestrator.interfaces.cli.main"]
-SECONDS = 60
+SECONDS = 120
 
 
 @dataclass(frozen=True)

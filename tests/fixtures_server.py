@@ -26,7 +26,7 @@ def temporary_server() -> Iterator[RunningServer]:
 @pytest.fixture
 def empty_server(temporary_server: RunningServer) -> RunningServer:
     """Lend the server with nothing in it."""
-    assert ask(temporary_server.socket, "FLUSHALL", seconds=10) == b"+OK"
+    assert ask(temporary_server.socket, "FLUSHALL", seconds=60) == b"+OK"
     return temporary_server
 
 

@@ -23,7 +23,7 @@ from workers.heartbeat import Heartbeat
 from workers.lanes import Lanes
 
 HALTING = Path(__file__).parent / "apps" / "halting"
-SECONDS = 30.0
+SECONDS = 60.0
 
 
 class HeldTools:

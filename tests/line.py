@@ -18,7 +18,7 @@ from orchestrator.store.store import Store
 from tests.property.store_lab import entry
 
 PLAIN = load_app(Path(__file__).parent / "chaos" / "apps" / "plain")
-SECONDS = 20.0
+SECONDS = 60.0
 
 
 @dataclass
@@ -85,10 +85,16 @@ class Line:
 async def line(url: str, **apps: dict[str, object]) -> AsyncIterator[Line]:
     """Lend a line for these apps; their values are fields of their specs."""
     specs = {name: PLAIN.model_copy(update={"name": name, **parts}) for name, parts in apps.items()}
-    settings = Settings.model_validate({"apps": {"bundled": False}, "scheduler": {"resend_seconds": 30}})
+    settings = Settings.model_validate({"apps": {"bundled": False}, "scheduler": {"resend_seconds": 300}})
     store = Store(url)
     try:
         async with asyncio.timeout(SECONDS):
-            yield Line(store, Client(store, specs), settings, specs, Leases(store, lease_seconds=30, max_attempts=3))
+            yield Line(
+                store,
+                Client(store, specs, beat_seconds=60),
+                settings,
+                specs,
+                Leases(store, lease_seconds=300, max_attempts=3),
+            )
     finally:
         await store.aclose()

@@ -12,7 +12,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.chaos.sentinel import NAME, Pair, free_port
+from tests.chaos.sentinel import NAME, Pair
+from tests.ports import free_port
 
 _CHUNK = 65_536
 

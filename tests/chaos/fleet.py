@@ -81,7 +81,7 @@ class Member:
     def kill(self) -> None:
         """End the whole group at once, and wait for its leader."""
         self.signal(signal.SIGKILL)
-        self.process.wait(timeout=20)
+        self.process.wait(timeout=60)
 
 
 @dataclass
@@ -162,7 +162,7 @@ class Fleet:
         self.kill(member)
         return self.start(member.role, pool=member.pool, slot=member.slot)
 
-    def terminate(self, member: Member, seconds: float = 30) -> int:
+    def terminate(self, member: Member, seconds: float = 120) -> int:
         """Ask a process to end, and return its exit code."""
         self.members.remove(member)
         member.process.send_signal(signal.SIGTERM)
@@ -180,7 +180,7 @@ class Fleet:
         for member in self.members:
             member.signal(signal.SIGKILL)
         for member in self.members:
-            member.process.wait(timeout=20)
+            member.process.wait(timeout=60)
 
     def logs(self) -> str:
         """Return what the processes said that is worth reading after a failure."""

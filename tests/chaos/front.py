@@ -20,8 +20,8 @@ from tests.chaos.evidence import Evidence
 from tests.chaos.follower import Follower, judge_follower
 from tests.chaos.http_verdict import judge_answers, judge_kept, judge_keys, judge_reads
 from tests.chaos.proxy import Line
-from tests.chaos.sentinel import free_port
 from tests.chaos.visitors import Stayed, Visitors, judge_visits
+from tests.ports import free_port
 
 #: Of the sessions that are driven, how many are followed; some of them are driven over HTTP, some are not.
 FOLLOWED: Final = 4

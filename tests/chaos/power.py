@@ -31,8 +31,9 @@ from tests.chaos.history import now_ms
 #: How often the file is measured, and how much of it `appendfsync everysec` may lose.
 LOOK_SECONDS = 0.02
 EVERYSEC_MS = 1_000.0
-#: Between the moment from which nobody is answered any more and the kill: what was answered before is written down by then.
-SETTLE_SECONDS = 0.05
+#: Between the moment from which nobody is answered any more and the kill: what was answered before is written down by then, also
+#: where a process that got it waits for a processor.
+SETTLE_SECONDS = 1.0
 
 
 class Size(NamedTuple):

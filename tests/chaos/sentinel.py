@@ -6,7 +6,6 @@ our own proxy; what it does not know is Baton.
 """
 
 import asyncio
-import socket
 import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -18,21 +17,16 @@ from orchestrator.embedded_binary import find_server
 from tests.chaos.fleet import pause
 from tests.chaos.proxy import Proxy
 from tests.chaos.servers import Servers
+from tests.ports import free_port
 
 NAME = "baton"
 SENTINELS = 3
-#: How long a primary may be silent before the Sentinels look for another.
-DOWN_AFTER_MS = 1_000
-#: How long one of these things may take on a machine that is busy with something else.
-BEGIN_SECONDS, CHANGE_SECONDS = 20.0, 120.0
+#: How long a primary may be silent before the Sentinels look for another: longer than a busy machine holds up a process.
+DOWN_AFTER_MS = 6_000
+#: How long one of these things may take on a machine that is busy with something else: a Sentinel that was held up for two
+#: seconds trusts its clock only after thirty more.
+BEGIN_SECONDS, CHANGE_SECONDS = 120.0, 200.0
 WORDS = ("--appendonly", "yes", "--save", "")
-
-
-def free_port() -> int:
-    """Return a port that nobody has."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 async def ask(port: int, *words: str) -> list[str]:
@@ -40,7 +34,7 @@ async def ask(port: int, *words: str) -> list[str]:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write((" ".join(words) + "\r\n").encode())
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(10):
             first = (await reader.readline()).decode().strip()
             if not first.startswith("*") or first == "*-1":
                 return [first]
@@ -54,7 +48,7 @@ async def ask_info(port: int) -> str:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(b"INFO\r\n")
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(10):
             length = int((await reader.readline())[1:])
             return (await reader.readexactly(length)).decode()
     finally:

@@ -47,7 +47,7 @@ class Servers:
         """Kill a server."""
         process = self.processes.pop(port)
         process.send_signal(signal.SIGKILL)
-        await asyncio.to_thread(process.wait, 10)
+        await asyncio.to_thread(process.wait, 60)
 
     def halt(self, port: int) -> None:
         """Stop a server in the middle of whatever it does: its connections stay, and nothing answers."""
@@ -65,6 +65,6 @@ class Servers:
         for process in every:
             process.kill()
         for process in every:
-            process.wait(timeout=10)
+            process.wait(timeout=60)
         self.processes.clear()
         self.halted.clear()

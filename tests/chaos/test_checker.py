@@ -44,7 +44,7 @@ async def _play(url: str, outside: Path) -> Evidence:
         await driver.submit(1)
         [told] = driver.told.values()
         worker = stage.worker()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while told.ended_at is None:
                 record = await stage.run(worker, told.session_id)
                 if record.cursor.skill == "pause" and record.wait is not None and record.wait.kind == "timer":
@@ -62,7 +62,7 @@ def recorded(temporary_server: RunningServer, tmp_path_factory: pytest.TempPathF
     outside = tmp_path_factory.mktemp("outside")
     for name in ("note", "permit"):
         (outside / name).mkdir()
-    assert ask(temporary_server.socket, "FLUSHALL", seconds=10) == b"+OK"
+    assert ask(temporary_server.socket, "FLUSHALL", seconds=60) == b"+OK"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CHAOS_LEDGER", str(outside))
         return asyncio.run(_play(temporary_server.url, outside))

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.contracts.errors import LeaseLost
 from orchestrator.contracts.session import Post
 from orchestrator.embedded_binary import bundled_path
 from orchestrator.store.cluster_map import slot_of
@@ -27,7 +28,7 @@ pytestmark = [
     pytest.mark.integration,
     pytest.mark.chaos,
     pytest.mark.slow,
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(400),
     pytest.mark.skipif(bundled_path() is None, reason="no server is bundled for this platform"),
 ]
 
@@ -75,7 +76,10 @@ class Story:
         self._store = store
 
     async def drive_until(self, over: asyncio.Event) -> None:
-        """Post, claim, commit a step that takes what is in the mailbox, and begin again."""
+        """Post, claim, commit a step that takes what is in the mailbox, and begin again.
+
+        A claim is no promise: a failover may take it, and whoever had it is refused then. What is refused has not happened.
+        """
         intake, number = Intake(self._store), 0
         leases = Leases(self._store, lease_seconds=600, max_attempts=9)
         while not over.is_set():
@@ -85,9 +89,13 @@ class Story:
             self.posts.append(f"p{number}")
             claimed = await leases.claim(self.session_id, f"w:{number}", (DIGEST,))
             assert isinstance(claimed, Claimed)
+            assert claimed.record.rev == self.commits
             # An answer is asked for, so that it is waited for: critical, as what somebody outside relies on.
             commit = Commit("waiting", {}, (entry(taken=len(claimed.posts)),), taken=len(claimed.posts), asks="input")
-            done = await leases.commit(self.session_id, claimed.record.fence, claimed.record.rev, commit)
+            try:
+                done = await leases.commit(self.session_id, claimed.record.fence, claimed.record.rev, commit)
+            except LeaseLost:
+                continue
             assert done.posts == 0
             self.commits += 1
 

@@ -22,7 +22,7 @@ from tests.chaos.proxy import Proxy
 from tests.chaos.run import make_folder
 from tests.stage import Stage
 
-SECONDS = 20
+SECONDS = 60
 #: A driver says some of its messages twice, as chance has it.
 _TWICE, _ONCE = 0.0, 1.0
 

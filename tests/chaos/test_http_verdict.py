@@ -26,7 +26,7 @@ from tests.chaos.http_verdict import judge_answers, judge_kept, judge_keys, judg
 from tests.chaos.visitors import Stayed, Visit, judge_visits
 
 SID = "LED-1"
-SECONDS = 20
+SECONDS = 60
 
 
 def post(seq: int, post_id: str) -> Entry:

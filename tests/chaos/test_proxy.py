@@ -9,7 +9,7 @@ import pytest
 
 from tests.chaos.proxy import Proxy
 
-SECONDS = 20
+SECONDS = 60
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -201,7 +201,7 @@ def both() -> Iterator[None]:
 @pytest.mark.integration
 @pytest.mark.chaos
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(400)
 @pytest.mark.skipif(bundled_path() is None, reason="no server is bundled for this platform")
 @pytest.mark.usefixtures("both")
 def test_a_way_back_holds_up_what_the_newer_one_has_touched_and_nothing_else(

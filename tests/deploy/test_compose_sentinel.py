@@ -17,7 +17,8 @@ from orchestrator.embedded_binary import bundled_path, find_server
 from orchestrator.store.fitness import check_broker_url
 from orchestrator.store.sentinel import parse_sentinels
 from tests.architecture.source_tree import ROOT
-from tests.deploy.drills.lab import free_port, wait_until
+from tests.deploy.drills.lab import wait_until
+from tests.ports import free_port
 
 COMPOSE = ROOT / "deploy" / "compose"
 SERVICES = yaml.safe_load((COMPOSE / "sentinel.yaml").read_text(encoding="utf-8"))["services"]
@@ -48,7 +49,7 @@ def server(folder: Path, *words: str) -> Iterator[None]:
             yield
         finally:
             process.terminate()
-            process.wait(timeout=20)
+            process.wait(timeout=60)
 
 
 def ask(port: int, *words: str) -> Any:

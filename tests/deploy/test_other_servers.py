@@ -13,7 +13,8 @@ import pytest
 
 from orchestrator.embedded_binary import find_server
 from orchestrator.interfaces.cli.stack import process_command
-from tests.deploy.drills.lab import Lab, free_port, wait_until
+from tests.deploy.drills.lab import Lab, wait_until
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.deploy, pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -109,7 +110,7 @@ def rabbitmq() -> Iterator[str]:
         yield f"amqp://guest:guest@127.0.0.1:{port}//"
     finally:
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait(timeout=20)
+        process.wait(timeout=60)
         for one in psutil.process_iter():
             try:
                 if one.environ().get("ERL_EPMD_PORT") == str(epmd):

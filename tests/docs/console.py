@@ -243,7 +243,7 @@ class Console:
             process.send_signal(signal.SIGINT)
         for _, process in reversed(self.running):
             try:
-                process.wait(timeout=30)
+                process.wait(timeout=60)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()

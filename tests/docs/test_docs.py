@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from tests.architecture.source_tree import ROOT
 from tests.docs.console import Console, Matcher, Mismatch, read_blocks, read_steps
+from tests.ports import free_port
 
 FIRST_APP = ROOT / "docs" / "how-to" / "first_app.md"
 A_PLUGIN = ROOT / "docs" / "how-to" / "write_a_plugin.md"
@@ -43,12 +43,6 @@ def console(tmp_path: Path) -> Iterator[Console]:
         made.close()
 
 
-def free_port() -> int:
-    """Return a port that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 def test_a_first_plugin_works_as_the_page_says(console: Console) -> None:
     """In the strict tier, which the page shows."""
     console.play(A_PLUGIN.read_text(encoding="utf-8"))
@@ -58,7 +52,7 @@ def test_a_first_plugin_works_as_the_page_says(console: Console) -> None:
 
 @pytest.mark.integration
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_first_app_works_as_the_page_says(console: Console) -> None:
     """Who follows the page word by word must get what it promises: a stale page loses its reader in the first minute."""
     text = FIRST_APP.read_text(encoding="utf-8")

@@ -345,7 +345,7 @@ def test_a_reader_that_leaves_early_is_no_error(stack: Baton) -> None:
     process.stdout.close()
     said = process.stderr.read()
     process.stderr.close()
-    process.wait(timeout=30)
+    process.wait(timeout=60)
 
     assert said == ""
 
@@ -357,6 +357,6 @@ def test_a_watch_over_all_tells_the_phase_and_the_status_apart(stack: Baton) -> 
         assert watching.stdout is not None
         line = next(line for line in watching.stdout if line.startswith(session_id))
         watching.terminate()
-        watching.communicate(timeout=30)
+        watching.communicate(timeout=60)
 
     assert line == f"{session_id}  ended: fine\n"

@@ -20,7 +20,7 @@ def workshop(tmp_path: Path) -> Baton:
     config = tmp_path / "config"
     shutil.copytree(ROOT / "config", config)
     (config / "sandbox.yaml").write_text(f"sandbox:\n  state_dir: {tmp_path / 'sandbox'}\n")
-    more = {"BATON_APPS_PATH": str(WORKSHOP), "BATON_CONFIG_DIR": str(config), "BATON_LEASE_SECONDS": "2"}
+    more = {"BATON_APPS_PATH": str(WORKSHOP), "BATON_CONFIG_DIR": str(config), "BATON_LEASE_SECONDS": "5"}
     return Baton(tmp_path / "state", {**more, "BATON_LEASE_RENEW_SECONDS": "0.5"})
 
 
@@ -42,7 +42,7 @@ def wait_for_event(baton: Baton, session_id: str, mark: str, *, count: int = 1) 
         assert line, f"{session_id} came to its end without {mark}"
         count -= mark in line
     watching.terminate()
-    watching.communicate(timeout=30)
+    watching.communicate(timeout=60)
 
 
 def test_a_plugins_question_is_shown_and_answered_by_fields(workshop: Baton, folder: Path) -> None:

@@ -101,11 +101,11 @@ def test_a_killed_up_takes_its_processes_with_it(baton: Baton) -> None:
         children = [psutil.Process(child["pid"]) for child in up.said["processes"]]
         up.process.kill()
         up.process.communicate()
-        gone, alive = psutil.wait_procs(children, timeout=30)
+        gone, alive = psutil.wait_procs(children, timeout=60)
     server = psutil.Process(up.said["server_pid"])
     with run_up(baton, "--workers", "1") as next_up:
         next_up.stop()
-    psutil.wait_procs([server], timeout=10)
+    psutil.wait_procs([server], timeout=60)
 
     assert (len(gone), alive) == (2, [])
     assert next_up.said["server_pid"] == up.said["server_pid"]
@@ -167,7 +167,7 @@ def test_the_stub_model_server_says_where_it_is(baton: Baton) -> None:
     assert process.stdout is not None
     line = process.stdout.readline()
     process.terminate()
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
 
     assert line.startswith("stub-llm: http://127.0.0.1:")
 

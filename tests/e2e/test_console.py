@@ -16,6 +16,7 @@ from tests.api_stage import served
 from tests.browser import CONTRAST, chromium, tab
 from tests.commands import ROOT, Baton, run_up
 from tests.console_hostile import SESSION, poison_client, poisoned_record
+from tests.deploy.drills.lab import wait_until
 
 pytestmark = [pytest.mark.integration]
 
@@ -81,14 +82,15 @@ def until(page: Any, text: str, *, is_live: bool) -> None:
     if is_live:
         said.wait_for()
         return
-    for _ in range(100):
-        if said.is_visible():
-            return
+
+    def is_said() -> bool:
         page.reload()
-    raise AssertionError(f"the page never says {text!r}: {page.inner_text('main')}")
+        return bool(said.is_visible())
+
+    wait_until(is_said, f"the page says {text!r}")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("is_live", [True, False], ids=["with JavaScript", "without JavaScript"])
 def test_a_person_walks_through_the_console(site: Site, browser: Any, pictures: Path | None, is_live: bool) -> None:
     """Submit, watch, approve, replay, drain: everything that the night shift does, in a browser and nowhere else."""
@@ -180,7 +182,7 @@ def take_the_rest(site: Site, page: Any, pictures: Path) -> None:
     shoot(page, pictures, "phone")
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_pages_can_be_read_by_everybody(site: Site, browser: Any) -> None:
     """Contrast of WCAG AA by day and by night, nothing wider than a phone, and a keyboard that reaches the content first."""
     complaints: list[str] = []

@@ -18,7 +18,7 @@ def stdio(env: Mapping[str, str], *args: str, **more: Any) -> Client:
     """Return a client of `baton mcp`, which it starts."""
     return Client(
         StdioServerParameters(command=sys.executable, args=[*COMMAND, *args], env=dict(env)),
-        read_timeout_seconds=30,
+        read_timeout_seconds=60,
         **more,
     )
 
@@ -26,9 +26,9 @@ def stdio(env: Mapping[str, str], *args: str, **more: Any) -> Client:
 @asynccontextmanager
 async def over_http(base: str, headers: Mapping[str, str] | None = None, **more: Any) -> AsyncIterator[Client]:
     """Lend a client of /mcp."""
-    async with httpx2.AsyncClient(headers=dict(headers or {}), timeout=30, trust_env=False) as http:
+    async with httpx2.AsyncClient(headers=dict(headers or {}), timeout=60, trust_env=False) as http:
         transport = streamable_http_client(f"{base}/mcp", http_client=http)
-        async with Client(transport, read_timeout_seconds=30, **more) as client:
+        async with Client(transport, read_timeout_seconds=60, **more) as client:
             yield client
 
 

@@ -25,8 +25,11 @@ def test_an_open_door_is_somebodys(env: Mapping[str, str]) -> None:
         ({"BATON_ACTOR": "grace"}, ()),
         ({"BATON_ACTOR": "grace"}, ("--as", "ada")),
     ):
-        with api_process({**env, **more}, *args) as (_, said), httpx2.Client(base_url=said["api"]["url"]) as http:
-            heard.append((said["api"]["actor"], http.get("/v1/me").json()["name"]))
+        with (
+            api_process({**env, **more}, *args) as (_, said),
+            httpx2.Client(base_url=said["api"]["url"], timeout=60) as http,
+        ):
+            heard.append((said["api"]["actor"], http.get("/v1/me", timeout=60).json()["name"]))
 
     assert heard == [("ada", "ada"), ("grace", "grace"), ("ada", "ada")]
     refused = baton(env, "api", "--as", " ", "--port", "0")
@@ -41,7 +44,7 @@ def test_it_serves_this_machine_and_ends_with_its_streams(env: Mapping[str, str]
             await on.run(on.worker(), session_id)
 
     with api_process(env) as (child, said):
-        with httpx2.Client(base_url=said["api"]["url"], timeout=20) as http:
+        with httpx2.Client(base_url=said["api"]["url"], timeout=60) as http:
             ready = http.get("/readyz")
             made = http.post("/v1/sessions", json={"app": "everything", "text": "go on"})
             with http.stream("GET", made.headers["location"] + "/events") as stream:
@@ -54,7 +57,7 @@ def test_it_serves_this_machine_and_ends_with_its_streams(env: Mapping[str, str]
                 next(lines)
                 child.send_signal(signal.SIGTERM)
                 rest = list(lines)
-        code = child.wait(15)
+        code = child.wait(60)
 
     assert said["api"]["open"] is True
     assert (ready.status_code, made.status_code) == (200, 202)
@@ -73,10 +76,10 @@ def test_what_is_submitted_here_is_traced_from_here(env: Mapping[str, str], stor
             return (await on.client.show(session_id)).trace
 
     with api_process({**env, **more}, err=subprocess.PIPE) as (child, said):
-        made = httpx2.post(f"{said['api']['url']}/v1/sessions", json={"app": "everything"}).json()
-        httpx2.get(f"{said['api']['url']}/v1/sessions?token={env['BEARER_SECRET']}")
+        made = httpx2.post(f"{said['api']['url']}/v1/sessions", json={"app": "everything"}, timeout=60).json()
+        httpx2.get(f"{said['api']['url']}/v1/sessions?token={env['BEARER_SECRET']}", timeout=60)
         child.send_signal(signal.SIGTERM)
-        child.wait(15)
+        child.wait(60)
         assert child.stderr is not None
         told = child.stderr.read()
 
@@ -91,8 +94,8 @@ def test_an_open_door_is_not_opened_to_others(env: Mapping[str, str]) -> None:
     secret = baton(env, "tokens", "new", "ci", "--role", "submitter", "--as", "ada").stdout.strip()
     with api_process(env, "--host", "0.0.0.0") as (_, said):
         url = said["api"]["url"].replace("0.0.0.0", "127.0.0.1")
-        without = httpx2.get(f"{url}/v1/me")
-        with_token = httpx2.get(f"{url}/v1/me", headers={"Authorization": f"Bearer {secret}"})
+        without = httpx2.get(f"{url}/v1/me", timeout=60)
+        with_token = httpx2.get(f"{url}/v1/me", headers={"Authorization": f"Bearer {secret}"}, timeout=60)
 
     assert refused.returncode != 0
     assert "beyond loopback" in refused.stderr

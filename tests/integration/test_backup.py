@@ -28,7 +28,7 @@ def server(folder: Path, *words: str) -> Iterator[Path]:
             yield socket
         finally:
             process.terminate()
-            process.wait(timeout=20)
+            process.wait(timeout=60)
 
 
 @pytest.fixture
@@ -36,23 +36,23 @@ def snapshot(tmp_path: Path) -> Path:
     """Lend a folder with a snapshot that holds one key."""
     (tmp_path / "r").mkdir()
     with server(tmp_path / "r", "--appendonly", "no", "--dbfilename", "store.rdb") as socket:
-        ask(socket, "SET kept yes")
-        ask(socket, "SAVE", seconds=10)
+        ask(socket, "SET kept yes", seconds=60)
+        ask(socket, "SAVE", seconds=60)
     return tmp_path / "r"
 
 
 def test_a_server_with_an_append_only_file_reads_no_snapshot(snapshot: Path) -> None:
     """The trap: it starts, and is empty."""
     with server(snapshot, "--appendonly", "yes", "--dbfilename", "store.rdb") as socket:
-        assert ask(socket, "EXISTS kept") == b":0"
+        assert ask(socket, "EXISTS kept", seconds=60) == b":0"
 
 
 def test_a_snapshot_is_taken_over_into_an_append_only_file(snapshot: Path) -> None:
     """The way that the page tells: read without, switched on, and there at the next ordinary start."""
     with server(snapshot, "--appendonly", "no", "--dbfilename", "store.rdb") as socket:
-        ask(socket, "CONFIG SET appendonly yes", seconds=10)
+        ask(socket, "CONFIG SET appendonly yes", seconds=60)
         wait_until(lambda: b"aof_rewrite_in_progress:0" in (ask(socket, "INFO persistence") or b""), "it is written")
     (snapshot / "store.rdb").unlink()
 
     with server(snapshot, "--appendonly", "yes") as socket:
-        assert ask(socket, "EXISTS kept") == b":1"
+        assert ask(socket, "EXISTS kept", seconds=60) == b":1"

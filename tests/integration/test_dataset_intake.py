@@ -48,7 +48,7 @@ def play(url: str, tmp_path: Path, act: Callable[[Scene], Awaitable[None]]) -> N
         write_files(tmp_path / "data")
         scene = Scene(Stage(url, Settings(), {"dataset_intake": load_app(APP, env={})}), tmp_path)
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(120):
                 await act(scene)
         finally:
             await scene.host.aclose()

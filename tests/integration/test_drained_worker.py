@@ -51,10 +51,10 @@ def test_a_drained_worker_takes_no_more_wake_ups_than_it_has_threads(process: Wo
         returned.set()
 
     asyncio.run(order_drain())
-    assert process.ordered_out.wait(20)
+    assert process.ordered_out.wait(60)
     pool_thread = threading.Thread(target=take, daemon=True)
     pool_thread.start()
 
     assert not returned.wait(1)
     process.drain()
-    assert returned.wait(20)
+    assert returned.wait(60)

@@ -78,7 +78,6 @@ async def work(store: Store) -> tuple[str, int]:
     return session_id, 1
 
 
-@pytest.mark.timeout(60)
 def test_a_cut_right_after_an_acknowledgement_loses_nothing_where_the_store_waits() -> None:
     """`durability: wait`: the submission, the announced call and the post are there, each in a second of its own."""
 
@@ -96,7 +95,6 @@ def test_a_cut_right_after_an_acknowledgement_loses_nothing_where_the_store_wait
     asyncio.run(run())
 
 
-@pytest.mark.timeout(60)
 def test_without_it_the_last_second_may_be_gone() -> None:
     """What the default promises no more than - and the proof that the cut of these tests really takes something."""
 
@@ -112,7 +110,6 @@ def test_without_it_the_last_second_may_be_gone() -> None:
     asyncio.run(run())
 
 
-@pytest.mark.timeout(60)
 def test_what_another_run_of_the_server_confirms_is_done_again() -> None:
     """It died between the act and its confirmation: what comes back may not have it, so the act is repeated."""
 
@@ -230,7 +227,6 @@ def test_a_full_memory_is_waited_for(empty_server: RunningServer) -> None:
     asyncio.run(run())
 
 
-@pytest.mark.timeout(60)
 def test_a_full_disk_is_waited_for() -> None:
     """The server lives and refuses; what it took before and what waited meanwhile outlives its death afterwards."""
 
@@ -309,7 +305,6 @@ async def _confirm_nothing(
         assert await confirmer.confirm(store.wire.run_id)
 
 
-@pytest.mark.timeout(60)
 def test_a_server_that_is_replaced_between_mark_and_wait_confirms_nothing() -> None:
     """A master that stood still reads the wait when it is a replica already, and refuses it: the act is done again elsewhere,
     and its caller hears of no error.
@@ -324,7 +319,6 @@ def test_a_server_that_is_replaced_between_mark_and_wait_confirms_nothing() -> N
     asyncio.run(_confirm_nothing(replace, undo))
 
 
-@pytest.mark.timeout(60)
 def test_a_server_that_never_saw_the_mark_confirms_nothing() -> None:
     """The connection is lost behind the mark and leads elsewhere when it opens again: a wait there returns at once, and says
     nothing of what was done.

@@ -38,7 +38,7 @@ def client(server: RunningServer) -> redis.Redis:
     return redis.Redis.from_url(server.url, decode_responses=True)
 
 
-def wait_dead(pid: int, seconds: float = 20) -> None:
+def wait_dead(pid: int, seconds: float = 60) -> None:
     """Return once a process has ended, or fail."""
     try:
         descriptor = os.pidfd_open(pid)
@@ -270,7 +270,7 @@ def test_any_path_works_for_the_store_and_the_broker(tmp_path: Path, state_dir: 
         queue = broker.SimpleQueue("some")
         queue.put("a message")
         client(server).flushdb()
-        assert queue.get(timeout=10).payload == "a message"
+        assert queue.get(timeout=60).payload == "a message"
         queue.close()
 
     assert client(server).dbsize() == 0

@@ -226,7 +226,7 @@ def test_what_is_wrong_is_said_with_what_to_do(api: Served) -> None:
 
 def test_the_door_of_mcp_is_the_door_of_the_api(api: Served) -> None:
     """Without a token nobody comes in, and a body has the API's limits: as problem+json, like everywhere."""
-    with httpx2.Client(base_url=api.base, trust_env=False) as http:
+    with httpx2.Client(base_url=api.base, trust_env=False, timeout=60) as http:
         answers = [
             http.post("/mcp", json={}),
             http.post("/mcp", json={}, headers={"Authorization": "Bearer baton_wrong"}),
@@ -242,7 +242,7 @@ def test_the_door_of_mcp_is_the_door_of_the_api(api: Served) -> None:
 def test_rates_count_for_mcp(store_url: str) -> None:
     """A loop that asks for ever costs its caller, not everybody."""
     settings = api_settings(requests_per_second=0.01, requests_burst=2)
-    with served(store_url, settings, mount=mount_mcp) as made, httpx2.Client(base_url=made.base) as http:
+    with served(store_url, settings, mount=mount_mcp) as made, httpx2.Client(base_url=made.base, timeout=60) as http:
         codes = [http.post("/mcp", json={}, headers=bearer("viewer")).status_code for _ in range(3)]
 
     assert codes[2] == 429
@@ -259,9 +259,9 @@ def test_baton_api_serves_mcp_and_ends_when_told(env: Mapping[str, str]) -> None
     with api_process(env) as (child, said):
         base = said["api"]["url"]
         names = asyncio.run(run(base))
-        foreign = httpx2.post(f"{base}/mcp", json={}, headers={"Host": "evil.example"}, trust_env=False)
+        foreign = httpx2.post(f"{base}/mcp", json={}, headers={"Host": "evil.example"}, trust_env=False, timeout=60)
         child.send_signal(signal.SIGTERM)
-        code = child.wait(15)
+        code = child.wait(60)
 
     assert names == MAY["operator"]
     assert foreign.status_code == 403

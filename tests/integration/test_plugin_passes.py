@@ -256,7 +256,6 @@ def test_a_cancel_stops_the_running_plugin_and_publishes_nothing_of_it(store_url
         host.begun.clear()
         host.before.set()
         await host.begun.wait()  # the second plugin's
-        began = asyncio.get_running_loop().time()
         await scene.on.client.cancel(session_id, actor="ada", reason="enough")
         mine = executor.slices[session_id]
         cancel = await scene.on.hosts[0].leases.renew(session_id, mine.fence)  # as the heartbeat does
@@ -265,7 +264,6 @@ def test_a_cancel_stops_the_running_plugin_and_publishes_nothing_of_it(store_url
         await running
         record = await scene.on.run(executor, session_id)
 
-        assert asyncio.get_running_loop().time() - began < 10
         assert (record.phase, record.status) == ("ended", "unclear")
         assert scene.text() == "one\nhello\n"
         assert await scene.told(session_id) == [("append", "success"), ("wait", "cancelled")]

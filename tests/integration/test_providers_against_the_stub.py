@@ -145,7 +145,7 @@ async def raw_server(handle: Handler) -> AsyncIterator[str]:
     finally:
         server.close()
         await server.wait_closed()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             for event in ended:
                 await event.wait()
 
@@ -339,7 +339,7 @@ def test_cancelling_a_call_closes_its_connection(dialect: str) -> None:
         async with raw_server(hang) as url:
             provider = provider_for(dialect, url)
             call = asyncio.ensure_future(provider.complete(request_of(user("hi"))))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await arrived.wait()
                 call.cancel()
                 with pytest.raises(asyncio.CancelledError):
@@ -511,7 +511,7 @@ def test_a_recorded_run_replays_as_it_was(stub: str, dialect: str, tmp_path: Pat
 @pytest.fixture
 def client(stub: str) -> Iterator[openai.OpenAI]:
     """Give the official client, as the judge of what the stub sends."""
-    with openai.OpenAI(base_url=f"{stub}/v1", api_key="k", max_retries=0, timeout=10) as found:
+    with openai.OpenAI(base_url=f"{stub}/v1", api_key="k", max_retries=0, timeout=60) as found:
         yield found
 
 
@@ -613,11 +613,11 @@ def test_serve_runs_as_a_process_and_ends_on_a_signal(tmp_path: Path) -> None:
         url = process.stdout.readline().strip()
 
         assert ask(provider_for("anthropic", url), request_of(user("hi")))[0].content == "hello"
-        with urllib.request.urlopen(f"{url}/healthz", timeout=10) as response:
+        with urllib.request.urlopen(f"{url}/healthz", timeout=60) as response:
             assert response.read() == b'{"status":"ok"}'
     finally:
         process.terminate()
-        assert process.wait(timeout=10) in (0, -15)
+        assert process.wait(timeout=60) in (0, -15)
         if process.stdout is not None:
             process.stdout.close()
 

@@ -42,7 +42,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def recordings(temporary_server: RunningServer, ledger: Path) -> list[JsonObject]:
     """Sessions of every kind, as they were recorded once."""
-    assert ask(temporary_server.socket, "FLUSHALL", seconds=10) == b"+OK"
+    assert ask(temporary_server.socket, "FLUSHALL", seconds=60) == b"+OK"
 
     async def record(on: Stage) -> list[JsonObject]:
         executor, found = on.worker(), []

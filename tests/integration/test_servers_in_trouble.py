@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 KINDS = {"worker": ("worker", "--queues", "baton.steps,baton.finalize"), "scheduler": ("scheduler",)}
 #: Far longer than any test waits: what is bounded by it has failed.
 PATIENCE = 300
-SECONDS = 60.0
+SECONDS = 120.0
 
 
 def variables(server: RunningServer, **more: str) -> dict[str, str]:
@@ -84,10 +84,10 @@ def test_a_process_waits_for_a_server_that_is_full_and_says_so_once(
 ) -> None:
     """Whoever makes room wants it to go on by itself; it ended with an error, or filled its log with tracebacks."""
     log = tmp_path / "log"
-    ask(server.socket, "CONFIG SET maxmemory 1")
+    ask(server.socket, "CONFIG SET maxmemory 1", seconds=60)
     with running(kind, log, variables(server)) as process:
         wait_until(lambda: log.exists() and "not started yet" in log.read_text(), process, log)
-        ask(server.socket, "CONFIG SET maxmemory 0")
+        ask(server.socket, "CONFIG SET maxmemory 0", seconds=60)
         wait_until(lambda: is_up(server), process, log)
         process.send_signal(signal.SIGTERM)
 

@@ -389,7 +389,7 @@ def lab(store_url: str) -> Iterator[Lab]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1200)
 def test_every_history_of_acts_is_what_the_model_says(lab: Lab) -> None:
     """One holder, nothing lost, committed once, settled once: whatever comes in whatever order."""
     run_state_machine_as_test(
@@ -399,7 +399,7 @@ def test_every_history_of_acts_is_what_the_model_says(lab: Lab) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1200)
 def test_every_history_on_a_cluster_is_what_the_model_says_too(empty_cluster: ClusterOfServers) -> None:
     """The same acts where keys lie on several masters, a quarter as often: none of them is refused for where its keys are."""
     lab = Lab(empty_cluster.url)

@@ -19,7 +19,7 @@ name: stays
 version: "1"
 api_version: "1"
 supported_extensions: []
-isolation: {{processes: {processes}, timeout_seconds: 60}}
+isolation: {{processes: {processes}, timeout_seconds: 300}}
 """
 _CODE: Final = """\
 import os, signal

@@ -4,10 +4,13 @@ import os
 import shutil
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from orchestrator.interfaces.cli.stack import process_command
 from tests.deploy.drills.drill import Drill, Values, walker_of
-from tests.deploy.drills.lab import ALL_QUEUES, HERE, STEPS, Lab, free_port, wait_until
+from tests.deploy.drills.lab import ALL_QUEUES, HERE, STEPS, Lab, wait_until
+from tests.ports import free_port
 
 
 class ExporterGone(Drill):
@@ -80,7 +83,7 @@ class WorkersDrained(Drill):
 
     def inject(self, lab: Lab) -> Values:
         assert lab.execute(["drain", "--all", "--wait"]).code == 0
-        lab.processes.pop("worker").wait(timeout=30)
+        lab.processes.pop("worker").wait(timeout=120)
         lab.submit()
         return {}
 
@@ -100,7 +103,7 @@ class BadApp(Drill):
         self.file.write_text(self.good.replace("entry_skill: work", "entry_skill: wrok"))
         lab.end("worker")
         lab.start("worker", *lab.worker_command())
-        assert lab.processes.pop("worker").wait(timeout=40) == 1
+        assert lab.processes.pop("worker").wait(timeout=120) == 1
         assert "did you mean 'work'" in (lab.folder / "worker.log").read_text()
         return {}
 
@@ -119,11 +122,13 @@ class QueueFlood(Drill):
         return {"seconds": 1.5}
 
     def inject(self, lab: Lab) -> Values:
-        lab.submit_many(60, seconds=0.8)
+        lab.switch("held", on=True)
+        lab.submit_many(60, seconds=0.8, held=True)
         return {}
 
     def by_hand(self, lab: Lab) -> None:
         lab.start_worker("extra", STEPS)
+        lab.switch("held", on=False)
 
     def after(self, lab: Lab) -> None:
         from orchestrator.runbook_page import find_runbooks, load_pages
@@ -132,7 +137,7 @@ class QueueFlood(Drill):
         undone = walker_of(self, lab, page, {"worker": lab.name_of("extra")}).undo()
 
         assert undone.verdict == "undone"
-        assert lab.processes.pop("extra").wait(timeout=30) == 0
+        assert lab.processes.pop("extra").wait(timeout=120) == 0
 
 
 class NoPluginWorker(Drill):
@@ -162,9 +167,9 @@ class Orphans(Drill):
     page = "orphan_leases"
 
     def inject(self, lab: Lab) -> Values:
-        run_some(lab, seconds=0.8)
-        lab.end("scheduler", signal.SIGKILL)
-        lab.end("worker", signal.SIGKILL)
+        with running_some(lab):
+            lab.end("scheduler", signal.SIGKILL)
+            lab.end("worker", signal.SIGKILL)
         return {}
 
     def by_hand(self, lab: Lab) -> None:
@@ -182,8 +187,8 @@ class WorkerKilled(Drill):
         return {"orphans": lab.metric("baton_orphans_total")}
 
     def inject(self, lab: Lab) -> Values:
-        run_some(lab, seconds=0.8)
-        lab.end("worker", signal.SIGKILL)
+        with running_some(lab):
+            lab.end("worker", signal.SIGKILL)
         return {}
 
     def by_hand(self, lab: Lab) -> None:
@@ -194,8 +199,8 @@ class WorkerStopped(WorkerKilled):
     """A worker freezes for longer than a lease, and wakes up in a world that has gone on."""
 
     def inject(self, lab: Lab) -> Values:
-        run_some(lab, seconds=0.8)
-        os.killpg(lab.processes["worker"].pid, signal.SIGSTOP)
+        with running_some(lab):
+            os.killpg(lab.processes["worker"].pid, signal.SIGSTOP)
         return {}
 
     def by_hand(self, lab: Lab) -> None:
@@ -234,15 +239,19 @@ class DeployInMidRun(Drill):
         return {"worker": lab.name_of("worker")}
 
     def after(self, lab: Lab) -> None:
-        assert lab.processes.pop("worker").wait(timeout=30) == 0
+        assert lab.processes.pop("worker").wait(timeout=120) == 0
         lab.processes["worker"] = lab.processes.pop("new")
         (lab.apps / "exercise" / "app.yaml").write_text(self.new.read_text())
 
 
-def run_some(lab: Lab, *, seconds: float) -> None:
-    """Have some sessions in a worker's lanes."""
-    ids = [lab.submit(seconds=seconds) for _ in range(2)]
+@contextmanager
+def running_some(lab: Lab) -> Iterator[None]:
+    """Have some sessions in a worker's lanes, which come to no end meanwhile."""
+    lab.switch("held", on=True)
+    ids = [lab.submit(held=True) for _ in range(2)]
     wait_until(lambda: any(lab.phase(one) == "running" for one in ids), "a session runs")
+    yield
+    lab.switch("held", on=False)
 
 
 def make_files(lab: Lab, text: str) -> "os.PathLike[str]":

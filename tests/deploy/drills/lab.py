@@ -26,9 +26,10 @@ from orchestrator.interfaces.cli import connect
 from orchestrator.interfaces.cli.main import main
 from orchestrator.interfaces.cli.runbook_play import Printed
 from orchestrator.interfaces.cli.stack import process_command, with_import_path
+from tests.ports import free_port
 
 HERE = Path(__file__).parent
-SECONDS = 60.0
+SECONDS = 180.0
 ALL_QUEUES = "baton.steps,baton.finalize,baton.plugins"
 STEPS = "baton.steps,baton.finalize"
 
@@ -38,7 +39,8 @@ QUICK = {
     "BATON_STORE_PATIENCE_SECONDS": "4",
     "BATON_LEASE_SECONDS": "2",
     "BATON_LEASE_RENEW_SECONDS": "0.5",
-    "BATON_LEASE_MAX_ATTEMPTS": "2",
+    # A machine that holds a worker up for a lease costs its sessions an attempt, beside those that a drill takes.
+    "BATON_LEASE_MAX_ATTEMPTS": "4",
     "BATON_LANES_PER_PROCESS": "8",
     "BATON_SCHEDULER_TICK_SECONDS": "0.1",
     "BATON_SCHEDULER_IDLE_TICK_SECONDS": "0.2",
@@ -64,13 +66,6 @@ def wait_until(what: Callable[[], Any], why: str, seconds: float = SECONDS) -> A
         assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {why}"
         tick.wait(0.1)
     return found
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 class Server:
@@ -100,13 +95,13 @@ class Server:
 
     def ask(self, command: str) -> bytes | None:
         """Say one command to it."""
-        return ask(self.socket, command, seconds=5)
+        return ask(self.socket, command, seconds=60)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """End it."""
         assert self.process is not None
         self.process.send_signal(number)
-        self.process.wait(timeout=20)
+        self.process.wait(timeout=60)
 
 
 class Lab:
@@ -202,7 +197,7 @@ class Lab:
             os.killpg(process.pid, number)
         else:
             process.send_signal(number)
-        process.wait(timeout=30)
+        process.wait(timeout=120)
 
     def name_of(self, name: str) -> str:
         """Return the name by which `baton workers` knows a process."""
@@ -269,7 +264,7 @@ class Lab:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGCONT)
                 os.killpg(process.pid, signal.SIGKILL)
-            process.wait(timeout=20)
+            process.wait(timeout=60)
         if self.server.process is not None and self.server.process.poll() is None:
             self.server.stop(signal.SIGKILL)
         self.model.close()

@@ -20,7 +20,7 @@ from tests.deploy.drills import faults_of_the_store as store
 from tests.deploy.drills.drill import MakeDrill, walker_of
 from tests.deploy.drills.lab import Lab, open_lab, wait_until
 
-pytestmark = [pytest.mark.integration, pytest.mark.drill]
+pytestmark = [pytest.mark.integration, pytest.mark.drill, pytest.mark.timeout(900)]
 
 PAGES = load_pages(find_runbooks())
 #: The fault's name in the front matter of its page → what does it. The first needs a server that never restarted.
@@ -83,7 +83,11 @@ def test_a_page_repairs_its_fault(name: str, site: Lab) -> None:
     page = PAGES[drill.page]
     drill.prepare(site)
     values = drill.values(site)
-    is_quiet = not walker_of(drill, site, page, values, hurries=True).confirm()
+    # Without the fault it matches for a moment at most, where the machine held a process up.
+    wait_until(
+        lambda: not walker_of(drill, site, page, values, hurries=True).confirm(),
+        "Confirm does not match without the fault",
+    )
     values = {**values, **drill.inject(site)}
     wait_until(lambda: walker_of(drill, site, page, values, hurries=True).confirm(), "Confirm matches under the fault")
     walker = walker_of(drill, site, page, values)
@@ -94,8 +98,6 @@ def test_a_page_repairs_its_fault(name: str, site: Lab) -> None:
     if TIMES:
         with Path(TIMES).open("a", encoding="utf-8") as file:
             file.write(json.dumps({"page": page.name, "drill": name, "seconds": walk.seconds}) + "\n")
-
-    assert is_quiet, "Confirm matches without the fault"
 
 
 def test_the_page_of_drills_lists_each() -> None:

@@ -18,7 +18,7 @@ from workers.host import Host
 from workers.lanes import Lanes
 
 PLAIN = Path(__file__).parents[2] / "chaos" / "apps" / "plain"
-SECONDS = 20.0
+SECONDS = 60.0
 
 
 @dataclass

@@ -5,11 +5,14 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 
+import pytest
+
+from workers import lanes as lanes_module
 from workers.admission import Pace
 from workers.lanes import Lanes
 
 Scene = Callable[[], Awaitable[None]]
-SECONDS = 10.0
+SECONDS = 60.0
 
 
 def play(scene: Scene) -> None:
@@ -123,8 +126,9 @@ def test_a_session_that_ends_before_it_started_makes_room_as_well() -> None:
     play(scene)
 
 
-def test_a_loop_that_is_late_takes_nothing_new_until_it_is_in_time() -> None:
+def test_a_loop_that_is_late_takes_nothing_new_until_it_is_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """The leases that it has go before those that it might have."""
+    monkeypatch.setattr(lanes_module, "LAG_SECONDS", 3_600.0)  # it looks when the test says so
 
     async def scene() -> None:
         work = Work()
@@ -138,7 +142,8 @@ def test_a_loop_that_is_late_takes_nothing_new_until_it_is_in_time() -> None:
         while lanes._waiting == 0:  # noqa: ASYNC110 - the loop only lets the thread go on
             await asyncio.sleep(0)
         assert work.seen == ["a"]
-        assert await work.begun.get() == "b"  # the next look found the loop in time
+        lanes._measure()  # the next look finds the loop in time
+        assert await work.begun.get() == "b"
         assert await waiting == 1
         await lanes.drain(0)
 
@@ -155,9 +160,9 @@ def test_a_stall_is_told_even_when_the_latest_look_found_the_loop_in_time() -> N
         lanes._measure()
         lanes._measure()
 
-        assert lanes.lag_ms < 1_000
+        assert lanes.lag_ms < 40_000
         assert lanes.take_worst_lag_ms() >= 50_000
-        assert lanes.take_worst_lag_ms() < 1_000
+        assert lanes.take_worst_lag_ms() < 40_000
         lanes._expected = time.monotonic() - 50
         assert lanes.take_worst_lag_ms() >= 50_000
 

@@ -238,11 +238,12 @@ def test_verification_needs_several_good_checks(
     service: Service, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One good answer may be luck."""
-    monkeypatch.setattr(remediation, "_VERIFY_SECONDS", 0.3)
+    monkeypatch.setattr(remediation, "_VERIFY_SECONDS", 60.0)
     call = serve(remediation)
 
     good = call("verify_health", service_dir=str(service.folder))
     break_service(service)
+    monkeypatch.setattr(remediation, "_VERIFY_SECONDS", 0.3)
     bad = call("verify_health", service_dir=str(service.folder))
 
     assert (good["healthy"], bad["healthy"]) == (True, False)

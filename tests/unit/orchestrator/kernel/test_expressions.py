@@ -340,14 +340,14 @@ EXPRESSIONS = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=500)
+@settings(max_examples=300)
 @given(text=EXPRESSIONS, a=JSON, b=JSON)
 def test_nothing_but_an_expression_error_ever_escapes(text: str, a: JsonValue, b: JsonValue) -> None:
     """Whatever the grammar can build over whatever a tool returned: a value, or our error, soon."""
     assert 0 <= position_of_failure(text, {"a": a, "b": b}) <= len(text)
 
 
-@settings(max_examples=300, deadline=500)
+@settings(max_examples=300)
 @given(text=st.text(max_size=60) | st.text(alphabet="ab_ .,:;()[]{}'\"+-*/%<>=!\\\n\t#0129feujrn", max_size=60))
 def test_no_text_crashes_the_compiler(text: str) -> None:
     """Expressions come from files that people edit; any text must end in a value or our error."""

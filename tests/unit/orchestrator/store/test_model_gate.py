@@ -51,12 +51,12 @@ def test_a_rate_lets_its_burst_through_and_then_one_at_a_time(store_url: str) ->
     """What may go at once after a rest is a share of the minute; then each must wait for its place."""
 
     async def scene(gate: ModelGate, store: Store) -> None:
-        one = Charge(make_bucket(SERVICE, "requests", 60, 0.05), 1)
+        one = Charge(make_bucket(SERVICE, "requests", 6, 0.5), 1)
         said = [await admit(gate, one) for _ in range(4)]
 
         assert [type(answer) for answer in said] == [Admitted, Admitted, Admitted, NotNow]
         assert isinstance(said[3], NotNow)
-        assert 900 <= said[3].wait_ms <= 1100
+        assert MINUTE / 12 < said[3].wait_ms <= MINUTE / 4
 
     play(store_url, scene)
 
@@ -65,12 +65,12 @@ def test_reserved_places_follow_each_other(store_url: str) -> None:
     """A thousand sessions that must wait are each told a time of their own, and none comes back only to wait again."""
 
     async def scene(gate: ModelGate, store: Store) -> None:
-        one = Charge(make_bucket(SERVICE, "requests", 60, 0.0), 1)
+        one = Charge(make_bucket(SERVICE, "requests", 1, 0.0), 1)
         await admit(gate, one)
         said = [await admit(gate, one, reserve=True) for _ in range(5)]
 
         waits = [answer.wait_ms for answer in said if isinstance(answer, NotNow) and answer.reserved]
-        assert [round(wait / 1000) for wait in waits] == [1, 2, 3, 4, 5]
+        assert [round(wait / MINUTE) for wait in waits] == [1, 2, 3, 4, 5]
 
     play(store_url, scene)
 
@@ -80,13 +80,13 @@ def test_a_shared_rate_is_not_taken_by_one_models_long_line(store_url: str) -> N
 
     async def scene(gate: ModelGate, store: Store) -> None:
         own = Charge(make_bucket("p/slow", "requests", 1, 0.0), 1)
-        shared = Charge(make_bucket("p", "requests", 600, 0.0, shared=True), 1)
+        shared = Charge(make_bucket("p", "requests", 6, 0.0, shared=True), 1)
         for _ in range(5):
             await admit(gate, own, shared, reserve=True)
 
         other = await admit(gate, Charge(make_bucket("p/quick", "requests", 600, 1.0), 1), shared)
         assert isinstance(other, NotNow)
-        assert other.wait_ms <= 600
+        assert other.wait_ms <= MINUTE
 
     play(store_url, scene)
 
@@ -95,12 +95,12 @@ def test_a_call_that_needs_more_than_a_bucket_holds_goes_alone(store_url: str) -
     """A context that is longer than the burst must not wait for ever."""
 
     async def scene(gate: ModelGate, store: Store) -> None:
-        bucket = make_bucket(SERVICE, "tokens", 1000, 0.1)
+        bucket = make_bucket(SERVICE, "tokens", 100, 0.1)
 
         assert isinstance(await admit(gate, Charge(bucket, 500)), Admitted)
         after = await admit(gate, Charge(bucket, 1))
         assert isinstance(after, NotNow)
-        assert after.wait_ms > 20_000
+        assert after.wait_ms > 4 * MINUTE
 
     play(store_url, scene)
 
@@ -109,7 +109,7 @@ def test_tokens_that_were_charged_and_not_used_are_given_back(store_url: str) ->
     """An estimate is mended by what the service says; a call that used more costs the next ones."""
 
     async def scene(gate: ModelGate, store: Store) -> None:
-        charge = Charge(make_bucket(SERVICE, "tokens", 1000, 0.1), 100)
+        charge = Charge(make_bucket(SERVICE, "tokens", 100, 1.0), 100)
         await admit(gate, charge)
         assert isinstance(await admit(gate, charge), NotNow)
 
@@ -118,7 +118,7 @@ def test_tokens_that_were_charged_and_not_used_are_given_back(store_url: str) ->
         await gate.report("p", SERVICE, "answered", used=[(Charge(charge.bucket, 80), 1000)])
         said = await admit(gate, Charge(charge.bucket, 1))
         assert isinstance(said, NotNow)
-        assert said.wait_ms > 50_000
+        assert said.wait_ms > 5 * MINUTE
 
     play(store_url, scene)
 
@@ -133,7 +133,7 @@ def test_the_same_failure_often_enough_opens_the_circuit(store_url: str) -> None
 
         said = await admit(gate)
         assert isinstance(said, NotNow)
-        assert (said.why, said.wait_ms > 50_000) == ("circuit", True)
+        assert (said.why, said.wait_ms > MINUTE / 2) == ("circuit", True)
 
     play(store_url, scene)
 
@@ -188,7 +188,7 @@ def test_what_a_service_asks_for_is_kept_by_everybody(store_url: str) -> None:
 
         said = await admit(gate)
         assert isinstance(said, NotNow)
-        assert (said.why, 39_000 < said.wait_ms <= 40_000) == ("asked", True)
+        assert (said.why, 10_000 < said.wait_ms <= 40_000) == ("asked", True)
         assert isinstance(await gate.admit("p", "p/other", mark="a", probe_ms=1), Admitted)
 
     play(store_url, scene)

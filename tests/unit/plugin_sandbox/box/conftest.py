@@ -60,7 +60,7 @@ def make_call(tmp_path: Path, settings: SandboxSettings) -> MakeCall:
         package, workspace = tmp_path / f"plugin-{number}", tmp_path / f"workspace-{number}"
         package.mkdir()
         workspace.mkdir()
-        asked = {"timeout_seconds": 5, "memory_mb": 256, "cpu_seconds": 3, **isolation}
+        asked = {"timeout_seconds": 60, "memory_mb": 256, "cpu_seconds": 3, **isolation}
         lines = "".join(f"  {name}: {value}\n" for name, value in asked.items())
         (package / "manifest.yml").write_text(_MANIFEST + lines)
         (package / "__init__.py").write_text(_CODE.format(body=textwrap.indent(textwrap.dedent(body), " " * 8)))

@@ -222,7 +222,7 @@ def test_a_slot_has_one_holder_and_is_waited_for(tmp_path: Path) -> None:
 
         waiter = threading.Thread(target=wait)
         waiter.start()
-        assert found_busy.wait(10)
+        assert found_busy.wait(60)
     waiter.join()
 
     assert seen == [first]

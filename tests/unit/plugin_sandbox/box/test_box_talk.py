@@ -21,7 +21,7 @@ BOX = Box(
     limits=BoxLimits(
         memory_bytes=1 << 28,
         cpu_seconds=5,
-        wall_seconds=5.0,
+        wall_seconds=60.0,
         processes=0,
         threads=8,
         open_files=64,
@@ -61,7 +61,7 @@ def talk(play: Callable[[int, int, socket.socket], None], *, is_cancelled: bool 
         if is_cancelled:
             halt.set()
         found = hold_talk(BOX, b"{}", send, halt)
-    threads[0].join(10)
+    threads[0].join(60)
     return found
 
 

@@ -17,13 +17,13 @@ from plugin_sandbox.inner import syscalls
 from plugin_sandbox.inner.box import Box, BoxLimits, Ground, LayerFailed
 from plugin_sandbox.inner.lockdown import lock_down, prepare
 
-_CHILD_SECONDS = 20
+_CHILD_SECONDS = 60
 _PR_SET_DUMPABLE = 4
 
 LIMITS = BoxLimits(
     memory_bytes=256 * 2**20,
     cpu_seconds=5,
-    wall_seconds=10.0,
+    wall_seconds=60.0,
     processes=0,
     threads=16,
     open_files=64,

@@ -20,7 +20,7 @@ from plugin_sandbox.proxy import Proxy, hold_proxy
 def ask(proxy: Proxy, data: bytes) -> bytes:
     """Say this to the proxy, and return all that it answers."""
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(10)
+        client.settimeout(60)
         client.connect(proxy.path)
         answer = b""
         with contextlib.suppress(ConnectionError):  # it hung up on us
@@ -139,7 +139,7 @@ def test_the_end_of_the_call_ends_every_connection(server: Any) -> None:
     """A connection that nobody closes would keep what it has learnt."""
     host = f"127.0.0.1:{server.port}"
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(10)
+        client.settimeout(60)
         with hold_proxy(granted(host), 1000, "t-0") as proxy:
             client.connect(proxy.path)
             client.sendall(f"CONNECT {host} HTTP/1.1\r\n\r\n".encode())
@@ -214,7 +214,7 @@ def test_more_connections_at_once_than_a_plugin_may_have_are_closed(server: Any)
         clients = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(9)]
         heads = []
         for client in clients:
-            client.settimeout(10)
+            client.settimeout(60)
             client.connect(proxy.path)
             with contextlib.suppress(ConnectionError):
                 client.sendall(f"CONNECT {host} HTTP/1.1\r\n\r\n".encode())
@@ -245,7 +245,7 @@ def test_a_name_that_is_answered_after_the_end_connects_nobody(server: Any, monk
 
     def resolve_late(*_: object) -> list[str]:
         asked.set()
-        answer.wait(10)
+        answer.wait(60)
         return ["127.0.0.1"]
 
     place = f"slow.example:{server.port}"
@@ -253,12 +253,12 @@ def test_a_name_that_is_answered_after_the_end_connects_nobody(server: Any, monk
         with hold_proxy(granted(place, private=(place,)), 1000, "t-0", resolve_late) as proxy:
             client.connect(proxy.path)
             client.sendall(f"CONNECT {place} HTTP/1.1\r\n\r\nGET /late HTTP/1.1\r\n\r\n".encode())
-            assert asked.wait(10)
+            assert asked.wait(60)
         end, late = proxy.end, [one for one in threading.enumerate() if one.name == "sandbox-proxy"]
         os.fstat(end)  # kept, for the thread that will look at it
         answer.set()
         for thread in late:
-            thread.join(10)
+            thread.join(60)
 
     assert [one.verdict for one in proxy.uses()] == ["failed"]
     assert server.heard == []

@@ -245,7 +245,7 @@ def test_two_runs_on_one_workspace_serialise(tmp_path: Path) -> None:
             workspace_lock(workspace, tmp_path / "state", lambda: True),
         ):
             pass
-    waiting.join(10)
+    waiting.join(60)
 
     assert entered.is_set()
 

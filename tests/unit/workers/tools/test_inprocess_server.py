@@ -173,7 +173,7 @@ def test_blocking_tools_run_off_the_loop() -> None:
     release = threading.Event()
 
     def blocks_until_released() -> str:
-        assert release.wait(10)
+        assert release.wait(60)
         return threading.current_thread().name
 
     async def on_loop() -> str:

@@ -46,7 +46,7 @@ class Peer:
     def server(self) -> RemoteServer:
         """Return a client's side of it."""
         declared = McpServer(name="far", url=f"http://127.0.0.1:{self.port}/mcp", headers={"X-Site": "a"})
-        return RemoteServer(declared, root="", result_bytes=1000, connect_seconds=20)
+        return RemoteServer(declared, root="", result_bytes=1000, connect_seconds=60)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def peer() -> Iterator[Peer]:
 def stdio_server() -> RemoteServer:
     """Return a server that runs as our child."""
     declared = McpServer(name="near", command=(sys.executable, str(PEER), "stdio"))
-    return RemoteServer(declared, root=str(PEER.parent), result_bytes=1000, connect_seconds=30)
+    return RemoteServer(declared, root=str(PEER.parent), result_bytes=1000, connect_seconds=60)
 
 
 def use(server: RemoteServer, work: Callable[[RemoteServer], Awaitable[T]]) -> T:
@@ -77,7 +77,7 @@ def use(server: RemoteServer, work: Callable[[RemoteServer], Awaitable[T]]) -> T
 
 async def pid_of(server: RemoteServer) -> int:
     """Ask a server which process it is."""
-    answer = await server.call("process", {}, timeout_seconds=20)
+    answer = await server.call("process", {}, timeout_seconds=60)
     assert isinstance(answer, dict)
     pid = answer["pid"]
     assert isinstance(pid, int)
@@ -87,7 +87,7 @@ async def pid_of(server: RemoteServer) -> int:
 async def cancel_a_hanging_call(server: RemoteServer) -> None:
     """Begin a call that never ends, and cancel it once the server is at it."""
     task = asyncio.create_task(server.call("hang", {}, timeout_seconds=60))
-    await server.call("await_hanging", {}, timeout_seconds=20)
+    await server.call("await_hanging", {}, timeout_seconds=60)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -97,7 +97,7 @@ def test_a_remote_tool_answers_as_a_local_one(peer: Peer) -> None:
     """Where a server runs is the operator's choice; a session's data does not show it."""
 
     async def work(server: RemoteServer) -> tuple[JsonValue, list[str]]:
-        return await server.call("add", {"a": 2}, timeout_seconds=20), sorted(await server.tools())
+        return await server.call("add", {"a": 2}, timeout_seconds=60), sorted(await server.tools())
 
     total, names = use(peer.server(), work)
     assert total == 3
@@ -120,7 +120,7 @@ def test_a_refusal_is_a_tool_error(peer: Peer, tool: str, args: dict[str, JsonVa
 
     async def work(server: RemoteServer) -> None:
         with pytest.raises(ToolError, match=message) as refused:
-            await server.call(tool, args, timeout_seconds=20)
+            await server.call(tool, args, timeout_seconds=60)
         assert type(refused.value) is ToolError
 
     use(peer.server(), work)
@@ -131,7 +131,7 @@ def test_a_remote_question_carries_what_was_asked(peer: Peer) -> None:
 
     async def work(server: RemoteServer) -> ToolNeedsInput:
         with pytest.raises(ToolNeedsInput) as asked:
-            await server.call("question", {}, timeout_seconds=20)
+            await server.call("question", {}, timeout_seconds=60)
         return asked.value
 
     asked = use(peer.server(), work)
@@ -144,7 +144,7 @@ def test_another_process_finishes_what_a_question_interrupted(peer: Peer) -> Non
 
     async def begin(server: RemoteServer) -> ToolNeedsInput:
         with pytest.raises(ToolNeedsInput) as asked:
-            await server.call("paint", {"what": "wall"}, timeout_seconds=20)
+            await server.call("paint", {"what": "wall"}, timeout_seconds=60)
         return asked.value
 
     asked = use(peer.server(), begin)
@@ -153,11 +153,11 @@ def test_another_process_finishes_what_a_question_interrupted(peer: Peer) -> Non
     answers = answers_to(PendingCall(call_id="c", tool="peer:paint", asked=answered))
 
     async def finish(server: RemoteServer) -> JsonValue:
-        return await server.call("paint", {"what": "wall"}, timeout_seconds=20, answers=answers)
+        return await server.call("paint", {"what": "wall"}, timeout_seconds=60, answers=answers)
 
     async def cheat(server: RemoteServer) -> None:
         with pytest.raises(ToolError, match="requestState"):
-            await server.call("paint", {"what": "door"}, timeout_seconds=20, answers=answers)
+            await server.call("paint", {"what": "door"}, timeout_seconds=60, answers=answers)
 
     made = use(peer.server(), finish)
     use(peer.server(), cheat)
@@ -172,8 +172,8 @@ def test_a_timeout_leaves_the_connection_usable(peer: Peer) -> None:
     async def work(server: RemoteServer) -> JsonValue:
         with pytest.raises(ToolTimeout):
             await server.call("hang", {}, timeout_seconds=0.2)
-        assert await server.call("await_hanging", {}, timeout_seconds=20)
-        return await server.call("add", {"a": 1}, timeout_seconds=20)
+        assert await server.call("await_hanging", {}, timeout_seconds=60)
+        return await server.call("add", {"a": 1}, timeout_seconds=60)
 
     assert use(peer.server(), work) == 2
 
@@ -183,7 +183,7 @@ def test_a_cancelled_remote_call_leaves_the_connection_usable(peer: Peer) -> Non
 
     async def work(server: RemoteServer) -> JsonValue:
         await cancel_a_hanging_call(server)
-        return await server.call("add", {"a": 1}, timeout_seconds=20)
+        return await server.call("add", {"a": 1}, timeout_seconds=60)
 
     assert use(peer.server(), work) == 2
 
@@ -195,14 +195,14 @@ def test_a_killed_server_is_unavailable_and_used_again_when_it_is_back() -> None
     async def work(server: RemoteServer) -> None:
         first = await pid_of(server)
         hanging = asyncio.create_task(server.call("hang", {}, timeout_seconds=60))
-        await server.call("await_hanging", {}, timeout_seconds=20)
+        await server.call("await_hanging", {}, timeout_seconds=60)
         peer.kill()
 
         with pytest.raises(ToolUnavailable, match="whether the tool acted is unknown") as broken:
             await hanging
         assert broken.value.is_sent
         with pytest.raises(ToolUnavailable) as refused:
-            await server.call("add", {"a": 1}, timeout_seconds=20)
+            await server.call("add", {"a": 1}, timeout_seconds=60)
         assert not refused.value.is_sent
 
         peer.start()
@@ -210,7 +210,7 @@ def test_a_killed_server_is_unavailable_and_used_again_when_it_is_back() -> None
         # A restart between two calls is not noticed at all.
         peer.kill()
         peer.start()
-        assert await server.call("add", {"a": 1}, timeout_seconds=20) == 2
+        assert await server.call("add", {"a": 1}, timeout_seconds=60) == 2
 
     use(peer.server(), work)
     peer.kill()
@@ -220,7 +220,7 @@ def test_many_callers_share_one_attempt_to_connect(peer: Peer) -> None:
     """Hundreds of sessions that wake at once open one connection."""
 
     async def work(server: RemoteServer) -> list[JsonValue]:
-        return await asyncio.gather(*(server.call("add", {"a": n}, timeout_seconds=20) for n in range(20)))
+        return await asyncio.gather(*(server.call("add", {"a": n}, timeout_seconds=60) for n in range(20)))
 
     assert use(peer.server(), work) == [n + 1 for n in range(20)]
 
@@ -230,7 +230,7 @@ def test_a_toolbox_opens_anew_on_another_loop(peer: Peer) -> None:
     server = peer.server()
 
     async def add(server: RemoteServer) -> JsonValue:
-        return await server.call("add", {"a": 1}, timeout_seconds=20)
+        return await server.call("add", {"a": 1}, timeout_seconds=60)
 
     assert [use(server, add), use(server, add)] == [2, 2]
 
@@ -240,8 +240,8 @@ import asyncio, os, sys
 from orchestrator.contracts.app import McpServer
 from workers.tools.remote import RemoteServer
 
-server = RemoteServer(McpServer(name="far", url=sys.argv[1]), root="", result_bytes=1000, connect_seconds=20)
-add = lambda: server.call("add", {"a": 1}, timeout_seconds=20)
+server = RemoteServer(McpServer(name="far", url=sys.argv[1]), root="", result_bytes=1000, connect_seconds=60)
+add = lambda: server.call("add", {"a": 1}, timeout_seconds=60)
 
 async def parent():
     assert await add() == 2
@@ -311,14 +311,14 @@ def test_an_http_error_is_an_outage_and_says_whether_the_call_may_have_arrived(
         listener = await asyncio.start_server(gateway.answer, "127.0.0.1", 0)
         port = listener.sockets[0].getsockname()[1]
         declared = McpServer(name="far", url=f"http://me:swordfish@127.0.0.1:{port}/mcp")
-        server = RemoteServer(declared, root="", result_bytes=1000, connect_seconds=20)
+        server = RemoteServer(declared, root="", result_bytes=1000, connect_seconds=60)
         async with listener:
-            assert await server.call("add", {"a": 1}, timeout_seconds=20) == 2
+            assert await server.call("add", {"a": 1}, timeout_seconds=60) == 2
             gateway.status = status
             with pytest.raises(ToolUnavailable) as refused:
-                await server.call("add", {"a": 1}, timeout_seconds=20)
+                await server.call("add", {"a": 1}, timeout_seconds=60)
             gateway.status = 0
-            assert await server.call("add", {"a": 2}, timeout_seconds=20) == 3
+            assert await server.call("add", {"a": 2}, timeout_seconds=60) == 3
             await server.aclose()
         return refused.value
 
@@ -369,12 +369,12 @@ def test_a_command_server_lives_through_cancel_and_death() -> None:
 
     async def work(server: RemoteServer) -> None:
         first = await pid_of(server)
-        assert await server.call("add", {"a": 1}, timeout_seconds=20) == 2
+        assert await server.call("add", {"a": 1}, timeout_seconds=60) == 2
         await cancel_a_hanging_call(server)
         assert await pid_of(server) == first
 
         with pytest.raises(ToolUnavailable) as died:
-            await server.call("die", {}, timeout_seconds=20)
+            await server.call("die", {}, timeout_seconds=60)
         assert died.value.is_sent
         second = await pid_of(server)
         assert second != first
@@ -404,11 +404,11 @@ def test_a_command_that_does_not_start_is_unavailable(command: tuple[str, ...]) 
 
     async def work(server: RemoteServer) -> str:
         with pytest.raises(ToolUnavailable) as refused:
-            await server.call("add", {"a": 1}, timeout_seconds=20)
+            await server.call("add", {"a": 1}, timeout_seconds=60)
         return str(refused.value)
 
     message = use(
-        RemoteServer(McpServer(name="near", command=command), root="", result_bytes=1000, connect_seconds=20), work
+        RemoteServer(McpServer(name="near", command=command), root="", result_bytes=1000, connect_seconds=60), work
     )
     assert message.startswith("tool server 'near': cannot be reached")
     assert len(list(Path("/proc/self/fd").iterdir())) <= before

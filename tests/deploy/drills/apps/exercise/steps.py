@@ -19,8 +19,10 @@ async def pause(seconds: float) -> None:
 
 
 async def work(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Work for `seconds`."""
+    """Work for `seconds`, and where the session is `held`, until the drill lets it go."""
     await pause(state.get("seconds", 0))
+    while state.get("held") and is_on("held"):
+        await pause(0.05)
     return {"worked": True}
 
 

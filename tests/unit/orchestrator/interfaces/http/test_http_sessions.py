@@ -160,7 +160,7 @@ def test_a_stream_tells_everything_once_and_goes_on_where_it_broke(store_url: st
         while not api.app.state.parts.hub.streams:  # noqa: ASYNC110 - the loop only lets the stream begin
             await asyncio.sleep(0)
         record = await api.on.run(api.on.worker(), session_id)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             told = await whole
         rest = await api.call("GET", path, "viewer", headers={"Last-Event-ID": "2"})
         over = await api.call("GET", path, "viewer", headers={"Last-Event-ID": str(record.seq)})
@@ -189,7 +189,7 @@ def test_a_reader_with_a_number_of_another_journal_is_told_of_the_end(store_url:
         while not api.app.state.parts.hub.streams:  # noqa: ASYNC110 - the loop only lets the stream begin
             await asyncio.sleep(0)
         await api.on.run(api.on.worker(), session_id)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             return await whole
 
     events = read_events(play(store_url, act).text)

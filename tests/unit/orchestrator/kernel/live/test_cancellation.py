@@ -246,7 +246,7 @@ def test_a_request_from_another_thread_wakes_the_loop() -> None:
         await asyncio.wait({asyncio.ensure_future(_tick())})
         thread = threading.Thread(target=parent.request_immediate)
         thread.start()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             state = await waiting
         thread.join()
         return state
