@@ -125,6 +125,18 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(
     assert not (tmp_path / "state" / "server").exists()
 
 
+def test_what_is_paused_is_told_with_the_command_that_ends_it(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """`resume` is for sessions: whoever tries it next would be told that `steps` is no id."""
+    codes = [main(["pause", "steps"]), main(["pause", "steps"]), main(["unpause", "steps"])]
+
+    assert codes == [0, 0, 0]
+    assert capsys.readouterr().out.splitlines() == [
+        "queue:steps: paused; 0 in line; `baton unpause steps` lets it go on",
+        "queue:steps: nothing to do, it is paused already; 0 in line; `baton unpause steps` lets it go on",
+        "queue:steps: goes on; 0 in line",
+    ]
+
+
 @pytest.mark.parametrize("args", [["status"], ["purge", "--older-than", "365d", "--yes"]], ids=lambda args: args[0])
 def test_an_archive_whose_folder_is_missing_is_told_and_not_made(
     url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, args: list[str]
