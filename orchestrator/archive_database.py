@@ -111,9 +111,7 @@ class ArchiveDatabase:
                 f"archive.url {self.shown}: {error.name} is missing; install baton[postgresql]"
             ) from error
         except (ArgumentError, NoSuchModuleError) as error:
-            raise ConfigError(
-                f"archive.url {self.shown}: not a database's URL; use sqlite:////path or postgresql://…"
-            ) from error
+            raise ConfigError(_no_url(self.shown)) from error
         if self._engine.dialect.name == "sqlite":
             sql.event.listen(self._engine, "connect", _set_up_sqlite)
         with self._begin() as tables:
@@ -314,9 +312,25 @@ def _make_file(database: str | None) -> None:
 
 
 def find_file(url: str) -> Path | None:
-    """Return the file of an archive by URL; None for one that is no file."""
-    parsed = sql.make_url(url)
-    return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
+    """Return the file of an archive by URL; None for one that is no file. Raise ConfigError for what is no URL."""
+    try:
+        parsed = sql.make_url(url)
+    except ArgumentError as error:
+        raise ConfigError(_no_url(mask_url(url))) from error
+    return Path(parsed.database) if parsed.drivername.startswith("sqlite") and parsed.database else None
+
+
+def check_folder(url: str) -> None:
+    """Raise ConfigError where the folder of an archive's file is not there: only what writes into an archive makes it."""
+    file = find_file(url)
+    if file is not None and not file.parent.is_dir():
+        raise ConfigError(
+            f"archive.url: {file.parent}: there is no such folder, so nothing is archived there; mount or make it, or mend the URL"
+        )
+
+
+def _no_url(shown: str) -> str:
+    return f"archive.url {shown}: not a database's URL; use sqlite:////path or postgresql://…"
 
 
 def copy_file(source: Path, target: Path) -> None:

@@ -55,7 +55,7 @@ class Triggers:
         for spec in client.specs.values():
             _load_code(spec)  # what is not there is told at the start, and not to the first sender
         self._bound = {
-            trigger.name: Bound(spec, trigger, _read_secrets(spec, trigger, env))
+            trigger.name: Bound(spec, trigger, read_secrets(spec, trigger, env))
             for spec in client.specs.values()
             for trigger in spec.triggers
             if isinstance(trigger, WebhookTrigger)
@@ -171,7 +171,8 @@ def _read_payload(bound: Bound, body: bytes) -> object:
     return read if bound.trigger.transform is not None else read.model_dump(mode="json")
 
 
-def _read_secrets(spec: AppSpec, trigger: WebhookTrigger, env: Mapping[str, str]) -> tuple[str, ...]:
+def read_secrets(spec: AppSpec, trigger: WebhookTrigger, env: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the secrets that a webhook's variables hold; raise ConfigError for one that is not set, too short, or none."""
     found = []
     for variable in trigger.secret_env:
         secret = env.get(variable, "")

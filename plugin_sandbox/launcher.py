@@ -37,6 +37,7 @@ _NAMESPACED = frozenset(
 )
 #: What the standard tier lacks even where all of it works: disk use is only looked at, the host's name is seen.
 STANDARD_LACKS = ("disk_quota", "uts_namespace")
+_NO_PROC = "without it a strict box has no /proc, by which its limits are set, and nothing that ends its whole tree"
 _END_SECONDS = 5.0
 _NO_GROUP = "this process has no control group to make others below: none is mounted, it may not be written, or systemd has not delegated it"
 
@@ -123,12 +124,15 @@ class Launcher:
 
     def accept_missing(self, layer: str, why: str) -> None:
         """Go on without a layer that was refused, if that is permitted; raises Refused."""
-        if layer in self._settings.allow_degraded and layer in LAYERS and layer not in self._degraded:
+        is_needed = layer == "pid_namespace" and self.tier == "strict"
+        if layer in self._settings.allow_degraded and layer in LAYERS and layer not in self._degraded and not is_needed:
             self._degraded = (*self._degraded, layer)
             return
         if layer in _NAMESPACED and self.tier == "strict" and self._settings.tier == "standard" and not self._is_forced:
             self.tier = "standard"
             return
+        if is_needed:
+            raise Refused(explain(layer, f"{why}; {_NO_PROC}", instead="accept the standard tier: `tier: standard`"))
         raise Refused(explain(layer, why))
 
     def _check(self, call: Call, limits: Limits, uid: int | None, proxy: str) -> None:
@@ -136,7 +140,7 @@ class Launcher:
         if proxy and (lacking or self.tier != "strict"):
             # To reach one socket it may make sockets: then all those of the host have to be out of its sight.
             why = f"{call.plugin.manifest.name} asks for hosts, which are reached from an empty network alone"
-            raise Refused(explain(min(lacking, default="network_namespace"), why))
+            raise Refused(explain(min(lacking, default="network_namespace"), why, instead="let it do without hosts"))
         if self.tier == "strict":
             return
         unnamed = set(STANDARD_LACKS) - set(self._settings.allow_degraded)
@@ -144,7 +148,7 @@ class Launcher:
             raise Refused(explain(min(unnamed), "the standard tier cannot give it"))
         if limits.processes:
             why = f"{call.plugin.manifest.name} asks for {limits.processes} processes, which nothing could end reliably"
-            raise Refused(explain("pid_namespace", why))
+            raise Refused(explain("pid_namespace", why, instead="let it do with `processes: 0`"))
         if uid is not None:
             for path in (*self._ask().sys_path, str(call.plugin.path)):
                 _check_readable(path, uid)
@@ -215,12 +219,9 @@ class Launcher:
                     process.wait()
 
 
-def explain(layer: str, why: str) -> str:
-    """Say which protection is missing, why, and what an operator can do."""
-    return (
-        f"{layer}: {why}; `python -m plugin_sandbox doctor` shows the line that gives it on this host, "
-        f"or permit its absence by name in `allow_degraded`"
-    )
+def explain(layer: str, why: str, instead: str = "permit its absence by name in `allow_degraded`") -> str:
+    """Say which protection is missing, why, and what an operator can do; instead: what else, where that does not help."""
+    return f"{layer}: {why}; `python -m plugin_sandbox doctor` shows the line that gives it on this host, or {instead}"
 
 
 def _check_readable(path: str, uid: int) -> None:

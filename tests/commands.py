@@ -15,7 +15,7 @@ import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
 JOURNEY = ROOT / "tests" / "apps" / "journey"
-BATON = [sys.executable, "-P", "-m", "orchestrator.interfaces.cli.main"]
+BATON = [sys.executable, "-P", "-m", "orchestrator.interfaces.cli.start"]
 SECONDS = 120
 
 

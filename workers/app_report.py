@@ -20,7 +20,9 @@ from orchestrator.app_tools import check_tools
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.base import JsonObject, dump_json
 from orchestrator.contracts.errors import BatonError, ConfigError, ToolUnavailable
+from orchestrator.contracts.triggers import WebhookTrigger
 from orchestrator.settings import Settings, load_settings
+from orchestrator.triggers import read_secrets
 from orchestrator.yaml_source import lines
 from workers.providers import build_routes, provider_names
 from workers.tools.toolbox import build_toolbox
@@ -48,7 +50,8 @@ async def report_all(folders: Sequence[Path], settings: Settings) -> list[JsonOb
         spec = load_app(folder, plugins=settings.apps.plugins)
         problems, notes = await check_tool_names(spec, folder)
         more, unsaid = await check_speakers(spec, folder)
-        reports.append({"folder": str(folder), "problems": [*problems, *more], "notes": [*notes, *unsaid]})
+        notes += [*unsaid, *check_secrets(spec)]
+        reports.append({"folder": str(folder), "problems": [*problems, *more], "notes": [*notes]})
     return reports
 
 
@@ -85,6 +88,18 @@ async def check_speakers(spec: AppSpec, folder: Path) -> tuple[list[str], list[s
     for route in routes:
         await route.provider.aclose()
     return [], []
+
+
+def check_secrets(spec: AppSpec) -> list[str]:
+    """Return which webhooks' secrets are not to be had here: those that serve the API may well have them."""
+    notes = []
+    for trigger in spec.triggers:
+        try:
+            if isinstance(trigger, WebhookTrigger):
+                read_secrets(spec, trigger, os.environ)
+        except ConfigError as error:
+            notes.append(f"with the variables of this shell `baton api` would not start: {error}")
+    return notes
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ time that comes twice counts once, unless every hour counts. Pure: the time come
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Final
 
@@ -14,8 +14,10 @@ from typing import Final
 _CRON: Final = (("minute", 0, 59), ("hour", 0, 23), ("day of month", 1, 31), ("month", 1, 12), ("day of week", 0, 7))
 _CRON_PART: Final = re.compile(r"(?:\*|(\d{1,2})(?:-(\d{1,2}))?)(?:/(\d{1,3}))?")
 
-#: No schedule that can come at all is further away: the 29th of February, over a year that is no leap year.
-_FARTHEST_DAYS: Final = 366 * 9
+#: No schedule that can come at all is further away: a 29th of February on one weekday, over a century's year that is no leap year.
+_FARTHEST_DAYS: Final = 366 * 41
+#: How many days each month has at most.
+_DAYS_OF_MONTH: Final = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 #: No app may catch up on what is older than a week.
 _BACK_DAYS: Final = 8
 
@@ -39,7 +41,17 @@ def cron_problem(text: str) -> str | None:
                 return f"schedule {text!r}: {name} {part!r} is not within {least}-{greatest}"
             if match.group(3) is not None and not 1 <= int(match.group(3)) <= greatest:
                 return f"schedule {text!r}: {name} {part!r} has a step that is not within 1-{greatest}"
+    if _either_day(fields):
+        return None  # there is a weekday in every month
+    days, months = (_values(fields[index], _CRON[index][1], _CRON[index][2]) for index in (2, 3))
+    if min(days) > max(_DAYS_OF_MONTH[month - 1] for month in months):
+        return f"schedule {text!r}: day of month {fields[2]!r} is never in month {fields[3]!r}; mend one of them"
     return None
+
+
+def _either_day(fields: Sequence[str]) -> bool:
+    """Say whether either day counts: both are restricted. Otherwise both have to fit."""
+    return not (fields[2].startswith("*") or fields[4].startswith("*"))
 
 
 def next_time(schedule: str, after_ms: int, zone: tzinfo = UTC) -> int | None:
@@ -86,8 +98,7 @@ def _times(schedule: str, day: date, zone: tzinfo) -> Iterator[int]:
         _values(field, least, greatest) for field, (_, least, greatest) in zip(fields, _CRON, strict=True)
     )
     on_day, on_weekday = day.day in days, day.isoweekday() % 7 in {number % 7 for number in weekdays}
-    any_day = fields[2].startswith("*") or fields[4].startswith("*")
-    if day.month not in months or not ((on_day and on_weekday) if any_day else (on_day or on_weekday)):
+    if day.month not in months or not ((on_day or on_weekday) if _either_day(fields) else (on_day and on_weekday)):
         return
     # Where clocks are put back, an hour comes twice. Who counts every hour counts both.
     folds = (0, 1) if fields[1].startswith("*") else (0,)

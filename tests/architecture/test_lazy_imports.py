@@ -16,7 +16,7 @@ REPORT = """
 import runpy, sys
 sys.argv = ["baton", *{args!r}]
 try:
-    runpy.run_module("orchestrator.interfaces.cli.main", run_name="__main__", alter_sys=True)
+    runpy.run_module("orchestrator.interfaces.cli.start", run_name="__main__", alter_sys=True)
 except SystemExit as end:
     assert end.code in (None, 0), end.code
 print("LOADED", *sorted(name for name in {heavy!r} if name in sys.modules))

@@ -22,7 +22,7 @@ def console(tmp_path: Path) -> Iterator[Console]:
     commands, folder = tmp_path / "bin", tmp_path / "reader"
     commands.mkdir()
     folder.mkdir()
-    command = f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -P -m orchestrator.interfaces.cli.main "$@"\n'
+    command = f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -P -m orchestrator.interfaces.cli.start "$@"\n'
     (commands / "baton").write_text(command, encoding="utf-8")
     (commands / "baton").chmod(0o755)
     (commands / "python").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n', encoding="utf-8")

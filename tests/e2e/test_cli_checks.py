@@ -59,6 +59,39 @@ def test_a_key_that_is_missing_here_is_a_note(baton: Baton, app: Path) -> None:
     assert [note.split(": ")[0] for note in one["notes"]] == ["with the variables of this shell no worker would start"]
 
 
+WEBHOOK = "triggers:\n  - {name: %s, kind: webhook, secret_env: [%s]}\n"
+
+
+def test_a_webhooks_secret_that_is_not_set_here_is_a_note(baton: Baton, app: Path) -> None:
+    """Without it `baton api` does not start; it may have what this shell has not. What the shell holds is not shown."""
+    change(app, "gateway:\n", (WEBHOOK % ("alerts", "STOCK_SECRET")) + "gateway:\n")
+
+    told = baton("apps", "check", str(app)).out.splitlines()
+    (short,) = baton("apps", "check", str(app), "-o", "json", STOCK_SECRET="letmein").json("checked")
+    (fine,) = baton("apps", "check", str(app), "-o", "json", STOCK_SECRET="a long enough secret").json("checked")
+
+    note = (
+        "with the variables of this shell `baton api` would not start: app stock_count: trigger alerts: "
+        "STOCK_SECRET is not set to a secret of at least 16 characters; set it"
+    )
+    assert told == [f"stock_count: ok ({app})", f"  note: {note}"]
+    assert (short["ok"], short["notes"]) == (True, [note])
+    assert (fine["ok"], fine["notes"]) == (True, [])
+
+
+def test_a_schedule_that_never_comes_is_a_mistake(baton: Baton, app: Path) -> None:
+    """Its trigger would be silent for ever, and nobody would learn why."""
+    trigger = "triggers:\n  - {name: rare, kind: schedule, schedule: '0 6 30 2 *'}\n"
+    change(app, "gateway:\n", trigger + "gateway:\n")
+
+    told = baton("apps", "check", str(app), code=1).out
+
+    assert told.startswith(f"{app}/app.yaml:")
+    assert told.endswith(
+        "triggers[0].schedule: schedule '0 6 30 2 *': day of month '30' is never in month '2'; mend one of them\n"
+    )
+
+
 def test_a_server_that_is_away_leaves_tools_unchecked_and_says_so(baton: Baton, app: Path) -> None:
     """It may well be there where the workers are."""
     change(app, "mcp_servers:\n", "mcp_servers:\n  - {name: far, url: 'http://127.0.0.1:1/mcp'}\n")

@@ -137,7 +137,7 @@ def cron(data: bytes) -> None:
     for zone in (UTC, ZoneInfo("Europe/Berlin"), ZoneInfo("Australia/Lord_Howe")):
         for now in (1_774_746_000_000, 1_792_890_000_000, 0):
             following, last = next_time(text, now, zone), last_time(text, now, zone)
-            if following is not None and following <= now:
+            if following is None or following <= now:
                 raise Broken(f"the next time of {text!r} after {now} is {following}")
             if last is not None and last > now:
                 raise Broken(f"the last time of {text!r} until {now} is {last}")

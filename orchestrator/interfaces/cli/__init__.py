@@ -1,5 +1,5 @@
 """The command line: thin commands over `orchestrator.client`, and the processes that they start.
 
-`main` is the entry and the one place where an error becomes an exit code; `lazy` imports a command when it is asked
+`start` is the entry, `main` the one place where an error becomes an exit code; `lazy` imports a command when it is asked
 for; `connect` finds the store; `output`, `shapes` and `wording` say how things look to programs and to people.
 """

@@ -185,7 +185,10 @@ def resume_command(
     actor: str,
     form: Form,
 ) -> int:
-    """Go on with a session that a gate has stopped: with a text, by escalating it, or not at all."""
+    """Go on with a session that a gate has stopped: with a text, by escalating it, or not at all.
+
+    What `baton pause` has stopped goes on by `baton unpause`.
+    """
     if [text is not None, escalate, stop].count(True) != 1:
         raise InputError("resume: give TEXT, --escalate or --stop; one of the three")
     if team is not None and not escalate:

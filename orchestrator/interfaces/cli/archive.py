@@ -99,7 +99,7 @@ def status_command(*, form: Form) -> int:
             "to_be_archived": waiting.found,
         }
 
-    shape = _with_archive(work)
+    shape = _with_archive(work, must_exist=True)
     if form == "json":
         print_json("archive", shape)
         return OK
@@ -139,7 +139,7 @@ def purge_command(*, older_than: float, yes: bool, dry_run: bool, actor: str, fo
                 progress.step(number)
         return deleted
 
-    deleted = _with_archive(work)
+    deleted = _with_archive(work, must_exist=True)
     if form == "json":
         print_json("purged", {"sessions": deleted, "dry_run": dry_run, "actor": actor})
     else:
@@ -171,7 +171,8 @@ def search_command(*, words: tuple[str, ...], app: str | None, limit: int, curso
     return OK
 
 
-def _with_archive(work: Callable[["Client", "Archive"], Awaitable[T]]) -> T:
+def _with_archive(work: Callable[["Client", "Archive"], Awaitable[T]], *, must_exist: bool = False) -> T:
+    """Run `work` with the archive; with `must_exist`, refuse a file whose folder is not there: it would be made, and be empty."""
     from orchestrator.interfaces.cli.connect import with_client
 
     async def run(client: "Client") -> T:
@@ -179,6 +180,10 @@ def _with_archive(work: Callable[["Client", "Archive"], Awaitable[T]]) -> T:
             raise ConfigError(
                 "archive.url: no archive is named for this server; set it (BATON_ARCHIVE_URL) to a database that all machines reach"
             )
+        if must_exist:
+            from orchestrator.archive_database import check_folder
+
+            check_folder(client.archive.url)
         return await work(client, client.archive)
 
     return with_client(run)

@@ -1,4 +1,4 @@
-"""The entry of `baton`, and the one place where an error becomes a line and an exit code.
+"""Run one command of `baton`: the one place where an error becomes a line and an exit code.
 
     0  ok                                   3  there is no such session
     1  failed, or refused by its state      4  waits for a person

@@ -123,5 +123,6 @@ def _change(target: str, *, paused: bool, reason: str, dry_run: bool, actor: str
     wish = "would be paused" if paused else "would go on"
     already = "paused already" if paused else "not paused"
     told = (wish if dry_run else done) if changed else f"nothing to do, it is {already}"
-    click.echo(f"{full}: {told}; {affected} in line")
+    undo = f"; `baton unpause {target}` lets it go on" if paused and not dry_run else ""
+    click.echo(f"{full}: {told}; {affected} in line{undo}")
     return OK

@@ -7,6 +7,7 @@ not wait. A process that dies is started again, unless it dies at once. One `up`
 import asyncio
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 STATUS_SECONDS: Final = 1.0
 #: A process that ended sooner than this would end again.
 SHORTEST_LIFE_SECONDS: Final = 10.0
+SHOWN_PHASES: Final = ("ready", "running", "waiting", "ended", "dead")
+HOW_TO_STOP: Final = "Ctrl-C to stop"
 
 
 @click.command("up")
@@ -71,6 +74,7 @@ class Machine:
     workers: int
     form: Form
     owns_server: bool
+    _drawn: "Live | None" = None
 
     async def run(self) -> int:
         """Start, watch until a signal, stop; return the exit code."""
@@ -111,6 +115,7 @@ class Machine:
         try:
             await self._keep_children(stack, client, stop, keeper)
         finally:
+            self._drawn = None
             keeper.cancel()
             await asyncio.gather(keeper, return_exceptions=True)
 
@@ -133,6 +138,7 @@ class Machine:
         from orchestrator.interfaces.cli.stack import ProcessFailed
 
         with self._live() as live:
+            self._drawn = live
             steps, looked = 0, time.monotonic()
             while not stop.is_set():
                 if keeper.done():
@@ -150,23 +156,29 @@ class Machine:
                     self._say(f"{child.name}: ended with code {child.code}; started again, pid {again.process.pid}")
                 if live is not None:
                     now = time.monotonic()
-                    text, total = await self._status(client)
-                    rate = max(total - steps, 0) / max(now - looked, 0.001) if steps else 0
-                    steps, looked = total, now
-                    live.update(f"{text} · {rate:.0f} steps/s · Ctrl-C to stop", refresh=True)
+                    found = await self._look(client)
+                    if isinstance(found, str):
+                        steps, text = 0, f"{found} · {HOW_TO_STOP}"
+                    else:
+                        rate = max(found.steps - steps, 0) / max(now - looked, 0.001) if steps else 0
+                        steps, looked = found.steps, now
+                        text = choose_line(found, rate, live.console.width)
+                    live.update(text, refresh=True)
                 await _first(asyncio.sleep(STATUS_SECONDS), stop)
 
-    async def _status(self, client: "Client") -> tuple[str, int]:
+    async def _look(self, client: "Client") -> "Look | str":
+        """Return what goes on, or why that cannot be known."""
         from orchestrator.contracts.errors import StoreUnreachable
 
         try:
             counts, stats, members = await asyncio.gather(client.counts(), client.stats(), client.workers())
         except StoreUnreachable as error:
-            return str(error), 0
-        alive = sum(1 for info in members if info.kind == "worker")
-        phases = ("ready", "running", "waiting", "ended", "dead")
-        told = ", ".join(f"{sum(one[phase] for one in counts.values())} {phase}" for phase in phases)
-        return f"{alive} workers · sessions: {told}", sum(n for name, n in stats.items() if name.startswith("step:"))
+            return str(error)
+        return Look(
+            workers=sum(1 for info in members if info.kind == "worker"),
+            sessions={phase: sum(one[phase] for one in counts.values()) for phase in SHOWN_PHASES},
+            steps=sum(number for name, number in stats.items() if name.startswith("step:")),
+        )
 
     def _live(self) -> "Live | _NoLive":
         if self.form == "json" or not is_terminal():
@@ -210,7 +222,11 @@ class Machine:
         self._say_unheard("stopped" + (f"; killed after their grace: {', '.join(killed)}" if killed else ""))
 
     def _say(self, line: str) -> None:
-        if self.form == "table":
+        if self.form != "table":
+            return
+        if self._drawn is not None:  # what goes round it would be written behind the live line, on the same line
+            self._drawn.console.print(f"baton up: {line}")
+        else:
             click.echo(f"baton up: {line}")
 
     def _say_unheard(self, line: str) -> None:
@@ -219,6 +235,36 @@ class Machine:
             self._say(line)
         except OSError:
             drop_output()  # and what runs is ended all the same
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look at the store found: workers that live, sessions by phase, steps that were ever done."""
+
+    workers: int
+    sessions: Mapping[str, int]
+    steps: int
+
+
+def choose_line(look: Look, steps_per_second: float, width: int) -> str:
+    """Return the fullest form of the live line that is one line of so many columns; what goes first is what is nought.
+
+    >>> look = Look(1, {"ready": 0, "waiting": 12}, 40)
+    >>> choose_line(look, 0.4, 80)
+    '1 worker · sessions: 0 ready, 12 waiting · 0 steps/s · Ctrl-C to stop'
+    >>> choose_line(look, 0.4, 60), choose_line(look, 0.4, 20)
+    ('1 worker · 12 waiting · 0 steps/s · Ctrl-C to stop', '12 waiting')
+    """
+    workers = f"{look.workers} worker{'' if look.workers == 1 else 's'}"
+    every = ", ".join(f"{number} {phase}" for phase, number in look.sessions.items())
+    some = ", ".join(f"{number} {phase}" for phase, number in look.sessions.items() if number) or "no sessions"
+    rate = f"{steps_per_second:.0f} steps/s"
+    forms = (
+        f"{workers} · sessions: {every} · {rate} · {HOW_TO_STOP}",
+        f"{workers} · {some} · {rate} · {HOW_TO_STOP}",
+        f"{workers} · {some} · {rate}",
+    )
+    return next((form for form in forms if len(form) < width), some[: width - 1])
 
 
 class _NoLive:

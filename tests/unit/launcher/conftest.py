@@ -190,7 +190,7 @@ def checkout(tmp_path: Path) -> Checkout:
         (root / folder / "__init__.py").touch()
     for name in ("baton", "pyproject.toml", "uv.lock", "requirements.lock"):
         shutil.copy(ROOT / name, root)
-    (root / "orchestrator" / "interfaces" / "cli" / "main.py").write_text(CLI)
+    (root / "orchestrator" / "interfaces" / "cli" / "start.py").write_text(CLI)
     (tmp_path / "bin").mkdir()
     os.mkfifo(tmp_path / "fifo")
     made = Checkout(root, tmp_path / "bin")

@@ -125,6 +125,37 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(
     assert not (tmp_path / "state" / "server").exists()
 
 
+def test_what_is_paused_is_told_with_the_command_that_ends_it(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """`resume` is for sessions: whoever tries it next would be told that `steps` is no id."""
+    codes = [main(["pause", "steps"]), main(["pause", "steps"]), main(["unpause", "steps"])]
+
+    assert codes == [0, 0, 0]
+    assert capsys.readouterr().out.splitlines() == [
+        "queue:steps: paused; 0 in line; `baton unpause steps` lets it go on",
+        "queue:steps: nothing to do, it is paused already; 0 in line; `baton unpause steps` lets it go on",
+        "queue:steps: goes on; 0 in line",
+    ]
+
+
+@pytest.mark.parametrize("args", [["status"], ["purge", "--older-than", "365d", "--yes"]], ids=lambda args: args[0])
+def test_an_archive_whose_folder_is_missing_is_told_and_not_made(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, args: list[str]
+) -> None:
+    """A disk that is not mounted, or a path with a slip in it: an empty archive in its place would look like the truth."""
+    monkeypatch.setenv("BATON_ARCHIVE_URL", f"sqlite:///{tmp_path / 'disk' / 'archive.db'}")
+    connect.settings.cache_clear()
+
+    code = main(["archive", *args])
+
+    out, err = capsys.readouterr()
+    assert (code, out) == (1, "")
+    assert err == (
+        f"baton: archive.url: {tmp_path / 'disk'}: there is no such folder, so nothing is archived there; "
+        "mount or make it, or mend the URL\n"
+    )
+    assert not (tmp_path / "disk").exists()
+
+
 async def count(url: str, archive_url: str) -> int:
     """Return how many sessions the archive has."""
     async with hall(url, archive_url) as at:

@@ -28,6 +28,8 @@ def ms(text: str, zone: str = "UTC") -> int:
         ("*/60 * * * *", "minute '*/60' has a step that is not within 1-59"),
         ("a * * * *", "minute 'a' is not *, N, N-M or one of these with /STEP"),
         ("1,,2 * * * *", "minute '' is not *, N, N-M or one of these with /STEP"),
+        ("0 0 30 2 *", "day of month '30' is never in month '2'; mend one of them"),
+        ("0 0 31 2,4,6-6,9,11 */2", "day of month '31' is never in month '2,4,6-6,9,11'; mend one of them"),
     ],
 )
 def test_what_is_no_schedule_is_refused_by_its_field(text: str, said: str) -> None:
@@ -36,11 +38,16 @@ def test_what_is_no_schedule_is_refused_by_its_field(text: str, said: str) -> No
 
 
 @pytest.mark.parametrize(
-    "text", ["0 0 1 1 0", "59 23 31 12 7", "*/59 */23 */31 */12 */7", "5-5 * * * *", "1,2-4/2 * * * *"]
+    "text",
+    [
+        *("0 0 1 1 0", "59 23 31 12 7", "*/59 */23 */31 */12 */7", "5-5 * * * *", "1,2-4/2 * * * *"),
+        *("0 0 29 2 *", "0 0 30-31 2,4 *", "0 0 30 2 1", "0 0 */31 2 *"),  # of the last but one, every Monday comes
+    ],
 )
 def test_the_ends_of_a_field_belong_to_it(text: str) -> None:
-    """And so does a range of one."""
+    """And so does a range of one; what is accepted comes, if only in February."""
     assert cron_problem(text) is None
+    assert next_time(text, ms("2026-11-21T10:00:00")) is not None
 
 
 def test_a_schedule_that_nobody_checked_is_a_defect() -> None:
@@ -72,8 +79,13 @@ def test_the_next_time_is_the_first_one_after_a_moment(schedule: str, after: str
 
 
 def test_the_29th_of_february_is_found_over_a_century_that_is_no_leap_year() -> None:
-    """It is the farthest time that there is."""
+    """It is the farthest day of a month that there is."""
     assert next_time("0 0 29 2 *", ms("2096-03-01T00:00:00")) == ms("2104-02-29T00:00:00")
+
+
+def test_a_weekday_of_the_29th_of_february_is_found_forty_years_later() -> None:
+    """A star with a step does not make either day count: both have to fit, and a process that found no next time looks no more."""
+    assert next_time("0 0 29 2 */7", ms("2088-03-01T00:00:00")) == ms("2128-02-29T00:00:00")
 
 
 def test_an_hour_that_clocks_skip_is_made_up_for_when_it_is_over() -> None:

@@ -20,6 +20,7 @@ from plugin_sandbox.conversation import Stop
 from plugin_sandbox.copies import remove_tree
 from plugin_sandbox.doctor import CANARIES
 from plugin_sandbox.host import Sandbox, state_folder
+from plugin_sandbox.inner import namespaces
 from plugin_sandbox.inner.syscall_table import NUMBERS
 from plugin_sandbox.launcher import STANDARD_LACKS
 from plugin_sandbox.model import Call, ResultEntry
@@ -34,14 +35,18 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives its plug
 ROOT = Path(__file__).parents[4]
 APPEND = "path.write_text('done')"
 MakeCall = Callable[..., Call]
-#: A host whose profile for system calls forbids namespaces, as those of containers do; the rest is the command's.
+#: A host whose profile for system calls forbids namespaces, as those of containers do (all, or one kind alone); the rest is the command's.
 CONTAINER = """
 import ctypes, struct, sys
 from plugin_sandbox.inner import syscalls
 from plugin_sandbox.inner.seccomp import _Filter
-code = struct.pack("=" + "HBBI" * 4, 0x20, 0, 0, 0, 0x15, 0, 1, {number}, 0x06, 0, 0, 0x50001, 0x06, 0, 0, 0x7FFF0000)
+code = struct.pack(
+    "=" + "HBBI" * 6,
+    *(0x20, 0, 0, 0), *(0x15, 0, 3, {number}), *(0x20, 0, 0, 16), *(0x45, 0, 1, {flags}),
+    *(0x06, 0, 0, 0x50001), *(0x06, 0, 0, 0x7FFF0000),
+)
 syscalls.prctl(38, 1, 0, 0, 0)
-syscalls.call("seccomp", 1, 0, ctypes.byref(_Filter(4, code)))
+syscalls.call("seccomp", 1, 0, ctypes.byref(_Filter(6, code)))
 from plugin_sandbox.command import main
 sys.exit(main(sys.argv[1:]))
 """
@@ -244,24 +249,51 @@ def test_where_namespaces_are_forbidden_the_tier_is_what_the_operator_accepts(
         **standard.model_dump(mode="json", include={"allow_degraded", "python", "preload", "state_dir"}),
         "tier": tier,
     }
-    (home / "sandbox.yaml").write_text(json.dumps({"sandbox": raw}))
-    script = CONTAINER.format(number=NUMBERS[platform.machine()]["unshare"])
-    environment = {**os.environ, "TMPDIR": str(home)}
+
+    health = examine_without(home, raw, flags=0x7FFF_FFFF)
+
+    assert health["tier"] == found, health
+    assert health["canaries"] == (dict.fromkeys(CANARIES, "stopped") if found else {})
+    assert found or "_namespace: " in health["error"]
+
+
+@pytest.mark.parametrize(("tier", "found"), [("standard", "standard"), ("strict", None)])
+def test_the_strict_tier_says_that_it_cannot_be_without_a_pid_namespace(
+    home: Path, standard: SandboxSettings, tier: str, found: str | None
+) -> None:
+    """Permitted by name or not: its box would have no /proc, and the limits that are set by it would be blamed."""
+    raw = {
+        **standard.model_dump(mode="json", include={"python", "preload", "state_dir"}),
+        "tier": tier,
+        "allow_degraded": ["pid_namespace", *STANDARD_LACKS],
+    }
+
+    health = examine_without(home, raw, flags=namespaces.CLONE_NEWPID)
+
+    assert health["tier"] == found, health
+    assert found or re.search(
+        "pid_namespace: .*; without it a strict box has no /proc, .*, or accept the standard tier: `tier: standard`",
+        health["error"],
+    )
+
+
+def examine_without(home: Path, settings: dict[str, Any], *, flags: int) -> dict[str, Any]:
+    """Return what doctor finds on a host that refuses unshare(2) with any of these flags."""
+    (home / "sandbox.yaml").write_text(json.dumps({"sandbox": settings}))
+    script = CONTAINER.format(number=NUMBERS[platform.machine()]["unshare"], flags=flags)
 
     done = subprocess.run(
         [sys.executable, "-c", script, "doctor", "-o", "json", "--config", str(home / "sandbox.yaml")],
         cwd=ROOT,
-        env=environment,
+        env={**os.environ, "TMPDIR": str(home)},
         capture_output=True,
         text=True,
         check=False,
     )
 
     assert done.stdout, done.stderr
-    health = json.loads(done.stdout)
-    assert health["tier"] == found, health
-    assert health["canaries"] == (dict.fromkeys(CANARIES, "stopped") if found else {})
-    assert found or "_namespace: " in health["error"]
+    health: dict[str, Any] = json.loads(done.stdout)
+    return health
 
 
 @pytest.mark.parametrize(
