@@ -101,6 +101,9 @@ async def _while_there(events: AsyncIterator[str], session_id: str) -> AsyncIter
     try:
         async for event in events:
             yield event
+            # A page is many events, and none of them waits for anything by itself: this is where it is heard that the other
+            # side has gone, and where everybody else gets a turn.
+            await asyncio.sleep(0)
     except StoreUnreachable as error:
         log.warning("event stream of %s ends early: %s", session_id, error)
 
