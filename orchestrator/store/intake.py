@@ -239,7 +239,8 @@ class Intake:
         """Leave a line in the journal about an answer that was refused; a session keeps so many and no more."""
         entry = Entry(kind="refused", actor=actor, data=data)
         limits = self._store.limits
-        reply = await self._store.act("refuse", session_id, entry.to_json(), MOST_REFUSALS, limits.journal_entries)
+        words = (entry.to_json(), MOST_REFUSALS, limits.journal_entries, uuid4().hex)
+        reply = await self._store.act("refuse", session_id, *words)
         if reply[0] == "malformed":
             raise StoreError(f"session {session_id}: note refused (malformed); this is a defect, report it")
 

@@ -29,6 +29,7 @@ TAKEN_ALIKE = {
     "leave": {"left"},  # all but malformed
     "limit": {"limited"},  # not allowed
     "mark": {"marked"},  # the mark is for whoever repairs a store: nothing hangs on it
+    "note": {"noted"},  # all but malformed
     "page": {"malformed"},  # a StoreError
     "post": {"duplicate"},  # not posted
     "prune": {"changed"},  # it stays
