@@ -17,7 +17,7 @@ from uuid import uuid4
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
 
-from orchestrator.contracts.base import JsonObject, dump_json
+from orchestrator.contracts.base import JsonObject, dump_json, load_json
 from orchestrator.contracts.errors import (
     InputError,
     KeyConflict,
@@ -42,6 +42,8 @@ COUNTER_SECONDS = 3 * 86_400
 SKIPPED: Final = 1_000_000
 #: Steps, each twice as long as the one before, in which a counter that was set back is taken past the ids that are taken.
 MOST_STEPS: Final = 20
+#: Entries of one millisecond among which a post is looked for.
+POSTS_AT_ONCE: Final = 64
 #: Refused answers that one session's journal keeps.
 MOST_REFUSALS: Final = 32
 
@@ -234,6 +236,32 @@ class Intake:
     async def took(self, session_id: str, post_id: str) -> bool:
         """Say whether a post of this id was taken before; a session knows its last 1,024."""
         return await self._store.command("ZSCORE", self._store.keys.of_session("seen", session_id), post_id) is not None
+
+    async def find_post(self, session_id: str, post_id: str) -> Post | None:
+        """Return the post of this id that a session took before, as its journal has it; None where it cannot be found.
+
+        The time of a post is known, and the journal's entries stand in the order of their times: it is looked for by halves.
+        """
+        key = self._store.keys.of_session
+        found = await self._store.command("ZSCORE", key("seen", session_id), post_id)
+        if found is None:
+            return None
+        journal, at = key("journal", session_id), int(float(found))
+        low, high = 1, int(await self._store.command("HGET", key("record", session_id), "seq") or 0) + 1
+        while low < high:  # the first entry that is not before it
+            middle = (low + high) // 2
+            row = await self._store.command("XRANGE", journal, f"{middle}-0", "+", "COUNT", 1)
+            if row and int(row[0][1][1]) < at:
+                low = middle + 1
+            else:
+                high = middle
+        for _, flat in await self._store.command("XRANGE", journal, f"{low}-0", "+", "COUNT", POSTS_AT_ONCE):
+            told = load_json(flat[3])
+            data = told.get("data") if isinstance(told, dict) else None
+            post = data.get("post") if isinstance(data, dict) else None
+            if isinstance(post, dict) and post.get("post_id") == post_id:
+                return Post.model_validate(post)
+        return None
 
     async def note_refusal(self, session_id: str, actor: str, data: JsonObject) -> None:
         """Leave a line in the journal about an answer that was refused; a session keeps so many and no more."""
