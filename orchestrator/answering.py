@@ -85,7 +85,7 @@ class Answering(ABC):
             post, wait = await self._decide(
                 session_id, allow=allow, actor=actor, reason=reason, wait_id=wait_id, always=always, post_id=post_id
             )
-            return dry_run or await self._post(session_id, post, answers=wait.wait_id)
+            return dry_run or await self._post(session_id, post, answers=wait.wait_id) or post_id is None
         except (NotWaiting, NotPermitted) as error:
             if await self.took(session_id, post_id):
                 return False
@@ -150,7 +150,7 @@ class Answering(ABC):
             return False  # what it answered may be long gone, and something else be asked
         try:
             post, wait = await self._answer(session_id, actor, text, value, verdict, team, fields, post_id)
-            return dry_run or await self._post(session_id, post, answers=wait.wait_id)
+            return dry_run or await self._post(session_id, post, answers=wait.wait_id) or post_id is None
         except NotWaiting:
             if await self.took(session_id, post_id):  # an earlier try has come through just now
                 return False

@@ -32,7 +32,7 @@ from orchestrator.contracts.event_names import CANCEL_REQUESTED
 from orchestrator.contracts.ids import format_session_id
 from orchestrator.contracts.messages import Message
 from orchestrator.contracts.session import Cursor, Entry, Post, Record
-from orchestrator.store.codec import encode_submission
+from orchestrator.store.codec import advise_newer, encode_submission
 from orchestrator.store.keys import APPS, BELL, CANCELS, counter_key, idempotency_key
 from orchestrator.store.store import Store
 
@@ -128,7 +128,9 @@ class Intake:
         seconds, is_new = key_seconds or self._key_ttl_seconds, True
         if key is not None:
             session_id, is_new = await self._reserve(draft.app, key, session_id, digest, seconds)
-        await self._store.command("SADD", APPS, draft.app)
+        if await self._store.command("SADD", APPS, draft.app):
+            # Nobody looks for sessions of an app that is not there, and on a cluster it may lie on another server than they do.
+            await self._store.command_beside("SADD", APPS, draft.app)
         entry = Entry(kind="submitted", actor=draft.actor, set=fields, messages=said)
         flat: list[str | int] = [part for pair in fields.items() for part in pair]
         if self._store.format > 1:
@@ -274,11 +276,13 @@ class Intake:
 
     async def replay(self, session_id: str, actor: str, note: str = "") -> None:
         """Send a dead letter again, its failures forgotten; raise SessionNotFound or PhaseRefused."""
-        stored = await self._store.command("HGET", self._store.keys.of_session("record", session_id), "cursor")
+        key = self._store.keys.of_session("record", session_id)
+        stored, written = await self._store.command("HMGET", key, "cursor", "format")
         try:
             cursor = Cursor.from_json(stored).model_copy(update={"failures": 0}).to_json() if stored else ""
         except ValidationError as error:
-            raise Unreadable(f"session {session_id}: its cursor cannot be read ({error}); mend or remove it") from error
+            advice = advise_newer(written) or "mend or remove it"
+            raise Unreadable(f"session {session_id}: its cursor cannot be read ({error}); {advice}") from error
         entry = Entry(
             kind="replayed", actor=actor, set={"cursor": cursor, "failure": ""}, data={"note": note} if note else {}
         )

@@ -177,3 +177,29 @@ def test_no_key_is_the_id_of_a_post_of_our_own(store_url: str) -> None:
         return said.status_code, await api.on.client.took(session_id, "child:SES-20261121-001")
 
     assert play(store_url, act) == (202, False)
+
+
+def test_what_is_said_without_a_key_was_not_said_before(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer of the store was lost, and the act done again: its first doing was our own, and whoever asked is told so."""
+
+    async def act(api: ApiStage) -> tuple[list[Any], list[str]]:
+        session_id = await api.on.submit("ask_first")
+        await api.on.run(api.on.worker(), session_id)
+        wire, path = api.on.store.wire, f"/v1/sessions/{session_id}"
+        really = wire.command
+
+        async def say_it_twice(*args: Any, **more: Any) -> Any:
+            await really(*args, **more)
+            return await really(*args, **more)
+
+        monkeypatch.setattr(wire, "command", say_it_twice)
+        said = [
+            await api.call("POST", f"{path}/{word}", "operator", json=body)
+            for word, body in (("signal", {"name": "order"}), ("answer", {"text": "blue"}), ("cancel", {}))
+        ]
+        return [(one.status_code, one.json()["changed"]) for one in said], await posted(api, session_id)
+
+    said, kinds = play(store_url, act)
+
+    assert said == [(202, True)] * 3
+    assert kinds == ["signal", "input", "cancel"]
