@@ -22,6 +22,11 @@ from orchestrator.kernel.prompts import read_answer, read_texts
 from orchestrator.store.intake import Intake
 
 
+def verdict_of(*, allow: bool, always: bool) -> str:
+    """Return the word for a decision, as a post carries it."""
+    return (ALWAYS if always else ALLOW) if allow else DENY
+
+
 class Answering(ABC):
     """How questions are answered, for a client that knows its apps and its store."""
 
@@ -42,6 +47,10 @@ class Answering(ABC):
     async def took(self, session_id: str, post_id: str | None) -> bool:
         """Say whether a session has taken a post of this id; never for None."""
         return post_id is not None and await self._intake.took(session_id, post_id)
+
+    async def find_post(self, session_id: str, post_id: str) -> Post | None:
+        """Return what a session has taken under a post id, None where that is nothing, or where nobody can say any more."""
+        return await self._intake.find_post(session_id, post_id)
 
     async def _waiting(self, session_id: str, actor: str) -> tuple[Record, Wait]:
         record = await self.show(session_id)
@@ -76,13 +85,13 @@ class Answering(ABC):
             post, wait = await self._decide(
                 session_id, allow=allow, actor=actor, reason=reason, wait_id=wait_id, always=always, post_id=post_id
             )
-            return dry_run or await self._post(session_id, post, answers=wait.wait_id)
+            return dry_run or await self._post(session_id, post, answers=wait.wait_id) or post_id is None
         except (NotWaiting, NotPermitted) as error:
             if await self.took(session_id, post_id):
                 return False
             if dry_run:
                 raise
-            verdict = (ALWAYS if always else ALLOW) if allow else DENY
+            verdict = verdict_of(allow=allow, always=always)
             data: JsonObject = {"refused": "decision", "why": type(error).__name__, "verdict": verdict}
             await self._intake.note_refusal(session_id, actor, {**data, "wait_id": wait_id} if wait_id else data)
             raise
@@ -112,7 +121,7 @@ class Answering(ABC):
             kind="decision",
             actor=actor,
             wait_id=wait.wait_id,
-            verdict=(ALWAYS if always else ALLOW) if allow else DENY,
+            verdict=verdict_of(allow=allow, always=always),
             digest=wait.digest,
             text=reason,
         )
@@ -144,7 +153,7 @@ class Answering(ABC):
             return False  # what it answered may be long gone, and something else be asked
         try:
             post, wait = await self._answer(session_id, actor, text, value, verdict, team, fields, wait_id, post_id)
-            return dry_run or await self._post(session_id, post, answers=wait.wait_id)
+            return dry_run or await self._post(session_id, post, answers=wait.wait_id) or post_id is None
         except NotWaiting:
             if await self.took(session_id, post_id):  # an earlier try has come through just now
                 return False

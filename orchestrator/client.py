@@ -150,6 +150,7 @@ class Client(Answering):
         return await self._intake.find(app, key)
 
     # --- posting
+    # A post whose id is made here is nobody else's: one that was taken before is our own, whose answer was lost on the way.
 
     async def signal(
         self, session_id: str, name: str, *, actor: str, value: JsonValue = None, post_id: str | None = None
@@ -157,7 +158,7 @@ class Client(Answering):
         """Send a named signal; False where the same post id was taken before."""
         check_session_id(session_id)
         post = Post(post_id=post_id or f"signal:{uuid4().hex}", kind="signal", actor=actor, name=name, value=value)
-        return await self._post(session_id, post)
+        return await self._post(session_id, post) or post_id is None
 
     async def cancel(
         self, session_id: str, *, actor: str, reason: str = "", immediate: bool = False, post_id: str | None = None
@@ -170,7 +171,7 @@ class Client(Answering):
         text = reason or f"cancelled by {actor}"
         name = post_id or f"cancel:{uuid4().hex}"
         post = Post(post_id=name, kind="cancel", actor=actor, text=text, immediate=immediate)
-        return await self._post(session_id, post)
+        return await self._post(session_id, post) or post_id is None
 
     async def deliver(self, session_id: str, post: Post, *, answers: str | None = None) -> bool:
         """Put a ready-made post into the mailbox; whether it counts is decided where it is taken."""

@@ -30,7 +30,7 @@ from orchestrator.kernel.dispatching import is_paused, plan_dispatch
 from orchestrator.schedules import Schedules
 from orchestrator.settings import Settings
 from orchestrator.store.cluster import open_wire
-from orchestrator.store.due import Due, Tick
+from orchestrator.store.due import MOST_LEASE_SECONDS, Due, Tick
 from orchestrator.store.fleet import WorkerInfo
 from orchestrator.store.keys import BELL
 from orchestrator.store.pauses import Pauses
@@ -90,6 +90,7 @@ class Scheduler:
         self._slots = LEAST_SLOTS
         self._workers = 1
         self._plugin_room = 0
+        self._longest_lease = MOST_LEASE_SECONDS
         self._looked_at = 0.0
         self._rung = asyncio.Event()
         self._named: set[str] = set()
@@ -240,7 +241,12 @@ class Scheduler:
         ticks = await asyncio.gather(
             *(
                 self._due.tick(
-                    number, [*free, *ours] if number in led else ours, most=batch * (number in led), each=batch
+                    number,
+                    [*free, *ours] if number in led else ours,
+                    most=batch * (number in led),
+                    each=batch,
+                    lease_seconds=self._longest_lease,
+                    resend_seconds=self._settings.scheduler.resend_seconds,
                 )
                 for number in numbers
             )
@@ -316,6 +322,7 @@ class Scheduler:
         workers = [info for info in members if info.kind == "worker"]
         self._slots = max(sum(info.slots for info in workers), LEAST_SLOTS)
         self._workers = len(workers)
+        self._longest_lease = longest_lease(members, self._settings.lease.seconds)
         # Renewed once a look, from what the workers say of themselves: a bound on what waits in lanes, not a promise.
         self._plugin_room = sum(max(2 * info.plugin_slots - info.plugins_running, 0) for info in workers)
         schedulers = sorted(info.name for info in members if info.kind == "scheduler") or [self._name]
@@ -354,6 +361,18 @@ def plan_rest(ticks: Sequence[Tick], *, least: float, most: float) -> float:
     """
     seconds = [(tick.next_at - tick.now) / 1000 for tick in ticks if tick.next_at is not None]
     return max(least, min([most, *seconds]))
+
+
+def longest_lease(members: Sequence[WorkerInfo], own: float) -> float:
+    """Return how many seconds the longest lease of these lasts, and of a process with `own` settings.
+
+    >>> longest_lease([WorkerInfo(name="w", lease_seconds=60), WorkerInfo(name="s", kind="scheduler")], 15.0)
+    60.0
+    >>> longest_lease([WorkerInfo(name="of an older Baton")], 15.0)  # it does not say: what settings allow
+    3600.0
+    """
+    told = [info.lease_seconds or MOST_LEASE_SECONDS for info in members if info.kind != "scheduler"]
+    return max([own, *told])
 
 
 def _owner(part: int | str, schedulers: Sequence[str]) -> str:

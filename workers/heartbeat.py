@@ -142,4 +142,5 @@ class Heartbeat:
             version=__version__,
             format=self._host.store.format,
             tier="" if plugins is None else plugins.tier,
+            lease_seconds=self._host.settings.lease.seconds,
         )

@@ -11,13 +11,13 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from orchestrator.store.due import Due
+from orchestrator.store.due import MOST_LEFT_SECONDS, Due
 from orchestrator.store.fleet import WorkerInfo
 from orchestrator.store.leases import ClaimRefused
 
 #: For how long a session is left at least and at most, and how old what is known of the fleet may be.
 LEAST_SECONDS: Final = 1.0
-MOST_SECONDS: Final = 30.0
+MOST_SECONDS: Final = MOST_LEFT_SECONDS
 LOOK_SECONDS: Final = 1.0
 
 

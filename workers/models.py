@@ -190,7 +190,7 @@ class Models:
                         return await provider.stream(request, on_piece)
                     return await provider.complete(request)
         except TimeoutError as error:
-            message = f"{route.name}: no answer in {request.timeout_seconds:g} s; it will be asked again"
+            message = f"{route.name}: no answer in {request.timeout_seconds:g} s; it may pass; if it stays, look at the service"
             raise LLMTimeoutError(message, provider=route.name, model=request.model or None) from error
 
     async def _report_failure(

@@ -4,6 +4,8 @@ Pure. Submitting them, under a key that makes a repetition harmless, is the disp
 telling the parent of an end is the finaliser's.
 """
 
+from typing import Final
+
 from pydantic import JsonValue
 
 from orchestrator.contracts.base import JsonObject
@@ -13,6 +15,10 @@ from orchestrator.contracts.skill import Supervisor
 
 #: How often a parent looks at its children by itself, should a word of theirs have been lost.
 LOOK_MS = 30_000
+
+#: How long a child is known by its key: as long as the step that submits it may be put off and then done again - a paused
+#: queue, a fleet that is down, a dead letter that a person sends again. A child that was forgotten would be a second one.
+CHILD_KEY_SECONDS: Final = 30 * 86_400
 
 
 def child_items(skill: Supervisor, record: Record) -> list[JsonValue]:

@@ -1,5 +1,6 @@
 """What the store keeps for those who ask over the network: tokens as digests, rates, and the operators' log."""
 
+from uuid import uuid4
 from zlib import crc32
 
 from pydantic import ValidationError
@@ -89,7 +90,9 @@ class Audit:
         """Add a line."""
         now = await self._store.now_ms()
         line = Act(number="", at=now, actor=actor, act=act, target=target, data=data or {})
-        await self._store.command("XADD", AUDIT, "MAXLEN", "~", AUDIT_ENTRIES, "*", "e", line.to_json())
+        reply = await self._store.act_on_key("note", AUDIT, uuid4().hex, line.to_json(), AUDIT_ENTRIES)
+        if reply[0] == "malformed":
+            raise StoreError("store: a line of the operators' log was refused (malformed); this is a defect, report it")
 
     async def read(self, *, limit: int, before: str = "") -> list[Act]:
         """Return lines, newest first; `before` is the number of the last one that was read."""

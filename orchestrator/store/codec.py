@@ -110,10 +110,18 @@ def _say(error: ValueError) -> str:
 
 def _advise(stored: Mapping[str, str]) -> str:
     """Say what to do about a record that cannot be read."""
-    written = stored.get("format", "1")
-    if written.isascii() and written.isdigit() and int(written) > FORMAT:
-        return f"a newer Baton wrote it (format {written}, this one reads {FORMAT}): use that one"
-    return "replay or remove it"
+    return advise_newer(stored.get("format")) or "replay or remove it"
+
+
+def advise_newer(written: str | None) -> str:
+    """Say what to do about what cannot be read of a session of this format; "" where no newer Baton wrote it.
+
+    >>> advise_newer("99"), advise_newer("1"), advise_newer(None)
+    ('a newer Baton wrote it (format 99, this one reads 1): use that one', '', '')
+    """
+    if written is None or not (written.isascii() and written.isdigit() and int(written) > FORMAT):
+        return ""
+    return f"a newer Baton wrote it (format {written}, this one reads {FORMAT}): use that one"
 
 
 def encode_submission(record: Record) -> dict[str, str]:

@@ -9,11 +9,18 @@ remembers for some seconds that one is under way, then the session counts as uns
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from orchestrator.contracts.errors import StoreError
 from orchestrator.contracts.session import InLine
 from orchestrator.store.codec import CANCEL_MARK, PLUGINS_MARK
 from orchestrator.store.store import Store
+
+#: The longest lease and the longest wake-up that settings allow: how long one is believed of whose settings nothing is known.
+MOST_LEASE_SECONDS: Final = 3_600.0
+MOST_RESEND_SECONDS: Final = 600.0
+#: For how long a session is left alone at most.
+MOST_LEFT_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +63,23 @@ class Due:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def tick(self, partition: int, apps: Sequence[str], *, most: int, each: int) -> Tick:
-        """Look at a partition; at most `each` candidates an app and bucket, `most` of the others."""
-        reply = await self._store.act_on_partition("tick", partition, most, each, *apps)
+    async def tick(
+        self,
+        partition: int,
+        apps: Sequence[str],
+        *,
+        most: int,
+        each: int,
+        lease_seconds: float = MOST_LEASE_SECONDS,
+        resend_seconds: float = MOST_RESEND_SECONDS,
+    ) -> Tick:
+        """Look at a partition; at most `each` candidates an app and bucket, `most` of the others.
+
+        No lease lasts longer from now than `lease_seconds`, and no wake-up counts as under way for longer than `resend_seconds`:
+        what says so was set by a clock that has gone back since.
+        """
+        longest = (int(seconds * 1000) for seconds in (lease_seconds, resend_seconds, MOST_LEFT_SECONDS))
+        reply = await self._store.act_on_partition("tick", partition, most, each, *longest, *apps)
         if reply[0] == "malformed":
             raise StoreError(
                 f"store: a tick of partition {partition} was refused (malformed); this is a defect, report it"

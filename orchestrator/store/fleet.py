@@ -24,6 +24,7 @@ class WorkerInfo(Shared):
     """What a worker process (or a scheduler) says of itself at every beat.
 
     `clock_ahead_ms` is how far its own clock is before the server's, less than 0 behind it. Nothing rests on it.
+    `lease_seconds` is how long its leases last, 0 where it does not say.
     `version` is Baton's own, `format` what it reads and writes (contracts/formats.py); `tier` is the isolation that its sandbox has, "" where it runs no plugins.
     """
 
@@ -44,6 +45,7 @@ class WorkerInfo(Shared):
     plugin_slots: int = 0
     plugins_running: int = 0
     clock_ahead_ms: int = 0
+    lease_seconds: float = 0.0
     version: str = ""
     format: int = 1
     tier: str = ""
@@ -105,6 +107,10 @@ class Fleet:
         if await self._store.command("SET", key, name, "NX", "PX", lease_ms):
             return True
         if await self._store.command("GET", key) != name:
+            # No lead lasts longer than one that begins now, unless the server's clock has gone back since: the lead of one who
+            # died then would last as long as that step. Who lives renews its own.
+            if await self._store.command("PTTL", key) > lease_ms:
+                await self._store.command("PEXPIRE", key, lease_ms)
             return False
         await self._store.command("PEXPIRE", key, lease_ms)
         return True

@@ -14,7 +14,7 @@ from uuid import uuid4
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
 
-from orchestrator.contracts.base import JsonObject, dump_json
+from orchestrator.contracts.base import JsonObject, dump_json, load_json
 from orchestrator.contracts.errors import (
     InputError,
     KeyConflict,
@@ -29,7 +29,7 @@ from orchestrator.contracts.event_names import CANCEL_REQUESTED
 from orchestrator.contracts.ids import format_session_id
 from orchestrator.contracts.messages import Message
 from orchestrator.contracts.session import Cursor, Entry, Post, Record
-from orchestrator.store.codec import encode_submission
+from orchestrator.store.codec import advise_newer, encode_submission
 from orchestrator.store.keys import APPS, BELL, CANCELS, counter_key
 from orchestrator.store.request_keys import RequestKeys, Stamp, is_anothers, mark_of
 from orchestrator.store.store import Store
@@ -40,6 +40,8 @@ COUNTER_SECONDS = 3 * 86_400
 SKIPPED: Final = 1_000_000
 #: Steps, each twice as long as the one before, in which a counter that was set back is taken past the ids that are taken.
 MOST_STEPS: Final = 20
+#: Entries of one millisecond among which a post is looked for.
+POSTS_AT_ONCE: Final = 64
 #: Refused answers that one session's journal keeps.
 MOST_REFUSALS: Final = 32
 
@@ -132,7 +134,9 @@ class Intake:
         seconds, is_mine = key_seconds or self._key_ttl_seconds, True
         if key is not None:
             session_id, is_mine = await self._keys.reserve(draft.app, key, session_id, digest, seconds)
-        await self._store.command("SADD", APPS, draft.app)
+        if await self._store.command("SADD", APPS, draft.app):
+            # Nobody looks for sessions of an app that is not there, and on a cluster it may lie on another server than they do.
+            await self._store.command_beside("SADD", APPS, draft.app)
         entry = Entry(kind="submitted", actor=draft.actor, set=fields, messages=said)
         flat: list[str | int] = [part for pair in fields.items() for part in pair]
         if self._store.format > 1:
@@ -207,21 +211,50 @@ class Intake:
         """Say whether a post of this id was taken before; a session knows its last 1,024."""
         return await self._store.command("ZSCORE", self._store.keys.of_session("seen", session_id), post_id) is not None
 
+    async def find_post(self, session_id: str, post_id: str) -> Post | None:
+        """Return the post of this id that a session took before, as its journal has it; None where it cannot be found.
+
+        The time of a post is known, and the journal's entries stand in the order of their times: it is looked for by halves.
+        """
+        key = self._store.keys.of_session
+        found = await self._store.command("ZSCORE", key("seen", session_id), post_id)
+        if found is None:
+            return None
+        journal, at = key("journal", session_id), int(float(found))
+        low, high = 1, int(await self._store.command("HGET", key("record", session_id), "seq") or 0) + 1
+        while low < high:  # the first entry that is not before it
+            middle = (low + high) // 2
+            row = await self._store.command("XRANGE", journal, f"{middle}-0", "+", "COUNT", 1)
+            if row and int(row[0][1][1]) < at:
+                low = middle + 1
+            else:
+                high = middle
+        for _, flat in await self._store.command("XRANGE", journal, f"{low}-0", "+", "COUNT", POSTS_AT_ONCE):
+            told = load_json(flat[3])
+            data = told.get("data") if isinstance(told, dict) else None
+            post = data.get("post") if isinstance(data, dict) else None
+            if isinstance(post, dict) and post.get("post_id") == post_id:
+                return Post.model_validate(post)
+        return None
+
     async def note_refusal(self, session_id: str, actor: str, data: JsonObject) -> None:
         """Leave a line in the journal about an answer that was refused; a session keeps so many and no more."""
         entry = Entry(kind="refused", actor=actor, data=data)
         limits = self._store.limits
-        reply = await self._store.act("refuse", session_id, entry.to_json(), MOST_REFUSALS, limits.journal_entries)
+        words = (entry.to_json(), MOST_REFUSALS, limits.journal_entries, uuid4().hex)
+        reply = await self._store.act("refuse", session_id, *words)
         if reply[0] == "malformed":
             raise StoreError(f"session {session_id}: note refused (malformed); this is a defect, report it")
 
     async def replay(self, session_id: str, actor: str, note: str = "") -> None:
         """Send a dead letter again, its failures forgotten; raise SessionNotFound or PhaseRefused."""
-        stored = await self._store.command("HGET", self._store.keys.of_session("record", session_id), "cursor")
+        key = self._store.keys.of_session("record", session_id)
+        stored, written = await self._store.command("HMGET", key, "cursor", "format")
         try:
             cursor = Cursor.from_json(stored).model_copy(update={"failures": 0}).to_json() if stored else ""
         except ValidationError as error:
-            raise Unreadable(f"session {session_id}: its cursor cannot be read ({error}); mend or remove it") from error
+            advice = advise_newer(written) or "mend or remove it"
+            raise Unreadable(f"session {session_id}: its cursor cannot be read ({error}); {advice}") from error
         entry = Entry(
             kind="replayed", actor=actor, set={"cursor": cursor, "failure": ""}, data={"note": note} if note else {}
         )

@@ -6,6 +6,7 @@ caller's to say (kernel/failover.py). See scripts/admit.lua for what is kept, an
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, TypeAlias
+from uuid import uuid4
 
 from orchestrator.contracts.errors import StoreError
 from orchestrator.contracts.rates import Bucket
@@ -95,10 +96,11 @@ class ModelGate:
 
         `signature` tells failures apart: only the same one, `threshold` times in a row, opens the circuit for `open_ms`.
         """
-        words: list[str | int] = [service, verdict, signature, hold_ms, threshold, open_ms]
+        request = uuid4().hex[:12]
+        words: list[str | int] = [service, verdict, signature, hold_ms, threshold, open_ms, request]
         for (bucket, charged), units in used:
             words += [bucket.name, bucket.interval_us, charged, units]
         reply = await self._store.act_on_key("report", model_key(provider), *words)
         if reply[0] == "malformed":
             raise StoreError(f"service {service}: report refused ({reply[0]}); this is a defect, report it")
-        return Reported(int(reply[1]) if len(reply) > 1 else 0, reply[0] == "opened")
+        return Reported(int(reply[1]), reply[0] == "opened")

@@ -5,6 +5,7 @@ Nothing here changes anything, and nothing here needs a lease.
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 from pydantic import ValidationError
 
@@ -14,7 +15,7 @@ from orchestrator.contracts.ids import check_session_id
 from orchestrator.contracts.messages import Message
 from orchestrator.contracts.phases import PHASES
 from orchestrator.contracts.session import Entry, PendingCall, Record
-from orchestrator.store.codec import OUTLINE, decode_record, pairs
+from orchestrator.store.codec import OUTLINE, advise_newer, decode_record, pairs
 from orchestrator.store.keys import APPS
 from orchestrator.store.listing import Listing, Place, Row
 from orchestrator.store.store import Store
@@ -81,7 +82,8 @@ class Views:
     async def journal(self, session_id: str, *, after: int = 0, count: int = PAGE) -> tuple[Entry, ...]:
         """Return entries with numbers above `after`, oldest first; raise Unreadable."""
         rows = await self.journal_text(session_id, after=after, count=count)
-        return tuple(read_entry(session_id, seq, at, read_body(session_id, seq, text)) for seq, at, text in rows)
+        async with self._reading(session_id, "an entry of its journal"):
+            return tuple(read_entry(session_id, seq, at, read_body(session_id, seq, text)) for seq, at, text in rows)
 
     async def journal_text(self, session_id: str, *, after: int = 0, count: int = PAGE) -> list[tuple[int, int, str]]:
         """Return entries as they are stored: number, the store's time, JSON."""
@@ -97,8 +99,10 @@ class Views:
             after = page[-1].seq
 
     async def context(self, session_id: str, *, start: int = 0) -> tuple[Message, ...]:
-        """Return the context's messages from index `start` on."""
-        return tuple(Message.from_json(m) for m in await self.context_text(session_id, start=start))
+        """Return the context's messages from index `start` on; raise Unreadable."""
+        found = await self.context_text(session_id, start=start)
+        async with self._reading(session_id, "a message of its context"):
+            return tuple(Message.from_json(message) for message in found)
 
     async def context_text(self, session_id: str, *, start: int = 0, count: int | None = None) -> list[str]:
         """Return the context's messages as they are stored: `count` of them, or all, from index `start` on."""
@@ -121,9 +125,26 @@ class Views:
         return None
 
     async def intents(self, session_id: str) -> dict[str, PendingCall]:
-        """Return the tool calls that were announced and have no outcome yet."""
+        """Return the tool calls that were announced and have no outcome yet; raise Unreadable."""
         flat = await self._store.command("HGETALL", self._store.keys.of_session("intents", session_id))
-        return {call: PendingCall.from_json(body) for call, body in pairs(flat).items()}
+        async with self._reading(session_id, "an announced call"):
+            return {call: PendingCall.from_json(body) for call, body in pairs(flat).items()}
+
+    @asynccontextmanager
+    async def _reading(self, session_id: str, what: str) -> AsyncIterator[None]:
+        """Turn what cannot be read into Unreadable; of a newer Baton's session it says that, for nothing is damaged."""
+        try:
+            yield
+        except (Unreadable, ValidationError) as error:
+            newer = advise_newer((await self.fields(session_id, "format"))[0])
+            if newer:
+                raise Unreadable(f"session {session_id}: {what} cannot be read; {newer}") from error
+            if isinstance(error, Unreadable):
+                raise
+            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            raise Unreadable(
+                f"session {session_id}: {what} cannot be read ({first['msg']}); restore a backup"
+            ) from error
 
     async def apps(self) -> tuple[str, ...]:
         """Return every app that ever had a session here."""

@@ -101,20 +101,21 @@ class Scene:
             "mark": [],
             "measure": [],
             "move_key": ["SES-1 digest", "60"],
+            "note": ["{}", "100"],
             "page": ["", "", "", "", "10"],
             "post": ["p1", "{}", entry("posted"), "", "3", "", "bell", "cancels", ""],
             "prune": [rev, "2"],
-            "refuse": [entry("refused"), "3", "400"],
+            "refuse": [entry("refused"), "3", "400", "request"],
             "release": [fence],
             "renew": [fence, "60000"],
             "replay": [entry("replayed"), "bell", ""],
-            "report": ["failed", "sig", "10", "3", "1000", "bucket", "1000", "5", "7"],
+            "report": ["failed", "sig", "10", "3", "1000", "0f", "bucket", "1000", "5", "7"],
             "rescue": [],
             "stream": [fence, "10", "1000", "1", "piece"],
             "submit": ["digest", "bell", entry("submitted"), "2", "app", "app", "rank", "1", "{}"],
             "take_deliveries": ["1000"],
             "tally": [],
-            "tick": ["9", "app"],
+            "tick": ["9", "60000", "5000", "30000", "app"],
             "wake": [],
         }[name]  # fmt: skip
 
@@ -130,7 +131,7 @@ class Scene:
         before = self.everything()
         store = self.lab.store
         first = {"take_deliveries": "9", "tick": "9", "page": "app", "measure": "app"}.get(name, session_id)
-        keys = {"admit": [MODEL], "report": [MODEL], "move_key": [REQUEST]}.get(name)
+        keys = {"admit": [MODEL], "report": [MODEL], "move_key": [REQUEST], "note": ["baton:audit"]}.get(name)
         script = load_scripts()[name]
         named = keys or list(store.keys.for_script(script.keys, session_id))
         try:

@@ -8,6 +8,8 @@ import asyncio
 import pytest
 
 from orchestrator.scheduler import LEAST_SLOTS, Round, Scheduler
+from orchestrator.store.fleet import WorkerInfo
+from orchestrator.store.keys import leader_key
 from orchestrator.store.leases import Commit
 from tests.line import Taken, line
 from tests.property.store_lab import entry
@@ -230,5 +232,33 @@ def test_a_store_where_nobody_works_says_when_to_look_again(store_url: str) -> N
             commit = Commit("waiting", {}, (entry(),), due_at=until)
             await on.leases.commit(session_id, claimed.record.fence, claimed.record.rev, commit)
             assert (await look())[1] == until
+
+    asyncio.run(play())
+
+
+def test_a_server_whose_clock_went_back_keeps_nobody_for_longer_than_a_lease(store_url: str) -> None:
+    """By NTP, or by a failover to a server that is behind. Leads and leases that were set before look an hour long then."""
+
+    async def play() -> None:
+        async with line(store_url, a={}) as on:
+            [session_id] = await on.submit("a", 1)
+            await on.work(session_id)
+            leases, hour = on.store.keys.of_session("leases", session_id), 3_600_000
+            await on.store.command("ZADD", leases, "XX", await on.store.now_ms() + hour, session_id)
+            fleet, scheduler = on.client.fleet, on.scheduler("s", Taken())
+            partitions = range(on.store.keys.partitions)
+            await fleet.lead("who died then", [*partitions], 3_600)
+            await fleet.beat(WorkerInfo(name="w", slots=8, lease_seconds=60.0))
+
+            await scheduler.round()
+            lead = await on.store.command("PTTL", leader_key(0))
+            for number in partitions:
+                await fleet.yield_lead("who died then", [number])
+            await scheduler._look()
+            await scheduler.round()
+            ends, now = int(await on.store.command("ZSCORE", leases, session_id)), await on.store.now_ms()
+
+            assert lead <= scheduler._settings.scheduler.leader_seconds * 1000
+            assert ends <= now + 60_000
 
     asyncio.run(play())

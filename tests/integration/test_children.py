@@ -27,6 +27,11 @@ async def fan_out(on: Stage, executor: Executor, *items: object) -> tuple[str, R
     return session_id, record, list(record.wait.children) if record.wait else []
 
 
+async def keys_of_children(on: Stage, session_id: str) -> list[str]:
+    """Return where the children of a session are known by their keys."""
+    return [str(key) for key in await on.store.command("KEYS", f"baton:idem:*:child:{session_id}:*")]
+
+
 def ends_of(record: Record) -> dict[str, Any]:
     """Return what the supervisor was told of its children."""
     return cast("dict[str, Any]", record.state["ends"])
@@ -145,6 +150,46 @@ def test_a_child_that_cannot_be_read_takes_its_parent_along_in_no_case(store_url
         await on.run(executor, child)
 
         assert ends_of(await on.run(executor, session_id))[child]["status"] == "fine"
+
+    play(store_url, scene)
+
+
+def test_a_child_that_is_gone_counts_as_dead_and_its_parent_goes_on(store_url: str) -> None:
+    """A failover may take a child back that its parent knows of already: nobody waits for it for ever, and nobody dies of it."""
+
+    async def scene(on: Stage) -> None:
+        executor = worker(on)
+        session_id, _, (gone, good) = await fan_out(on, executor, "a", "b")
+        keys = on.store.keys
+        for name in ("record", "journal", "context"):
+            await on.store.command("DEL", keys.of_session(name, gone))
+        await on.run(executor, good)
+        assert (await on.run(executor, session_id)).phase == "waiting"
+        await on.skip_to_due(session_id)
+        record = await on.run(executor, session_id)
+
+        assert (record.phase, record.status) == ("ended", "fine")
+        assert ends_of(record)[gone] == {"status": None, "phase": "dead", "fields": {}, "reason": "missing"}
+        assert ends_of(record)[good]["status"] == "fine"
+        assert (await on.client.verify(session_id)).differences == ()
+
+    play(store_url, scene)
+
+
+def test_a_fan_out_that_is_repeated_weeks_later_begins_no_child_twice(store_url: str) -> None:
+    """Its step may be put off between a child and its commit, and a dead letter be sent again: keys outlast that."""
+
+    async def scene(on: Stage) -> None:
+        executor = worker(on)
+        for host in on.hosts:
+            host.client.intake._key_ttl_seconds = 60  # for how long callers' keys are known is another matter
+        session_id, _, (child,) = await fan_out(on, executor, "a")
+        (key,) = await keys_of_children(on, session_id)
+        left = await on.store.command("TTL", key)
+
+        assert str(await on.store.command("GET", key)).startswith(child)
+        assert left > 20 * 86_400
+        assert await on.store.command("HGET", on.store.keys.of_session("record", child), "key_seconds") == "2592000"
 
     play(store_url, scene)
 

@@ -51,6 +51,8 @@ MAX_DETAIL: Final = 300
 #: The longest a service is obeyed: past it a person should look.
 MAX_RETRY_AFTER_SECONDS: Final = 86_400.0
 CONNECT_SECONDS: Final = 10.0
+#: What to do about a failure that may pass. Whether it is tried again is not the call's to say: a dead letter ends with it.
+IF_IT_STAYS: Final = "it may pass; if it stays, look at the service"
 #: More than a worker has lanes, so that the pool is never what a session waits for.
 MAX_CONNECTIONS: Final = 2_000
 
@@ -199,13 +201,13 @@ class HttpChannel:
                 finally:
                     await response.aclose()
         except (TimeoutError, httpx2.TimeoutException) as error:
-            message = f"{where}: no answer within {timeout_seconds:g} s; it is tried again"
+            message = f"{where}: no answer within {timeout_seconds:g} s; {IF_IT_STAYS}"
             raise LLMTimeoutError(message, provider=self.provider) from error
         except (httpx2.LocalProtocolError, httpx2.UnsupportedProtocol, httpx2.InvalidURL) as error:
             message = f"{where}: the request cannot be sent: {error}; check base_url and headers"
             raise ConfigurationError(self._redact(message), provider=self.provider) from error
         except (httpx2.RequestError, httpx2.StreamError) as error:
-            message = f"{where}: {type(error).__name__}: {error or 'the connection failed'}; it is tried again"
+            message = f"{where}: {type(error).__name__}: {error or 'the connection failed'}; {IF_IT_STAYS}"
             failure = StreamError if isinstance(error, _BROKEN_OFF) else NetworkError
             raise failure(self._redact(message), provider=self.provider) from error
         if not response.is_success:
@@ -220,7 +222,7 @@ class HttpChannel:
 
     def malformed(self, what: str, *, path: str = "") -> StreamError:
         """Return the error for an answer that cannot be read: the next one may be whole."""
-        message = f"{self.provider} {self.base_url}{path}: malformed answer: {what[:MAX_DETAIL]}; it is tried again"
+        message = f"{self.provider} {self.base_url}{path}: malformed answer: {what[:MAX_DETAIL]}; {IF_IT_STAYS}"
         return StreamError(self._redact(message), provider=self.provider)
 
     def _open_client(self) -> httpx2.AsyncClient:
@@ -253,7 +255,7 @@ class HttpChannel:
         said = self._redact(detail)
         failure = _class_of(status, said, words)
         is_transient = is_transient_status(status) and failure is not QuotaExceededError
-        advice = "it is tried again" if is_transient else "mend the request or the app's model options"
+        advice = IF_IT_STAYS if is_transient else "mend the request or the app's model options"
         return failure(
             f"{where}: status {status}{f': {said}' if said else ''}; {advice}",
             provider=self.provider,

@@ -173,7 +173,7 @@ def _args(function: _Function) -> JsonObject:
 def _unreadable(function: _Function, what: str) -> InvalidToolCallError:
     given = function.arguments
     raw = given if isinstance(given, str) else dump_json(given)
-    message = f"openai_compat: the arguments of {function.name[:80]!r} {what[:200]}; it is tried again"
+    message = f"openai_compat: the arguments of {function.name[:80]!r} {what[:200]}; it may pass; if it stays, try another model"
     return InvalidToolCallError(message, tool_name=function.name, raw_arguments=raw, retryable=True)
 
 

@@ -1,21 +1,24 @@
 """A supervisor's step: send the work on to a subordinate, or to child sessions and wait for them."""
 
+import logging
 from typing import cast
 
 from orchestrator.contracts.base import JsonObject
-from orchestrator.contracts.errors import ConfigError, Unreadable
+from orchestrator.contracts.errors import ConfigError, SessionNotFound, Unreadable
 from orchestrator.contracts.messages import Message, ModelRequest
 from orchestrator.contracts.phases import SETTLED
 from orchestrator.contracts.session import Record
 from orchestrator.contracts.skill import Supervisor
 from orchestrator.kernel.advance import current_skill, enter, leave
 from orchestrator.kernel.change import Change, finish, move, suspend
-from orchestrator.kernel.children import child_items, child_key, children_wait, join
+from orchestrator.kernel.children import CHILD_KEY_SECONDS, child_items, child_key, children_wait, join
 from orchestrator.kernel.expressions import ExpressionError, compile_expression
 from workers.steps.agent_turn import ask_model
 from workers.steps.context import show_context
 from workers.steps.hooked_turn import read_context
 from workers.steps.world import World
+
+log = logging.getLogger(__name__)
 
 
 async def perform(world: World, record: Record) -> Change:
@@ -89,6 +92,7 @@ async def _fan_out(world: World, skill: Supervisor, record: Record) -> Change:
             overrides={**record.state, skill.for_each or "items": [], skill.item_key: item},
             actor=f"session:{record.session_id}",
             key=child_key(record, number),
+            key_seconds=CHILD_KEY_SECONDS,
             parent=record.session_id,
             level=record.level + 1,
             entry_skill=skill.subordinates[0],
@@ -117,10 +121,14 @@ async def _look(world: World, record: Record) -> Change:
 async def _find_end(world: World, child: str) -> JsonObject | None:
     """Return how a child ended, None while it has not. One that cannot be read takes its parent along in no case.
 
-    Damaged, it is a dead letter, or will be; a newer Baton's, it is told of by those who can read it.
+    Damaged, it is a dead letter, or will be; a newer Baton's, it is told of by those who can read it. One that is gone, with
+    the moments that a failover or a backup took back, will never end: it counts as dead, and the parent goes on.
     """
     try:
         found = await world.client.show(child)
+    except SessionNotFound:
+        log.warning("session %s: gone from the store while its parent waits for it; it counts as dead", child)
+        return {"status": None, "phase": "dead", "fields": {}, "reason": "missing"}
     except Unreadable:
         phase, reason = await world.client.views.fields(child, "phase", "reason")
         return {"status": None, "phase": "dead", "fields": {}, "reason": reason or ""} if phase == "dead" else None

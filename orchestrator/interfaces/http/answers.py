@@ -2,7 +2,8 @@
 
 What is said under an `Idempotency-Key` is said once, however often it is repeated: a caller whose answer was lost on the way
 cannot know whether it was heard. Its name is part of the post's id, so that nobody's key stands in anybody else's way, and
-no key is the id of a post of Baton's own.
+no key is the id of a post of Baton's own. Under a key that stands for something else already nothing is said, and whoever asks
+must hear of that: an approval that was taken for the repetition of another one would be waited for in vain.
 """
 
 from collections.abc import Awaitable, Callable
@@ -12,9 +13,22 @@ from typing import Annotated, ParamSpec
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
 
+from orchestrator.answering import verdict_of
 from orchestrator.contracts.access import Caller, Role
+from orchestrator.contracts.errors import KeyConflict
+from orchestrator.contracts.session import Post
 from orchestrator.interfaces.http import bodies, models, shapes
-from orchestrator.interfaces.http.parts import CallerOf, Cursor, GuardedRoute, Key, Limit, PartsOf, SessionId, needs
+from orchestrator.interfaces.http.parts import (
+    CallerOf,
+    Cursor,
+    GuardedRoute,
+    Key,
+    Limit,
+    Parts,
+    PartsOf,
+    SessionId,
+    needs,
+)
 from orchestrator.operations import ASKS
 from orchestrator.operations import Query as Wanted
 
@@ -44,6 +58,16 @@ def _post_id(word: str, caller: Caller, key: str | None) -> str | None:
     return None if key is None else f"{word}:{caller.name}:{key}"
 
 
+async def _repeated(
+    parts: Parts, session_id: str, post_id: str | None, key: str | None, is_same: Callable[[Post], bool]
+) -> bool:
+    """Return False, for what was said before; raise KeyConflict where that was something else."""
+    before = None if post_id is None else await parts.client.find_post(session_id, post_id)
+    if key is not None and before is not None and not is_same(before):
+        raise KeyConflict(key, session_id)
+    return False
+
+
 @router.get("/approvals", response_model=models.Approvals, openapi_extra=needs("viewer"))
 async def list_approvals(
     parts: PartsOf,
@@ -69,6 +93,9 @@ async def decide(
     session_id: SessionId, body: bodies.DecisionBody, parts: PartsOf, caller: CallerOf, key: Key = None
 ) -> bool:
     """Approve or deny the call that a session asks about; with `always`, it does not ask about the same one again."""
+    post_id = _post_id("decision", caller, key)
+    verdict = verdict_of(allow=body.decision == "approve", always=body.always)
+    asked = (body.wait_id, verdict, body.reason)
     return await parts.client.decide(
         session_id,
         allow=body.decision == "approve",
@@ -76,8 +103,8 @@ async def decide(
         reason=body.reason,
         wait_id=body.wait_id,
         always=body.always,
-        post_id=_post_id("decision", caller, key),
-    )
+        post_id=post_id,
+    ) or await _repeated(parts, session_id, post_id, key, lambda post: (post.wait_id, post.verdict, post.text) == asked)
 
 
 @_act("answer", "approver")
@@ -85,6 +112,14 @@ async def answer(
     session_id: SessionId, body: bodies.AnswerBody, parts: PartsOf, caller: CallerOf, key: Key = None
 ) -> bool:
     """Answer a question, a plugin's question, or an uncertain call."""
+    post_id = _post_id("answer", caller, key)
+
+    def is_same(post: Post) -> bool:
+        """What was typed into fields is kept as what it means, and cannot be compared."""
+        value = post.value if body.fields is not None else body.value
+        asked = (body.wait_id or post.wait_id, body.verdict, None, body.text, value)
+        return (post.wait_id, post.verdict, post.team, post.text, post.value) == asked
+
     return await parts.client.answer(
         session_id,
         actor=caller.name,
@@ -93,8 +128,8 @@ async def answer(
         fields=body.fields,
         verdict=body.verdict,
         wait_id=body.wait_id,
-        post_id=_post_id("answer", caller, key),
-    )
+        post_id=post_id,
+    ) or await _repeated(parts, session_id, post_id, key, is_same)
 
 
 @_act("resume", "approver")
@@ -102,6 +137,7 @@ async def resume(
     session_id: SessionId, body: bodies.ResumeBody, parts: PartsOf, caller: CallerOf, key: Key = None
 ) -> bool:
     """Go on with a session that a gate has stopped: with a text, by escalating it to a team, or not at all."""
+    post_id, asked = _post_id("answer", caller, key), (body.action, body.text, body.team, None)
     return await parts.client.answer(
         session_id,
         actor=caller.name,
@@ -109,7 +145,9 @@ async def resume(
         verdict=body.action,
         team=body.team,
         wait_id=body.wait_id,
-        post_id=_post_id("answer", caller, key),
+        post_id=post_id,
+    ) or await _repeated(
+        parts, session_id, post_id, key, lambda post: (post.verdict, post.text, post.team, post.value) == asked
     )
 
 
@@ -118,8 +156,10 @@ async def send_signal(
     session_id: SessionId, body: bodies.SignalBody, parts: PartsOf, caller: CallerOf, key: Key = None
 ) -> bool:
     """Send a named signal. Under the same `Idempotency-Key` it is sent once."""
-    post_id = _post_id("signal", caller, key)
-    return await parts.client.signal(session_id, body.name, actor=caller.name, value=body.value, post_id=post_id)
+    post_id, asked = _post_id("signal", caller, key), (body.name, body.value)
+    return await parts.client.signal(
+        session_id, body.name, actor=caller.name, value=body.value, post_id=post_id
+    ) or await _repeated(parts, session_id, post_id, key, lambda post: (post.name, post.value) == asked)
 
 
 @_act("cancel", "submitter")
@@ -127,13 +167,15 @@ async def cancel(
     session_id: SessionId, parts: PartsOf, caller: CallerOf, body: bodies.CancelBody | None = None, key: Key = None
 ) -> bool:
     """Ask a session to stop, its running calls done or, with `immediate`, at once; its child sessions too."""
-    asked = body or bodies.CancelBody()
+    asked, post_id = body or bodies.CancelBody(), _post_id("cancel", caller, key)
     return await parts.client.cancel(
+        session_id, actor=caller.name, reason=asked.reason, immediate=asked.immediate, post_id=post_id
+    ) or await _repeated(
+        parts,
         session_id,
-        actor=caller.name,
-        reason=asked.reason,
-        immediate=asked.immediate,
-        post_id=_post_id("cancel", caller, key),
+        post_id,
+        key,
+        lambda post: post.immediate == asked.immediate and (not asked.reason or post.text == asked.reason),
     )
 
 

@@ -15,7 +15,7 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from orchestrator.contracts.base import JsonObject, dump_json
-from orchestrator.contracts.errors import StoreUnreachable
+from orchestrator.contracts.errors import StoreUnreachable, Unreadable
 from orchestrator.contracts.phases import SETTLED
 from orchestrator.contracts.streaming import FIRST_OFFSET
 from orchestrator.interfaces.cli.shapes import piece_shape
@@ -97,11 +97,14 @@ async def follow_models(
 
 
 async def _while_there(events: AsyncIterator[str], session_id: str) -> AsyncIterator[str]:
-    """Hand on events until the store is away; who comes back behind the last one misses nothing."""
+    """Hand on events until the store is away, or one cannot be read; who comes back behind the last one misses nothing."""
     try:
         async for event in events:
             yield event
-    except StoreUnreachable as error:
+            # A page is many events, and none of them waits for anything by itself: this is where it is heard that the other
+            # side has gone, and where everybody else gets a turn.
+            await asyncio.sleep(0)
+    except (StoreUnreachable, Unreadable) as error:
         log.warning("event stream of %s ends early: %s", session_id, error)
 
 

@@ -57,6 +57,5 @@ if wait > 0 then
   return {'reserved', ms(wait)}
 end
 if probing == 1 then redis.call('HSET', K.model, 'probe:' .. service, text(now + probe_ms * 1000) .. '|' .. mark) end
-redis.call('PEXPIRE', K.model, 86400000, 'GT')
-if redis.call('PTTL', K.model) == -1 then redis.call('PEXPIRE', K.model, 86400000) end
+if redis.call('PTTL', K.model) < 86400000 then redis.call('PEXPIRE', K.model, 86400000) end -- GT is for servers from 7.0 on
 return {'admitted', probing, tonumber(string.match(v[4] or '', '^%d+') or '0')}

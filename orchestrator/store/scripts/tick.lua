@@ -1,9 +1,14 @@
 --! keys: due leases by sent left
 --! uses: clock whole
 -- tick: what a partition needs now: expired leases, waits whose time has come, and the first
--- sessions in line of every app, but for those that are left alone. It changes nothing but to forget marks whose time is over.
+-- sessions in line of every app, but for those that are left alone. It changes nothing but to forget marks whose time is over,
+-- and to bring near what no clock of today can have set.
 --
--- ARGV: most sids a list, most candidates an app, app, …
+--   leases, sent, left   zset   times further ahead than the longest there are: the server's clock has gone back since (it
+--                               was set, or a failover led to another one), and a dead holder would be believed for as long
+--                               as that step. From now on they last as long as if they had just been set: who lives renews.
+--
+-- ARGV: most sids a list, most candidates an app, ms of the longest lease, of a wake-up under way, of being left alone, app, …
 -- Answer: now, expired sids, due sids, candidates as index members, busy count by app, sent count, when the next look is due
 -- (busy: running, or with a wake-up under way; the next look: now while somebody works here, else when the first wait is
 -- over, -1 where none will be)
@@ -12,12 +17,26 @@
 -- search is made for what other keys say: nobody runs without a lease, and a line that comes whole is looked for once.
 local now = now_ms()
 local most, each = whole(ARGV[1]), whole(ARGV[2])
-if not most or not each then return {'malformed'} end
+local longest = {leases = whole(ARGV[3]), sent = whole(ARGV[4]), left = whole(ARGV[5])}
+if not (most and each and longest.leases and longest.sent and longest.left) then return {'malformed'} end
 redis.call('ZREMRANGEBYSCORE', K.sent, '-inf', now)
+
+-- How many a set holds; those too far ahead are brought near.
+local function count(name)
+  local number = redis.call('ZCARD', K[name])
+  if number == 0 or most == 0 then return number end
+  local latest = now + longest[name]
+  if tonumber(redis.call('ZRANGE', K[name], -1, -1, 'WITHSCORES')[2]) > latest then
+    for _, sid in ipairs(redis.call('ZRANGEBYSCORE', K[name], '(' .. latest, '+inf', 'LIMIT', 0, most)) do
+      redis.call('ZADD', K[name], latest, sid)
+    end
+  end
+  return number
+end
+
 local expired = redis.call('ZRANGEBYSCORE', K.leases, '-inf', now, 'LIMIT', 0, most)
 local due = redis.call('ZRANGEBYSCORE', K.due, '-inf', now, 'LIMIT', 0, most)
-local sent, leases = redis.call('ZCARD', K.sent), redis.call('ZCARD', K.leases)
-local left = redis.call('ZCARD', K.left)
+local sent, leases, left = count('sent'), count('leases'), count('left')
 if left > 0 then left = left - redis.call('ZREMRANGEBYSCORE', K.left, '-inf', now) end
 local enough = each + sent + left
 local candidates, busy = {}, {}
@@ -33,7 +52,7 @@ local function place(app, member)
   return string.sub(member, #app + 8, #app + 8) == 'p' and 'plugins' or 'steps'
 end
 
-for i = 3, #ARGV do
+for i = 6, #ARGV do
   local app, under_way = ARGV[i], 0
   local running = leases > 0 and redis.call('ZLEXCOUNT', K.by, '[' .. app .. ':running:', '(' .. app .. ':running;') or 0
   -- Nothing stands between finalizing and ready. What is ready for a worker with a sandbox stands behind the rest (rank

@@ -26,9 +26,15 @@ def score(lab: Lab, name: str, **sessions: int) -> None:
         lab.run(lab.store.command("ZADD", of(lab, name), at, session.replace("s", "S-")))
 
 
-def look(lab: Lab, *apps: str, most: int = 9, each: int = 9) -> Tick:
+def times_of(lab: Lab, name: str) -> list[tuple[str, int]]:
+    """Return sessions and their times in one of the partition's sets."""
+    found = lab.run(lab.store.command("ZRANGE", of(lab, name), 0, -1, "WITHSCORES"))
+    return [(session_id, int(at)) for session_id, at in zip(found[::2], found[1::2], strict=True)]
+
+
+def look(lab: Lab, *apps: str, most: int = 9, each: int = 9, **longest: float) -> Tick:
     """Look once."""
-    return lab.run(lab.due.tick(0, apps or ("a",), most=most, each=each))
+    return lab.run(lab.due.tick(0, apps or ("a",), most=most, each=each, **longest))
 
 
 def line(tick: Tick) -> list[str]:
@@ -149,7 +155,37 @@ def test_the_next_look_is_due_with_the_first_wait_where_nobody_works(one: Lab, w
 def test_where_nothing_will_be_due_no_look_is(one: Lab) -> None:
     """A partition without a wait wakes nobody by itself."""
     assert look(one).next_at is None
-    assert one.run(one.store.act_on_partition("tick", 0, 9, 9))[-1] == -1
+    assert one.run(one.store.act_on_partition("tick", 0, 9, 9, 9, 9, 9))[-1] == -1
+
+
+def test_a_time_that_only_a_clock_of_before_can_have_set_is_brought_near(one: Lab) -> None:
+    """The server's clock has gone back: a dead holder's lease, and a lost wake-up, would be believed for as long as that step."""
+    put(one, *(["a:running:-"] * 2), *(["a:ready:1"] * 3))
+    now = look(one).now
+    score(one, "leases", s0=FAR, s1=now + 600_000)
+    score(one, "sent", s2=FAR, s3=now + 600_000)
+    score(one, "left", s4=FAR)
+
+    seen = look(one, lease_seconds=900.0, resend_seconds=800.0)
+    times = {name: dict(times_of(one, name)) for name in ("leases", "sent", "left")}
+
+    assert times["leases"] == {"S-0": seen.now + 900_000, "S-1": now + 600_000}
+    assert times["sent"] == {"S-2": seen.now + 800_000, "S-3": now + 600_000}
+    assert times["left"] == {"S-4": seen.now + 30_000}
+    assert (seen.expired, seen.sent, line(seen)) == ((), 2, [])
+
+
+def test_a_scheduler_that_leads_a_partition_not_brings_nothing_near(one: Lab) -> None:
+    """It looks there for an app with a limit alone; and of many, so many at a time as are asked for."""
+    put(one, *(["a:running:-"] * 3))
+    score(one, "leases", s0=FAR, s1=FAR, s2=FAR)
+
+    look(one, most=0, lease_seconds=900.0)
+    assert [at for _, at in times_of(one, "leases")] == [FAR] * 3
+    look(one, most=2, lease_seconds=900.0)
+    assert [at for _, at in times_of(one, "leases")].count(FAR) == 1
+    look(one, most=2, lease_seconds=900.0)
+    assert FAR not in [at for _, at in times_of(one, "leases")]
 
 
 @pytest.mark.parametrize(("most", "each"), [(-1, 1), (1, -1)])

@@ -19,7 +19,7 @@ from orchestrator.store.cluster import open_wire
 from orchestrator.store.durability import Durability
 from orchestrator.store.forks import create_fork
 from orchestrator.store.intake import Intake, Submitted
-from orchestrator.store.keys import CANCELS, idempotency_key
+from orchestrator.store.keys import APPS, CANCELS, idempotency_key
 from orchestrator.store.leases import Claimed, Commit
 from orchestrator.store.servers import ask_each
 from orchestrator.store.store import Store
@@ -81,6 +81,33 @@ def test_a_key_is_safe_before_its_session_is_made(lab: Lab, monkeypatch: pytest.
 
     assert first.session_id == again.session_id
     assert len(asked) >= 4
+
+
+def test_an_app_is_known_safely_before_its_first_session_is_made(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may lie on another server of a cluster, and that one may die: nobody would ever look for the sessions of that app."""
+    asked: list[str] = []
+
+    class DyingServer:
+        """Lost, with all that it had, the first time that somebody asks whether that is safe."""
+
+        async def confirm(self, run_id: str) -> bool:
+            asked.append(run_id)
+            if len(asked) == 1:
+                await lab.store.command("DEL", APPS)
+            return len(asked) > 1
+
+        async def aclose(self) -> None:
+            """Have nothing to close."""
+
+    monkeypatch.setattr(lab.store, "_confirmer", DyingServer())
+    lab.run(lab.store.command("DEL", APPS))
+    submit(lab, None)
+    known = lab.run(lab.store.command("SMEMBERS", APPS))
+    first = len(asked)
+    submit(lab, None)
+
+    assert known == [APP]
+    assert len(asked) - first == 1  # an app that is known costs nothing
 
 
 def test_one_key_cannot_mean_two_things(lab: Lab) -> None:
@@ -441,3 +468,13 @@ def test_only_a_cancel_is_called_out_to_whoever_holds_a_session(lab: Lab, kind: 
     lab.run(listen_and_post())
 
     assert heard == [*([session_id] if kind == "cancel" else []), "the end"]
+
+
+def test_a_dead_letter_that_a_newer_baton_wrote_is_told_as_that(lab: Lab) -> None:
+    """Who sends it again with an older one must not mend or remove what is sound."""
+    session_id = lab.submit()
+    cursor = '{"skill":"s","mood":"fine"}'
+    for written, advice in (("99", r"a newer Baton wrote it \(format 99, .*use that one"), ("1", "mend or remove it")):
+        lab.run(lab.store.command("HSET", lab.key("record", session_id), "cursor", cursor, "format", written))
+        with pytest.raises(Unreadable, match=advice):
+            lab.run(lab.intake.replay(session_id, "ada"))

@@ -8,7 +8,8 @@ import pytest
 from orchestrator.client import Client
 from orchestrator.contracts.errors import InputError
 from orchestrator.operations import Operations, Query
-from orchestrator.store.access import Rates
+from orchestrator.store.access import Audit, Rates
+from orchestrator.store.keys import AUDIT
 from orchestrator.store.listing import Listing, Place
 from orchestrator.store.pauses import Pauses
 from tests.property.store_lab import Lab
@@ -174,3 +175,29 @@ def test_a_pause_whose_answer_was_lost_is_our_own(lab: Lab, monkeypatch: pytest.
 
     assert lab.run(Pauses(lab.store).put("app:a", actor="ada"))
     assert not lab.run(Pauses(lab.store).put("app:a", actor="bob"))
+
+
+def test_a_line_of_the_log_whose_answer_was_lost_is_there_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who reads the log must not believe that something was done twice. What was done twice has two lines."""
+    audit, wire = Audit(lab.store), lab.store.wire
+    really = wire.command
+
+    async def say_it_twice(*args: Any, **more: Any) -> Any:
+        await really(*args, **more)
+        return await really(*args, **more)
+
+    monkeypatch.setattr(wire, "command", say_it_twice)
+
+    async def run() -> list[tuple[str, str]]:
+        for target in ("queue:steps", "queue:steps", "app:a"):
+            await audit.write("pause", actor="ada", target=target)
+        return [(one.actor, one.target) for one in await audit.read(limit=10)]
+
+    assert lab.run(run()) == [("ada", "app:a"), ("ada", "queue:steps"), ("ada", "queue:steps")]
+
+
+def test_a_line_of_the_log_without_a_name_or_a_number_is_refused(one: Lab) -> None:
+    """The first could not be told from another one."""
+    for words in (("", "{}", 9), ("r", "{}", "x"), ("r", "{}")):
+        assert one.run(one.store.act_on_key("note", AUDIT, *words)) == ["malformed"]
+    assert not one.run(one.store.command("EXISTS", AUDIT))

@@ -5,6 +5,7 @@ Waits of days are asked for, so that a wrong factor shows and the moment of aski
 
 import asyncio
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -29,10 +30,17 @@ def admit(lab: Lab, *buckets: str | int, reserve: int = 0, mark: str = "m", prob
 
 
 def report(
-    lab: Lab, outcome: str, *buckets: str | int, sign: str = "", hold_ms: int = 0, threshold: int = 0, open_ms: int = 0
+    lab: Lab,
+    outcome: str,
+    *buckets: str | int,
+    sign: str = "",
+    hold_ms: int = 0,
+    threshold: int = 0,
+    open_ms: int = 0,
+    request: str = "",
 ) -> list[Any]:
     """Report on the service `s`; a bucket is its name, interval in us, units charged and used."""
-    return act(lab, "report", "s", outcome, sign, hold_ms, threshold, open_ms, *buckets)
+    return act(lab, "report", "s", outcome, sign, hold_ms, threshold, open_ms, request or uuid4().hex, *buckets)
 
 
 def kept(lab: Lab) -> dict[str, str]:
@@ -216,9 +224,46 @@ def test_the_difference_of_what_was_charged_and_used_is_made_good(one: Lab, char
     day = DAY_MS * 1_000
     admit(one, "b", 10, day, 10, 0, "c", 10, day, 10, 0)
 
-    assert report(one, "answered", "b", day, charged, used, "c", day, charged, used) == ["closed"]
+    assert report(one, "answered", "b", day, charged, used, "c", day, charged, used) == ["closed", 0]
     assert is_in(one, kept(one)["rate:b"], days * DAY_MS)
     assert is_in(one, kept(one)["rate:c"], days * DAY_MS)
+
+
+def test_a_report_that_is_repeated_counts_once_and_is_answered_as_it_was(one: Lab) -> None:
+    """Its answer was lost on the way. Counted twice, a failure would open a circuit too soon, and what a call did not use be let through twice."""
+    day = DAY_MS * 1_000
+    admit(one, "b", 10, day, 10, 0)
+    said = [
+        report(one, "failed", "b", day, 5, 2, sign="x", threshold=2, open_ms=DAY_MS, request=name)
+        for name in ("0a", "0b", "0a", "0b", "0a")
+    ]
+
+    assert said == [["counted", 1], ["opened", 2], ["counted", 1], ["opened", 2], ["counted", 1]]
+    assert is_in(one, kept(one)["rate:b"], 4 * DAY_MS)
+    assert [report(one, "answered", request=name) for name in ("0c", "0c")] == [["closed", 0]] * 2
+    assert report(one, "failed", sign="x", threshold=2, request="0b") == ["opened", 2]
+    assert "fails:s" not in kept(one)
+
+
+def test_of_reports_the_last_are_known_and_no_more(one: Lab) -> None:
+    """What is kept of them does not grow with a service's age, and one name is not the end of another."""
+    said = [report(one, "failed", sign="x", request=f"{number:012x}") for number in range(200)]
+
+    assert said[-1] == ["counted", 200]
+    assert len(kept(one)["told"]) <= 1_600
+    assert report(one, "failed", sign="x", request=f"{150:012x}") == ["counted", 151]
+    assert report(one, "failed", sign="x", request="97") == ["counted", 201]
+    assert report(one, "failed", sign="x", request=f"{0:012x}") == ["counted", 202]
+
+
+@pytest.mark.parametrize("name", ["", " ", "x", "0a;"])
+def test_a_report_without_a_name_changes_nothing(one: Lab, name: str) -> None:
+    """It could not be told from another one."""
+    words = ("s", "failed", "x", 0, 1, 1, name)
+
+    assert act(one, "report", *words)[0] == "malformed"
+    assert act(one, "report", *words[:-1])[0] == "malformed"
+    assert kept(one) == {}
 
 
 def test_what_is_given_back_to_a_rate_at_rest_saves_nothing_up_for_ever(one: Lab) -> None:
@@ -236,6 +281,18 @@ def test_who_asks_more_often_than_the_rate_waits_its_share(one: Lab) -> None:
     assert said[:4] == [["allowed", 3], ["allowed", 2], ["allowed", 1], ["allowed", 0]]
     assert said[4][0] == "limited"
     assert is_about(said[4][1], 1_000 * DAY_MS)
+
+
+def test_nobody_owes_more_than_a_burst(one: Lab) -> None:
+    """What says so was set by a clock that has gone back since; the first place is free again after one gap."""
+    limits = one.store.keys.of_partition("limits", 0)
+    one.run(one.store.command("ZADD", limits, 9_000_000_000_000, "n"))
+    gap = 1_000_000 * DAY_MS // 100  # ten days, in us
+
+    said, ms = one.run(one.store.act_on_partition("limit", 0, "n", gap, 4))
+
+    assert said == "limited"
+    assert is_about(ms, 10 * DAY_MS)
 
 
 def test_a_rate_without_a_gap_lets_everybody_through(one: Lab) -> None:

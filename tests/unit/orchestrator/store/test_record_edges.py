@@ -206,36 +206,36 @@ def test_a_mark_of_what_is_not_there_is_none_and_the_same_again_is_one(one: Lab)
 
 
 def test_refused_answers_are_noted_up_to_their_number(one: Lab) -> None:
-    """Each is one line and one count; at the limit no more is written."""
+    """Each is one line and one count, also where it is said again because the reply was lost; at the limit no more is written."""
     session_id = one.submit()
-    said = [act(one, "refuse", session_id, entry("refused"), 2, 400) for _ in range(3)]
+    said = [act(one, "refuse", session_id, entry("refused"), 2, 400, f"r{number // 2}") for number in range(6)]
     now = one.snapshot(session_id)
 
-    assert said == [["noted", 2], ["noted", 3], ["enough", 2]]
+    assert said == [["noted", 2], ["noted", 2], ["noted", 3], ["noted", 3], ["enough", 2], ["enough", 2]]
     assert [number for number, _ in now.journal] == ["1-0", "2-0", "3-0"]
     assert (now.record["seq"], now.record["refusals"], stat(one, "refused")) == ("3", "2", "2")
-    assert act(one, "refuse", FORK, entry("refused"), 2, 400) == ["missing"]
+    assert act(one, "refuse", FORK, entry("refused"), 2, 400, "r") == ["missing"]
 
 
 def test_a_note_leaves_the_last_hundred_entries_of_a_journal_to_the_session(one: Lab) -> None:
     """Whoever tries again and again must not use up what the session needs to come to its end."""
     session_id = one.submit()
 
-    assert act(one, "refuse", session_id, entry("refused"), 9, 101) == ["enough", 0]
-    assert act(one, "refuse", session_id, entry("refused"), 9, 102) == ["noted", 2]
-    assert act(one, "refuse", session_id, entry("refused"), 9, 102) == ["enough", 1]
+    assert act(one, "refuse", session_id, entry("refused"), 9, 101, "r1") == ["enough", 0]
+    assert act(one, "refuse", session_id, entry("refused"), 9, 102, "r2") == ["noted", 2]
+    assert act(one, "refuse", session_id, entry("refused"), 9, 102, "r3") == ["enough", 1]
 
 
-@pytest.mark.parametrize("wrong", ["most", "entries", "seq", "refusals"])
+@pytest.mark.parametrize("wrong", ["most", "entries", "seq", "refusals", "request"])
 def test_a_note_with_a_number_that_is_none_is_not_written(one: Lab, wrong: str) -> None:
     """Neither the one who asks nor the record is believed."""
     session_id = one.submit()
     if wrong in {"seq", "refusals"}:
         one.run(one.store.command("HSET", one.key("record", session_id), wrong, "x"))
     before = one.snapshot(session_id)
-    limits = {"most": 9, "entries": 400} | {wrong: "x"}
+    words = {"most": 9, "entries": 400, "request": "r"} | {wrong: "" if wrong == "request" else "x"}
 
-    assert act(one, "refuse", session_id, entry("refused"), limits["most"], limits["entries"]) == ["malformed"]
+    assert act(one, "refuse", session_id, entry("refused"), *list(words.values())[:3]) == ["malformed"]
     assert one.snapshot(session_id) == before
 
 

@@ -30,6 +30,7 @@ TAKEN_ALIKE = {
     "limit": {"limited"},  # not allowed
     "mark": {"marked"},  # the mark is for whoever repairs a store: nothing hangs on it
     "move_key": {"elsewhere"},  # not moved
+    "note": {"noted"},  # all but malformed
     "page": {"malformed"},  # a StoreError
     "post": {"duplicate"},  # not posted
     "prune": {"changed"},  # it stays

@@ -97,3 +97,9 @@ def claim(lab: Lab, session_id: str) -> tuple[int, int]:
     claimed = lab.run(lab.leases.claim(session_id, f"w:{lab.run(lab.store.now_ms())}", (DIGEST,), known=0))
     assert isinstance(claimed, Claimed)
     return claimed.record.fence, claimed.record.rev
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
+def test_no_script_asks_for_what_a_server_of_6_2_has_not(script: Script) -> None:
+    """An option of EXPIRE is an error there, in the middle of an act; ZADD has had its own since then."""
+    assert not re.findall(r"'P?EXPIRE(?:AT)?',[^\n]*'(?:NX|XX|GT|LT)'", script.source)

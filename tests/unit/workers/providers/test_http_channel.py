@@ -1,10 +1,14 @@
-"""The HTTP channel: Retry-After in all its forms, and statuses by class."""
+"""The HTTP channel: Retry-After in all its forms, statuses by class, and what its errors say to a person."""
 
+import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 
+import httpx2
 import pytest
 
-from workers.providers.http import MAX_RETRY_AFTER_SECONDS, is_transient_status, read_retry_after
+from orchestrator.contracts.provider_errors import LLMError
+from workers.providers.http import MAX_RETRY_AFTER_SECONDS, HttpChannel, is_transient_status, read_retry_after
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 
@@ -45,3 +49,39 @@ def test_statuses_are_told_apart_by_number_alone() -> None:
     passing = {status for status in range(100, 1000) if is_transient_status(status)}
 
     assert passing == {408, 409, 425, 429, *range(500, 600)}
+
+
+def _refuse(request: httpx2.Request) -> httpx2.Response:
+    raise httpx2.ConnectError("refused", request=request)
+
+
+def _time_out(request: httpx2.Request) -> httpx2.Response:
+    raise httpx2.ReadTimeout("late", request=request)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        _refuse,
+        _time_out,
+        lambda _: httpx2.Response(503, text="busy"),
+        lambda _: httpx2.Response(200, text="{"),
+        lambda _: httpx2.Response(200, json=[]),
+    ],
+)
+def test_an_error_that_may_pass_does_not_promise_another_try(
+    answer: Callable[[httpx2.Request], httpx2.Response],
+) -> None:
+    """Its text is a dead letter's last word as well: by then nobody tries again, and a person wants to know what to do."""
+
+    async def call() -> LLMError:
+        async with httpx2.AsyncClient(transport=httpx2.MockTransport(answer)) as client:
+            channel = HttpChannel("p", "http://service", headers={}, client=client)
+            with pytest.raises(LLMError) as caught:
+                await channel.post("/v1", {}, timeout_seconds=60)
+            return caught.value
+
+    error = asyncio.run(call())
+
+    assert error.retryable
+    assert str(error).endswith("; it may pass; if it stays, look at the service")

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import httpx2
 import pytest
 
 from tests.api_stage import ApiStage, play
@@ -70,6 +71,69 @@ def test_an_answer_that_was_heard_is_heard_however_late_it_is_repeated(store_url
     assert kinds == ["input"]
 
 
+def is_refused(answer: httpx2.Response) -> bool:
+    """Say whether a request was refused for its key, in the words in which a submission would be."""
+    told = answer.json()
+    return answer.status_code == 422 and told["type"] == "urn:baton:problem:key-conflict" and "'k1'" in told["detail"]
+
+
+@pytest.mark.parametrize(
+    ("word", "body", "others"),
+    [
+        ("signal", {"name": "order", "value": 1}, [{"name": "order", "value": 2}, {"name": "stop", "value": 1}]),
+        ("cancel", {"reason": "enough"}, [{"reason": "late"}, {"reason": "enough", "immediate": True}]),
+    ],
+)
+def test_a_key_that_stands_for_something_else_is_refused(
+    store_url: str, word: str, body: Any, others: list[Any]
+) -> None:
+    """As for a submission: nothing is said, and whoever asks must not believe that it was."""
+
+    async def act(api: ApiStage) -> tuple[list[bool], list[int], list[str]]:
+        session_id = await api.on.submit("ask_first")
+        path = f"/v1/sessions/{session_id}/{word}"
+        first = await api.call("POST", path, "submitter", json=body, headers=KEY)
+        for number in range(5):  # the first is not the last that the journal knows
+            await api.on.client.signal(session_id, f"more-{number}", actor="ada")
+        refused = [is_refused(await api.call("POST", path, "submitter", json=one, headers=KEY)) for one in others]
+        again = await api.call("POST", path, "submitter", json=body, headers=KEY)
+        return refused, [first.status_code, again.status_code], await posted(api, session_id)
+
+    refused, codes, kinds = play(store_url, act)
+
+    assert (refused, codes) == ([True, True], [202, 202])
+    assert kinds == [word, *["signal"] * 5]
+
+
+def test_an_answer_under_a_key_of_another_one_is_refused_before_and_after_it_is_taken(store_url: str) -> None:
+    """Another text, another question, a verdict: each would be taken for heard. Without the name of the question it is the same."""
+
+    async def act(api: ApiStage) -> tuple[list[bool], list[int], list[str]]:
+        session_id = await api.on.submit("ask_first")
+        worker = api.on.worker()
+        await api.on.run(worker, session_id)
+        wait = (await api.on.client.show(session_id)).wait
+        assert wait is not None
+        path, body = f"/v1/sessions/{session_id}/answer", {"text": "blue", "wait_id": wait.wait_id}
+        codes = [(await api.call("POST", path, "approver", json=body, headers=KEY)).status_code]
+        others = ({"text": "red"}, {**body, "wait_id": "another"}, {**body, "value": 1}, {**body, "verdict": "stop"})
+        refused = []
+        for _ in range(2):
+            refused += [is_refused(await api.call("POST", path, "approver", json=one, headers=KEY)) for one in others]
+            resumed = {"action": "resume_with_input", "text": "blue"}
+            said = await api.call("POST", path.replace("answer", "resume"), "approver", json=resumed, headers=KEY)
+            refused.append(is_refused(said))
+            codes.append((await api.call("POST", path, "approver", json={"text": "blue"}, headers=KEY)).status_code)
+            await api.on.run(worker, session_id)
+        return refused, codes, await posted(api, session_id)
+
+    refused, codes, kinds = play(store_url, act)
+
+    assert refused == [True] * 10
+    assert codes == [202] * 3
+    assert kinds == ["input"]
+
+
 @pytest.mark.usefixtures("ledger")
 def test_a_decision_is_made_once_and_its_repetition_is_no_refusal(store_url: str) -> None:
     """The journal tells of refused decisions; whoever only did not hear that he was heard is none of these."""
@@ -87,6 +151,8 @@ def test_a_decision_is_made_once_and_its_repetition_is_no_refusal(store_url: str
         said = [await api.call("POST", path, "approver", json=body, headers=KEY) for _ in range(2)]
         await api.on.run(api.on.worker(), session_id)
         said.append(await api.call("POST", path, "approver", json=body, headers=KEY))
+        for other in ({"decision": "deny"}, {"wait_id": "another"}, {"always": True}, {"reason": "sure"}):
+            assert is_refused(await api.call("POST", path, "approver", json={**body, **other}, headers=KEY)), other
         entries = (await api.call("GET", f"/v1/sessions/{session_id}/journal", "viewer")).json()["entries"]
         return (
             [(one.status_code, one.json()["changed"]) for one in said],
@@ -111,3 +177,29 @@ def test_no_key_is_the_id_of_a_post_of_our_own(store_url: str) -> None:
         return said.status_code, await api.on.client.took(session_id, "child:SES-20261121-001")
 
     assert play(store_url, act) == (202, False)
+
+
+def test_what_is_said_without_a_key_was_not_said_before(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer of the store was lost, and the act done again: its first doing was our own, and whoever asked is told so."""
+
+    async def act(api: ApiStage) -> tuple[list[Any], list[str]]:
+        session_id = await api.on.submit("ask_first")
+        await api.on.run(api.on.worker(), session_id)
+        wire, path = api.on.store.wire, f"/v1/sessions/{session_id}"
+        really = wire.command
+
+        async def say_it_twice(*args: Any, **more: Any) -> Any:
+            await really(*args, **more)
+            return await really(*args, **more)
+
+        monkeypatch.setattr(wire, "command", say_it_twice)
+        said = [
+            await api.call("POST", f"{path}/{word}", "operator", json=body)
+            for word, body in (("signal", {"name": "order"}), ("answer", {"text": "blue"}), ("cancel", {}))
+        ]
+        return [(one.status_code, one.json()["changed"]) for one in said], await posted(api, session_id)
+
+    said, kinds = play(store_url, act)
+
+    assert said == [(202, True)] * 3
+    assert kinds == ["signal", "input", "cancel"]

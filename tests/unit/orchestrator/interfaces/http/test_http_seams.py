@@ -14,7 +14,7 @@ from orchestrator.archiver import Archiver
 from orchestrator.interfaces.http.app import build_app
 from orchestrator.operations import Query
 from orchestrator.settings_model import ArchiveSettings
-from tests.api_stage import ApiStage, api_settings, api_stage
+from tests.api_stage import ApiStage, api_settings, api_stage, play
 from tests.stage import stage
 
 pytestmark = pytest.mark.usefixtures("ledger")
@@ -140,3 +140,31 @@ def test_what_is_mounted_beside_runs_as_long_as_the_application(store_url: str) 
 
     assert asyncio.run(play()) == ["in"]
     assert seen == ["in", "out"]
+
+
+@pytest.mark.parametrize(
+    ("written", "advice"), [("99", "a newer Baton wrote it (format 99, "), ("1", "restore a backup")]
+)
+def test_what_a_newer_baton_wrote_is_told_as_that_whatever_is_asked_of_it(
+    store_url: str, written: str, advice: str
+) -> None:
+    """Nothing is damaged, so nobody restores anything: an API of the newer version reads it. What is damaged is told as that."""
+
+    async def act(api: ApiStage) -> list[tuple[str, int, str, str]]:
+        session_id = await api.on.submit()
+        keys, command = api.on.store.keys, api.on.store.command
+        seq = (await api.on.client.show(session_id)).seq + 1
+        odd = '{"kind":"step","actor":"w","mood":"fine"}'
+        await command("XADD", keys.of_session("journal", session_id), f"{seq}-0", "t", 1, "e", odd)
+        await command("RPUSH", keys.of_session("context", session_id), '{"role":"user","content":"hi","mood":"fine"}')
+        await command("HSET", keys.of_session("record", session_id), "seq", seq, "format", written)
+        found = []
+        for part in ("journal", "context"):
+            said = await api.call("GET", f"/v1/sessions/{session_id}/{part}", "viewer")
+            found.append((said.headers["content-type"], said.status_code, said.json()["type"], said.json()["detail"]))
+        return found
+
+    for kind, status, problem, detail in play(store_url, act):
+        assert (kind, status, problem) == ("application/problem+json", 500, "urn:baton:problem:unreadable")
+        assert advice in detail
+        assert ("restore a backup" in detail) == (written == "1")

@@ -2,12 +2,20 @@
 
 import asyncio
 import json
+import logging
 import socket
-from collections.abc import Iterator
+import struct
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
+from orchestrator.contracts.session import Entry
 from orchestrator.embedded import RunningServer
+from orchestrator.interfaces.http import streams
+from orchestrator.interfaces.http.hub import Hub, Topic
 from tests.api_stage import SECRETS, Served, api_settings, served
 
 
@@ -166,3 +174,45 @@ def test_a_hundred_streams_are_told_of_the_same_entry(temporary_server: RunningS
     assert len(told) == 100
     assert all(b"id: 1\n" in one for one in told)
     assert api.app is not None and api.app.state.parts.hub.streams == 0
+
+
+def test_who_has_left_is_written_to_a_few_times_and_no_more(
+    temporary_server: RunningServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A page of a stream is many writes; were they all made in one turn of the loop, each would complain of the lost connection."""
+    left, ended, read = threading.Event(), threading.Event(), streams.read_entries
+
+    async def read_while_it_leaves(*args: Any) -> list[Entry]:
+        (first, *_) = await read(*args)
+        assert left.wait(60)  # the loop stands still: it cannot have seen that the other side has gone
+        return [first.model_copy(update={"seq": number}) for number in range(1, 201)]
+
+    watch = Hub.watch
+
+    @asynccontextmanager
+    async def watched(hub: Hub, session_id: str) -> AsyncIterator[Topic]:
+        try:
+            async with watch(hub, session_id) as topic:
+                yield topic
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(streams, "read_entries", read_while_it_leaves)
+    monkeypatch.setattr(Hub, "watch", watched)
+    with served(temporary_server.url) as api, caplog.at_level(logging.WARNING, logger="asyncio"):
+        assert api.stage is not None
+        session_id = api.run(api.stage.submit())
+        with socket.create_connection(("127.0.0.1", api.port), timeout=60) as sock:
+            sock.sendall(
+                f"GET /v1/sessions/{session_id}/events HTTP/1.1\r\nHost: localhost\r\n".encode() + AUTH + b"\r\n"
+            )
+            begun = b""
+            while b"retry: 2000" not in begun:
+                more = sock.recv(65_536)
+                assert more, begun
+                begun += more
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # it goes by a reset
+        left.set()
+        assert ended.wait(60)
+
+    assert "socket.send() raised exception." not in [one.getMessage() for one in caplog.records]
