@@ -6,7 +6,6 @@ text is no number and no truth; unknown keys are refused. Aliases, which let a f
 
 import hashlib
 import os
-import re
 import stat
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,12 +14,11 @@ from typing import Any, Final
 import yaml
 from pydantic import ValidationError
 
-from plugin_sandbox.model import EXTENSION_PATTERN, Limits, Manifest
+from plugin_sandbox.model import Limits, Manifest
 from plugin_sandbox.protocol import escape
 from plugin_sandbox.settings import SandboxSettings
 
 NAME: Final = "manifest.yml"
-_START: Final = "__init__.py"
 _MOST_BYTES: Final = 65_536
 _MOST_BITS: Final = 63
 _CHUNK: Final = 1 << 20
@@ -74,10 +72,6 @@ def read_manifest(folder: Path, settings: SandboxSettings) -> Manifest:
     extensions = raw["supported_extensions"]
     if not isinstance(extensions, list) or not all(isinstance(one, str) for one in extensions):
         raise ManifestInvalid("supported_extensions must be a list of strings")
-    for number, one in enumerate(extensions):
-        if not re.search(EXTENSION_PATTERN, one):
-            known = f"'.{one}'" if one.isalnum() else "a suffix such as .csv, or a whole name such as Makefile"
-            raise ManifestInvalid(f"supported_extensions.{number}: '{one}' is no suffix; write {known}")
     if not isinstance(raw.get("isolation") or {}, dict):
         raise ManifestInvalid("isolation block must be a mapping")
     if raw.get("isolation") is None:
@@ -148,7 +142,7 @@ def _check_ceilings(manifest: Manifest, settings: SandboxSettings) -> None:
 
 
 def digest_of(folder: Path) -> str:
-    """Return the sha256 over names, modes and contents of a package; raise ManifestInvalid for what is no plain file, or no package.
+    """Return the sha256 over names, modes and contents of a package; raise ManifestInvalid for what is no plain file.
 
     All of it counts but compiled code in a `__pycache__`, which is never loaded (inner/runner.py).
     """
@@ -190,6 +184,4 @@ def _list_files(folder: Path) -> list[str]:
                     found.append(name)
                 if max(len(found), folders) > _MOST_FILES:
                     raise ManifestInvalid(f"more than {_MOST_FILES} files or folders; make the package smaller")
-    if _START not in found:
-        raise ManifestInvalid(f"no {_START} lies beside {NAME}; write it, with a class Plugin")
     return found

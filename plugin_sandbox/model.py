@@ -5,7 +5,7 @@ that what reads them goes on reading them; what is new has new names.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -32,10 +32,6 @@ Tier: TypeAlias = Literal["strict", "standard"]
 FileKind: TypeAlias = Literal["modify", "create", "rename", "delete"]
 PluginName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 HostName: TypeAlias = Annotated[str, Field(pattern=HOST_PATTERN)]
-#: `.csv`, or the whole name of a file that has no suffix: Makefile, .gitignore. What no file could be chosen by (`*.csv`, `.tar.gz`) is
-#: neither; nor are up to five small letters and digits, which are a suffix whose dot was forgotten: a file `data` is meant by `Data`.
-EXTENSION_PATTERN: Final = r"^(\.[^./*?\[]+|[^./*?\[]{6,}|[^./*?\[]*[^a-z0-9./*?\[][^./*?\[]*)$"
-Extension: TypeAlias = Annotated[str, Field(pattern=EXTENSION_PATTERN)]
 
 
 class Shape(BaseModel):
@@ -76,7 +72,7 @@ class Manifest(Shape):
     name: PluginName
     version: Annotated[str, Field(min_length=1, max_length=64)]
     api_version: Literal["1"]
-    supported_extensions: tuple[Extension, ...]  # in any case of letters; empty: every file
+    supported_extensions: tuple[str, ...]  # ".csv", or a whole file name that has no suffix; empty: every file
     author: str = ""
     description: str = ""
     required_variables: tuple[str, ...] = ()

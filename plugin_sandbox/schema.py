@@ -14,7 +14,7 @@ _MEANINGS: Final = {
     "name": "What the plugin is called; one of this name is active.",
     "version": "Its version, in quotes: 1.10 is a number without.",
     "api_version": "The plugin interface it is written for.",
-    "supported_extensions": "Suffixes such as .csv, or whole names such as Makefile, in any case of letters; empty: every file.",
+    "supported_extensions": "Suffixes such as .csv, or whole names such as Makefile; empty: every file.",
     "author": "Who wrote it.",
     "description": "What it does, in a sentence.",
     "required_variables": "Variables without which it fails before it begins.",
