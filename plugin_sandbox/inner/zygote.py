@@ -17,17 +17,19 @@ import sys
 import threading
 from typing import TypeAlias
 
-from plugin_sandbox.inner import lockdown, monitor, namespaces, syscalls
+from plugin_sandbox.inner import lockdown, monitor, mounts, namespaces, syscalls
 from plugin_sandbox.inner.box import FDS, Box, Ground, LayerFailed
-from plugin_sandbox.inner.inbox import Inboxes, receive
+from plugin_sandbox.inner.inbox import Inboxes, is_called, receive
 from plugin_sandbox.inner.plugin_init import name_process
 from plugin_sandbox.inner.runner import rehearse, rehearse_models
 
 _STACK_BYTES = 512 * 1024
 #: After so many the interpreter has specialised the code of a run, which those who are forked for one then share.
 _REHEARSALS = 12
-#: So many spares of one ground wait while nothing runs: then a call's own time is not shared with the making of the next one.
-_AHEAD = 2
+#: So many spares of one ground wait when a call has ended, and so many when no other came for a while: then the calls of a short pass
+#: find theirs at hand, and share their time with the making of one other at most.
+_AHEAD, _AHEAD_IDLE = 2, 3
+_IDLE_MS = 20
 
 #: A monitor that waits: its number, and where a call for it is sent to.
 Spare: TypeAlias = tuple[int, Inboxes]
@@ -42,8 +44,9 @@ def main(inbox_fd: int, preload: list[str]) -> None:
 class Zygote:
     """Serves many calls, each by a monitor of its own; monitors for the next calls it starts ahead of them.
 
-    A spare monitor stands on the ground of a call that there was. While a call runs one spare waits, and a second one while none
-    does. There are at most as many monitors and spares as this process has CPUs. None is used when the host's mounts have changed since, which its view of them would not show.
+    A spare monitor stands on the ground of a call that there was. While a call runs one spare waits, and two or three while none
+    does. None is started where there are as many monitors and spares as this process has CPUs, or one more while nothing runs. None
+    is used when the host's mounts have changed since, which its view of them would not show.
     """
 
     def __init__(self, inbox: socket.socket) -> None:
@@ -65,21 +68,24 @@ class Zygote:
         poll.register(self._inbox, select.POLLIN)
         poll.register(self._wake, select.POLLIN)
         poll.register(self._mounts, select.POLLPRI)
+        behind: Ground | None = None  # of the last call: fewer spares than could be may wait on it
         while True:
-            ready = dict(poll.poll())
+            ready = dict(poll.poll(None if behind is None else _IDLE_MS))
+            if not ready and behind is not None and not self._make_spare(behind, _AHEAD_IDLE):
+                behind = None
             if self._mounts in ready:
                 self._drop_spares()
             if self._wake in ready:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._wake, 4096)
-                for ground in self._reap():
-                    self._make_spare(ground, _AHEAD)
+                for behind in self._reap():
+                    self._make_spare(behind, _AHEAD)
             if self._inbox.fileno() in ready:
                 call = receive(self._inbox, len(FDS))
                 if call is None:
                     self._end_spares()
                     return
-                ground = self._hand_over(*call)
+                ground, behind = self._hand_over(*call), None
                 del call  # whoever is forked from here on finds this frame, and is another call's
                 self._make_spare(ground, 1)
 
@@ -114,24 +120,32 @@ class Zygote:
             del self._spares[ground]
         return spare
 
-    def _make_spare(self, ground: Ground, wanted: int) -> None:
-        """Start one where fewer than `wanted` wait on this ground, and there is room."""
+    def _make_spare(self, ground: Ground, wanted: int) -> bool:
+        """Start one where fewer than `wanted` wait on this ground, and there is room; say whether it was."""
         waiting = self._spares.get(ground, [])
-        if len(waiting) >= wanted or not (self._has_room() or (not waiting and self._give_up_a_second())):
-            return
-        with contextlib.suppress(LayerFailed):  # the next call is told
+        if len(waiting) >= wanted or (self._room() < 1 and (waiting or not self._make_room())):
+            return False
+        try:
             self._spares[ground] = [*waiting, self._fork(ground)]
+        except LayerFailed:
+            return False  # the next call is told
+        if not is_called(self._inbox):
+            _rehearse(ground, self._wake)
+        return True
 
-    def _has_room(self) -> bool:
-        return len(self._monitors) + len(self._all_spares()) < self._most
+    def _room(self) -> int:
+        """How many more may be started."""
+        running = len(self._monitors)
+        return self._most + (running == 0) - running - len(self._all_spares())
 
-    def _give_up_a_second(self) -> bool:
-        """End a spare of a ground on which another one waits, if there is any: a ground without one has more need of it."""
-        for waiting in self._spares.values():
-            if len(waiting) > 1:
-                waiting.pop()[1].close()
-                return self._has_room()
-        return False
+    def _make_room(self) -> bool:
+        """End spares of grounds on which others wait, if that makes room: a ground without one has more need of it."""
+        lacking = 1 - self._room()
+        if sum(len(waiting) - 1 for waiting in self._spares.values()) < lacking:
+            return False
+        for _ in range(lacking):
+            max(self._spares.values(), key=len).pop()[1].close()
+        return True
 
     def _all_spares(self) -> list[Spare]:
         return [spare for waiting in self._spares.values() for spare in waiting]
@@ -222,6 +236,19 @@ def main_cold(inbox_fd: int) -> None:
     for descriptor in (*fds, *trees):
         os.close(descriptor)
     monitor.serve(ground, theirs, user_namespace, parent=None)
+
+
+def _rehearse(ground: Ground, descriptor: int) -> None:
+    """Go once through what a call waits for in the zygote: after a fork, each page that this touches first is copied."""
+    box = ground.make_box()
+    here, there = Inboxes.pair()
+    with contextlib.closing(here), contextlib.closing(there):
+        here.send(box.to_json(), [descriptor] * len(FDS), [])
+        for inbox in (there.plugin, there.monitor):
+            message, fds = receive(inbox) or (b"", ())
+            for received in fds:
+                os.close(received)
+        mounts.paths_of(Box.from_json(message))
 
 
 def _settle(preload: list[str], *, rehearsals: int) -> None:

@@ -1,11 +1,13 @@
 """Boxes that are built before their call: used once, never stale, never missed."""
 
 import os
+import socket
 import subprocess
 import sys
 import textwrap
 import time
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import psutil
 import pytest
 
 from plugin_sandbox.host import Sandbox
+from plugin_sandbox.inner import zygote as zygote_module
 from plugin_sandbox.inner.box import Ground
 from plugin_sandbox.inner.inbox import Inboxes, is_called, receive
 from plugin_sandbox.inner.zygote import Zygote
@@ -81,37 +84,108 @@ def test_the_next_call_runs_in_the_box_that_waits_for_it(sandbox: Sandbox, make_
 
 
 @pytest.mark.skipif(CPUS < 2, reason="one processor has room for one process")
-def test_two_boxes_wait_while_nothing_runs(sandbox: Sandbox, make_call: Any) -> None:
-    """A call that has one of two takes the elder, and nobody builds while it runs: its time is not shared."""
+def test_three_boxes_wait_while_nothing_runs(sandbox: Sandbox, make_call: Any) -> None:
+    """A call takes the eldest, and nobody builds while others wait: its time is not shared."""
     call = make_call(NOTHING)
     sandbox.run_blocking(call)
-    elder, younger = wait_spares(2)
+    elder, *younger = wait_spares(3)
 
     sandbox.run_blocking(call)
 
     wait_gone(elder)
-    assert younger.is_running()
-    assert younger in wait_spares(2)
+    assert all(one.is_running() for one in younger)
+    assert {*younger} < {*wait_spares(3)}
 
 
-def test_a_ground_without_a_box_gets_the_second_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers in turns are served as before there were two: the ground that nobody uses keeps one, not all the room."""
-    strict = Ground("strict", 60_000, 60_000, (), (), ())
-    other = replace(strict, uid=60_001)
-    kept, given_up, new = (Inboxes.pair() for _ in range(3))
+@dataclass(frozen=True)
+class Alone:
+    """A zygote that starts no process, who sends it calls, and where those that it would start wait."""
+
+    zygote: Zygote
+    caller: socket.socket
+    there: list[Inboxes]
+
+    def waiting(self) -> dict[Ground, list[int]]:
+        """The numbers of those that wait."""
+        return {ground: [pid for pid, _ in spares] for ground, spares in self.zygote._spares.items()}
+
+    def is_told_to_end(self, number: int) -> bool:
+        """Say whether one has no call to wait for any more."""
+        inbox = self.there[number].monitor
+        return is_called(inbox) and receive(inbox) is None
+
+
+STRICT = Ground("strict", 60_000, 60_000, (), (), ())
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Alone]:
+    """As on a host with two processors, where three wait."""
     zygote = Zygote.__new__(Zygote)  # its own setting up would change this process
-    zygote._most, zygote._monitors = 2, {}
-    zygote._spares = {strict: [(1, kept[0]), (2, given_up[0])]}
-    monkeypatch.setattr(zygote, "_fork", lambda _: (3, new[0]))
-
-    zygote._make_spare(other, 1)
-
-    assert zygote._spares == {strict: [(1, kept[0])], other: [(3, new[0])]}
-    assert is_called(given_up[1].monitor)
-    assert receive(given_up[1].monitor) is None  # it ends
-    assert not is_called(kept[1].monitor)
-    for end in (end for pair in (kept, given_up, new) for end in pair):
+    zygote._most, zygote._monitors, zygote._spares = 2, {}, {}
+    zygote._inbox, caller = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    zygote._wake = caller.fileno()
+    pairs = [Inboxes.pair() for _ in range(8)]
+    forks = iter([(number, here) for number, (here, _) in enumerate(pairs)])
+    monkeypatch.setattr(zygote, "_fork", lambda _: next(forks))
+    yield Alone(zygote, caller, [there for _, there in pairs])
+    zygote._inbox.close()
+    caller.close()
+    for end in (end for pair in pairs for end in pair):
         end.close()
+
+
+def test_beside_a_call_no_more_are_started_than_there_are_processors(alone: Alone) -> None:
+    """The one more of an idle host would be built in a running call's time."""
+    made = [alone.zygote._make_spare(STRICT, 4) for _ in range(4)]
+    assert made == [True, True, True, False]
+    alone.zygote._spares[STRICT] = alone.zygote._spares[STRICT][:1]
+    alone.zygote._monitors = {99: STRICT}
+
+    assert not alone.zygote._make_spare(STRICT, 4)
+
+    assert alone.waiting() == {STRICT: [0]}
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_call_that_has_come_does_not_wait_for_a_rehearsal(
+    alone: Alone, monkeypatch: pytest.MonkeyPatch, is_there: bool
+) -> None:
+    """It pays for what it touches first itself, and no more."""
+    rehearsed: list[Ground] = []
+    monkeypatch.setattr(zygote_module, "_rehearse", lambda ground, _: rehearsed.append(ground))
+    if is_there:
+        alone.caller.send(b"call")
+
+    alone.zygote._make_spare(STRICT, 1)
+
+    assert rehearsed == ([] if is_there else [STRICT])
+
+
+def test_a_ground_without_a_box_gets_the_last_of_another(alone: Alone) -> None:
+    """Workers in turns are served as before there were several: the ground that nobody uses does not keep all the room."""
+    other = replace(STRICT, uid=60_001)
+    for _ in range(3):
+        alone.zygote._make_spare(STRICT, 3)
+
+    alone.zygote._make_spare(other, 1)
+
+    assert alone.waiting() == {STRICT: [0, 1], other: [3]}
+    assert alone.is_told_to_end(2)
+    assert not is_called(alone.there[1].monitor)
+
+
+def test_no_box_is_given_up_where_that_makes_no_room(alone: Alone) -> None:
+    """Beside a call there is room for one: the ground that has several keeps them, and the call's gets one when it has ended."""
+    other = replace(STRICT, uid=60_001)
+    for _ in range(3):
+        alone.zygote._make_spare(STRICT, 3)
+    alone.zygote._monitors = {99: other}
+
+    alone.zygote._make_spare(other, 1)
+
+    assert alone.waiting() == {STRICT: [0, 1, 2]}
+    assert not is_called(alone.there[2].monitor)
 
 
 def test_a_rehearsal_leaves_no_trace(sandbox: Sandbox, make_call: Any) -> None:
