@@ -306,7 +306,7 @@ def test_whoever_is_told_of_a_session_relies_on_it_and_on_its_key(lab: Lab, what
     lab.run(lab.store.command("SADD", APPS, APP))  # an app's first session has to wait for one more
     of_key = lab.run(play())
 
-    assert len(confirmed) == (4 if what == "submission" else 2)  # the key, again, the app's first session, the session
+    assert len(confirmed) == (3 if what == "submission" else 2)
     assert what == "fork" or confirmed[:2] == [of_key, of_key]
 
 
