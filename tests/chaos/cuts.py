@@ -60,5 +60,9 @@ class Cut:
 
     def touches(self, session_id: str, keys: Keys) -> bool:
         """Say whether a session lies in the part of the store that went back."""
+        return self.touches_key(keys.of_session("record", session_id))
+
+    def touches_key(self, key: str) -> bool:
+        """Say whether one key lies there."""
         first, last = self.slots
-        return first <= slot_of(keys.of_session("record", session_id)) <= last
+        return first <= slot_of(key) <= last

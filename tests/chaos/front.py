@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from orchestrator.client import Client
+from orchestrator.store.keys import idempotency_key
 from tests.chaos.caller import Caller, count_exchanges
 from tests.chaos.cuts import Cut
 from tests.chaos.doors import HOST, Door
@@ -104,13 +105,18 @@ class Front:
             sid: [cut.window for cut in cuts if cut.touches(sid, control.store.keys)]
             for sid in {one.session_id for one in exchanges if one.session_id}
         }
+        # A submission is known by its key, which may lie in another part of a cluster than its session.
+        of_keys = {
+            key: [cut.window for cut in cuts if cut.touches_key(idempotency_key(APP, key))]
+            for key in {one.key for one in exchanges if one.what == "submit"}
+        }
         found = HttpVerdict(self._count())
-        found.lost, gone = judge_kept(exchanges, every, windows, is_safe=is_safe)
+        found.lost, gone = judge_kept(exchanges, every, windows, of_keys, is_safe=is_safe)
         found.counts["lost"] = len(found.lost)
         found.wrong = [
             *judge_reads(exchanges, every, windows),
             *gone,
-            *judge_keys(exchanges, texts, () if is_safe else [cut.window for cut in cuts]),
+            *judge_keys(exchanges, texts, {} if is_safe else of_keys),
             *judge_answers(exchanges),
             *judge_visits(self.visitors.visits, stayed),
             *(line for one in self._followers for line in judge_follower(one.found, journals[one.found.session_id])),

@@ -10,6 +10,7 @@ A store that went back in time may explain the first two (cuts.py), unless it pr
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from orchestrator.contracts.session import Entry
 from tests.chaos.caller import Exchange, Try
@@ -60,12 +61,14 @@ def judge_kept(
     exchanges: Sequence[Exchange],
     journals: Mapping[str, Sequence[Entry]],
     cuts: Mapping[str, Windows],
+    of_keys: Mapping[str, Windows] = MappingProxyType({}),
     *,
     is_safe: bool,
 ) -> tuple[list[str], list[str]]:
     """Return what was acknowledged and is not kept: what of it a cut explains, and what is wrong.
 
-    It is in its session's journal, and it is known when it is said again. With `is_safe` no cut explains anything.
+    It is in its session's journal, and it is known when it is said again. `cuts` are by session, `of_keys` by the key of a submission,
+    which is what that one is known by. With `is_safe` no cut explains anything.
     """
     lost, wrong = [], []
     posted = {sid: _number_posts(journal) for sid, journal in journals.items()}
@@ -73,7 +76,8 @@ def judge_kept(
 
     def lose(one: Exchange, how: str) -> None:
         line = f"{one.what} {one.key} of {one.session_id}"
-        if not is_safe and is_explained(one.tries[-1], cuts.get(one.session_id, ())):
+        windows = [*cuts.get(one.session_id, ()), *(of_keys.get(one.key, ()) if one.what == "submit" else ())]
+        if not is_safe and is_explained(one.tries[-1], windows):
             lost.append(line)
         else:
             wrong.append(f"acknowledged over HTTP and {how}: {line}")
@@ -98,11 +102,15 @@ def _number_posts(journal: Sequence[Entry]) -> dict[str, int]:
     return {str(post["post_id"]): seq for seq, post in posts if isinstance(post, dict)}
 
 
-def judge_keys(exchanges: Sequence[Exchange], texts: Mapping[str, Sequence[str]], cuts: Windows = ()) -> list[str]:
+def judge_keys(
+    exchanges: Sequence[Exchange],
+    texts: Mapping[str, Sequence[str]],
+    of_keys: Mapping[str, Windows] = MappingProxyType({}),
+) -> list[str]:
     """Return a line for each key of a submission that there are several sessions of; `texts` are the ids of all sessions by their text.
 
     Each is submitted with a text of its own. A session that the store has taken back is not there any more; a key that it has
-    taken back, and not its session, lay in another part of a cluster: then one of `cuts` explains the second session.
+    taken back, and not its session, lay in another part of a cluster: then a cut of that part, of `of_keys`, explains the second session.
     """
     made: dict[str, list[Exchange]] = {}
     for one in exchanges:
@@ -111,7 +119,9 @@ def judge_keys(exchanges: Sequence[Exchange], texts: Mapping[str, Sequence[str]]
     wrong = [
         f"the submission of {text!r} made {len(found)} sessions: {sorted(found)}"
         for text, found in texts.items()
-        if text in made and len(found) != 1 and not any(is_explained(one.tries[-1], cuts) for one in made[text])
+        if text in made
+        and len(found) != 1
+        and not any(is_explained(one.tries[-1], of_keys.get(one.key, ())) for one in made[text])
     ]
     return wrong + [
         f"the submission of {text!r} was acknowledged, and there is none" for text in made if text not in texts

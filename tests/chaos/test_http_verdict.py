@@ -98,6 +98,22 @@ def test_what_was_acknowledged_and_is_new_again_was_forgotten() -> None:
     assert judge_kept([*TOLD, overlapping], {SID: JOURNAL}, {}, is_safe=False) == ([], [])
 
 
+def test_a_submission_is_forgotten_with_its_session_or_with_its_key() -> None:
+    """Each may lie in another part of a cluster; another key's part explains nothing, and nothing what is said into a session."""
+    asked = [said(what, "a", 10, 20) for what in ("submit", "signal")]
+    again = [said(what, "a", 70, 80) for what in ("submit", "signal")]
+    cut = [(19.0, 5.0)]
+    journals = {SID: [*JOURNAL, post(4, "signal:driver:a")]}
+    told = [f"{what} a of {SID}" for what in ("submit", "signal")]
+    wrong = [f"acknowledged over HTTP and forgotten: {line}" for line in told]
+
+    assert judge_kept([*asked, *again], journals, {}, is_safe=False) == ([], wrong)
+    assert judge_kept([*asked, *again], journals, {SID: cut}, is_safe=False) == (told, [])
+    assert judge_kept([*asked, *again], journals, {}, {"a": cut}, is_safe=False) == (told[:1], wrong[1:])
+    assert judge_kept([*asked, *again], journals, {}, {"b": cut}, is_safe=False) == ([], wrong)
+    assert judge_kept([*asked, *again], journals, {}, {"a": cut}, is_safe=True) == ([], wrong)
+
+
 def test_one_key_and_two_sessions_are_found() -> None:
     """As an API leaves it that does not look at the key; and one that was acknowledged and is nowhere."""
     asked = [said("submit", "a", 1, 2, 0, 202), said("submit", "b", 1, 2)]
@@ -105,7 +121,8 @@ def test_one_key_and_two_sessions_are_found() -> None:
     assert judge_keys(asked, {"count a": [SID, "LED-2"], "count b": ["LED-3"]}) == [
         f"the submission of 'count a' made 2 sessions: ['{SID}', 'LED-2']"
     ]
-    assert judge_keys(asked, {"count a": [SID, "LED-2"], "count b": ["LED-3"]}, [(1.5, 1.0)]) == []
+    assert judge_keys(asked, {"count a": [SID, "LED-2"], "count b": ["LED-3"]}, {"a": [(1.5, 1.0)]}) == []
+    assert judge_keys(asked, {"count a": [SID, "LED-2"], "count b": ["LED-3"]}, {"b": [(1.5, 1.0)]}) != []
     assert judge_keys(asked, {"count a": [SID]}) == ["the submission of 'count b' was acknowledged, and there is none"]
 
 
