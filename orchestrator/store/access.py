@@ -48,12 +48,12 @@ class Tokens:
         return bool(await self._store.command("HLEN", TOKENS))
 
     async def put(self, token: Token) -> None:
-        """Keep a token."""
-        await self._store.command("HSET", TOKENS, token.sha256, token.to_json())
+        """Keep a token, as safely as what is submitted."""
+        await self._store.command_beside("HSET", TOKENS, token.sha256, token.to_json())
 
     async def remove(self, digest: str) -> None:
-        """Forget a token: from now on it opens nothing."""
-        await self._store.command("HDEL", TOKENS, digest)
+        """Forget a token: from now on it opens nothing, also where a failover follows and `durability: wait` is set."""
+        await self._store.command_beside("HDEL", TOKENS, digest)
 
 
 def _read(body: str) -> Token | None:

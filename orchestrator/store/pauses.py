@@ -24,14 +24,15 @@ class Pauses:
     async def put(self, target: str, *, actor: str, reason: str = "") -> bool:
         """Pause a target; return False where it was paused already."""
         pause = Pause(target=target, at=await self._store.now_ms(), actor=actor, reason=reason).to_json()
-        if await self._store.command("HSETNX", PAUSED, target, pause):
-            return True
-        # Where the answer was lost, it is our own that is there.
+        await self._store.command_beside("HSETNX", PAUSED, target, pause)
+        # Where an answer was lost, or what was not safe was done again, it is our own that is there.
         return bool(await self._store.command("HGET", PAUSED, target) == pause)
 
     async def remove(self, target: str) -> bool:
         """Let a target go on; return False where it was not paused."""
-        return bool(await self._store.command("HDEL", PAUSED, target))
+        is_paused = await self._store.command("HEXISTS", PAUSED, target)
+        await self._store.command_beside("HDEL", PAUSED, target)
+        return bool(is_paused)
 
     async def every(self) -> list[Pause]:
         """Return all pauses."""

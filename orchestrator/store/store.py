@@ -136,7 +136,7 @@ class Store:
         return await self._repeat(args, None)
 
     async def command_beside(self, *args: Argument) -> Reply:
-        """Send a command on which a critical act that follows will rest, and return once it is as safe as that.
+        """Send a command that somebody will rely on, or a critical act that follows; return once it is as safe as such an act.
 
         The act's own confirmation is not enough: the act may go to another server, of a cluster or after a failover in between.
         """

@@ -24,7 +24,7 @@ from orchestrator.store.leases import Claimed, Commit
 from orchestrator.store.servers import ask_each
 from orchestrator.store.store import Store
 from tests.chaos.newer import write_newer
-from tests.property.store_lab import APP, DIGEST, PREFIX, Lab, draft, entry
+from tests.property.store_lab import APP, DIGEST, PREFIX, DyingServer, Lab, draft, entry
 
 
 def submit(lab: Lab, key: str | None, *, text: str = "hello", spec: str = DIGEST) -> Submitted:
@@ -60,54 +60,26 @@ def test_the_same_request_after_an_upgrade_is_the_same_session(lab: Lab) -> None
 
 def test_a_key_is_safe_before_its_session_is_made(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may lie on another server of a cluster, and that one may die: a repetition would make a second session."""
-    asked: list[str] = []
-    name = idempotency_key(APP, "k")
-
-    class DyingServer:
-        """Lost, with all that it had, the first time that somebody asks whether that is safe."""
-
-        async def confirm(self, run_id: str) -> bool:
-            asked.append(run_id)
-            if len(asked) > 1:
-                return True
-            await lab.store.command("DEL", name)
-            return False
-
-        async def aclose(self) -> None:
-            """Have nothing to close."""
-
-    monkeypatch.setattr(lab.store, "_confirmer", DyingServer())
+    server = DyingServer(lab, "DEL", idempotency_key(APP, "k"))
+    monkeypatch.setattr(lab.store, "_confirmer", server)
     first, again = submit(lab, "k"), submit(lab, "k")
 
     assert first.session_id == again.session_id
-    assert len(asked) >= 4
+    assert server.asked >= 4
 
 
 def test_an_app_is_known_safely_before_its_first_session_is_made(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may lie on another server of a cluster, and that one may die: nobody would ever look for the sessions of that app."""
-    asked: list[str] = []
-
-    class DyingServer:
-        """Lost, with all that it had, the first time that somebody asks whether that is safe."""
-
-        async def confirm(self, run_id: str) -> bool:
-            asked.append(run_id)
-            if len(asked) == 1:
-                await lab.store.command("DEL", APPS)
-            return len(asked) > 1
-
-        async def aclose(self) -> None:
-            """Have nothing to close."""
-
-    monkeypatch.setattr(lab.store, "_confirmer", DyingServer())
+    server = DyingServer(lab, "DEL", APPS)
+    monkeypatch.setattr(lab.store, "_confirmer", server)
     lab.run(lab.store.command("DEL", APPS))
     submit(lab, None)
     known = lab.run(lab.store.command("SMEMBERS", APPS))
-    first = len(asked)
+    first = server.asked
     submit(lab, None)
 
     assert known == [APP]
-    assert len(asked) - first == 1  # an app that is known costs nothing
+    assert server.asked - first == 1  # an app that is known costs nothing
 
 
 def test_one_key_cannot_mean_two_things(lab: Lab) -> None:

@@ -6,14 +6,45 @@ from typing import Any
 import pytest
 
 from orchestrator.client import Client
+from orchestrator.contracts.access import Token
 from orchestrator.contracts.errors import InputError
 from orchestrator.operations import Operations, Query
-from orchestrator.store.access import Audit, Rates
-from orchestrator.store.keys import AUDIT
+from orchestrator.store.access import Audit, Rates, Tokens
+from orchestrator.store.keys import AUDIT, PAUSED, TOKENS
 from orchestrator.store.listing import Listing, Place
 from orchestrator.store.pauses import Pauses
-from tests.property.store_lab import Lab
+from tests.property.store_lab import DyingServer, Lab
 from tests.stage import Stage, stage
+
+
+@pytest.mark.parametrize("revoked", [False, True])
+def test_a_token_that_was_made_or_revoked_stays_so(lab: Lab, monkeypatch: pytest.MonkeyPatch, *, revoked: bool) -> None:
+    """A failover between that and its answer must not bring back what opens nothing any more."""
+    tokens = Tokens(lab.store)
+    token = Token(name="me", sha256="a" * 64, roles=("viewer",))
+    if revoked:
+        lab.run(tokens.put(token))
+    server = DyingServer(lab, *(("HSET", TOKENS, token.sha256, token.to_json()) if revoked else ("DEL", TOKENS)))
+    monkeypatch.setattr(lab.store, "_confirmer", server)
+
+    lab.run(tokens.remove(token.sha256) if revoked else tokens.put(token))
+
+    assert lab.run(tokens.every()) == ([] if revoked else [token])
+    assert server.asked == 2
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_pause_that_was_made_or_ended_stays_so(lab: Lab, monkeypatch: pytest.MonkeyPatch, *, ended: bool) -> None:
+    """Whoever paused a queue goes on to mend what its sessions would meet."""
+    pauses = Pauses(lab.store)
+    if ended:
+        lab.run(pauses.put("queue:steps", actor="ada"))
+    server = DyingServer(lab, *(("HSET", PAUSED, "queue:steps", "{}") if ended else ("DEL", PAUSED)))
+    monkeypatch.setattr(lab.store, "_confirmer", server)
+
+    assert lab.run(pauses.remove("queue:steps") if ended else pauses.put("queue:steps", actor="ada"))
+    assert lab.run(pauses.targets()) == (set() if ended else {"queue:steps"})
+    assert server.asked == 2
 
 
 def test_a_rate_gives_its_burst_then_its_pace(lab: Lab) -> None:
