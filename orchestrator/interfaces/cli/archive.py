@@ -10,7 +10,7 @@ from orchestrator.contracts.errors import ConfigError, InputError
 from orchestrator.interfaces.cli.exits import OK
 from orchestrator.interfaces.cli.lazy import WholeGroup
 from orchestrator.interfaces.cli.options import Form, actor_option, dry_run_option, output_option, parse_duration
-from orchestrator.interfaces.cli.output import print_json
+from orchestrator.interfaces.cli.output import many, print_json
 from orchestrator.interfaces.cli.progress import show_progress
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def run_command(*, older_than: float | None, limit: int | None, dry_run: bool, a
     if form == "json":
         print_json("archived", {"sessions": moved, "dry_run": dry_run, "actor": actor})
     else:
-        click.echo(f"{moved} sessions {'would be' if dry_run else 'were'} moved into the archive")
+        click.echo(f"{many(moved, 'session')} {'to be ' if dry_run else ''}moved into the archive")
     return OK
 
 
@@ -143,7 +143,7 @@ def purge_command(*, older_than: float, yes: bool, dry_run: bool, actor: str, fo
     if form == "json":
         print_json("purged", {"sessions": deleted, "dry_run": dry_run, "actor": actor})
     else:
-        click.echo(f"{deleted} sessions {'would be' if dry_run else 'were'} deleted from the archive")
+        click.echo(f"{many(deleted, 'session')} {'to be ' if dry_run else ''}deleted from the archive")
     return OK
 
 

@@ -24,7 +24,7 @@ import click
 from orchestrator.contracts.base import JsonObject
 from orchestrator.interfaces.cli.exits import FAILED, INTERRUPTED, OK, TERMINATED
 from orchestrator.interfaces.cli.options import Form, actor_option, output_option, parse_duration
-from orchestrator.interfaces.cli.output import drop_output, print_json
+from orchestrator.interfaces.cli.output import drop_output, many, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -291,7 +291,7 @@ class Run:
             click.echo()
             self.view.say(f"{describe_totals(sessions)}", "bold")
             self.view.say(
-                f"{self.steps} steps on {self.workers} workers in {seconds:.1f} s, "
+                f"{many(self.steps, 'step')} on {many(self.workers, 'worker')} in {seconds:.1f} s, "
                 f"the first submission {self.times['first_submission']:.1f} s after the start"
             )
             self._say_next()
@@ -304,7 +304,7 @@ class Run:
         server = self.server
         self.view.say("Baton demo", "bold")
         self.view.say(
-            f"  server {server.version} (pid {server.pid}) on a folder of its own, 1 scheduler, {self.workers} workers"
+            f"  server {server.version} (pid {server.pid}) on a folder of its own, 1 scheduler, {many(self.workers, 'worker')}"
         )
         if self.mode == "deny":
             self.view.say("  no terminal and no --yes: what asks for an approval is denied")

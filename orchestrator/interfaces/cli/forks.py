@@ -14,7 +14,7 @@ from orchestrator.contracts.errors import InputError
 from orchestrator.contracts.ids import check_session_id
 from orchestrator.interfaces.cli.exits import FAILED, OK
 from orchestrator.interfaces.cli.options import Form, actor_option, dry_run_option, output_option, session_argument
-from orchestrator.interfaces.cli.output import compact, one_line, print_json
+from orchestrator.interfaces.cli.output import compact, many, one_line, print_json
 from orchestrator.interfaces.cli.progress import show_progress
 
 if TYPE_CHECKING:
@@ -149,8 +149,8 @@ def _verify(session_ids: list[str], form: Form) -> int:
         )
     else:
         for one in found:
-            told = f"{len(one.differences)} differences" if one.differences else "the journal says the same"
-            click.echo(f"{one.session_id}: {one.entries} entries, {told}")
+            told = many(len(one.differences), "difference") if one.differences else "the journal says the same"
+            click.echo(f"{one.session_id}: {many(one.entries, 'entry', 'entries')}, {told}")
             for line in one.differences:
                 click.echo(f"  {one_line(line, 400)}")
     return FAILED if any(one.differences for one in found) else OK

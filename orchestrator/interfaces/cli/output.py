@@ -67,6 +67,15 @@ def one_line(text: str, limit: int = 100) -> str:
     return flat if len(flat) <= limit else f"{flat[: limit - 1].rstrip()}…"
 
 
+def many(number: int, what: str, plural: str = "") -> str:
+    """Return how many there are of something, in words.
+
+    >>> many(1, "worker"), many(0, "worker"), many(2, "entry", "entries")
+    ('1 worker', '0 workers', '2 entries')
+    """
+    return f"{number} {what if number == 1 else plural or what + 's'}"
+
+
 def compact(value: object, limit: int = 200) -> str:
     """Return plain data as one short line of JSON."""
     return one_line(json.dumps(value, ensure_ascii=False, separators=(", ", ": ")), limit)

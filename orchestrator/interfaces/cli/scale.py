@@ -7,7 +7,7 @@ import click
 from orchestrator.contracts.errors import InputError
 from orchestrator.interfaces.cli.exits import OK
 from orchestrator.interfaces.cli.options import Form, output_option, parse_duration
-from orchestrator.interfaces.cli.output import make_table, print_json, print_table
+from orchestrator.interfaces.cli.output import make_table, many, print_json, print_table
 
 if TYPE_CHECKING:
     from orchestrator.simulation import Play, Played
@@ -37,7 +37,9 @@ def advise_command(*, pool: Literal["steps", "plugins"], over: float, form: Form
     if form == "json":
         print_json("scale", advice.model_dump(mode="json"))
         return OK
-    click.echo(f"{pool}: {advice.desired_workers} workers, there are {advice.workers}")
+    click.echo(
+        f"{pool}: {many(advice.desired_workers, 'worker')}, there {'is' if advice.workers == 1 else 'are'} {advice.workers}"
+    )
     for reason in advice.reasons:
         click.echo(f"  {reason}")
     return OK
@@ -123,7 +125,7 @@ def simulate_command(
     _print(load, played)
     if within is not None:
         told = (
-            f"{fewest} workers"
+            many(fewest, "worker")
             if fewest is not None
             else "no number of workers up to 1024: the server or the pace is the limit"
         )
@@ -141,7 +143,8 @@ def _print(load: "Play", played: "Played") -> None:
         )
     print_table(table)
     click.echo(
-        f"{load.sessions} sessions, {played.steps} steps in {played.seconds:.1f} s by {load.workers} workers of {load.lanes} lanes, "
+        f"{many(load.sessions, 'session')}, {many(played.steps, 'step')} in {played.seconds:.1f} s by "
+        f"{many(load.workers, 'worker')} of {many(load.lanes, 'lane')}, "
         f"{100 * played.busy:.0f} % of them taken"
     )
     click.echo(

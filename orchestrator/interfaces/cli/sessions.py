@@ -12,6 +12,7 @@ from orchestrator.interfaces.cli.options import Form, output_option, parse_since
 from orchestrator.interfaces.cli.output import (
     make_console,
     make_table,
+    many,
     one_line,
     print_json,
     print_plainly,
@@ -80,8 +81,10 @@ def print_list(records: "Sequence[Record]", unread: "Sequence[Unread]", form: Fo
     from orchestrator.interfaces.cli.wording import PHASE_STYLES, describe_age
 
     if unread:
-        many = "1 session of these" if len(unread) == 1 else f"{len(unread)} sessions of these"
-        click.echo(f"baton: {many} cannot be read here; see `baton doctor` (formats) and `baton show ID`", err=True)
+        told = many(len(unread), "session")
+        click.echo(
+            f"baton: {told} of these cannot be read here; see `baton doctor` (formats) and `baton show ID`", err=True
+        )
     if form == "json":
         lines = [{**session_line(record), "unreadable": None} for record in records]
         print_json("sessions", [*(unread_line(one) for one in unread), *lines])
@@ -159,7 +162,10 @@ def _print_session(record: "Record", entries: list["Entry"]) -> None:
     if record.cursor.stop_reason:
         row("stopped", one_line(record.cursor.stop_reason, 300))
     row("submitted", f"{wording.moment(record.created_at)} by {record.actor}, priority {record.priority}")
-    row("last change", f"{wording.moment(record.updated_at)}, {record.cursor.serial} steps, {record.seq} entries")
+    row(
+        "last change",
+        f"{wording.moment(record.updated_at)}, {many(record.cursor.serial, 'step')}, {many(record.seq, 'entry', 'entries')}",
+    )
     if record.parent:
         row(
             "forked from" if record.forked_at else "parent",

@@ -17,7 +17,7 @@ import click
 from orchestrator.contracts.base import JsonObject
 from orchestrator.interfaces.cli.exits import FAILED, OK
 from orchestrator.interfaces.cli.options import Form, output_option
-from orchestrator.interfaces.cli.output import drop_output, is_terminal, make_console, print_json
+from orchestrator.interfaces.cli.output import drop_output, is_terminal, make_console, many, print_json
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -255,7 +255,7 @@ def choose_line(look: Look, steps_per_second: float, width: int) -> str:
     >>> choose_line(look, 0.4, 60), choose_line(look, 0.4, 20)
     ('1 worker · 12 waiting · 0 steps/s · Ctrl-C to stop', '12 waiting')
     """
-    workers = f"{look.workers} worker{'' if look.workers == 1 else 's'}"
+    workers = many(look.workers, "worker")
     every = ", ".join(f"{number} {phase}" for phase, number in look.sessions.items())
     some = ", ".join(f"{number} {phase}" for phase, number in look.sessions.items() if number) or "no sessions"
     rate = f"{steps_per_second:.0f} steps/s"

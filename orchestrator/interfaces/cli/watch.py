@@ -11,7 +11,15 @@ import click
 from orchestrator.contracts.ids import check_session_id
 from orchestrator.interfaces.cli.exits import OK
 from orchestrator.interfaces.cli.options import Form, output_option
-from orchestrator.interfaces.cli.output import fit_table, is_terminal, make_console, make_table, one_line, print_json
+from orchestrator.interfaces.cli.output import (
+    fit_table,
+    is_terminal,
+    make_console,
+    make_table,
+    many,
+    one_line,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -138,7 +146,7 @@ async def _snapshot(client: "Client", app: str | None, console: "Console") -> "R
         client.counts(), client.list_sessions(app=app, limit=ROWS), client.workers()
     )
     alive = sum(1 for one in workers if one.kind == "worker")
-    head = Text(f"{alive} workers", "bold")
+    head = Text(many(alive, "worker"), "bold")
     for phase, style in PHASE_STYLES.items():
         number = sum(by_phase[phase] for name, by_phase in counts.items() if app in {None, name})
         head.append(f"   {number} {phase}", style if number else "dim")

@@ -237,6 +237,6 @@ def test_the_live_view_counts_them() -> None:
     view = asyncio.run(watch._snapshot(cast("Client", Watched()), None, Console(file=screen, width=200)))
     Console(file=screen, width=200).print(view)
 
-    assert "1 workers" in screen.getvalue()
+    assert "1 worker " in screen.getvalue()
     assert "1 waiting" in screen.getvalue()
     assert "1 cannot be read here, see `baton list`" in screen.getvalue()
