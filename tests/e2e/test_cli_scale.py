@@ -17,7 +17,7 @@ def test_advice_has_its_reasons(stack: Baton) -> None:
     # The stack is shared: what others left in line may need another worker.
     assert (advice["pool"], advice["workers"] >= 1) == ("steps", True)
     assert re.match(r"load: \d+ in line", advice["reasons"][0])
-    assert "there are 1" in told
+    assert "there is 1" in told
 
 
 def test_a_load_is_played_without_a_store(baton: Baton) -> None:
