@@ -108,7 +108,10 @@ def test_people_read_the_same(stack: Baton) -> None:
 def test_an_answer_a_signal_and_a_cancel_reach_their_sessions(stack: Baton) -> None:
     """Every kind of wait is ended by the command that `show` names for it."""
     asked = stack.submit("--skill", "ask_first", code=4)
-    stack("answer", asked["session_id"], "go north")
+    for word in ("answer", "resume"):
+        refused = stack.refuse(word, asked["session_id"], "go south", "--wait-id", "another", code=1)
+        assert "it does not wait for another any more; look again" in refused
+    stack("answer", asked["session_id"], "go north", "--wait-id", asked["wait"]["wait_id"])
     until = stack("submit", "journey", "--skill", "until", "-o", "json").json("submission")["session_id"]
     stack("signal", until, "go", "--value", "1")
     stopped = stack.submit("--skill", "ask_first", code=4)["session_id"]

@@ -8,7 +8,7 @@ must hear of that: an approval that was taken for the repetition of another one 
 
 from collections.abc import Awaitable, Callable
 from functools import wraps
-from typing import Annotated, ParamSpec
+from typing import Annotated, NamedTuple, ParamSpec
 
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
@@ -53,19 +53,28 @@ def _act(word: str, role: Role) -> Callable[[Callable[P, Awaitable[bool]]], Call
     return add
 
 
-def _post_id(word: str, caller: Caller, key: str | None) -> str | None:
-    """Return the id of what a caller says under a key, None without one."""
-    return None if key is None else f"{word}:{caller.name}:{key}"
+class _Saying(NamedTuple):
+    """What a caller says to one session, under a key or under none."""
 
+    parts: Parts
+    session_id: str
+    word: str
+    caller: Caller
+    key: str | None
 
-async def _repeated(
-    parts: Parts, session_id: str, post_id: str | None, key: str | None, is_same: Callable[[Post], bool]
-) -> bool:
-    """Return False, for what was said before; raise KeyConflict where that was something else."""
-    before = None if post_id is None else await parts.client.find_post(session_id, post_id)
-    if key is not None and before is not None and not is_same(before):
-        raise KeyConflict(key, session_id)
-    return False
+    @property
+    def post_id(self) -> str | None:
+        """Return the id of its post; without a key each is of its own."""
+        return None if self.key is None else f"{self.word}:{self.caller.name}:{self.key}"
+
+    async def once(self, saying: Awaitable[bool], is_same: Callable[[Post], bool]) -> bool:
+        """Say it; return False where it was said before, and raise KeyConflict where that was something else."""
+        if await saying:
+            return True
+        before = None if self.post_id is None else await self.parts.client.find_post(self.session_id, self.post_id)
+        if self.key is not None and before is not None and not is_same(before):
+            raise KeyConflict(self.key, self.session_id)
+        return False
 
 
 @router.get("/approvals", response_model=models.Approvals, openapi_extra=needs("viewer"))
@@ -93,18 +102,20 @@ async def decide(
     session_id: SessionId, body: bodies.DecisionBody, parts: PartsOf, caller: CallerOf, key: Key = None
 ) -> bool:
     """Approve or deny the call that a session asks about; with `always`, it does not ask about the same one again."""
-    post_id = _post_id("decision", caller, key)
-    verdict = verdict_of(allow=body.decision == "approve", always=body.always)
-    asked = (body.wait_id, verdict, body.reason)
-    return await parts.client.decide(
-        session_id,
-        allow=body.decision == "approve",
-        actor=caller.name,
-        reason=body.reason,
-        wait_id=body.wait_id,
-        always=body.always,
-        post_id=post_id,
-    ) or await _repeated(parts, session_id, post_id, key, lambda post: (post.wait_id, post.verdict, post.text) == asked)
+    said = _Saying(parts, session_id, "decision", caller, key)
+    asked = (body.wait_id, verdict_of(allow=body.decision == "approve", always=body.always), body.reason)
+    return await said.once(
+        parts.client.decide(
+            session_id,
+            allow=body.decision == "approve",
+            actor=caller.name,
+            reason=body.reason,
+            wait_id=body.wait_id,
+            always=body.always,
+            post_id=said.post_id,
+        ),
+        lambda post: (post.wait_id, post.verdict, post.text) == asked,
+    )
 
 
 @_act("answer", "approver")
@@ -112,7 +123,7 @@ async def answer(
     session_id: SessionId, body: bodies.AnswerBody, parts: PartsOf, caller: CallerOf, key: Key = None
 ) -> bool:
     """Answer a question, a plugin's question, or an uncertain call."""
-    post_id = _post_id("answer", caller, key)
+    said = _Saying(parts, session_id, "answer", caller, key)
 
     def is_same(post: Post) -> bool:
         """What was typed into fields is kept as what it means, and cannot be compared."""
@@ -120,16 +131,19 @@ async def answer(
         asked = (body.wait_id or post.wait_id, body.verdict, None, body.text, value)
         return (post.wait_id, post.verdict, post.team, post.text, post.value) == asked
 
-    return await parts.client.answer(
-        session_id,
-        actor=caller.name,
-        text=body.text,
-        value=body.value,
-        fields=body.fields,
-        verdict=body.verdict,
-        wait_id=body.wait_id,
-        post_id=post_id,
-    ) or await _repeated(parts, session_id, post_id, key, is_same)
+    return await said.once(
+        parts.client.answer(
+            session_id,
+            actor=caller.name,
+            text=body.text,
+            value=body.value,
+            fields=body.fields,
+            verdict=body.verdict,
+            wait_id=body.wait_id,
+            post_id=said.post_id,
+        ),
+        is_same,
+    )
 
 
 @_act("resume", "approver")
@@ -137,17 +151,23 @@ async def resume(
     session_id: SessionId, body: bodies.ResumeBody, parts: PartsOf, caller: CallerOf, key: Key = None
 ) -> bool:
     """Go on with a session that a gate has stopped: with a text, by escalating it to a team, or not at all."""
-    post_id, asked = _post_id("answer", caller, key), (body.action, body.text, body.team, None)
-    return await parts.client.answer(
-        session_id,
-        actor=caller.name,
-        text=body.text,
-        verdict=body.action,
-        team=body.team,
-        wait_id=body.wait_id,
-        post_id=post_id,
-    ) or await _repeated(
-        parts, session_id, post_id, key, lambda post: (post.verdict, post.text, post.team, post.value) == asked
+    said = _Saying(parts, session_id, "answer", caller, key)
+
+    def is_same(post: Post) -> bool:
+        asked = (body.wait_id or post.wait_id, body.action, body.team, body.text, None)
+        return (post.wait_id, post.verdict, post.team, post.text, post.value) == asked
+
+    return await said.once(
+        parts.client.answer(
+            session_id,
+            actor=caller.name,
+            text=body.text,
+            verdict=body.action,
+            team=body.team,
+            wait_id=body.wait_id,
+            post_id=said.post_id,
+        ),
+        is_same,
     )
 
 
@@ -156,10 +176,11 @@ async def send_signal(
     session_id: SessionId, body: bodies.SignalBody, parts: PartsOf, caller: CallerOf, key: Key = None
 ) -> bool:
     """Send a named signal. Under the same `Idempotency-Key` it is sent once."""
-    post_id, asked = _post_id("signal", caller, key), (body.name, body.value)
-    return await parts.client.signal(
-        session_id, body.name, actor=caller.name, value=body.value, post_id=post_id
-    ) or await _repeated(parts, session_id, post_id, key, lambda post: (post.name, post.value) == asked)
+    said = _Saying(parts, session_id, "signal", caller, key)
+    return await said.once(
+        parts.client.signal(session_id, body.name, actor=caller.name, value=body.value, post_id=said.post_id),
+        lambda post: (post.name, post.value) == (body.name, body.value),
+    )
 
 
 @_act("cancel", "submitter")
@@ -167,14 +188,11 @@ async def cancel(
     session_id: SessionId, parts: PartsOf, caller: CallerOf, body: bodies.CancelBody | None = None, key: Key = None
 ) -> bool:
     """Ask a session to stop, its running calls done or, with `immediate`, at once; its child sessions too."""
-    asked, post_id = body or bodies.CancelBody(), _post_id("cancel", caller, key)
-    return await parts.client.cancel(
-        session_id, actor=caller.name, reason=asked.reason, immediate=asked.immediate, post_id=post_id
-    ) or await _repeated(
-        parts,
-        session_id,
-        post_id,
-        key,
+    asked, said = body or bodies.CancelBody(), _Saying(parts, session_id, "cancel", caller, key)
+    return await said.once(
+        parts.client.cancel(
+            session_id, actor=caller.name, reason=asked.reason, immediate=asked.immediate, post_id=said.post_id
+        ),
         lambda post: post.immediate == asked.immediate and (not asked.reason or post.text == asked.reason),
     )
 

@@ -18,7 +18,7 @@ def write(folder: Path, extensions: str) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("one", ["Makefile", "LICENSE", "license", "Data", ".gitignore", ".Txt", ".7z"])
+@pytest.mark.parametrize("one", ["Makefile", "LICENSE", "readme", "Data", ".gitignore", ".Txt", ".7z"])
 def test_a_suffix_with_its_dot_and_a_whole_name_are_right(tmp_path: Path, one: str) -> None:
     """A whole name is told from a suffix whose dot was forgotten by a capital or by its length; no case counts."""
     assert report(write(tmp_path / "p", one), SandboxSettings())["ok"]
@@ -27,7 +27,7 @@ def test_a_suffix_with_its_dot_and_a_whole_name_are_right(tmp_path: Path, one: s
 @pytest.mark.parametrize(
     ("one", "remedy"),
     [
-        *((one, f"write '.{one}'") for one in ("txt", "7z", "data")),
+        *((one, f"write '.{one}'") for one in ("txt", "7z", "notes")),
         *(
             (one, "write a suffix such as .csv, or a whole name such as Makefile")
             for one in ("*.txt", ".tar.gz", "a/b", "", ".")

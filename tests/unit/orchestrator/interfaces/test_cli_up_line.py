@@ -116,3 +116,12 @@ def test_the_longest_line_still_fits_where_there_is_little_room() -> None:
     look = Look(12, dict.fromkeys(("ready", "running", "waiting", "ended", "dead"), 1_000_000), 5)
 
     assert all(len(choose_line(look, 1e6, columns)) < columns for columns in range(2, 200))
+
+
+def test_each_form_is_drawn_where_it_just_fits_and_not_where_it_just_does_not() -> None:
+    """The last column stays free: a terminal that writes there goes on in the next line."""
+    look = Look(1, {"ready": 0, "running": 2, "waiting": 0, "ended": 1041, "dead": 0}, 7)
+
+    for form, shorter in ((EVERY, SOME), (SOME, SHORT), (SHORT, "2 running, 1041 ended")):
+        width = len(form)
+        assert [choose_line(look, 0.0, width + more) for more in (0, 1, 2)] == [shorter, form, form]

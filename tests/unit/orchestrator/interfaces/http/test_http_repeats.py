@@ -6,6 +6,7 @@ import httpx2
 import pytest
 
 from tests.api_stage import ApiStage, play
+from workers.executor import Executor
 
 KEY = {"Idempotency-Key": "k1"}
 
@@ -14,6 +15,15 @@ async def posted(api: ApiStage, session_id: str) -> list[str]:
     """Return the kinds of posts that the journal knows, in order."""
     entries = (await api.call("GET", f"/v1/sessions/{session_id}/journal", "viewer")).json()["entries"]
     return [one["data"]["post"]["kind"] for one in entries if one["kind"] == "posted"]
+
+
+async def ask(api: ApiStage) -> tuple[str, str, Executor]:
+    """Have a session that asks something; return it, what it waits for, and a worker."""
+    session_id, worker = await api.on.submit("ask_first"), api.on.worker()
+    await api.on.run(worker, session_id)
+    wait = (await api.on.client.show(session_id)).wait
+    assert wait is not None
+    return session_id, wait.wait_id, worker
 
 
 @pytest.mark.parametrize(
@@ -47,12 +57,8 @@ def test_an_answer_that_was_heard_is_heard_however_late_it_is_repeated(store_url
     """Before the session took it, after it went on, and after it ended: without its key it is refused."""
 
     async def act(api: ApiStage) -> tuple[list[Any], int, list[str]]:
-        session_id = await api.on.submit("ask_first")
-        worker = api.on.worker()
-        await api.on.run(worker, session_id)
-        wait = (await api.on.client.show(session_id)).wait
-        assert wait is not None
-        path, body = f"/v1/sessions/{session_id}/answer", {"text": "blue", "wait_id": wait.wait_id}
+        session_id, wait_id, worker = await ask(api)
+        path, body = f"/v1/sessions/{session_id}/answer", {"text": "blue", "wait_id": wait_id}
         said = [await api.call("POST", path, "approver", json=body, headers=KEY) for _ in range(2)]
         said.append(await api.call("POST", path, "approver", json={"text": "blue"}, headers=KEY))
         await api.on.run(worker, session_id)
@@ -68,6 +74,23 @@ def test_an_answer_that_was_heard_is_heard_however_late_it_is_repeated(store_url
 
     assert said == [(202, True), (202, False), (202, False), (202, False)]
     assert bare == 409
+    assert kinds == ["input"]
+
+
+@pytest.mark.parametrize(("word", "said"), [("answer", {}), ("resume", {"action": "resume_with_input"})])
+def test_what_was_looked_at_is_answered_and_nothing_else(store_url: str, word: str, said: dict[str, str]) -> None:
+    """With the name of another question nothing is said, with its own, or with none, it is; under a key, another name is another answer."""
+
+    async def act(api: ApiStage) -> tuple[list[int], list[str]]:
+        session_id, wait_id, _ = await ask(api)
+        path, body = f"/v1/sessions/{session_id}/{word}", {**said, "text": "blue"}
+        asked = [{**body, "wait_id": "another"}, {**body, "wait_id": wait_id}, body, {**body, "wait_id": "another"}]
+        answers = [await api.call("POST", path, "approver", json=one, headers=KEY) for one in asked]
+        return [one.status_code for one in answers], await posted(api, session_id)
+
+    codes, kinds = play(store_url, act)
+
+    assert codes == [409, 202, 202, 422]
     assert kinds == ["input"]
 
 
@@ -109,12 +132,8 @@ def test_an_answer_under_a_key_of_another_one_is_refused_before_and_after_it_is_
     """Another text, another question, a verdict: each would be taken for heard. Without the name of the question it is the same."""
 
     async def act(api: ApiStage) -> tuple[list[bool], list[int], list[str]]:
-        session_id = await api.on.submit("ask_first")
-        worker = api.on.worker()
-        await api.on.run(worker, session_id)
-        wait = (await api.on.client.show(session_id)).wait
-        assert wait is not None
-        path, body = f"/v1/sessions/{session_id}/answer", {"text": "blue", "wait_id": wait.wait_id}
+        session_id, wait_id, worker = await ask(api)
+        path, body = f"/v1/sessions/{session_id}/answer", {"text": "blue", "wait_id": wait_id}
         codes = [(await api.call("POST", path, "approver", json=body, headers=KEY)).status_code]
         others = ({"text": "red"}, {**body, "wait_id": "another"}, {**body, "value": 1}, {**body, "verdict": "stop"})
         refused = []
