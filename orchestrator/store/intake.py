@@ -96,6 +96,7 @@ class Intake:
             return session_id, 0
         if not 1 <= len(key) <= 200:
             raise InputError("idempotency key: it must have 1 to 200 characters; shorten it")
+        mark_of(key)  # refused before it is reserved
         seconds = self._key_ttl_seconds
         reserved, is_mine = await self._keys.reserve(app, key, session_id, digest, seconds)
         stamp = await self._keys.stamp_of(reserved)
@@ -125,7 +126,7 @@ class Intake:
             asked = {**fields, "cursor": dump_json({"skill": draft.cursor.skill})}
             request = {name: value for name, value in sorted(asked.items()) if name not in {"spec", "trace"}}
             digest = sha256(dump_json(request).encode()).hexdigest()[:24]
-            mark = mark_of(key) if key is not None else ""
+        mark = mark_of(key) if key is not None else ""
         for name, limit in (("text", limits.text_bytes), ("state", limits.state_bytes)):
             size = len(fields[name].encode())
             if size > limit:

@@ -13,7 +13,7 @@ that all who repeat the request meet at one session.
 from hashlib import sha256
 from typing import NamedTuple
 
-from orchestrator.contracts.errors import KeyConflict, StoreError
+from orchestrator.contracts.errors import InputError, KeyConflict, StoreError
 from orchestrator.store.keys import idempotency_key
 from orchestrator.store.store import Store
 
@@ -26,8 +26,11 @@ class Stamp(NamedTuple):
 
 
 def mark_of(key: str) -> str:
-    """Return what a session keeps of its key."""
-    return sha256(key.encode()).hexdigest()[:24]
+    """Return what a session keeps of its key; raise InputError for text that no encoding carries."""
+    try:
+        return sha256(key.encode()).hexdigest()[:24]
+    except UnicodeEncodeError as error:
+        raise InputError("idempotency key: it holds text that is no UTF-8; write it in UTF-8") from error
 
 
 def is_anothers(stamp: Stamp, key: str | None) -> bool:

@@ -14,11 +14,11 @@ from orchestrator.contracts.errors import (
     SessionNotFound,
     Unreadable,
 )
-from orchestrator.contracts.session import Cursor, Post
+from orchestrator.contracts.session import Cursor, Entry, Post
 from orchestrator.store.cluster import open_wire
 from orchestrator.store.durability import Durability
 from orchestrator.store.forks import create_fork
-from orchestrator.store.intake import Intake, Submitted
+from orchestrator.store.intake import POSTS_AT_ONCE, Intake, Submitted
 from orchestrator.store.keys import APPS, CANCELS, idempotency_key
 from orchestrator.store.leases import Claimed, Commit
 from orchestrator.store.servers import ask_each
@@ -373,6 +373,28 @@ def test_bad_posts_are_refused(lab: Lab) -> None:
     assert lab.snapshot(session_id) == before
 
 
+def test_a_post_is_found_among_those_of_its_millisecond_as_far_as_it_is_looked_for(lab: Lab) -> None:
+    """Whoever asks under a key that stands for it is told apart; further than so many entries nobody looks."""
+    session_id = submit(lab, None).session_id
+    journal, seen, record = (lab.key(name, session_id) for name in ("journal", "seen", "record"))
+    for number in range(2, POSTS_AT_ONCE + 4):  # one of before, then more than are looked through, all at one time
+        post = Post(post_id=f"p{number}", kind="signal", actor="ada", name="go")
+        told = Entry(kind="posted", actor="ada", data={"post": post.model_dump(mode="json")}).to_json()
+        at = 1_000 + min(number, 3)
+        lab.run(lab.store.command("XADD", journal, f"{number}-0", "a", at, "e", told))
+        lab.run(lab.store.command("ZADD", seen, at, post.post_id))
+    lab.run(lab.store.command("HSET", record, "seq", POSTS_AT_ONCE + 3))
+    lab.run(lab.store.command("XDEL", journal, "1-0"))  # which is of today
+
+    def find(number: int) -> str | None:
+        found = lab.run(lab.intake.find_post(session_id, f"p{number}"))
+        return found.post_id if found is not None else None
+
+    last = 2 + POSTS_AT_ONCE
+    assert [find(number) for number in (2, 3, last - 1, last)] == ["p2", "p3", f"p{last - 1}", f"p{last}"]
+    assert [find(last + 1), find(last + 2)] == [None, None]
+
+
 def test_only_a_dead_letter_is_replayed(lab: Lab) -> None:
     """A session that lives is not to be sent again by mistake, and an unknown one is named as unknown."""
     session_id = lab.submit()
@@ -405,6 +427,12 @@ def test_text_that_no_encoding_carries_is_refused_before_anything_is_made(lab: L
     for one in bad:
         with pytest.raises(InputError, match=r"^submission: it holds text that is no UTF-8; write it in UTF-8$"):
             lab.run(lab.intake.submit(one, PREFIX, key="k"))
+    for saying in (
+        lab.intake.submit(draft(), PREFIX, key="\udcff"),
+        lab.intake.mint_once(PREFIX, APP, "stamp", key="\udcff"),
+    ):
+        with pytest.raises(InputError, match=r"^idempotency key: it holds text that is no UTF-8; write it in UTF-8$"):
+            lab.run(saying)
     with pytest.raises(InputError, match=rf"^session {there}: post: it holds text that is no UTF-8"):
         lab.run(lab.intake.post(there, Post(post_id="p", kind="signal", actor="ada", name="go", value=["\udcff"])))
     assert lab.run(lab.store.command("DBSIZE")) == before

@@ -227,6 +227,23 @@ def test_a_line_of_the_log_whose_answer_was_lost_is_there_once(lab: Lab, monkeyp
     assert lab.run(run()) == [("ada", "app:a"), ("ada", "queue:steps"), ("ada", "queue:steps")]
 
 
+def test_a_line_of_the_log_is_known_among_the_last_hundred(one: Lab) -> None:
+    """A repetition comes at once; nobody looks further back for it than a hundred lines."""
+
+    def note(request: str) -> str:
+        number: str = one.run(one.store.act_on_key("note", AUDIT, request, "{}", 10_000))[1]
+        return number
+
+    first = note("r0")
+    for number in range(1, 100):
+        note(f"r{number}")
+
+    assert (note("r0"), one.run(one.store.command("XLEN", AUDIT))) == (first, 100)
+    note("r100")
+    assert note("r1") == one.run(one.store.command("XRANGE", AUDIT, "-", "+"))[1][0]
+    assert (note("r0") == first, one.run(one.store.command("XLEN", AUDIT))) == (False, 102)
+
+
 def test_a_line_of_the_log_without_a_name_or_a_number_is_refused(one: Lab) -> None:
     """The first could not be told from another one."""
     for words in (("", "{}", 9), ("r", "{}", "x"), ("r", "{}")):
