@@ -248,7 +248,7 @@ def nothing(_: pytest.MonkeyPatch) -> None:
 
 def drop_the_key_of_posts(patch: pytest.MonkeyPatch) -> None:
     """Let the API not look at the Idempotency-Key of a signal."""
-    patch.setattr(answers, "_post_id", lambda *_: None)
+    patch.setattr(answers._Saying, "post_id", None)
 
 
 def drop_the_key_of_submissions(patch: pytest.MonkeyPatch) -> None:
