@@ -249,7 +249,8 @@ async def _ask(place: Place, sentinels: Sentinels, context: ssl.SSLContext | Non
         commands.insert(0, ("AUTH", *user, sentinels.sentinel_password))
     connecting = asyncio.open_connection(host, port, ssl=context)
     if context is not None:
-        connecting = connect_securely(connecting, host, port, what=f"Sentinel {write_place(place)}")
+        what = f"Sentinel {write_place(place)}"
+        connecting = connect_securely(connecting, host, port, what=what, drop=lambda made: made[1].transport.abort())
     reader, writer = await connecting
     try:
         writer.write(b"".join(_pack(command) for command in commands))

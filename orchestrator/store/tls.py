@@ -8,7 +8,8 @@ one that speaks no TLS: it takes a handshake for a command whose end it waits fo
 
 import asyncio
 import ssl
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from orchestrator.contracts.errors import ConfigError, StoreUnreachable, StoreUntrusted
@@ -62,8 +63,13 @@ def make_context(tls: Tls) -> ssl.SSLContext:
     return context
 
 
-async def connect_securely(connecting: Coroutine[Any, Any, T], host: str, port: int, *, what: str) -> T:
-    """Return a connection over TLS; raise StoreUntrusted where it takes long because what answers there speaks none."""
+async def connect_securely(
+    connecting: Coroutine[Any, Any, T], host: str, port: int, *, what: str, drop: Callable[[T], None]
+) -> T:
+    """Return a connection over TLS; raise StoreUntrusted where it takes long because what answers there speaks none.
+
+    `drop` is given one that was made when nobody waited for it any more.
+    """
     opening = asyncio.ensure_future(connecting)
     try:
         await asyncio.wait([opening], timeout=HANDSHAKE_SECONDS)
@@ -72,9 +78,15 @@ async def connect_securely(connecting: Coroutine[Any, Any, T], host: str, port: 
                 f"store: {what}: what answers there speaks no TLS; use a URL without it, or its port that has it"
             )
         return await opening
-    finally:
-        if not opening.done():
-            opening.cancel()
+    except BaseException:
+        opening.cancel()
+        opening.add_done_callback(partial(_drop_made, drop))
+        raise
+
+
+def _drop_made(drop: Callable[[T], None], opening: asyncio.Task[T]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        drop(opening.result())
 
 
 async def _speaks_plainly(host: str, port: int) -> bool:

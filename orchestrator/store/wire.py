@@ -265,7 +265,10 @@ class Wire:
                     host, port = self._place
                     connecting = loop.create_connection(make, host, port, ssl=self._context)
                     if self._context is not None:
-                        connecting = connect_securely(connecting, host, port, what=write_place(self._place))
+                        what = write_place(self._place)
+                        connecting = connect_securely(
+                            connecting, host, port, what=what, drop=lambda made: made[0].abort()
+                        )
                     _, protocol = await connecting
                 self._protocol = protocol
                 if self._context is not None:
