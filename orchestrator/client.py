@@ -124,11 +124,23 @@ class Client(Answering):
             state=state,
         )
         draft = draft.model_copy(update={"queue": queue_of(spec, draft)})
+        asked: JsonObject = {
+            "app": app,
+            "text": text,
+            "overrides": dict(sorted((overrides or {}).items())),
+            "actor": actor,
+            "priority": priority,
+            "parent": parent,
+            "level": level,
+            "skill": entry_skill,
+        }
         messages = (Message(role="user", content=text),) if text else ()
         prefix = spec.session_id_prefix
         with tracing.span("submit", is_root=True) as traced:
             draft = draft.model_copy(update={"trace": traced.traceparent})
-            done = await self._intake.submit(draft, prefix, key=key, key_seconds=key_seconds, messages=messages)
+            done = await self._intake.submit(
+                draft, prefix, key=key, key_seconds=key_seconds, messages=messages, asked=asked
+            )
             traced.note(session_id=done.session_id, app=app, created=done.created)
         return done
 

@@ -18,8 +18,9 @@ from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.errors import InputError, PhaseRefused, Unreadable, suggest
 from orchestrator.contracts.ids import check_session_id
 from orchestrator.kernel.forking import Point, StoredEntry, fold_point, is_open, plan_fork, read_mark
-from orchestrator.store.forks import create_fork, stamp_of
+from orchestrator.store.forks import create_fork
 from orchestrator.store.intake import Submitted
+from orchestrator.store.request_keys import digest_of
 from orchestrator.store.views import read_body
 
 if TYPE_CHECKING:
@@ -57,8 +58,10 @@ async def fork_session(
     if state is not None:
         own_state = validate_state(client.spec(point.fields["app"]), {**point.state, **state})
     with tracing.span("fork", is_root=True) as traced:
-        request: JsonObject = {"fork": session_id, "at": at, "state": own_state, "version": version, "actor": actor}
-        stamp = stamp_of(request)
+        # Of the state the caller's own words: the rest is the origin's, which goes on meanwhile.
+        words = None if state is None else dict(sorted(state.items()))
+        request: JsonObject = {"fork": session_id, "at": at, "state": words, "version": version, "actor": actor}
+        stamp = digest_of(request)
         prefix = session_id.rsplit("-", 2)[0]
         new_id, seconds = session_id, 0
         if not dry_run:

@@ -4,13 +4,20 @@ Steps return a Change; the executor writes it. Nothing here says how it is store
 """
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple, TypeAlias
+from hashlib import sha256
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.messages import Message
 from orchestrator.contracts.session import Cursor, Outcome, PendingCall, Record, StepKind, ToolCall, Wait
 
 Directive: TypeAlias = Literal["continue", "waiting", "finalizing", "ended", "dead"]
+
+#: Waits that a person ends, and what of them is not what is asked.
+_QUESTIONS: Final = frozenset({"approval", "input", "uncertain"})
+_NOT_ASKED: Final = {"wait_id", "since_at", "deadline_at", "trace"}
+#: How much of a name is kept before that part; a model may call its calls what it likes, and ids of waits are given by hand.
+_NAME_CHARS: Final = 150
 
 
 class Change(NamedTuple):
@@ -53,7 +60,17 @@ def move(record: Record, cursor: Cursor) -> Record:
 def suspend(
     record: Record, wait: Wait, step: StepKind, *, cursor: Cursor | None = None, data: JsonObject | None = None
 ) -> Change:
-    """Return the change that lets a session wait; the worker is free afterwards."""
+    """Return the change that lets a session wait; the worker is free afterwards.
+
+    The id of a question gets a part that names this asking of exactly this question. What was seen before must not be answered
+    instead: the same call, uncertain once more after a person's retry; or another question, under the same number, of a session
+    whose store lost its last moments.
+    """
+    if wait.kind in _QUESTIONS:
+        asked = f"{record.cursor.serial}\n{wait.model_dump_json(exclude=_NOT_ASKED)}"
+        wait = wait.model_copy(
+            update={"wait_id": f"{wait.wait_id[:_NAME_CHARS]}-{sha256(asked.encode()).hexdigest()[:8]}"}
+        )
     moved = move(record, cursor or record.cursor).model_copy(update={"wait": wait})
     return Change(record=moved, step=step, directive="waiting", outcome="suspended", data=data or {"wait": wait.kind})
 

@@ -4,10 +4,9 @@ What it begins with is decided in kernel/forking.py; which entry that was, and w
 """
 
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 from typing import Final
 
-from orchestrator.contracts.base import JsonObject, dump_json
+from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.errors import PayloadTooLarge, StoreError
 from orchestrator.contracts.session import Entry, PendingCall, Record
 from orchestrator.store.codec import encode_changes, encode_submission
@@ -73,8 +72,3 @@ async def create_fork(
     if reply[0] in {"created", "existing"}:
         return bool(reply[0] == "created")
     raise StoreError(f"session {record.session_id}: fork refused ({reply[0]}); was the id counter reset?")
-
-
-def stamp_of(request: JsonObject) -> str:
-    """Name exactly this request: the same words again mean the same fork."""
-    return sha256(dump_json(dict(sorted(request.items()))).encode()).hexdigest()[:24]

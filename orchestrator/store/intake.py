@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import sha256
 from typing import Final
 from uuid import uuid4
 
@@ -31,7 +30,7 @@ from orchestrator.contracts.messages import Message
 from orchestrator.contracts.session import Cursor, Entry, Post, Record
 from orchestrator.store.codec import advise_newer, encode_submission
 from orchestrator.store.keys import APPS, BELL, CANCELS, counter_key
-from orchestrator.store.request_keys import RequestKeys, Stamp, is_anothers, mark_of
+from orchestrator.store.request_keys import RequestKeys, Stamp, digest_of, is_anothers, mark_of
 from orchestrator.store.store import Store
 
 #: How long a day's counter of ids is kept: longer than any clock is wrong.
@@ -98,7 +97,7 @@ class Intake:
             raise InputError("idempotency key: it must have 1 to 200 characters; shorten it")
         mark_of(key)  # refused before it is reserved
         seconds = self._key_ttl_seconds
-        reserved, is_mine = await self._keys.reserve(app, key, session_id, digest, seconds)
+        reserved, _, is_mine = await self._keys.reserve(app, key, session_id, (digest,), seconds)
         stamp = await self._keys.stamp_of(reserved)
         if is_mine and stamp is not None and is_anothers(stamp, key):
             reserved = await self._keys.move(app, key, reserved, session_id, digest, seconds)
@@ -112,20 +111,22 @@ class Intake:
         key: str | None = None,
         key_seconds: int | None = None,
         messages: Sequence[Message] = (),
+        asked: JsonObject | None = None,
     ) -> Submitted:
         """Create the session that `draft` describes (its session_id is minted here).
 
-        A key is known for `key_seconds`, or as long as the settings say.
+        A key is known for `key_seconds`, or as long as the settings say; it stands for what was `asked`, or for the draft.
         Raise InputError, PayloadTooLarge or KeyConflict; then nothing was created.
         """
         limits = self._store.limits
         with _as_text("submission"):
             fields, said = encode_submission(draft), tuple(message.to_json() for message in messages)
-            # The app's version is no part of the request, nor is what Baton writes: the same one, repeated after a deploy or an
-            # upgrade, means the same session. Of the cursor, the skill is what was asked for.
-            asked = {**fields, "cursor": dump_json({"skill": draft.cursor.skill})}
-            request = {name: value for name, value in sorted(asked.items()) if name not in {"spec", "trace"}}
-            digest = sha256(dump_json(request).encode()).hexdigest()[:24]
+            # An older Baton knew a request by the session that came of it, but for the app's version and what it wrote itself.
+            made = {**fields, "cursor": dump_json({"skill": draft.cursor.skill})}
+            digests = [digest_of({name: value for name, value in made.items() if name not in {"spec", "trace"}})]
+            if asked is not None:
+                digests.insert(0, digest_of(asked))
+            digest = digests[0]
         mark = mark_of(key) if key is not None else ""
         for name, limit in (("text", limits.text_bytes), ("state", limits.state_bytes)):
             size = len(fields[name].encode())
@@ -134,7 +135,7 @@ class Intake:
         session_id = await self.mint(prefix)
         seconds, is_mine = key_seconds or self._key_ttl_seconds, True
         if key is not None:
-            session_id, is_mine = await self._keys.reserve(draft.app, key, session_id, digest, seconds)
+            session_id, digest, is_mine = await self._keys.reserve(draft.app, key, session_id, digests, seconds)
         if await self._store.command("SADD", APPS, draft.app):
             # Nobody looks for sessions of an app that is not there, and on a cluster it may lie on another server than they do.
             await self._store.command_beside("SADD", APPS, draft.app)

@@ -8,11 +8,16 @@ Over several servers a key and its session lie apart, and a failover may take th
 then the id that a key names is soon somebody else's. A session that says itself that it is of another key, or of none, is
 not the key's own: its own is lost, and the key is moved on to a new id. It is moved by comparing and setting, in one act, so
 that all who repeat the request meet at one session.
+
+A request is known by what was asked for, and not by what Baton made of it: the default of a new field, the line in which it
+stands, the skill it begins with where none was named. All of these may be others after a deploy, and the request is the same.
 """
 
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
+from orchestrator.contracts.base import JsonObject, dump_json
 from orchestrator.contracts.errors import InputError, KeyConflict, StoreError
 from orchestrator.store.keys import idempotency_key
 from orchestrator.store.store import Store
@@ -23,6 +28,23 @@ class Stamp(NamedTuple):
 
     request: str
     key: str
+
+
+class Reserved(NamedTuple):
+    """For which session a key is reserved, by which digest, and whether surely for this very request."""
+
+    session_id: str
+    digest: str
+    is_mine: bool
+
+
+def digest_of(request: JsonObject) -> str:
+    """Name exactly this request: the same words again mean the same session.
+
+    >>> digest_of({"a": 1, "b": {"c": 2}}) == digest_of({"b": {"c": 2}, "a": 1})
+    True
+    """
+    return sha256(dump_json(dict(sorted(request.items()))).encode()).hexdigest()[:24]
 
 
 def mark_of(key: str) -> str:
@@ -54,25 +76,25 @@ class RequestKeys:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def reserve(self, app: str, key: str, session_id: str, digest: str, seconds: int) -> tuple[str, bool]:
+    async def reserve(self, app: str, key: str, session_id: str, digests: Sequence[str], seconds: int) -> Reserved:
         """Return the session that a key stands for, this one where it was unknown; and whether it stands for this very request.
 
-        Whoever reserved it may have died before it created the session: then another request may have it, too. Which one does,
+        Of the digests the first one is the request's, the others what an older Baton called it. Whoever reserved it may have died before it created the session: then another request may have it, too. Which one does,
         the session's own stamp says. Raise KeyConflict where the key stands for another request.
         """
         name = idempotency_key(app, key)
         found = None
         while found is None:  # NX and GET together need a server 7.0; the key may run out between the two
-            if await self._store.command_beside("SET", name, f"{session_id} {digest}", "NX", "EX", seconds):
-                return session_id, True
+            if await self._store.command_beside("SET", name, f"{session_id} {digests[0]}", "NX", "EX", seconds):
+                return Reserved(session_id, digests[0], True)
             found = await self._store.command("GET", name)
         reserved, _, reserved_digest = str(found).partition(" ")
-        if reserved_digest == digest:
-            return reserved, True
+        if reserved_digest in digests:
+            return Reserved(reserved, reserved_digest, True)
         stamp = await self.stamp_of(reserved)
-        if stamp is not None and stamp.request != digest:
+        if stamp is not None and stamp.request not in digests:
             raise KeyConflict(key, reserved)
-        return reserved, False
+        return Reserved(reserved, digests[0] if stamp is None else stamp.request, False)
 
     async def move(self, app: str, key: str, taken: str, session_id: str, digest: str, seconds: int) -> str:
         """Let a key stand for another session than the one that is somebody else's; return the one for which it does now.

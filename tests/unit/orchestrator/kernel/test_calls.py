@@ -164,7 +164,10 @@ def test_who_waits_for_a_person_says_what_for() -> None:
     change = ask(holding(STRIKE), plan.wait)
     bare = ask(holding(STRIKE), plan.wait.model_copy(update={"call": None}))
 
-    assert (change.directive, change.step, change.record.wait) == ("waiting", "wait", plan.wait)
+    assert change.record.wait is not None
+    assert change.record.wait.model_copy(update={"wait_id": plan.wait.wait_id}) == plan.wait
+    assert change.record.wait.wait_id.startswith(f"{plan.wait.wait_id}-")
+    assert (change.directive, change.step) == ("waiting", "wait")
     assert change.data == {"wait": "approval", "call": "strike"}
     assert bare.data == {"wait": "approval", "call": ""}
 
