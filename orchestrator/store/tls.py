@@ -70,18 +70,20 @@ async def connect_securely(
 
     `drop` is given one that was made when nobody waited for it any more.
     """
-    opening = asyncio.ensure_future(connecting)
+    opening, is_taken = asyncio.ensure_future(connecting), False
     try:
         await asyncio.wait([opening], timeout=HANDSHAKE_SECONDS)
         if not opening.done() and await _speaks_plainly(host, port):
             raise StoreUntrusted(
                 f"store: {what}: what answers there speaks no TLS; use a URL without it, or its port that has it"
             )
-        return await opening
-    except BaseException:
-        opening.cancel()
-        opening.add_done_callback(partial(_drop_made, drop))
-        raise
+        made = await opening
+        is_taken = True
+        return made
+    finally:
+        if not is_taken:
+            opening.cancel()
+            opening.add_done_callback(partial(_drop_made, drop))
 
 
 def _drop_made(drop: Callable[[T], None], opening: asyncio.Task[T]) -> None:
