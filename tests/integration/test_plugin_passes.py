@@ -176,7 +176,7 @@ def test_a_question_waits_without_a_worker_and_goes_on_with_all_answers(store_ur
             "input",
             ["unit"],
         )
-        assert record.wait.wait_id.endswith(record.wait.prompt_id)
+        assert record.wait.prompt_id in record.wait.wait_id
         assert not (scene.folder / "begun.txt").exists()
         with pytest.raises(InputError, match="'km' does not fit; give one of mm, in"):
             await scene.on.client.answer(session_id, actor="ada", text="km")
