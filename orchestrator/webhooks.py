@@ -251,7 +251,7 @@ class Webhooks:
             return f"{type(error).__name__}: {error}", False, 0.0
         if 200 <= status < 300:
             return None, False, 0.0
-        asked = min(float(after), self._settings.max_seconds) if after.isdigit() and len(after) < 9 else 0.0
+        asked = min(float(after), self._settings.max_seconds) if after.isdecimal() and len(after) < 9 else 0.0
         return f"it answered {status}", status == 410, asked
 
     # --- for operators

@@ -39,7 +39,7 @@ def parse_place(text: str) -> Place:
     (('example.org', 443), ('[::1]', 80))
     """
     head, colon, port = text.rpartition(":")
-    if colon and port.isdigit() and not head.endswith(":"):
+    if colon and port.isdecimal() and not head.endswith(":"):
         return head, int(port)
     return text, HTTPS_PORT
 

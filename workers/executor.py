@@ -207,7 +207,7 @@ class Executor:
             if change is None:
                 world.delivered = delivery.messages
                 change = await self._perform(mine, app, world, delivery.record)
-            if change.outcome == "cancelled":
+            if change.outcome == "cancelled" or change.record.cursor.stop == "over_budget":
                 change = await stop.tell_of_cancel(world, record, change)
             if world.hooks is not None:
                 change = await tell_after(world.hooks, change)
@@ -366,6 +366,8 @@ class Executor:
                 raise  # nothing but an end follows finalizing: its lease runs out, and its attempts count
             if world.hooks is not None:
                 world.hooks.failure = error
+            if world.unsent:  # announced, and surely not made: it is announced anew, and nobody is asked about it
+                change, world.unsent = change._replace(cleared=(*change.cleared, *world.unsent)), []
             return change
         finally:
             if mine.interrupted:

@@ -50,7 +50,7 @@ class CeleryWakeups:
         with self._app.connection_or_acquire() as connection:
             try:
                 return int(connection.default_channel.queue_declare(queue, passive=True).message_count)
-            except connection.connection_errors as error:  # the transport's own classes, not all of them OSErrors
+            except (OperationalError, *connection.connection_errors) as error:  # not all of them are OSErrors
                 raise OSError(f"broker: {error}; is it running?") from error
             except connection.channel_errors:
                 return 0

@@ -75,6 +75,9 @@ def end_stopped(
     is_cancelled = record.cursor.stop == "cancelled"
     closed, unmade = [], []
     for call in record.cursor.calls:
+        if call.done is not None:
+            closed.append(_withhold(call.done))
+            continue
         is_begun = call.call_id in begun or (call.call_id in intents and call.call_id not in announced)
         closed.append(_close(record, call, is_begun=is_begun))
         if call.call_id in intents and not is_begun:
@@ -91,6 +94,14 @@ def end_stopped(
         cleared=tuple(unmade),
         data=data,
     )
+
+
+def _withhold(done: ToolCall) -> ToolCall:
+    """Return a call that has acted, and about whose result a hook asked: that it acted stands, what it said nobody let through."""
+    told: JsonObject = {
+        "error": f"{done.tool}: it has acted; the session was stopped before its result was let through"
+    }
+    return done.model_copy(update={"result": told})
 
 
 def _close(record: Record, call: PendingCall, *, is_begun: bool) -> ToolCall:

@@ -172,6 +172,6 @@ def read_redirection(text: str, asked: Node) -> Node:
     """
     words = text.split()
     host, _, port = words[2].rpartition(":") if len(words) == 3 else ("", "", "")
-    if not port.isdigit():
+    if not port.isdecimal():
         raise StoreUnreachable(f"store: {asked} answered {text!r}, which names no server; see its log")
     return Node(_read_host(host.strip("[]"), asked), int(port))

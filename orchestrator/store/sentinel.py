@@ -282,7 +282,7 @@ def _no_sentinel(place: Place) -> str:
 
 
 def _read_place(named: object) -> Place | None:
-    if isinstance(named, list) and len(named) == 2 and str(named[1]).isdigit():
+    if isinstance(named, list) and len(named) == 2 and str(named[1]).isdecimal():
         return str(named[0]), int(named[1])
     return None
 
@@ -292,4 +292,4 @@ def _read_epoch(facts: object) -> int:
     words = facts if isinstance(facts, list) else []
     said = dict(zip(words[::2], words[1::2], strict=False))
     epoch = str(said.get("config-epoch", ""))
-    return int(epoch) if epoch.isdigit() else 0
+    return int(epoch) if epoch.isdecimal() else 0

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.contracts.errors import ToolUnavailable
 from orchestrator.settings import Settings
 from tests.stage import Stage, play
 from workers.executor import Executor
@@ -79,5 +80,40 @@ def test_whoever_stood_still_before_a_call_makes_it_only_with_a_lease(
         assert ended == ("lost" if is_lost else "committed")
         await on.run(successor, session_id)
         assert ledger.read_text() == ("" if is_lost else "danger x\n")
+
+    play(store_url, scene)
+
+
+@pytest.mark.parametrize("plan", ["strike", "strike_never"])
+@pytest.mark.parametrize("is_sent", [False, True])
+def test_a_call_that_was_surely_not_sent_is_made_later_and_nobody_is_asked(
+    store_url: str, ledger: Path, monkeypatch: pytest.MonkeyPatch, plan: str, is_sent: bool
+) -> None:
+    """Its server was away. One that may have left is uncertain, or failed where the app says so."""
+
+    async def away(*_: object, **__: object) -> object:
+        raise ToolUnavailable("tool server 'hands': cannot be reached; try again later", is_sent=is_sent)
+
+    async def scene(on: Stage) -> None:
+        first, second = on.worker(), on.worker()
+        monkeypatch.setattr(on.hosts[0].apps["everything"].toolbox, "call", away)
+        session_id = await on.submit(plan=plan)
+        record = await on.run(first, session_id)
+        assert record.wait is not None
+        assert record.wait.kind == "retry"
+        assert list(await on.client.intents(session_id)) == (["call-0-0"] if is_sent else [])
+        await on.skip_to_due(session_id)
+
+        record = await on.run(second, session_id)
+
+        outcomes = [call.outcome async for entry in on.client.events(session_id) for call in entry.calls]
+        if not is_sent:
+            assert (record.status, outcomes[0], len(ledger.read_text().splitlines())) == ("fine", "executed", 1)
+        elif plan == "strike":
+            assert record.wait is not None
+            assert (record.wait.kind, outcomes, ledger.read_text()) == ("uncertain", [], "")
+        else:
+            assert (outcomes[0], ledger.read_text()) == ("failed", "")
+        assert (await on.client.verify(session_id)).differences == ()
 
     play(store_url, scene)

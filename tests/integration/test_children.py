@@ -5,6 +5,7 @@ from typing import Any, cast
 import pytest
 
 from orchestrator.contracts.base import dump_json
+from orchestrator.contracts.budgets import BudgetSpec, SessionBudget
 from orchestrator.contracts.session import Record
 from orchestrator.contracts.skill import Supervisor
 from tests.stage import Stage, play
@@ -211,5 +212,29 @@ def test_a_child_that_was_sent_again_tells_its_end_anew(store_url: str) -> None:
 
         ends = ends_of(await on.run(executor, session_id))
         assert [(ends[child]["phase"], ends[child]["status"]) for child in (bad, good)] == [("ended", "fine")] * 2
+
+    play(store_url, scene)
+
+
+def test_children_of_a_parent_whose_budget_is_spent_are_stopped(store_url: str) -> None:
+    """Nobody waits for them any more, and what they would still spend is what the parent may not."""
+
+    async def scene(on: Stage) -> None:
+        executor = worker(on)
+        session_id, _, children = await fan_out(on, executor, "a", "b")
+        for name, spec in on.specs.items():
+            on.specs = {name: spec.model_copy(update={"budget": BudgetSpec(session=SessionBudget(wall_seconds=60))})}
+        key = on.store.keys.of_session("record", session_id)
+        await on.store.command("HSET", key, "created", int(await on.store.command("HGET", key, "created")) - 61_000)
+        await on.skip_to_due(session_id)
+
+        record = await on.run(on.worker("later", specs=on.specs), session_id)
+
+        assert (record.phase, record.reason) == ("ended", "over_budget")
+        for child in children:
+            told = await on.client.show(child)
+            assert told.cancel is not None
+            assert told.cancel.startswith("its parent was stopped: ")
+            assert (await on.run(executor, child)).reason == "cancelled"
 
     play(store_url, scene)

@@ -52,7 +52,7 @@ async def _cancel_child(world: World, parent: Record, child: str) -> bool:
         return await world.client.cancel(
             child,
             actor=f"session:{parent.session_id}",
-            reason=f"its parent was cancelled: {parent.cursor.stop_reason}"[:1000],
+            reason=f"its parent was stopped: {parent.cursor.stop_reason}"[:1000],
             immediate=parent.cancel_immediate,
             post_id=f"cancel:{parent.session_id}:{how}",
         )

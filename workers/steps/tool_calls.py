@@ -90,7 +90,7 @@ async def _call(world: World, record: Record, call: PendingCall) -> ToolCall | P
 
     A server that cannot be reached is the executor's to retry - unless the call may have acted, there
     or because its time ran out: an effectful one then stays announced without an outcome, and the
-    next step finds it uncertain, as after a crash.
+    next step finds it uncertain, as after a crash. One that surely was not sent is announced anew.
     """
     declared = tool_spec(world.spec, call.tool)
     skill = world.spec.skills[record.cursor.skill]
@@ -104,8 +104,11 @@ async def _call(world: World, record: Record, call: PendingCall) -> ToolCall | P
                 call.tool, call.args, timeout_seconds=seconds, answers=answers_to(call)
             )
     except ToolUnavailable as error:
-        if error.is_sent and call.effect == "effectful":
-            world.announced.discard(call.call_id)
+        if call.effect == "effectful":
+            if error.is_sent:
+                world.announced.discard(call.call_id)
+            else:
+                world.unsent.append(call.call_id)
         raise
     except ToolTimeout as error:
         if call.effect == "effectful" and declared.on_uncertain != "fail":

@@ -48,8 +48,8 @@ class World:
     `hold` returns while the session is surely ours, and raises LeaseLost: ask it before what acts outside the store.
     `announced` are the intents that this very claim committed; `delivered` are messages of posts that
     the next commit will append to the context, and that a model must see already; `watch` ends steps that
-    take too long; `begun` are the calls that this claim has made or is making; `plugins` runs plugins, None where this
-    worker has no sandbox; `last_words` is what a step that was stopped leaves for the journal; `hooks` are the step's,
+    take too long; `begun` are the calls that this claim has made or is making, `unsent` the announced ones that surely
+    reached no server; `plugins` runs plugins, None where this worker has no sandbox; `last_words` is what a step that was stopped leaves for the journal; `hooks` are the step's,
     None where its app has none; `uses` are the model calls of the step that runs, `sink` takes what they stream.
     """
 
@@ -62,6 +62,7 @@ class World:
     intents: dict[str, PendingCall] = field(default_factory=dict)
     announced: set[str] = field(default_factory=set)
     begun: set[str] = field(default_factory=set)
+    unsent: list[str] = field(default_factory=list)
     delivered: tuple[Message, ...] = ()
     watch: Watch = field(default_factory=Watch)
     plugins: PluginHost | None = None

@@ -53,6 +53,9 @@ BROKEN = (
 #: These say that the request never left.
 _UNSENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
 
+#: Answers of a server, or of a gateway before it, that did not let a request in. A 408, say, may be about one that was passed on.
+_NOT_LET_IN = frozenset({401, 403, 404, 405, 429})
+
 #: Above every tool's limit: a call's time is kept by its caller, not by the client.
 _NEVER_SECONDS = 86_400.0
 _CLOSE_SECONDS = 5.0
@@ -196,7 +199,7 @@ class Connection:
         elif isinstance(error, RuntimeError | ValueError) and self.is_usable:
             log.warning("tool %s answered against its own schema: %.300s", where, error)
             return ToolError(f"{where}: its result does not fit its own output schema; the server must be mended")
-        refused = status is not None and status < 500
+        refused = status in _NOT_LET_IN
         self._is_lost = self._is_lost or status is None
         return unavailable(self.name, error, status, is_sent=not (alone and (refused or isinstance(error, _UNSENT))))
 

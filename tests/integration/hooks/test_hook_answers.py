@@ -171,3 +171,26 @@ def test_what_is_no_call_cannot_be_allowed_for_good(play: Playing, ledger: Ledge
         assert await on.on.client.show(session_id) == before
 
     play(scene)
+
+
+@pytest.mark.parametrize("immediate", [False, True])
+def test_a_call_that_acted_is_told_as_one_where_its_question_is_never_answered(
+    play: Playing, ledger: Ledger, immediate: bool
+) -> None:
+    """A hook asks about its result, and the session is cancelled: nobody may read that the call was not made."""
+
+    async def scene(on: Scene) -> None:
+        session_id, _ = await on.play(calls=[{"strike": ["then ask"]}])
+        assert ledger.lines("strike") == ["strike then ask"]
+        await on.on.client.cancel(session_id, actor="ada", reason="enough", immediate=immediate)
+
+        record = await on.run(session_id)
+
+        [call] = [call for entry in await on.entries(session_id) for call in entry.calls]
+        assert (record.phase, call.outcome) == ("ended", "executed")
+        assert call.result == {
+            "error": "hands:strike: it has acted; the session was stopped before its result was let through"
+        }
+        assert "it has acted" in (await on.on.client.context(session_id))[-1].content
+
+    play(scene)

@@ -300,7 +300,10 @@ class FailingGateway:
         inner_writer.close()
 
 
-@pytest.mark.parametrize(("status", "is_sent"), [(401, False), (404, False), (429, False), (502, True), (503, True)])
+@pytest.mark.parametrize(
+    ("status", "is_sent"),
+    [(401, False), (404, False), (429, False), (408, True), (499, True), (502, True), (503, True)],
+)
 def test_an_http_error_is_an_outage_and_says_whether_the_call_may_have_arrived(
     peer: Peer, status: int, is_sent: bool
 ) -> None:
