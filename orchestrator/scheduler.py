@@ -207,6 +207,8 @@ class Scheduler:
         ticks = await self._tick_all(apps)
         expired = [session_id for tick in ticks for session_id in tick.expired]
         due = [session_id for tick in ticks for session_id in tick.due]
+        # Set by a clock that has gone back since, or by a worker of longer leases that is not in the register just now.
+        await asyncio.gather(*(self._do(self._due.rescue, session_id) for tick in ticks for session_id in tick.far))
         if expired or due:
             done.rescued = sum(await asyncio.gather(*(self._do(self._due.rescue, one) for one in expired)))
             done.woken = sum(await asyncio.gather(*(self._do(self._due.wake, one) for one in due)))

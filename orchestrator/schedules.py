@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from orchestrator.client import Client
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.errors import ConfigError, InputError, KeyConflict
+from orchestrator.contracts.own_keys import OwnKey
 from orchestrator.contracts.triggers import ScheduleTrigger
 from orchestrator.kernel.cron import last_time, next_time
 from orchestrator.store.keys import SCHEDULES
@@ -78,7 +79,7 @@ class Schedules:
     async def _submit(self, spec: AppSpec, trigger: ScheduleTrigger, at: int) -> str | None:
         """Submit one time's session; None where another scheduler has done it."""
         request = await build_request(spec, trigger, {**trigger.payload})
-        key = f"schedule/{trigger.name}/{datetime.fromtimestamp(at / 1000, UTC):%Y-%m-%dT%H:%MZ}"
+        key = OwnKey.SCHEDULE.make(trigger.name, f"{datetime.fromtimestamp(at / 1000, UTC):%Y-%m-%dT%H:%MZ}")
         try:
             made = await submit_request(self._client, spec, trigger, request, key=key, key_seconds=KEY_SECONDS)
         except KeyConflict:  # another scheduler was quicker, and its transform said something else

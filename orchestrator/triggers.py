@@ -24,6 +24,7 @@ from orchestrator.contracts.errors import (
     NotPermitted,
     suggest,
 )
+from orchestrator.contracts.own_keys import OwnKey
 from orchestrator.contracts.triggers import Trigger, TriggerRequest, WebhookTrigger
 from orchestrator.kernel.signatures import ID_HEADER, find_fault, read_secret
 from orchestrator.store.intake import Submitted
@@ -92,7 +93,7 @@ class Triggers:
         key = headers.get("idempotency-key") or headers.get(ID_HEADER)
         if key is not None and not (1 <= len(key) <= 150 and key.isascii() and key.isprintable()):
             raise InputError(f"trigger {trigger.name}: a key has 1 to 150 printable ASCII characters; mend it")
-        full = None if key is None else f"trigger/{trigger.name}/{key}"
+        full = None if key is None else OwnKey.TRIGGER.make(trigger.name, key)
         if full is not None and (known := await self._client.find_by_key(bound.spec.name, full)) is not None:
             return Submitted(known, created=False)
         payload = _read_payload(bound, body)

@@ -10,7 +10,8 @@ from pydantic import Field, JsonValue, PositiveFloat, SerializerFunctionWrapHand
 
 from orchestrator.contracts.base import Frozen, JsonObject
 
-SkillName: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+SKILL_PATTERN = r"[a-z][a-z0-9_]{0,63}"
+SkillName: TypeAlias = Annotated[str, Field(pattern=f"^{SKILL_PATTERN}$")]
 
 #: The route target that ends a session's work.
 END = "__end__"

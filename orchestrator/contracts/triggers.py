@@ -12,7 +12,8 @@ from orchestrator.contracts.base import Frozen, JsonObject
 
 #: As contracts.session has it, which stands on the app that holds triggers.
 _Priority: TypeAlias = Literal["high", "normal", "low"]
-TriggerName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
+TRIGGER_PATTERN = r"[A-Za-z0-9_-]{1,128}"
+TriggerName: TypeAlias = Annotated[str, Field(pattern=f"^{TRIGGER_PATTERN}$")]
 Variable: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=128)]
 Reference: TypeAlias = Annotated[str, Field(min_length=1, max_length=256)]
 

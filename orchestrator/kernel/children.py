@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.errors import ConfigError
+from orchestrator.contracts.own_keys import OwnKey
 from orchestrator.contracts.session import Record, Wait
 from orchestrator.contracts.skill import Supervisor
 
@@ -37,7 +38,7 @@ def child_items(skill: Supervisor, record: Record) -> list[JsonValue]:
 
 def child_key(record: Record, number: int) -> str:
     """Return the idempotency key of one child: the same whenever this very step is repeated."""
-    return f"child:{record.session_id}:{record.cursor.serial}:{number}"
+    return OwnKey.CHILD.make(record.session_id, record.cursor.serial, number)
 
 
 def children_wait(skill: Supervisor, record: Record, children: list[str], now: int) -> Wait:

@@ -12,6 +12,7 @@ from pydantic import JsonValue
 
 from orchestrator.contracts.base import JsonObject, load_json
 from orchestrator.contracts.messages import Message
+from orchestrator.contracts.own_keys import OwnKey
 from orchestrator.contracts.session import Record, Wait
 from orchestrator.contracts.skill import Monitor
 from orchestrator.kernel.change import Change, finish, suspend
@@ -25,7 +26,7 @@ def watch_key(skill: str, now: int) -> str:
     >>> watch_key("disk", 1_795_227_451_733)
     'monitor/disk/2026-11-21'
     """
-    return f"monitor/{skill}/{_day(now)}"
+    return OwnKey.WATCH.make(skill, _day(now))
 
 
 def _day(at: int) -> str:

@@ -27,6 +27,7 @@ MOST_LEFT_SECONDS: Final = 30.0
 class Tick:
     """One partition, now. `busy` counts by app what runs or has a wake-up under way, `sent` all wake-ups under way.
 
+    `far` are leases that end later than anybody's who is known to work.
     `next_at` is when the next look is due: `now` while somebody works here, None where nothing will be due by itself.
     """
 
@@ -38,6 +39,7 @@ class Tick:
     busy: dict[str, int]
     sent: int
     next_at: int | None
+    far: tuple[str, ...] = ()
 
 
 def read_in_line(member: str) -> InLine:
@@ -75,8 +77,8 @@ class Due:
     ) -> Tick:
         """Look at a partition; at most `each` candidates an app and bucket, `most` of the others.
 
-        No lease lasts longer from now than `lease_seconds`, and no wake-up counts as under way for longer than `resend_seconds`:
-        what says so was set by a clock that has gone back since.
+        No wake-up counts as under way for longer than `resend_seconds` from now: what says so was set by a clock that has gone back
+        since. A lease that ends later than in `lease_seconds` is told as `far`, for `rescue` to look at.
         """
         longest = (int(seconds * 1000) for seconds in (lease_seconds, resend_seconds, MOST_LEFT_SECONDS))
         reply = await self._store.act_on_partition("tick", partition, most, each, *longest, *apps)
@@ -84,7 +86,7 @@ class Due:
             raise StoreError(
                 f"store: a tick of partition {partition} was refused (malformed); this is a defect, report it"
             )
-        now, expired, due, candidates, busy, sent, next_at = reply
+        now, expired, far, due, candidates, busy, sent, next_at = reply
         return Tick(
             partition=partition,
             now=int(now),
@@ -94,10 +96,11 @@ class Due:
             busy=dict(zip(apps, (int(count) for count in busy), strict=True)),
             sent=int(sent),
             next_at=None if int(next_at) < 0 else int(next_at),
+            far=tuple(far),
         )
 
     async def rescue(self, session_id: str) -> bool:
-        """Make an orphan ready; say whether it was one."""
+        """Make an orphan ready; say whether it was one. A lease that lasts longer from now than it was given for is shortened to that."""
         reply = await self._store.act("rescue", session_id)
         return bool(reply[0] == "rescued")
 

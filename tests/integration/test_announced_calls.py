@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from orchestrator.contracts.errors import ToolUnavailable
+from orchestrator.scheduler import Scheduler
 from orchestrator.settings import Settings
+from tests.line import Taken
 from tests.stage import Stage, play
 from workers.executor import Executor
 
@@ -117,3 +119,35 @@ def test_a_call_that_was_surely_not_sent_is_made_later_and_nobody_is_asked(
         assert (await on.client.verify(session_id)).differences == ()
 
     play(store_url, scene)
+
+
+def test_a_scheduler_that_knows_of_shorter_leases_alone_cuts_none(store_url: str, ledger: Path) -> None:
+    """Its holder believes in half of its own lease, and makes the call after somebody was told that it has not happened.
+
+    The worker has another setting than the scheduler, and the register does not name it: it has been silent for three beats, or
+    the server that holds the register has failed over.
+    """
+
+    async def scene(on: Stage) -> None:
+        executor, scheduler = on.worker(), Scheduler("s", on.store, on.client, Taken(), Settings(), {})
+        session_id = await on.submit(plan="danger")
+        await on.run(executor, session_id)
+        await on.client.decide(session_id, allow=True, actor="ada")
+        leases, key = on.hosts[0].leases, on.store.keys.of_session("leases", session_id)
+        commit, ends = leases.commit, []
+
+        async def look_meanwhile(*args: Any) -> Any:
+            done = await commit(*args)
+            if args[3].intents:
+                ends.append(await on.store.command("ZSCORE", key, session_id))
+                await scheduler.round()
+                ends.append(await on.store.command("ZSCORE", key, session_id))
+            return done
+
+        leases.commit = look_meanwhile  # type: ignore[method-assign]
+        await executor.run_slice(session_id)
+
+        assert len(ends) == 2 and len(set(ends)) == 1
+        assert ledger.read_text() == "danger x\n"
+
+    play(store_url, scene, Settings.model_validate({"lease": {"seconds": 3_600, "renew_seconds": 1_000}}))

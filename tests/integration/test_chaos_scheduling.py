@@ -248,7 +248,7 @@ def test_a_server_whose_clock_went_back_keeps_nobody_for_longer_than_a_lease(sto
             fleet, scheduler = on.client.fleet, on.scheduler("s", Taken())
             partitions = range(on.store.keys.partitions)
             await fleet.lead("who died then", [*partitions], 3_600)
-            await fleet.beat(WorkerInfo(name="w", slots=8, lease_seconds=60.0))
+            await fleet.beat(WorkerInfo(name="w", slots=8, lease_seconds=300.0))
 
             await scheduler.round()
             lead = await on.store.command("PTTL", leader_key(0))
@@ -259,6 +259,6 @@ def test_a_server_whose_clock_went_back_keeps_nobody_for_longer_than_a_lease(sto
             ends, now = int(await on.store.command("ZSCORE", leases, session_id)), await on.store.now_ms()
 
             assert lead <= scheduler._settings.scheduler.leader_seconds * 1000
-            assert ends <= now + 60_000
+            assert ends <= now + 300_000  # as it was given
 
     asyncio.run(play())

@@ -200,6 +200,7 @@ def test_what_is_wrong_is_said_with_what_to_do(api: Served) -> None:
                 await refusal(client, "get_session", session_id="EVERY-20261121-999"),
                 await refusal(client, "submit_session", app="everythin"),
                 await refusal(client, "submit_session", app="everything", state={"bogus": 1}),
+                await refusal(client, "submit_session", app="everything", idempotency_key="trigger/alerts/17"),
                 await refusal(client, "list_sessions", limit=0, bogus=1),
                 await refusal(client, "list_sessions", cursor="?"),
                 await refusal(client, "wait_for_session", session_id="EVERY-20261121-999", seconds=1e9),
@@ -217,11 +218,12 @@ def test_what_is_wrong_is_said_with_what_to_do(api: Served) -> None:
     assert said[2] == "session EVERY-20261121-999: not found; see `baton list`"
     assert said[3] == "app 'everythin': not loaded; did you mean 'everything'?"
     assert "bogus" in said[4]
-    assert said[5].startswith("tool list_sessions: invalid arguments: limit:") and "bogus" in said[5]
-    assert said[6].startswith("cursor: not one of ours")
-    assert "seconds" in said[7]
-    assert said[8] == "-32602 session EVERY-20261121-999: not found; see `baton list`"
-    assert [one.split()[0] for one in said[9:]] == ["-32602", "-32602"]
+    assert said[5] == "idempotency key 'trigger/alerts/17': keys of this form are Baton's own; use another one"
+    assert said[6].startswith("tool list_sessions: invalid arguments: limit:") and "bogus" in said[6]
+    assert said[7].startswith("cursor: not one of ours")
+    assert "seconds" in said[8]
+    assert said[9] == "-32602 session EVERY-20261121-999: not found; see `baton list`"
+    assert [one.split()[0] for one in said[10:]] == ["-32602", "-32602"]
 
 
 def test_the_door_of_mcp_is_the_door_of_the_api(api: Served) -> None:

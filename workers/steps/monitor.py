@@ -7,6 +7,7 @@ submission and its commit submits the same one again, which changes nothing.
 from typing import cast
 
 from orchestrator.contracts.base import JsonObject, dump_json
+from orchestrator.contracts.own_keys import OwnKey
 from orchestrator.contracts.session import Record
 from orchestrator.contracts.skill import Monitor
 from orchestrator.kernel.advance import current_skill
@@ -41,7 +42,7 @@ async def _judge(world: World, skill: Monitor, record: Record) -> Change:
         world.spec.name,
         text=f"{skill.name} saw that {skill.emit_signal_when}: {dump_json(observation)}",
         actor=f"session:{record.session_id}",
-        key=f"{record.session_id}/look-{record.cursor.serial}",
+        key=OwnKey.LOOK.make(record.session_id, record.cursor.serial),
         entry_skill=skill.trigger_target,
     )
     data: JsonObject = {"look": "submitted", "session": submitted.session_id}

@@ -16,6 +16,7 @@ from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.base import Frozen, JsonObject, dump_json, load_json
 from orchestrator.contracts.demo import Submission
 from orchestrator.contracts.errors import InputError, PayloadTooLarge, suggest
+from orchestrator.contracts.own_keys import check_callers_key
 from orchestrator.contracts.session import Priority
 from orchestrator.settings import Settings
 
@@ -179,7 +180,11 @@ def read_value(text: str) -> JsonValue:
 
 
 def check_requests(spec: AppSpec, requests: Sequence[Request], settings: Settings) -> None:
-    """Raise InputError with every request that could not be submitted; nothing has been by then."""
+    """Raise InputError with every request that could not be submitted; nothing has been by then.
+
+    Baton's own keys are refused here, too. An operator may do anything, but the keys of a file or of an app's options come from
+    anywhere, and nobody needs to type one: who stands in for a sender fires its trigger.
+    """
     problems: list[str] = []
     by_key: dict[str, Request] = {}
     limits = settings.limits
@@ -201,6 +206,10 @@ def check_requests(spec: AppSpec, requests: Sequence[Request], settings: Setting
             continue
         if not 1 <= len(request.key) <= KEY_CHARS:
             problems.append(f"{label}key: it must have 1 to {KEY_CHARS} characters; shorten it")
+        try:
+            check_callers_key(request.key)
+        except InputError as error:
+            problems.append(f"{label}{error}")
         same = by_key.setdefault(request.key, request)
         if (same.text, same.state, same.priority) != (request.text, request.state, request.priority):
             problems.append(f"{label}key {request.key!r}: {same.where} has it for something else; use a key of its own")

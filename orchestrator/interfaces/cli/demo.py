@@ -224,6 +224,7 @@ class Run:
         return self._finish(stack)
 
     async def _submit(self, client: "Client") -> None:
+        from orchestrator.contracts.own_keys import check_callers_key
         from orchestrator.interfaces.cli.demo_view import Shown
         from orchestrator.interfaces.cli.output import one_line
 
@@ -231,7 +232,11 @@ class Run:
             made = await asyncio.gather(
                 *(
                     client.submit(
-                        scene.spec.name, text=one.text, overrides=one.overrides, actor=self.actor, key=one.key
+                        scene.spec.name,
+                        text=one.text,
+                        overrides=one.overrides,
+                        actor=self.actor,
+                        key=check_callers_key(one.key),
                     )
                     for one in scene.submissions
                 )

@@ -56,8 +56,10 @@ def fork_command(
     form: Form,
 ) -> int:
     """Begin a session where another one stood, at any entry of its journal."""
+    from orchestrator.contracts.own_keys import check_callers_key
     from orchestrator.interfaces.cli.connect import with_client
 
+    check_callers_key(key)
     state = None if given is None else _read_given(given)
 
     async def work(client: "Client") -> "tuple[Record, bool]":

@@ -6,6 +6,7 @@ from uuid import uuid4
 from fastapi import APIRouter, Query, Request, Response
 
 from orchestrator.contracts.errors import InputError, PhaseRefused
+from orchestrator.contracts.own_keys import check_callers_key
 from orchestrator.contracts.session import Record
 from orchestrator.forks import CURRENT
 from orchestrator.interfaces.console.pages import CallerOf, Form, FormOf, PageRoute, PartsOf, go, render
@@ -38,7 +39,7 @@ async def fork(request: Request, session_id: SessionId, parts: PartsOf, caller: 
             state=read_state(form) or None,
             version=form.one("version", most=100) or None,
             actor=caller.name,
-            key=form.one("key", most=200) or None,
+            key=check_callers_key(form.one("key", most=200) or None),
         )
     except (InputError, PhaseRefused) as error:
         asked = {name: form.one(name, most=1_000_000) for name in _FIELDS}

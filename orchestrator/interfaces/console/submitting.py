@@ -8,6 +8,7 @@ from pydantic import JsonValue
 
 from orchestrator.contracts.base import JsonObject, load_json
 from orchestrator.contracts.errors import InputError
+from orchestrator.contracts.own_keys import check_callers_key
 from orchestrator.contracts.session import Priority
 from orchestrator.interfaces.console.pages import CallerOf, Form, FormOf, PageRoute, PartsOf, Text, go, render
 from orchestrator.interfaces.console.shown import link
@@ -35,7 +36,7 @@ async def submit(request: Request, parts: PartsOf, caller: CallerOf, form: FormO
             text=form.one("text", most=200_000),
             overrides=read_state(form),
             actor=caller.name,
-            key=form.one("key", most=200) or None,
+            key=check_callers_key(form.one("key", most=200) or None),
             priority=_read_priority(form),
             entry_skill=form.one("skill", most=100) or None,
         )

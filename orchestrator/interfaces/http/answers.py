@@ -64,15 +64,21 @@ class _Saying(NamedTuple):
 
     @property
     def post_id(self) -> str | None:
-        """Return the id of its post; without a key each is of its own."""
-        return None if self.key is None else f"{self.word}:{self.caller.name}:{self.key}"
+        """Return the id of its post, that of nothing else; without a key each is of its own.
+
+        A name with a colon could be read as a shorter one and the beginning of a key. So its length stands before it, behind
+        a second colon, with which no other name begins.
+        """
+        name = self.caller.name
+        who = f":{len(name)}:{name}" if ":" in name else name
+        return None if self.key is None else f"{self.word}:{who}:{self.key}"
 
     async def once(self, saying: Awaitable[bool], is_same: Callable[[Post], bool]) -> bool:
         """Say it; return False where it was said before, and raise KeyConflict where that was something else."""
         if await saying:
             return True
         before = None if self.post_id is None else await self.parts.client.find_post(self.session_id, self.post_id)
-        if self.key is not None and before is not None and not is_same(before):
+        if self.key is not None and before is not None and not (before.actor == self.caller.name and is_same(before)):
             raise KeyConflict(self.key, self.session_id)
         return False
 

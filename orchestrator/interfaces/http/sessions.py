@@ -6,6 +6,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
 
+from orchestrator.contracts.own_keys import check_callers_key
 from orchestrator.contracts.phases import Phase
 from orchestrator.interfaces.http import bodies, models, shapes
 from orchestrator.interfaces.http.parts import CallerOf, Cursor, GuardedRoute, Key, Limit, PartsOf, SessionId, needs
@@ -29,7 +30,7 @@ async def submit_session(body: bodies.SubmitBody, parts: PartsOf, caller: Caller
         text=body.text,
         overrides=body.state,
         actor=caller.name,
-        key=key,
+        key=check_callers_key(key),
         priority=body.priority,
         entry_skill=body.skill,
     )
@@ -51,7 +52,12 @@ async def fork_session(
     """Begin a session where another one stood, at any entry of its journal. The same `Idempotency-Key` gives the same fork."""
     asked = body or bodies.ForkBody()
     made = await parts.client.fork(
-        session_id, at=asked.at, state=asked.state, version=asked.version, actor=caller.name, key=key
+        session_id,
+        at=asked.at,
+        state=asked.state,
+        version=asked.version,
+        actor=caller.name,
+        key=check_callers_key(key),
     )
     record = await parts.client.show(made.session_id)
     return JSONResponse(

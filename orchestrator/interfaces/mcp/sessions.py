@@ -9,6 +9,7 @@ from pydantic import Field, JsonValue
 from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.errors import InputError
 from orchestrator.contracts.ids import check_session_id
+from orchestrator.contracts.own_keys import check_callers_key
 from orchestrator.contracts.phases import SETTLED, Phase
 from orchestrator.contracts.session import ASKING, Priority, Record
 from orchestrator.interfaces.http import models, shapes
@@ -49,7 +50,7 @@ def register_sessions(server: FastMCP[Any], desk: Desk) -> None:
             text=text,
             overrides=state,
             actor=desk.actor,
-            key=idempotency_key,
+            key=check_callers_key(idempotency_key),
             priority=priority,
             entry_skill=skill,
         )

@@ -8,7 +8,8 @@
 -- The fence is max(fence + 1, now), so it also grows across a restored or failed-over server.
 -- Replay: the same holder text claims again while its lease lives and gets the same fence.
 --
---   record   hash    fence, holder, attempts + 1, phase running     leases  zset  sid -> lease end
+--   record   hash    fence, holder, attempts + 1, phase running,    leases  zset  sid -> lease end
+--                    lease <fence>:<ms that it lasts> (rescue)
 --   mailbox  list    read, not taken (commit takes)                  due     zset  sid removed
 --   journal  stream  an `orphaned` entry where a dead holder is succeeded
 --   by       zset    moved to running                                sent    zset  sid removed
@@ -65,7 +66,7 @@ if not again then
   f.fence = math.max(tonumber(f.fence) + 1, now)
   local phase = f.phase == 'finalizing' and 'finalizing' or 'running'
   redis.call('HSET', K.record, 'phase', phase, 'fence', f.fence, 'holder', holder, 'attempts', attempts + 1,
-    'seq', seq, 'since', now, 'claimed', now)
+    'seq', seq, 'since', now, 'claimed', now, 'lease', f.fence .. ':' .. ARGV[3])
   if f.format < format then redis.call('HSET', K.record, 'format', format) end
   redis.call('ZADD', K.leases, now + tonumber(ARGV[3]), sid)
   redis.call('ZREM', K.due, sid)

@@ -4,12 +4,15 @@
 -- sessions in line of every app, but for those that are left alone. It changes nothing but to forget marks whose time is over,
 -- and to bring near what no clock of today can have set.
 --
---   leases, sent, left   zset   times further ahead than the longest there are: the server's clock has gone back since (it
---                               was set, or a failover led to another one), and a dead holder would be believed for as long
---                               as that step. From now on they last as long as if they had just been set: who lives renews.
+--   sent, left   zset   times further ahead than the longest there are: the server's clock has gone back since (it was set, or
+--                       a failover led to another one), and a lost wake-up would be believed in for as long as that step.
+--                       From now on they last as long as if they had just been set.
+--   leases       zset   those further ahead than the longest lease of whoever is known to work are told, and not cut: somebody's
+--                       may last longer who is not known just now. What it may be, rescue sees.
 --
 -- ARGV: most sids a list, most candidates an app, ms of the longest lease, of a wake-up under way, of being left alone, app, …
--- Answer: now, expired sids, due sids, candidates as index members, busy count by app, sent count, when the next look is due
+-- Answer: now, expired sids, sids of leases too far ahead (the furthest first), due sids, candidates as index members, busy count
+-- by app, sent count, when the next look is due
 -- (busy: running, or with a wake-up under way; the next look: now while somebody works here, else when the first wait is
 -- over, -1 where none will be)
 --
@@ -21,15 +24,16 @@ local longest = {leases = whole(ARGV[3]), sent = whole(ARGV[4]), left = whole(AR
 if not (most and each and longest.leases and longest.sent and longest.left) then return {'malformed'} end
 redis.call('ZREMRANGEBYSCORE', K.sent, '-inf', now)
 
--- How many a set holds; those too far ahead are brought near.
+-- How many a set holds; those too far ahead are brought near, or told.
+local far = {}
 local function count(name)
   local number = redis.call('ZCARD', K[name])
   if number == 0 or most == 0 then return number end
   local latest = now + longest[name]
   if tonumber(redis.call('ZRANGE', K[name], -1, -1, 'WITHSCORES')[2]) > latest then
-    for _, sid in ipairs(redis.call('ZRANGEBYSCORE', K[name], '(' .. latest, '+inf', 'LIMIT', 0, most)) do
-      redis.call('ZADD', K[name], latest, sid)
-    end
+    local found = redis.call('ZREVRANGEBYSCORE', K[name], '+inf', '(' .. latest, 'LIMIT', 0, most)
+    if name == 'leases' then far, found = found, {} end
+    for _, sid in ipairs(found) do redis.call('ZADD', K[name], latest, sid) end
   end
   return number
 end
@@ -81,4 +85,4 @@ if sent == 0 and leases == 0 then
   local first = redis.call('ZRANGE', K.due, 0, 0, 'WITHSCORES')[2]
   next_at = first and math.floor(tonumber(first)) or -1
 end
-return {now, expired, due, candidates, busy, sent, next_at}
+return {now, expired, far, due, candidates, busy, sent, next_at}

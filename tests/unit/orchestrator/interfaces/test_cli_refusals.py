@@ -72,6 +72,11 @@ def settings_are_read_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
         (["submit", "code_review", "-f", "x", "--repo", "y"], "options --file and --repo: each line of the file says"),
         (["submit", "code_review", "--repo", "a", "--repo", "b"], "option --repo: given twice"),
         (["submit", "code_review", "--timeout", "long"], "'long' is no duration; write seconds, or 500ms, 15m, 2h, 3d"),
+        (
+            ["submit", "code_review", "--set", "repo=x", "--set", "commit=y", "--key", "monitor/disk/2026-11-21"],
+            "keys of this form are Baton's own",
+        ),
+        (["fork", "SES-20260101-001", "--key", "trigger/alerts/17"], "keys of this form are Baton's own"),
         (["worker", "--queues", "stps"], "option --queues 'stps': no such queue; did you mean 'steps'?"),
         (["worker", "--queues", ","], "option --queues: it names none"),
         (["demo", "--app", "nosuch"], "app 'nosuch': not loaded"),

@@ -159,7 +159,7 @@ def test_where_nothing_will_be_due_no_look_is(one: Lab) -> None:
 
 
 def test_a_time_that_only_a_clock_of_before_can_have_set_is_brought_near(one: Lab) -> None:
-    """The server's clock has gone back: a dead holder's lease, and a lost wake-up, would be believed for as long as that step."""
+    """The server's clock has gone back: a lost wake-up would be believed for as long as that step. A lease is left to rescue."""
     put(one, *(["a:running:-"] * 2), *(["a:ready:1"] * 3))
     now = look(one).now
     score(one, "leases", s0=FAR, s1=now + 600_000)
@@ -169,23 +169,34 @@ def test_a_time_that_only_a_clock_of_before_can_have_set_is_brought_near(one: La
     seen = look(one, lease_seconds=900.0, resend_seconds=800.0)
     times = {name: dict(times_of(one, name)) for name in ("leases", "sent", "left")}
 
-    assert times["leases"] == {"S-0": seen.now + 900_000, "S-1": now + 600_000}
+    assert times["leases"] == {"S-0": FAR, "S-1": now + 600_000}
     assert times["sent"] == {"S-2": seen.now + 800_000, "S-3": now + 600_000}
     assert times["left"] == {"S-4": seen.now + 30_000}
-    assert (seen.expired, seen.sent, line(seen)) == ((), 2, [])
+    assert (seen.expired, seen.far, seen.sent, line(seen)) == ((), ("S-0",), 2, [])
 
 
 def test_a_scheduler_that_leads_a_partition_not_brings_nothing_near(one: Lab) -> None:
     """It looks there for an app with a limit alone; and of many, so many at a time as are asked for."""
-    put(one, *(["a:running:-"] * 3))
-    score(one, "leases", s0=FAR, s1=FAR, s2=FAR)
+    put(one, *(["a:ready:1"] * 3))
+    score(one, "sent", s0=FAR, s1=FAR, s2=FAR)
 
-    look(one, most=0, lease_seconds=900.0)
-    assert [at for _, at in times_of(one, "leases")] == [FAR] * 3
-    look(one, most=2, lease_seconds=900.0)
-    assert [at for _, at in times_of(one, "leases")].count(FAR) == 1
-    look(one, most=2, lease_seconds=900.0)
-    assert FAR not in [at for _, at in times_of(one, "leases")]
+    look(one, most=0, resend_seconds=900.0)
+    assert [at for _, at in times_of(one, "sent")] == [FAR] * 3
+    look(one, most=2, resend_seconds=900.0)
+    assert [at for _, at in times_of(one, "sent")].count(FAR) == 1
+    look(one, most=2, resend_seconds=900.0)
+    assert FAR not in [at for _, at in times_of(one, "sent")]
+
+
+def test_leases_that_end_too_late_are_told_the_furthest_first(one: Lab) -> None:
+    """No more than asked for: those that only a clock of before can have set stand before those that may be true."""
+    score(one, "leases", s0=10, s1=20, s2=FAR, s3=FAR + 1, s4=FAR + 2)
+
+    assert [look(one, most=most, lease_seconds=900.0).far for most in (0, 2, 9)] == [
+        (),
+        ("S-4", "S-3"),
+        ("S-4", "S-3", "S-2"),
+    ]
 
 
 @pytest.mark.parametrize(("most", "each"), [(-1, 1), (1, -1)])

@@ -38,7 +38,7 @@ TAKEN_ALIKE = {
     "release": {"stale"},  # not ours any more
     "renew": {"stale", "malformed"},  # LeaseLost: the step stops
     "report": {"closed", "counted"},  # not opened
-    "rescue": {"alive", "missing"},  # no orphan
+    "rescue": {"alive", "shortened", "missing"},  # no orphan
     "stream": {"stale"},  # not streamed
     "submit": {"existing"},  # not created
     "take_deliveries": {"taken"},  # done

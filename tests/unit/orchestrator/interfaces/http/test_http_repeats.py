@@ -5,6 +5,8 @@ from typing import Any
 import httpx2
 import pytest
 
+import tests.api_stage as stage_of_api
+from orchestrator.contracts.access import Token, digest_token
 from tests.api_stage import ApiStage, play
 from workers.executor import Executor
 
@@ -222,3 +224,46 @@ def test_what_is_said_without_a_key_was_not_said_before(store_url: str, monkeypa
 
     assert said == [(202, True)] * 3
     assert kinds == ["signal", "input", "cancel"]
+
+
+def test_a_callers_name_and_its_key_are_never_those_of_another(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names may hold colons: of two callers whose names and keys read the same in one line, the second was not heard."""
+    asked = (("ci", "eu:7"), ("ci:eu", "7"), ("ci", ":5:ci:eu:7"), ("ci:eu", "eu:7"), ("ci", "eu:7"))
+    secrets = {name: f"baton_{name}-{'y' * 40}" for name, _ in asked}
+    tokens = [
+        Token(name=name, sha256=digest_token(secret), roles=("submitter",), source="file")
+        for name, secret in secrets.items()
+    ]
+    monkeypatch.setattr(stage_of_api, "TOKENS", (*stage_of_api.TOKENS, *tokens))
+
+    async def act(api: ApiStage) -> tuple[list[bool], bool]:
+        session_id = await api.on.submit("ask_first")
+        said = [
+            await api.call(
+                "POST",
+                f"/v1/sessions/{session_id}/signal",
+                None,
+                json={"name": "order"},
+                headers={"Authorization": f"Bearer {secrets[name]}", "Idempotency-Key": key},
+            )
+            for name, key in asked
+        ]
+        return [one.json()["changed"] for one in said], await api.on.client.took(session_id, "signal:ci:eu:7")
+
+    said, is_named_as_ever = play(store_url, act)
+
+    assert said == [True, True, True, True, False]
+    assert is_named_as_ever  # a request that is repeated while Baton is upgraded finds what it said before
+
+
+def test_a_post_that_another_caller_has_left_under_this_id_is_no_repetition(store_url: str) -> None:
+    """An older Baton joined names and keys so that two callers could mean one post: the second is told that it was not heard."""
+
+    async def act(api: ApiStage) -> tuple[int, str]:
+        session_id = await api.on.submit("ask_first")
+        await api.on.client.signal(session_id, "order", actor="somebody", post_id="signal:the-submitter:k1")
+        path = f"/v1/sessions/{session_id}/signal"
+        said = await api.call("POST", path, "submitter", json={"name": "order"}, headers=KEY)
+        return said.status_code, said.json()["type"]
+
+    assert play(store_url, act) == (422, "urn:baton:problem:key-conflict")
