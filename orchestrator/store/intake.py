@@ -248,9 +248,12 @@ class Intake:
             raise StoreError(f"session {session_id}: note refused (malformed); this is a defect, report it")
 
     async def replay(self, session_id: str, actor: str, note: str = "") -> None:
-        """Send a dead letter again, its failures forgotten; raise SessionNotFound or PhaseRefused."""
+        """Send a dead letter again, its failures forgotten; raise SessionNotFound or PhaseRefused.
+
+        Only the letter that was read is sent: one that somebody else sent meanwhile, and that came back, is another one.
+        """
         key = self._store.keys.of_session("record", session_id)
-        stored, written = await self._store.command("HMGET", key, "cursor", "format")
+        stored, written, rev = await self._store.command("HMGET", key, "cursor", "format", "rev")
         try:
             cursor = Cursor.from_json(stored).model_copy(update={"failures": 0}).to_json() if stored else ""
         except ValidationError as error:
@@ -260,12 +263,15 @@ class Intake:
             kind="replayed", actor=actor, set={"cursor": cursor, "failure": ""}, data={"note": note} if note else {}
         )
         request = uuid4().hex
-        reply = await self._store.act(
-            "replay", session_id, entry.to_json(), BELL, cursor, self._store.format, request, critical=True
-        )
+        words = (entry.to_json(), BELL, cursor, self._store.format, request, rev or "0")
+        reply = await self._store.act("replay", session_id, *words, critical=True)
         if reply[0] == "missing":
             raise SessionNotFound(session_id)
         if reply[0] == "not_dead":
             raise PhaseRefused(f"session {session_id}: it is {reply[1]}, not a dead letter; nothing to replay")
+        if reply[0] == "changed":
+            raise PhaseRefused(
+                f"session {session_id}: it was sent again meanwhile and has died again; look at it, then replay"
+            )
         if reply[0] == "malformed":
             raise StoreError(f"session {session_id}: replay refused (malformed); this is a defect, report it")

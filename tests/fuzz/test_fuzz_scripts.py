@@ -108,7 +108,7 @@ class Scene:
             "refuse": [entry("refused"), "3", "400", "request"],
             "release": [fence],
             "renew": [fence, "60000"],
-            "replay": [entry("replayed"), "bell", ""],
+            "replay": [entry("replayed"), "bell", "", "1", "request", "1"],
             "report": ["failed", "sig", "10", "3", "1000", "0f", "bucket", "1000", "5", "7"],
             "rescue": [],
             "stream": [fence, "10", "1000", "1", "piece"],

@@ -405,6 +405,39 @@ def test_only_a_dead_letter_is_replayed(lab: Lab) -> None:
         lab.run(lab.intake.replay("SES-20260101-404", "al"))
 
 
+def test_a_letter_that_somebody_was_quicker_to_send_again_is_not_taken_back(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two people send it; the session went on and died of something else: from the old place it would do all that anew."""
+    session_id, act, quicker = lab.submit(), lab.store.act, list[str]()
+    far = Cursor(skill="work", serial=7).to_json()
+
+    async def run_and_die(fields: dict[str, str]) -> None:
+        held = await lab.leases.claim(session_id, "w:1", (DIGEST,), known=0, alone=True)
+        assert isinstance(held, Claimed)
+        told = entry(set={**fields, "phase": "dead", "reason": "why"})
+        commit = Commit("dead", fields, (told,), reason="why", status="so")
+        await lab.leases.commit(session_id, held.record.fence, held.record.rev, commit)
+
+    async def late(name: str, session_id: str, *args: Any, **more: Any) -> Any:
+        if name == "replay" and not quicker:
+            quicker.append("bob")
+            await lab.intake.replay(session_id, "bob")
+            await run_and_die({"cursor": far})
+        return await act(name, session_id, *args, **more)
+
+    lab.run(run_and_die({}))
+    monkeypatch.setattr(lab.store, "act", late)
+    with pytest.raises(PhaseRefused, match=r"it was sent again meanwhile and has died again; look at it, then replay$"):
+        lab.run(lab.intake.replay(session_id, "al"))
+    refused = lab.snapshot(session_id).record
+    lab.run(lab.intake.replay(session_id, "al"))
+    replayed = lab.snapshot(session_id).record
+
+    assert (refused["phase"], refused["replays"], Cursor.from_json(refused["cursor"]).serial) == ("dead", "1", 7)
+    assert (replayed["phase"], replayed["replays"], Cursor.from_json(replayed["cursor"]).serial) == ("ready", "2", 7)
+
+
 def test_a_dead_letter_that_cannot_be_read_says_so_when_it_is_replayed(lab: Lab) -> None:
     """A person gets the reason, not a stack of calls."""
     session_id = lab.submit()

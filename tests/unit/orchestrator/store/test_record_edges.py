@@ -246,9 +246,11 @@ def test_a_replayed_letter_begins_anew_and_is_counted_once(one: Lab) -> None:
     one.commit(session_id, held.fence, held.rev, Commit("dead", {}, (entry(),), reason="why", status="so"))
 
     assert act(one, "replay", session_id, entry("replayed"), "bell", "{}", 1) == ["malformed"]
-    assert act(one, "replay", session_id, entry("replayed"), "bell", "{}", 1, "") == ["malformed"]
-    assert act(one, "replay", session_id, entry("replayed"), "bell", "{}", 1, "r1")[0] == "replayed"
-    assert act(one, "replay", session_id, entry("replayed"), "bell", "{}", 1, "r2") == ["not_dead", "ready"]
+    assert act(one, "replay", session_id, entry("replayed"), "bell", "{}", 1, "", 1) == ["malformed"]
+    assert act(one, "replay", session_id, entry("replayed"), "bell", "{}", 1, "r1") == ["malformed"]
+    assert act(one, "replay", session_id, entry("replayed"), "bell", "{}", 1, "r1", 0) == ["changed"]
+    assert act(one, "replay", session_id, entry("replayed"), "bell", "{}", 1, "r1", 1)[0] == "replayed"
+    assert act(one, "replay", session_id, entry("replayed"), "bell", "{}", 1, "r2", 1) == ["not_dead", "ready"]
     now = one.snapshot(session_id)
     assert [number for number, _ in now.journal] == [f"{number}-0" for number in range(1, len(now.journal) + 1)]
     assert now.record["seq"] == str(len(now.journal))
@@ -261,7 +263,7 @@ def test_a_replay_whose_reply_was_lost_is_answered_again_and_sends_no_other_lett
     """Meanwhile the session may have run, and died of something else: that letter nobody has looked at."""
     session_id = one.submit()
     bury(one, session_id)
-    request = (entry("replayed"), "bell", '{"skill":"work"}', 1, "r1")
+    request = (entry("replayed"), "bell", '{"skill":"work"}', 1, "r1", 1)
     assert act(one, "replay", session_id, *request)[0] == "replayed"
     assert act(one, "replay", session_id, *request)[0] == "replayed"
     bury(one, session_id)
