@@ -33,6 +33,7 @@ from orchestrator.store.codec import advise_newer, encode_submission
 from orchestrator.store.keys import APPS, BELL, CANCELS, counter_key
 from orchestrator.store.request_keys import RequestKeys, Stamp, is_anothers, mark_of
 from orchestrator.store.store import Store
+from orchestrator.store.wire import Reply
 
 #: How long a day's counter of ids is kept: longer than any clock is wrong.
 COUNTER_SECONDS = 3 * 86_400
@@ -40,7 +41,7 @@ COUNTER_SECONDS = 3 * 86_400
 SKIPPED: Final = 1_000_000
 #: Steps, each twice as long as the one before, in which a counter that was set back is taken past the ids that are taken.
 MOST_STEPS: Final = 20
-#: Entries of one millisecond among which a post is looked for.
+#: Entries of a journal among which a post is looked for at once.
 POSTS_AT_ONCE: Final = 64
 #: Refused answers that one session's journal keeps.
 MOST_REFUSALS: Final = 32
@@ -61,6 +62,20 @@ def _as_text(what: str) -> Iterator[None]:
         yield
     except (PydanticSerializationError, UnicodeEncodeError) as error:
         raise InputError(f"{what}: it holds text that is no UTF-8; write it in UTF-8") from error
+
+
+def _find_post(rows: Reply, post_id: str) -> Post | None:
+    """Return the post of this id from entries as a journal has them, None where it is not among them."""
+    for _, flat in rows:
+        try:
+            told = load_json(flat[3])
+        except ValueError:  # damaged: whoever reads the journal is told
+            continue
+        data = told.get("data") if isinstance(told, dict) else None
+        post = data.get("post") if isinstance(data, dict) else None
+        if isinstance(post, dict) and post.get("post_id") == post_id:
+            return Post.model_validate(post)
+    return None
 
 
 class Intake:
@@ -216,6 +231,7 @@ class Intake:
         """Return the post of this id that a session took before, as its journal has it; None where it cannot be found.
 
         The time of a post is known, and the journal's entries stand in the order of their times: it is looked for by halves.
+        Neither is so where the server's clock went back meanwhile: what is not found so is looked for everywhere, newest first.
         """
         key = self._store.keys.of_session
         found = await self._store.command("ZSCORE", key("seen", session_id), post_id)
@@ -230,13 +246,13 @@ class Intake:
                 low = middle + 1
             else:
                 high = middle
-        for _, flat in await self._store.command("XRANGE", journal, f"{low}-0", "+", "COUNT", POSTS_AT_ONCE):
-            told = load_json(flat[3])
-            data = told.get("data") if isinstance(told, dict) else None
-            post = data.get("post") if isinstance(data, dict) else None
-            if isinstance(post, dict) and post.get("post_id") == post_id:
-                return Post.model_validate(post)
-        return None
+        rows, newest = await self._store.command("XRANGE", journal, f"{low}-0", "+", "COUNT", POSTS_AT_ONCE), "+"
+        while (post := _find_post(rows, post_id)) is None:
+            rows = await self._store.command("XREVRANGE", journal, newest, "-", "COUNT", POSTS_AT_ONCE)
+            if not rows:
+                return None
+            newest = f"({rows[-1][0]}"
+        return post
 
     async def note_refusal(self, session_id: str, actor: str, data: JsonObject) -> None:
         """Leave a line in the journal about an answer that was refused; a session keeps so many and no more."""
