@@ -85,6 +85,7 @@ class Intake:
         self._store = store
         self._key_ttl_seconds = key_ttl_seconds
         self._keys = RequestKeys(store)
+        self._confirmed_apps: set[str] = set()
         #: The session that an idempotency key stands for, None while there is none.
         self.find = self._keys.find
 
@@ -92,10 +93,10 @@ class Intake:
         """Return a new id, so many numbers behind the last one; a number that is never used harms nothing."""
         day = datetime.fromtimestamp(await self._store.now_ms() / 1000, UTC)
         counter = counter_key(prefix, f"{day:%Y%m%d}")
-        number = await self._store.command("INCRBY", counter, step)
-        if int(number) == step:  # yesterday's counter is asked no more
-            await self._store.command("EXPIRE", counter, COUNTER_SECONDS)
-        return format_session_id(prefix, day, int(number))
+        reply = await self._store.act_on_key("mint", counter, step, COUNTER_SECONDS)
+        if reply[0] == "malformed":
+            raise StoreError(f"id of a session {prefix}: not minted (malformed); this is a defect, report it")
+        return format_session_id(prefix, day, int(reply[1]))
 
     async def mint_once(self, prefix: str, app: str, digest: str, *, key: str | None) -> tuple[str, int]:
         """Return the id of what this request creates, and for how many seconds its key is known: 0 without one.
@@ -150,9 +151,11 @@ class Intake:
         seconds, is_mine = key_seconds or self._key_ttl_seconds, True
         if key is not None:
             session_id, is_mine = await self._keys.reserve(draft.app, key, session_id, digest, seconds)
-        if await self._store.command("SADD", APPS, draft.app):
-            # Nobody looks for sessions of an app that is not there, and on a cluster it may lie on another server than they do.
+        # Nobody looks for sessions of an app that is not there, and on a cluster it may lie on another server than they do. That
+        # it is there already says nothing: it may be by an act of our own whose answer was lost, or of one who is not sure yet.
+        if draft.app not in self._confirmed_apps or await self._store.command("SADD", APPS, draft.app):
             await self._store.command_beside("SADD", APPS, draft.app)
+            self._confirmed_apps.add(draft.app)
         entry = Entry(kind="submitted", actor=draft.actor, set=fields, messages=said)
         flat: list[str | int] = [part for pair in fields.items() for part in pair]
         if self._store.format > 1:

@@ -12,13 +12,14 @@ from orchestrator.contracts.errors import (
     PayloadTooLarge,
     PhaseRefused,
     SessionNotFound,
+    StoreUnreachable,
     Unreadable,
 )
 from orchestrator.contracts.session import Cursor, Entry, Post
 from orchestrator.store.cluster import open_wire
 from orchestrator.store.durability import Durability
 from orchestrator.store.forks import create_fork
-from orchestrator.store.intake import POSTS_AT_ONCE, Intake, Submitted
+from orchestrator.store.intake import COUNTER_SECONDS, POSTS_AT_ONCE, Intake, Submitted
 from orchestrator.store.keys import APPS, CANCELS, idempotency_key
 from orchestrator.store.leases import Claimed, Commit
 from orchestrator.store.servers import ask_each
@@ -80,6 +81,50 @@ def test_an_app_is_known_safely_before_its_first_session_is_made(lab: Lab, monke
 
     assert known == [APP]
     assert server.asked - first == 1  # an app that is known costs nothing
+
+
+@pytest.mark.parametrize("by", ["ourselves", "another"])
+def test_an_app_that_is_there_is_not_safe_for_that(lab: Lab, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
+    """We made it known and the answer was lost, or somebody else did who waits still: it may be gone with its server all the same."""
+    server = DyingServer(lab, "DEL", APPS)
+    monkeypatch.setattr(lab.store, "_confirmer", server)
+    lab.run(lab.store.command(*(("DEL", APPS) if by == "ourselves" else ("SADD", APPS, APP))))
+    lose_answer(lab, monkeypatch, "SADD")
+
+    submit(lab, None)
+
+    assert lab.run(lab.store.command("SMEMBERS", APPS)) == [APP]
+
+
+def test_a_counter_of_ids_goes_some_time_after_its_day(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the answer of its first act was lost, or one who began it died then; and it does not stay for longer while it is used."""
+    lose_answer(lab, monkeypatch, "EVALSHA")
+    first = lab.run(lab.intake.mint("SES"))
+    (counter,) = lab.run(every_key(lab, "baton:ids:*"))
+    begun = lab.run(lab.store.command("TTL", counter))
+    lab.run(lab.store.command("PERSIST", counter))
+    second = lab.run(lab.intake.mint("SES"))
+    mended = lab.run(lab.store.command("TTL", counter))
+    lab.run(lab.store.command("EXPIRE", counter, 3_600))
+    third = lab.run(lab.intake.mint("SES", step=7))
+
+    assert [one.rpartition("-")[2] for one in (first, second, third)] == ["002", "003", "010"]
+    assert 0 < lab.run(lab.store.command("TTL", counter)) <= 3_600 < min(begun, mended)
+    assert max(begun, mended) <= COUNTER_SECONDS
+
+
+def lose_answer(lab: Lab, monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+    """Let the answer to the first command of this name be lost: it was done, and is done again."""
+    really, lost = lab.store.wire.command, list[Any]()
+
+    async def command(*args: Any, **more: Any) -> Any:
+        reply = await really(*args, **more)
+        if args and args[0] == word and not lost:
+            lost.append(reply)
+            raise StoreUnreachable("store: the connection was lost; try again")
+        return reply
+
+    monkeypatch.setattr(lab.store.wire, "command", command)
 
 
 def test_one_key_cannot_mean_two_things(lab: Lab) -> None:
@@ -275,10 +320,11 @@ def test_whoever_is_told_of_a_session_relies_on_it_and_on_its_key(lab: Lab, what
         await store.aclose()
         return of_key
 
-    lab.run(lab.store.command("SADD", APPS, APP))  # an app's first session has to wait for one more
     of_key = lab.run(play())
 
-    assert len(confirmed) == (3 if what == "submission" else 2)
+    assert len(confirmed) == (
+        4 if what == "submission" else 2
+    )  # its key, which nobody can say at first, its app, itself
     assert what == "fork" or confirmed[:2] == [of_key, of_key]
 
 

@@ -80,6 +80,18 @@ def test_the_same_words_under_another_key_are_another_request(one: Lab) -> None:
     assert fork(one, digest="d") == ["taken", "d", "k1"]
 
 
+def test_numbers_are_taken_in_whole_and_kept_for_a_time(one: Lab) -> None:
+    """Of none, or for no time, nothing is made."""
+
+    def mint(count: str, seconds: str) -> list[Any]:
+        return one.run(one.store.act_on_key("mint", "baton:ids:A:1", count, seconds))
+
+    for bad in ("0", "", "x", "-1", "1.5"):
+        assert mint(bad, "60") == mint("1", bad) == ["malformed"]
+    assert one.run(one.store.command("EXISTS", "baton:ids:A:1")) == 0
+    assert [mint(count, "60") for count in ("1", "5", "1")] == [["minted", 1], ["minted", 6], ["minted", 7]]
+
+
 def test_a_key_is_moved_from_where_it_was_found_and_from_nowhere_else(one: Lab) -> None:
     """Of all who find its session lost, one moves it, and the others are told where to."""
 
