@@ -1,31 +1,47 @@
 """`durability: wait` on a cluster: each master confirms what it has done itself.
 
 A mark counts only where it stands behind the act, so it is written on the very master that did it, under a key of a
-partition that is there. One that has handed its slots on, or is no master any more, confirms nothing: the act is done again
-where the slot is now, and finds itself or is new there. How a wait is shared is durability.py's.
+partition that is there: while the slot of one is on its way, another one of that master takes the mark. One that has handed
+its slots on, or is no master any more, confirms nothing: the act is done again where the slot is now, and finds itself or
+is new there. How a wait is shared is durability.py's.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
 from orchestrator.contracts.errors import StoreUnreachable
 from orchestrator.store.cluster import Cluster
 from orchestrator.store.cluster_map import parse_cluster, read_node, slot_of
 from orchestrator.store.durability import Confirmer, Durability
 from orchestrator.store.keys import Keys
-from orchestrator.store.wire import Wire
+from orchestrator.store.wire import ServerRefused, Wire
+
+#: What a master answers where a key is not its own, or not any more, or only half.
+_ELSEWHERE: Final = frozenset({"ASK", "MOVED", "TRYAGAIN"})
 
 
 class _NodeConfirmer(Confirmer):
-    """Confirms for one master; `mark_key` says under which key a mark is written there now."""
+    """Confirms for one master; `mark_keys` says under which keys a mark may be written there now, at least one."""
 
     def __init__(
-        self, url: str, wanted: Durability, identify: Callable[[Wire], Awaitable[None]], mark_key: Callable[[], str]
+        self,
+        url: str,
+        wanted: Durability,
+        identify: Callable[[Wire], Awaitable[None]],
+        mark_keys: Callable[[], Sequence[str]],
     ) -> None:
         super().__init__(url, wanted, identify)
-        self._mark_key = mark_key
+        self._mark_keys = mark_keys
 
     async def _mark(self, wire: Wire) -> int:
-        return int(await wire.command("INCR", self._mark_key()))
+        *others, last = self._mark_keys()
+        for key in others:
+            try:
+                return int(await wire.command("INCR", key))
+            except ServerRefused as error:
+                if error.code not in _ELSEWHERE:
+                    raise
+        return int(await wire.command("INCR", last))
 
 
 class ClusterConfirmer:
@@ -57,15 +73,16 @@ class ClusterConfirmer:
         confirmer = self._of.get(place)
         if confirmer is None:
             url = self._url.of_node(read_node(place))
-            confirmer = _NodeConfirmer(url, self._wanted, self._identify, lambda: self._mark_on(place))
+            confirmer = _NodeConfirmer(url, self._wanted, self._identify, lambda: self._marks_on(place))
             self._of[place] = confirmer
         return await confirmer.confirm(run)
 
-    def _mark_on(self, place: str) -> str:
-        for mark in self._marks:
-            if self._cluster.has_slot(place, slot_of(mark)):
-                return mark
-        raise StoreUnreachable(f"store: {place} has no partition any more; what it did is not confirmed")
+    def _marks_on(self, place: str) -> list[str]:
+        """Return a key of each partition that a master has, as far as is known; raise StoreUnreachable where it has none."""
+        found = [mark for mark in self._marks if self._cluster.has_slot(place, slot_of(mark))]
+        if not found:
+            raise StoreUnreachable(f"store: {place} has no partition any more; what it did is not confirmed")
+        return found
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -32,6 +32,7 @@ from orchestrator.store.codec import advise_newer, encode_submission
 from orchestrator.store.keys import APPS, BELL, CANCELS, counter_key
 from orchestrator.store.request_keys import RequestKeys, Stamp, digest_of, is_anothers, mark_of
 from orchestrator.store.store import Store
+from orchestrator.store.wire import Reply
 
 #: How long a day's counter of ids is kept: longer than any clock is wrong.
 COUNTER_SECONDS = 3 * 86_400
@@ -39,7 +40,7 @@ COUNTER_SECONDS = 3 * 86_400
 SKIPPED: Final = 1_000_000
 #: Steps, each twice as long as the one before, in which a counter that was set back is taken past the ids that are taken.
 MOST_STEPS: Final = 20
-#: Entries of one millisecond among which a post is looked for.
+#: Entries of a journal among which a post is looked for at once.
 POSTS_AT_ONCE: Final = 64
 #: Refused answers that one session's journal keeps.
 MOST_REFUSALS: Final = 32
@@ -62,6 +63,20 @@ def _as_text(what: str) -> Iterator[None]:
         raise InputError(f"{what}: it holds text that is no UTF-8; write it in UTF-8") from error
 
 
+def _find_post(rows: Reply, post_id: str) -> Post | None:
+    """Return the post of this id from entries as a journal has them, None where it is not among them."""
+    for _, flat in rows:
+        try:
+            told = load_json(flat[3])
+        except ValueError:  # damaged: whoever reads the journal is told
+            continue
+        data = told.get("data") if isinstance(told, dict) else None
+        post = data.get("post") if isinstance(data, dict) else None
+        if isinstance(post, dict) and post.get("post_id") == post_id:
+            return Post.model_validate(post)
+    return None
+
+
 class Intake:
     """What callers may put into the store."""
 
@@ -69,6 +84,7 @@ class Intake:
         self._store = store
         self._key_ttl_seconds = key_ttl_seconds
         self._keys = RequestKeys(store)
+        self._confirmed_apps: set[str] = set()
         #: The session that an idempotency key stands for, None while there is none.
         self.find = self._keys.find
 
@@ -76,10 +92,10 @@ class Intake:
         """Return a new id, so many numbers behind the last one; a number that is never used harms nothing."""
         day = datetime.fromtimestamp(await self._store.now_ms() / 1000, UTC)
         counter = counter_key(prefix, f"{day:%Y%m%d}")
-        number = await self._store.command("INCRBY", counter, step)
-        if int(number) == step:  # yesterday's counter is asked no more
-            await self._store.command("EXPIRE", counter, COUNTER_SECONDS)
-        return format_session_id(prefix, day, int(number))
+        reply = await self._store.act_on_key("mint", counter, step, COUNTER_SECONDS)
+        if reply[0] == "malformed":
+            raise StoreError(f"id of a session {prefix}: not minted (malformed); this is a defect, report it")
+        return format_session_id(prefix, day, int(reply[1]))
 
     async def mint_once(self, prefix: str, app: str, digest: str, *, key: str | None) -> tuple[str, int]:
         """Return the id of what this request creates, and for how many seconds its key is known: 0 without one.
@@ -136,9 +152,11 @@ class Intake:
         seconds, is_mine = key_seconds or self._key_ttl_seconds, True
         if key is not None:
             session_id, digest, is_mine = await self._keys.reserve(draft.app, key, session_id, digests, seconds)
-        if await self._store.command("SADD", APPS, draft.app):
-            # Nobody looks for sessions of an app that is not there, and on a cluster it may lie on another server than they do.
+        # Nobody looks for sessions of an app that is not there, and on a cluster it may lie on another server than they do. That
+        # it is there already says nothing: it may be by an act of our own whose answer was lost, or of one who is not sure yet.
+        if draft.app not in self._confirmed_apps or await self._store.command("SADD", APPS, draft.app):
             await self._store.command_beside("SADD", APPS, draft.app)
+            self._confirmed_apps.add(draft.app)
         entry = Entry(kind="submitted", actor=draft.actor, set=fields, messages=said)
         flat: list[str | int] = [part for pair in fields.items() for part in pair]
         if self._store.format > 1:
@@ -217,6 +235,7 @@ class Intake:
         """Return the post of this id that a session took before, as its journal has it; None where it cannot be found.
 
         The time of a post is known, and the journal's entries stand in the order of their times: it is looked for by halves.
+        Neither is so where the server's clock went back meanwhile: what is not found so is looked for everywhere, newest first.
         """
         key = self._store.keys.of_session
         found = await self._store.command("ZSCORE", key("seen", session_id), post_id)
@@ -231,13 +250,13 @@ class Intake:
                 low = middle + 1
             else:
                 high = middle
-        for _, flat in await self._store.command("XRANGE", journal, f"{low}-0", "+", "COUNT", POSTS_AT_ONCE):
-            told = load_json(flat[3])
-            data = told.get("data") if isinstance(told, dict) else None
-            post = data.get("post") if isinstance(data, dict) else None
-            if isinstance(post, dict) and post.get("post_id") == post_id:
-                return Post.model_validate(post)
-        return None
+        rows, newest = await self._store.command("XRANGE", journal, f"{low}-0", "+", "COUNT", POSTS_AT_ONCE), "+"
+        while (post := _find_post(rows, post_id)) is None:
+            rows = await self._store.command("XREVRANGE", journal, newest, "-", "COUNT", POSTS_AT_ONCE)
+            if not rows:
+                return None
+            newest = f"({rows[-1][0]}"
+        return post
 
     async def note_refusal(self, session_id: str, actor: str, data: JsonObject) -> None:
         """Leave a line in the journal about an answer that was refused; a session keeps so many and no more."""
@@ -249,9 +268,12 @@ class Intake:
             raise StoreError(f"session {session_id}: note refused (malformed); this is a defect, report it")
 
     async def replay(self, session_id: str, actor: str, note: str = "") -> None:
-        """Send a dead letter again, its failures forgotten; raise SessionNotFound or PhaseRefused."""
+        """Send a dead letter again, its failures forgotten; raise SessionNotFound or PhaseRefused.
+
+        Only the letter that was read is sent: one that somebody else sent meanwhile, and that came back, is another one.
+        """
         key = self._store.keys.of_session("record", session_id)
-        stored, written = await self._store.command("HMGET", key, "cursor", "format")
+        stored, written, rev = await self._store.command("HMGET", key, "cursor", "format", "rev")
         try:
             cursor = Cursor.from_json(stored).model_copy(update={"failures": 0}).to_json() if stored else ""
         except ValidationError as error:
@@ -261,12 +283,15 @@ class Intake:
             kind="replayed", actor=actor, set={"cursor": cursor, "failure": ""}, data={"note": note} if note else {}
         )
         request = uuid4().hex
-        reply = await self._store.act(
-            "replay", session_id, entry.to_json(), BELL, cursor, self._store.format, request, critical=True
-        )
+        words = (entry.to_json(), BELL, cursor, self._store.format, request, rev or "0")
+        reply = await self._store.act("replay", session_id, *words, critical=True)
         if reply[0] == "missing":
             raise SessionNotFound(session_id)
         if reply[0] == "not_dead":
             raise PhaseRefused(f"session {session_id}: it is {reply[1]}, not a dead letter; nothing to replay")
+        if reply[0] == "changed":
+            raise PhaseRefused(
+                f"session {session_id}: it was sent again meanwhile and has died again; look at it, then replay"
+            )
         if reply[0] == "malformed":
             raise StoreError(f"session {session_id}: replay refused (malformed); this is a defect, report it")

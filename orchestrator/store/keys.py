@@ -68,7 +68,7 @@ _OF_PARTITION = {
     "durable": "durable",
 }
 #: Keys that belong to no session: whoever calls an act on one names it (`Store.act_on_key`).
-OF_NO_SESSION = frozenset({"model", "request", "audit"})
+OF_NO_SESSION = frozenset({"model", "request", "audit", "counter"})
 KEY_NAMES = frozenset(_OF_SESSION) | frozenset(_OF_PARTITION) | OF_NO_SESSION
 
 

@@ -30,7 +30,7 @@ ANSWERS: dict[str, frozenset[str]] = {
 }
 FIGURES = {"measure", "tick"}
 #: Keys that belong to no session.
-MODEL, REQUEST = "baton:model:x", "baton:idem:app:x"
+MODEL, REQUEST, COUNTER = "baton:model:x", "baton:idem:app:x", "baton:ids:SES:20260101"
 
 #: Texts that stand where numbers, ids or JSON are expected; none names a field of the store's own bookkeeping.
 ODD = (
@@ -100,6 +100,7 @@ class Scene:
             "limit": ["1000", "5"],
             "mark": [],
             "measure": [],
+            "mint": ["60"],
             "move_key": ["SES-1 digest", "60"],
             "note": ["{}", "100"],
             "page": ["", "", "", "", "10"],
@@ -108,7 +109,7 @@ class Scene:
             "refuse": [entry("refused"), "3", "400", "request"],
             "release": [fence],
             "renew": [fence, "60000"],
-            "replay": [entry("replayed"), "bell", ""],
+            "replay": [entry("replayed"), "bell", "", "1", "request", "1"],
             "report": ["failed", "sig", "10", "3", "1000", "0f", "bucket", "1000", "5", "7"],
             "rescue": [],
             "stream": [fence, "10", "1000", "1", "piece"],
@@ -130,8 +131,11 @@ class Scene:
         """Do one act; fail for an answer that is not documented, and for a refusal that wrote something."""
         before = self.everything()
         store = self.lab.store
-        first = {"take_deliveries": "9", "tick": "9", "page": "app", "measure": "app"}.get(name, session_id)
-        keys = {"admit": [MODEL], "report": [MODEL], "move_key": [REQUEST], "note": ["baton:audit"]}.get(name)
+        first = {"take_deliveries": "9", "tick": "9", "page": "app", "measure": "app", "mint": "1"}.get(
+            name, session_id
+        )
+        of_none = {"admit": MODEL, "report": MODEL, "move_key": REQUEST, "note": "baton:audit", "mint": COUNTER}
+        keys = [of_none[name]] if name in of_none else None
         script = load_scripts()[name]
         named = keys or list(store.keys.for_script(script.keys, session_id))
         try:

@@ -163,6 +163,34 @@ def test_what_was_done_before_its_slot_moved_is_done_again_where_it_is(empty_clu
     asyncio.run(run())
 
 
+def test_what_does_not_move_is_confirmed_while_another_slot_of_its_master_does(empty_cluster: ClusterOfServers) -> None:
+    """The mark is written where something stays: a slot may be on its way for hours, and holds up nobody else's sessions."""
+
+    async def run() -> None:
+        async with store_on(empty_cluster.url, durability=Durability(), patience_seconds=60) as store:
+            marks = [store.keys.of_partition("durable", number) for number in range(8)]
+            owners = [await empty_cluster.owner(slot_of(mark)) for mark in marks]
+            port = max(owners, key=owners.count)  # of three masters, with two partitions at least
+            first, second, *_ = [number for number, owner in enumerate(owners) if owner == port]
+            session_id = ""
+            while not session_id or store.keys.partition(session_id) != second:
+                session_id = (await Intake(store).submit(draft(), "SES")).session_id
+            posts = [Post(post_id=name, kind="signal", actor="ada", name="go") for name in ("p1", "p2")]
+            await store.command("DEL", marks[first])  # as if it had gone over already
+            move = Move(empty_cluster, slot_of(marks[first]))
+            await move.begin()
+
+            meanwhile = await Intake(store).post(session_id, posts[0])
+            took = [await store.command("GET", marks[number]) for number in (first, second)]
+            await move.finish()
+            afterwards = await Intake(store).post(session_id, posts[1])
+
+            assert (meanwhile, afterwards) == (True, True)
+            assert [one is not None for one in took] == [False, True]
+
+    asyncio.run(run())
+
+
 def test_a_listener_hears_what_is_said_on_any_server(empty_cluster: ClusterOfServers) -> None:
     """Submissions ring a bell, cancels call a name: acts on three masters, one ear."""
 

@@ -18,7 +18,7 @@ from orchestrator.embedded_binary import bundled_path
 from orchestrator.store.durability import Confirmer, Durability
 from orchestrator.store.fitness import check_store, judge_server
 from orchestrator.store.intake import Intake
-from orchestrator.store.keys import APPS, DURABLE
+from orchestrator.store.keys import DURABLE
 from orchestrator.store.leases import Claimed, Commit, Leases
 from orchestrator.store.store import Store
 from orchestrator.store.views import Views
@@ -26,7 +26,7 @@ from orchestrator.store.wire import ServerRefused, Wire
 from tests.chaos.fleet import pause
 from tests.chaos.power import Power
 from tests.chaos.run import make_folder
-from tests.property.store_lab import APP, DIGEST, draft, entry
+from tests.property.store_lab import DIGEST, draft, entry
 
 pytestmark = [
     pytest.mark.integration,
@@ -142,8 +142,7 @@ def test_a_repeated_act_is_answered_as_it_was_the_first_time(empty_server: Runni
     async def run() -> None:
         store = Store(empty_server.url, partitions=2, durability=Durability())
         assert store._confirmer is not None
-        await store.command("SADD", APPS, APP)  # the first session of an app waits for that, too
-        answers = iter([True, False, True, False, True])  # the first is the key's
+        answers = iter([True, True, False, True, False, True])  # the first are the key's and its app's
 
         async def confirm(_: str) -> bool:
             return next(answers)
@@ -262,6 +261,8 @@ def test_a_memory_that_fills_between_an_act_and_its_confirmation_is_waited_for(
         store = Store(empty_server.url, partitions=2, durability=Durability(disk=False))
         confirmer = store._confirmer
         assert confirmer is not None
+        intake = Intake(store)
+        await intake.submit(draft(), "SES")  # the first session of an app waits for that, too
         confirm, answers = confirmer.confirm, []
 
         async def confirm_when_full(run_id: str) -> bool:
@@ -271,8 +272,7 @@ def test_a_memory_that_fills_between_an_act_and_its_confirmation_is_waited_for(
 
         confirmer.confirm = confirm_when_full  # type: ignore[method-assign]
         await store.command("CONFIG", "SET", "maxmemory", 0)
-        await store.command("SADD", APPS, APP)
-        posting = asyncio.create_task(Intake(store).submit(draft(), "SES", key=key))
+        posting = asyncio.create_task(intake.submit(draft(), "SES", key=key))
         while not (answers or posting.done()):  # noqa: ASYNC110 - the loop only lets the submission go on
             await asyncio.sleep(0)
         await store.command("CONFIG", "SET", "maxmemory", 0)

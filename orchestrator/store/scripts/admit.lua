@@ -27,6 +27,9 @@ local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local function ms(us) return math.ceil(us / 1000) end
 local function text(us) return string.format('%.0f', us) end
+local function lengthen(left) -- GT is for servers from 7.0 on
+  if redis.call('PTTL', K.model) < left then redis.call('PEXPIRE', K.model, left) end
+end
 
 local v = redis.call('HMGET', K.model, 'hold:' .. service, 'open:' .. service, 'probe:' .. service, 'fails:' .. service)
 local hold, open = tonumber(v[1] or '0'), tonumber(v[2] or '0')
@@ -53,9 +56,9 @@ for i = 5, #ARGV, 5 do
   redis.call('HSET', K.model, 'rate:' .. ARGV[i], text(from + tonumber(ARGV[i + 1]) * tonumber(ARGV[i + 2])))
 end
 if wait > 0 then
-  redis.call('PEXPIRE', K.model, 86400000 + ms(wait))
+  lengthen(86400000 + ms(wait))
   return {'reserved', ms(wait)}
 end
 if probing == 1 then redis.call('HSET', K.model, 'probe:' .. service, text(now + probe_ms * 1000) .. '|' .. mark) end
-if redis.call('PTTL', K.model) < 86400000 then redis.call('PEXPIRE', K.model, 86400000) end -- GT is for servers from 7.0 on
+lengthen(86400000)
 return {'admitted', probing, tonumber(string.match(v[4] or '', '^%d+') or '0')}

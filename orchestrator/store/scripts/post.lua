@@ -7,7 +7,7 @@
 -- An answer is accepted once: `answered` stays until the commit that takes it. A cancel puts a session that nobody
 -- holds at the front of its line, and is called out to whoever does hold it.
 --
---   mailbox  list    post appended, bounded      seen  zset  post id -> time, the newest 1,024
+--   mailbox  list    post appended, bounded      seen  zset  post id -> time, behind all that are there; the newest 1,024
 --   journal  stream  a `posted` entry            due, by     a waiting session becomes ready
 --   sent     zset    a cancel's sid removed: it is sent again, now
 --
@@ -27,10 +27,12 @@ end
 if f.posts >= tonumber(ARGV[6]) then return {'full', f.posts} end
 
 local now = now_ms()
+-- After the server's clock went back the newest would have the lowest time, and be the first to be forgotten.
+local last = tonumber(redis.call('ZRANGE', K.seen, -1, -1, 'WITHSCORES')[2] or '0')
 local seq = tonumber(f.seq) + 1
 append_entry(K.journal, seq, now, ARGV[4])
 redis.call('RPUSH', K.mailbox, ARGV[3])
-redis.call('ZADD', K.seen, now, post_id)
+redis.call('ZADD', K.seen, last > now and last + 1 or now, post_id)
 redis.call('ZREMRANGEBYRANK', K.seen, 0, -1025)
 local patch = {'seq', seq, 'posts', f.posts + 1, 'updated', now}
 if expected ~= '' then

@@ -1,16 +1,21 @@
 --! keys: record journal by dead deadinfo stats
 --! uses: clock index journal record whole
--- replay: a person sends a dead letter again. Answers: replayed · missing · not_dead · malformed.
+-- replay: a person sends a dead letter again.
+--
+-- Answers: replayed · missing · not_dead · changed (it is not the letter that was read: the session went on and died again,
+-- and the cursor would take it back to before what it has done since) · malformed.
 -- Replay of the replay: the record knows the last request by its name, and the answer is what it was - also where the session
 -- has died again meanwhile, which would be another letter.
 --
--- ARGV: sid, entry, bell, cursor with its failures forgotten, format of both, name of this very request
-local sid, format, request = ARGV[1], whole(ARGV[5]), ARGV[6]
-if not format or not request or request == '' then return {'malformed'} end
+-- ARGV: sid, entry, bell, cursor with its failures forgotten, format of both, name of this very request, revision of the
+--       session that the cursor was read from
+local sid, format, request, rev = ARGV[1], whole(ARGV[5]), ARGV[6], ARGV[7]
+if not format or not request or request == '' or not rev then return {'malformed'} end
 local f = read_record()
 if not f then return {'missing'} end
 if redis.call('HGET', K.record, 'replayed') == request then return {'replayed', now_ms()} end
 if f.phase ~= 'dead' then return {'not_dead', f.phase} end
+if f.rev ~= rev then return {'changed'} end
 local now = now_ms()
 local seq = tonumber(f.seq) + 1
 append_entry(K.journal, seq, now, ARGV[2])

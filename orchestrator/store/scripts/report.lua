@@ -8,7 +8,9 @@
 -- Answers: closed · counted (failures in a row) · opened (failures in a row) · malformed.
 -- Replay: the last reports are known by their names, with what they were answered, and nothing counts twice.
 --
---   told            the last reports: "NAME WORD COUNT;", newest first
+--   told:XX         the last reports whose names begin with these two digits: "NAME WORD COUNT;", newest first. All whose
+--                   answers are lost with one server must still be known when they are repeated, and each of them goes
+--                   through one short text.
 --
 -- ARGV: service, outcome, signature, hold ms, threshold (0: never opens), open ms, name of this very report (hexadecimal),
 --       then for each bucket of tokens: name, interval us, units charged, units used
@@ -19,15 +21,17 @@ if not string.find(request, '^%x+$') then return {'malformed', 7} end
 for i = 8, #ARGV, 4 do
   if not (whole(ARGV[i + 1]) and whole(ARGV[i + 2]) and whole(ARGV[i + 3])) then return {'malformed', i} end
 end
-local told = redis.call('HGET', K.model, 'told') or ''
+local field = 'told:' .. string.sub(request, 1, 2)
+local told = redis.call('HGET', K.model, field) or ''
 local word, number = string.match(';' .. told, ';' .. request .. ' (%l+) (%d+);')
 if word then return {word, tonumber(number)} end
 
-local MOST_TOLD = 1600 -- bytes: some sixty reports
+local MOST_TOLD = 1600 -- bytes of each text: some sixty reports, and some 17,000 in all
 local function tell(answer, count)
   told = string.match(string.sub(request .. ' ' .. answer .. ' ' .. count .. ';' .. told, 1, MOST_TOLD), '^.*;') or ''
-  redis.call('HSET', K.model, 'told', told)
-  redis.call('PEXPIRE', K.model, 86400000 + math.max(hold_ms, open_ms))
+  redis.call('HSET', K.model, field, told)
+  local ms = 86400000 + math.max(hold_ms, open_ms)
+  if redis.call('PTTL', K.model) < ms then redis.call('PEXPIRE', K.model, ms) end -- GT is for servers from 7.0 on
 end
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]

@@ -62,7 +62,7 @@ def test_no_act_begins_on_a_record_that_lacks_what_it_needs(one: Lab, field: str
         "claim": ("w:2", 60_000, 3, 0, 0, 0, 1, DIGEST),
         "post": post,
         "rescue": (),
-        "replay": (entry("replayed"), "bell", "{}", 1, "r1"),
+        "replay": (entry("replayed"), "bell", "{}", 1, "r1", rev),
     }
     if field not in {"fence", "rev"}:  # what is compared with them first is stale
         acts["release"] = (fence,)

@@ -12,13 +12,14 @@ from orchestrator.contracts.errors import (
     PayloadTooLarge,
     PhaseRefused,
     SessionNotFound,
+    StoreUnreachable,
     Unreadable,
 )
 from orchestrator.contracts.session import Cursor, Entry, Post
 from orchestrator.store.cluster import open_wire
 from orchestrator.store.durability import Durability
 from orchestrator.store.forks import create_fork
-from orchestrator.store.intake import POSTS_AT_ONCE, Intake, Submitted
+from orchestrator.store.intake import COUNTER_SECONDS, POSTS_AT_ONCE, Intake, Submitted
 from orchestrator.store.keys import APPS, CANCELS, idempotency_key
 from orchestrator.store.leases import Claimed, Commit
 from orchestrator.store.servers import ask_each
@@ -80,6 +81,50 @@ def test_an_app_is_known_safely_before_its_first_session_is_made(lab: Lab, monke
 
     assert known == [APP]
     assert server.asked - first == 1  # an app that is known costs nothing
+
+
+@pytest.mark.parametrize("by", ["ourselves", "another"])
+def test_an_app_that_is_there_is_not_safe_for_that(lab: Lab, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
+    """We made it known and the answer was lost, or somebody else did who waits still: it may be gone with its server all the same."""
+    server = DyingServer(lab, "DEL", APPS)
+    monkeypatch.setattr(lab.store, "_confirmer", server)
+    lab.run(lab.store.command(*(("DEL", APPS) if by == "ourselves" else ("SADD", APPS, APP))))
+    lose_answer(lab, monkeypatch, "SADD")
+
+    submit(lab, None)
+
+    assert lab.run(lab.store.command("SMEMBERS", APPS)) == [APP]
+
+
+def test_a_counter_of_ids_goes_some_time_after_its_day(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the answer of its first act was lost, or one who began it died then; and it does not stay for longer while it is used."""
+    lose_answer(lab, monkeypatch, "EVALSHA")
+    first = lab.run(lab.intake.mint("SES"))
+    (counter,) = lab.run(every_key(lab, "baton:ids:*"))
+    begun = lab.run(lab.store.command("TTL", counter))
+    lab.run(lab.store.command("PERSIST", counter))
+    second = lab.run(lab.intake.mint("SES"))
+    mended = lab.run(lab.store.command("TTL", counter))
+    lab.run(lab.store.command("EXPIRE", counter, 3_600))
+    third = lab.run(lab.intake.mint("SES", step=7))
+
+    assert [one.rpartition("-")[2] for one in (first, second, third)] == ["002", "003", "010"]
+    assert 0 < lab.run(lab.store.command("TTL", counter)) <= 3_600 < min(begun, mended)
+    assert max(begun, mended) <= COUNTER_SECONDS
+
+
+def lose_answer(lab: Lab, monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+    """Let the answer to the first command of this name be lost: it was done, and is done again."""
+    really, lost = lab.store.wire.command, list[Any]()
+
+    async def command(*args: Any, **more: Any) -> Any:
+        reply = await really(*args, **more)
+        if args and args[0] == word and not lost:
+            lost.append(reply)
+            raise StoreUnreachable("store: the connection was lost; try again")
+        return reply
+
+    monkeypatch.setattr(lab.store.wire, "command", command)
 
 
 def test_one_key_cannot_mean_two_things(lab: Lab) -> None:
@@ -275,10 +320,11 @@ def test_whoever_is_told_of_a_session_relies_on_it_and_on_its_key(lab: Lab, what
         await store.aclose()
         return of_key
 
-    lab.run(lab.store.command("SADD", APPS, APP))  # an app's first session has to wait for one more
     of_key = lab.run(play())
 
-    assert len(confirmed) == (3 if what == "submission" else 2)
+    assert len(confirmed) == (
+        4 if what == "submission" else 2
+    )  # its key, which nobody can say at first, its app, itself
     assert what == "fork" or confirmed[:2] == [of_key, of_key]
 
 
@@ -373,8 +419,8 @@ def test_bad_posts_are_refused(lab: Lab) -> None:
     assert lab.snapshot(session_id) == before
 
 
-def test_a_post_is_found_among_those_of_its_millisecond_as_far_as_it_is_looked_for(lab: Lab) -> None:
-    """Whoever asks under a key that stands for it is told apart; further than so many entries nobody looks."""
+def test_a_post_is_found_among_those_of_its_millisecond(lab: Lab) -> None:
+    """Whoever asks under a key that stands for it is told apart, also where more came at one time than are looked through at once."""
     session_id = submit(lab, None).session_id
     journal, seen, record = (lab.key(name, session_id) for name in ("journal", "seen", "record"))
     for number in range(2, POSTS_AT_ONCE + 4):  # one of before, then more than are looked through, all at one time
@@ -391,8 +437,29 @@ def test_a_post_is_found_among_those_of_its_millisecond_as_far_as_it_is_looked_f
         return found.post_id if found is not None else None
 
     last = 2 + POSTS_AT_ONCE
-    assert [find(number) for number in (2, 3, last - 1, last)] == ["p2", "p3", f"p{last - 1}", f"p{last}"]
-    assert [find(last + 1), find(last + 2)] == [None, None]
+    assert [find(number) for number in (2, 3, last, last + 1)] == ["p2", "p3", f"p{last}", f"p{last + 1}"]
+    assert find(last + 2) is None
+
+
+def test_a_post_is_found_after_the_servers_clock_went_back(lab: Lab) -> None:
+    """The times of a journal are in no order then: a key that was used would count as new words, and what it says now as heard."""
+    session_id = submit(lab, None).session_id
+    journal, seen, record = (lab.key(name, session_id) for name in ("journal", "seen", "record"))
+    numbers = range(2, 2 * POSTS_AT_ONCE + 10)
+    for number in numbers:
+        post = Post(post_id=f"p{number}", kind="signal", actor="ada", name="go")
+        told = Entry(kind="posted", actor="ada", data={"post": post.model_dump(mode="json")}).to_json()
+        at = 9_000_000_000_000 + 1_000 * number if number < 12 else 8_000_000_000_000 + number
+        lab.run(lab.store.command("XADD", journal, f"{number}-0", "t", at, "e", told if number != 20 else "{"))
+        lab.run(lab.store.command("ZADD", seen, 9_000_000_000_000 + 1_000 * min(number, 12) + number, post.post_id))
+    lab.run(lab.store.command("HSET", record, "seq", numbers[-1]))
+
+    found = [lab.run(lab.intake.find_post(session_id, f"p{number}")) for number in numbers]
+
+    assert [None if post is None else post.post_id for post in found] == [
+        f"p{number}" if number != 20 else None  # of which the journal can say nothing
+        for number in numbers
+    ]
 
 
 def test_only_a_dead_letter_is_replayed(lab: Lab) -> None:
@@ -403,6 +470,39 @@ def test_only_a_dead_letter_is_replayed(lab: Lab) -> None:
         lab.run(lab.intake.replay(session_id, "al"))
     with pytest.raises(SessionNotFound):
         lab.run(lab.intake.replay("SES-20260101-404", "al"))
+
+
+def test_a_letter_that_somebody_was_quicker_to_send_again_is_not_taken_back(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two people send it; the session went on and died of something else: from the old place it would do all that anew."""
+    session_id, act, quicker = lab.submit(), lab.store.act, list[str]()
+    far = Cursor(skill="work", serial=7).to_json()
+
+    async def run_and_die(fields: dict[str, str]) -> None:
+        held = await lab.leases.claim(session_id, "w:1", (DIGEST,), known=0, alone=True)
+        assert isinstance(held, Claimed)
+        told = entry(set={**fields, "phase": "dead", "reason": "why"})
+        commit = Commit("dead", fields, (told,), reason="why", status="so")
+        await lab.leases.commit(session_id, held.record.fence, held.record.rev, commit)
+
+    async def late(name: str, session_id: str, *args: Any, **more: Any) -> Any:
+        if name == "replay" and not quicker:
+            quicker.append("bob")
+            await lab.intake.replay(session_id, "bob")
+            await run_and_die({"cursor": far})
+        return await act(name, session_id, *args, **more)
+
+    lab.run(run_and_die({}))
+    monkeypatch.setattr(lab.store, "act", late)
+    with pytest.raises(PhaseRefused, match=r"it was sent again meanwhile and has died again; look at it, then replay$"):
+        lab.run(lab.intake.replay(session_id, "al"))
+    refused = lab.snapshot(session_id).record
+    lab.run(lab.intake.replay(session_id, "al"))
+    replayed = lab.snapshot(session_id).record
+
+    assert (refused["phase"], refused["replays"], Cursor.from_json(refused["cursor"]).serial) == ("dead", "1", 7)
+    assert (replayed["phase"], replayed["replays"], Cursor.from_json(replayed["cursor"]).serial) == ("ready", "2", 7)
 
 
 def test_a_dead_letter_that_cannot_be_read_says_so_when_it_is_replayed(lab: Lab) -> None:

@@ -80,6 +80,18 @@ def test_the_same_words_under_another_key_are_another_request(one: Lab) -> None:
     assert fork(one, digest="d") == ["taken", "d", "k1"]
 
 
+def test_numbers_are_taken_in_whole_and_kept_for_a_time(one: Lab) -> None:
+    """Of none, or for no time, nothing is made."""
+
+    def mint(count: str, seconds: str) -> list[Any]:
+        return one.run(one.store.act_on_key("mint", "baton:ids:A:1", count, seconds))
+
+    for bad in ("0", "", "x", "-1", "1.5"):
+        assert mint(bad, "60") == mint("1", bad) == ["malformed"]
+    assert one.run(one.store.command("EXISTS", "baton:ids:A:1")) == 0
+    assert [mint(count, "60") for count in ("1", "5", "1")] == [["minted", 1], ["minted", 6], ["minted", 7]]
+
+
 def test_a_key_is_moved_from_where_it_was_found_and_from_nowhere_else(one: Lab) -> None:
     """Of all who find its session lost, one moves it, and the others are told where to."""
 
@@ -246,9 +258,11 @@ def test_a_replayed_letter_begins_anew_and_is_counted_once(one: Lab) -> None:
     one.commit(session_id, held.fence, held.rev, Commit("dead", {}, (entry(),), reason="why", status="so"))
 
     assert act(one, "replay", session_id, entry("replayed"), "bell", "{}", 1) == ["malformed"]
-    assert act(one, "replay", session_id, entry("replayed"), "bell", "{}", 1, "") == ["malformed"]
-    assert act(one, "replay", session_id, entry("replayed"), "bell", "{}", 1, "r1")[0] == "replayed"
-    assert act(one, "replay", session_id, entry("replayed"), "bell", "{}", 1, "r2") == ["not_dead", "ready"]
+    assert act(one, "replay", session_id, entry("replayed"), "bell", "{}", 1, "", 1) == ["malformed"]
+    assert act(one, "replay", session_id, entry("replayed"), "bell", "{}", 1, "r1") == ["malformed"]
+    assert act(one, "replay", session_id, entry("replayed"), "bell", "{}", 1, "r1", 0) == ["changed"]
+    assert act(one, "replay", session_id, entry("replayed"), "bell", "{}", 1, "r1", 1)[0] == "replayed"
+    assert act(one, "replay", session_id, entry("replayed"), "bell", "{}", 1, "r2", 1) == ["not_dead", "ready"]
     now = one.snapshot(session_id)
     assert [number for number, _ in now.journal] == [f"{number}-0" for number in range(1, len(now.journal) + 1)]
     assert now.record["seq"] == str(len(now.journal))
@@ -261,7 +275,7 @@ def test_a_replay_whose_reply_was_lost_is_answered_again_and_sends_no_other_lett
     """Meanwhile the session may have run, and died of something else: that letter nobody has looked at."""
     session_id = one.submit()
     bury(one, session_id)
-    request = (entry("replayed"), "bell", '{"skill":"work"}', 1, "r1")
+    request = (entry("replayed"), "bell", '{"skill":"work"}', 1, "r1", 1)
     assert act(one, "replay", session_id, *request)[0] == "replayed"
     assert act(one, "replay", session_id, *request)[0] == "replayed"
     bury(one, session_id)

@@ -29,6 +29,7 @@ TAKEN_ALIKE = {
     "leave": {"left"},  # all but malformed
     "limit": {"limited"},  # not allowed
     "mark": {"marked"},  # the mark is for whoever repairs a store: nothing hangs on it
+    "mint": {"minted"},  # all but malformed
     "move_key": {"elsewhere"},  # not moved
     "note": {"noted"},  # all but malformed
     "page": {"malformed"},  # a StoreError

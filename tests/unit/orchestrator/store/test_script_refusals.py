@@ -237,7 +237,7 @@ def test_the_other_acts_refuse_bad_numbers_before_they_write(lab: Lab, bad: str)
     post = ["p1", "{}", entry("posted"), "", 3, "", "bell", "cancels", 0, 1]
     for place in (4, 9):
         assert refuse(lab, "post", session_id, *post[:place], bad, *post[place + 1 :]) == "malformed"
-    assert refuse(lab, "replay", session_id, entry("replayed"), "bell", "{}", bad, "r1") == "malformed"
+    assert refuse(lab, "replay", session_id, entry("replayed"), "bell", "{}", bad, "r1", 0) == "malformed"
     assert refuse(lab, "submit", "SES-20260101-001", "d", "bell", entry("submitted"), bad, "app", "x") == "malformed"
 
 
@@ -261,5 +261,5 @@ def test_acts_on_a_session_that_is_not_there_write_nothing(lab: Lab) -> None:
     assert refuse(lab, "release", gone, 1) == "stale"
     assert refuse(lab, "rescue", gone) == "alive"
     assert refuse(lab, "wake", gone) == "early"
-    assert refuse(lab, "replay", gone, entry("replayed"), "bell", "", 1, "r1") == "missing"
+    assert refuse(lab, "replay", gone, entry("replayed"), "bell", "", 1, "r1", 0) == "missing"
     assert refuse(lab, "bury", gone, "why", "") == "missing"
