@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from orchestrator.contracts.base import JsonObject
-from orchestrator.contracts.errors import PayloadTooLarge, StoreError
+from orchestrator.contracts.errors import KeyConflict, PayloadTooLarge, StoreError
 from orchestrator.contracts.session import Entry, PendingCall, Record
 from orchestrator.store.codec import encode_changes, encode_submission
 from orchestrator.store.keys import APPS, BELL
@@ -34,7 +34,7 @@ async def create_fork(
     key: str | None = None,
     key_seconds: int = 0,
 ) -> bool:
-    """Create the session; return False where this very fork (`stamp`) was created before. Raise PayloadTooLarge.
+    """Create the session; return False where this very fork (`stamp`) was created before. Raise PayloadTooLarge or KeyConflict.
 
     `rank` is its place among others as the store keeps it, `messages` its context as stored; `key` is the
     idempotency key that stands for it, for `key_seconds`.
@@ -52,7 +52,7 @@ async def create_fork(
         fields["format"] = str(store.format)
     if key is not None:  # for how long `prune` must leave a trace of it; no part of the session, nor of its journal
         fields |= {"key_seconds": str(key_seconds), "key": mark_of(key)}
-    await store.command("SADD", APPS, record.app)
+    await store.command_beside("SADD", APPS, record.app)
     reply = await store.act(
         "fork",
         record.session_id,
@@ -71,4 +71,6 @@ async def create_fork(
     )
     if reply[0] in {"created", "existing"}:
         return bool(reply[0] == "created")
+    if reply[0] == "taken" and key is not None:  # who had the key from one that died, too, was quicker
+        raise KeyConflict(key, record.session_id)
     raise StoreError(f"session {record.session_id}: fork refused ({reply[0]}); was the id counter reset?")

@@ -273,6 +273,21 @@ def test_a_fork_whose_session_was_lost_is_made_again(lab: Lab) -> None:
     assert lab.run(lab.intake.find(APP, "k")) == again
 
 
+def test_a_fork_whose_key_another_request_got_from_the_dead_is_a_conflict(lab: Lab) -> None:
+    """The first to ask died before it made its fork; somebody else's is there when it is asked for again."""
+    words: dict[str, Any] = {"rank": "1", "intents": {}, "messages": (), "data": {}, "key": "k"}
+    first, seconds = lab.run(lab.intake.mint_once(PREFIX, APP, "A", key="k"))
+    other, _ = lab.run(lab.intake.mint_once(PREFIX, APP, "B", key="k"))
+    fork = draft().model_copy(update={"session_id": other})
+    assert lab.run(create_fork(lab.store, fork, **words, stamp="B", key_seconds=seconds))
+    assert first == other
+
+    again, _ = lab.run(lab.intake.mint_once(PREFIX, APP, "A", key="k"))
+    fork = fork.model_copy(update={"session_id": again})
+    with pytest.raises(KeyConflict):
+        lab.run(create_fork(lab.store, fork, **words, stamp="A", key_seconds=seconds))
+
+
 def test_a_session_of_an_older_baton_is_its_keys_own(lab: Lab) -> None:
     """It says nothing of its key: the same request finds it, another one is refused."""
     first = submit(lab, "k")
