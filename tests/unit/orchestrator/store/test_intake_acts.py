@@ -337,9 +337,8 @@ def test_whoever_is_told_of_a_session_relies_on_it_and_on_its_key(lab: Lab, what
 
     of_key = lab.run(play())
 
-    assert len(confirmed) == (
-        4 if what == "submission" else 2
-    )  # its key, which nobody can say at first, its app, itself
+    # Its key where it has one, its app, itself; and the first of them once more, of which nobody could say at first.
+    assert len(confirmed) == (4 if what == "submission" else 3)
     assert what == "fork" or confirmed[:2] == [of_key, of_key]
 
 
