@@ -25,7 +25,7 @@ TAKEN_ALIKE = {
         "buried",
     },  # ClaimRefused has the word
     "commit": {"malformed", "refused"},  # a StoreError has the word
-    "fork": {"malformed", "taken"},  # a StoreError has the word
+    "fork": {"malformed"},  # a StoreError has the word
     "leave": {"left"},  # all but malformed
     "limit": {"limited"},  # not allowed
     "mark": {"marked"},  # the mark is for whoever repairs a store: nothing hangs on it
