@@ -22,6 +22,7 @@ from orchestrator.contracts.errors import (
     PhaseRefused,
     SessionNotFound,
     StoreError,
+    StoreUnreachable,
     Unreadable,
 )
 from orchestrator.contracts.event_names import CANCEL_REQUESTED
@@ -228,8 +229,17 @@ class Intake:
         return bool(answer == "posted")
 
     async def took(self, session_id: str, post_id: str) -> bool:
-        """Say whether a post of this id was taken before; a session knows its last 1,024."""
-        return await self._store.command("ZSCORE", self._store.keys.of_session("seen", session_id), post_id) is not None
+        """Say whether a post of this id was taken before; a session knows its last 1,024.
+
+        Whoever hears so relies on it, and whoever put it there may not have been told that it is safe. Raise StoreUnreachable
+        where it is lost by then.
+        """
+        seen = self._store.keys.of_session("seen", session_id)
+        if await self._store.command("ZSCORE", seen, post_id) is None:
+            return False
+        if await self._store.command_beside("ZSCORE", seen, post_id) is None:
+            raise StoreUnreachable(f"session {session_id}: what was said was lost with a server; say it again")
+        return True
 
     async def find_post(self, session_id: str, post_id: str) -> Post | None:
         """Return the post of this id that a session took before, as its journal has it; None where it cannot be found.

@@ -121,12 +121,20 @@ class RequestKeys:
         return there
 
     async def find(self, app: str, key: str) -> str | None:
-        """Return the session that a key stands for, None while there is none."""
-        found = await self._store.command("GET", idempotency_key(app, key))
+        """Return the session that a key stands for, None while there is none.
+
+        Whoever hears of it relies on it, and whoever made it may not have been told that it is safe.
+        """
+        name = idempotency_key(app, key)
+        found = await self._store.command("GET", name)
         session_id = str(found).partition(" ")[0] if found else ""
         # A key that is reserved for a session that nobody created means nothing yet.
         stamp = await self._stamp_in_record(session_id) if session_id else None
-        return None if stamp is None or is_anothers(stamp, key) else session_id
+        if stamp is None or is_anothers(stamp, key):
+            return None
+        record = self._store.keys.of_session("record", session_id)
+        is_safe = await self._store.command_beside("EXISTS", record) and await self._store.command_beside("GET", name)
+        return session_id if is_safe == found else None
 
     async def stamp_of(self, session_id: str) -> Stamp | None:
         """Return by what a session was made, None where there is none, and never was as far as is known."""

@@ -202,22 +202,22 @@ def build_commit(
 
 
 class DyingServer:
-    """In place of a store's confirmer: a server that is lost the first time that somebody asks whether what it has is safe.
+    """In place of a store's confirmer: a server that is lost when somebody asks for the `at`th time whether what it has is safe.
 
     With it goes what `loss`, a command, takes; all that it is asked later is safe.
     """
 
-    def __init__(self, lab: Lab, *loss: str) -> None:
-        self._lab, self._loss = lab, loss
+    def __init__(self, lab: Lab, *loss: str, at: int = 1) -> None:
+        self._lab, self._loss, self._at = lab, loss, at
         self.asked = 0
 
     async def confirm(self, run_id: str) -> bool:
         """Say whether all is safe."""
         del run_id
         self.asked += 1
-        if self.asked == 1:
+        if self.asked == self._at:
             await self._lab.store.wire.command(*self._loss)
-        return self.asked > 1
+        return self.asked != self._at
 
     async def aclose(self) -> None:
         """Have nothing to close."""

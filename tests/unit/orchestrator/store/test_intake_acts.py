@@ -69,6 +69,37 @@ def test_a_key_is_safe_before_its_session_is_made(lab: Lab, monkeypatch: pytest.
     assert server.asked >= 4
 
 
+def test_what_was_said_before_is_safe_before_anybody_hears_so(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its sender was never answered, as where the API died in between; who repeats it must not rely on what is lost then."""
+    session_id = submit(lab, None).session_id
+    assert lab.run(lab.intake.post(session_id, Post(post_id="p", kind="signal", actor="ada", name="go")))
+    monkeypatch.setattr(lab.store, "_confirmer", DyingServer(lab, "ZREM", lab.key("seen", session_id), "p"))
+
+    with pytest.raises(StoreUnreachable, match="say it again"):
+        lab.run(lab.intake.took(session_id, "p"))
+
+    assert not lab.run(lab.intake.took(session_id, "p"))
+    assert lab.run(lab.intake.post(session_id, Post(post_id="p", kind="signal", actor="ada", name="go")))
+    assert lab.run(lab.intake.took(session_id, "p"))
+
+
+@pytest.mark.parametrize("what", ["key", "session"])
+def test_a_session_that_is_found_by_its_key_is_safe(lab: Lab, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    """A webhook that is sent again is answered with it: neither it nor its key may be lost then."""
+    session_id = submit(lab, "k").session_id
+    lost, at = (idempotency_key(APP, "k"), 2) if what == "key" else (lab.key("record", session_id), 1)
+    monkeypatch.setattr(lab.store, "_confirmer", DyingServer(lab, "DEL", lost, at=at))
+
+    assert lab.run(lab.intake.find(APP, "k")) is None
+
+
+def test_a_session_that_is_there_is_found_by_its_key(lab: Lab) -> None:
+    """And by no other."""
+    assert lab.run(lab.intake.find(APP, "k")) is None
+    session_id = submit(lab, "k").session_id
+    assert lab.run(lab.intake.find(APP, "k")) == session_id
+
+
 def test_an_app_is_known_safely_before_its_first_session_is_made(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may lie on another server of a cluster, and that one may die: nobody would ever look for the sessions of that app."""
     server = DyingServer(lab, "DEL", APPS)
@@ -337,8 +368,9 @@ def test_whoever_is_told_of_a_session_relies_on_it_and_on_its_key(lab: Lab, what
 
     of_key = lab.run(play())
 
-    # Its key where it has one, its app, itself; and the first of them once more, of which nobody could say at first.
-    assert len(confirmed) == (4 if what == "submission" else 3)
+    # Its key where it has one, its app, itself, the first of them once more, of which nobody could say at first; and both once
+    # more for whoever found the session by its key.
+    assert len(confirmed) == (6 if what == "submission" else 3)
     assert what == "fork" or confirmed[:2] == [of_key, of_key]
 
 
