@@ -37,11 +37,15 @@ SETTLE_SECONDS = 1.0
 
 
 class Size(NamedTuple):
-    """How long the file was (monotonic ms), and whether all that had been answered by then was in it."""
+    """How long the file was (monotonic ms), and whether all that had been answered by then was in it; and which one it was.
+
+    A server that rewrites its file goes on in another one: the old one's length is none of it.
+    """
 
     at: float
     bytes: int
     is_whole: bool
+    file: Path
 
 
 def find_mark(file: Path, number: int) -> int:
@@ -98,13 +102,11 @@ class Power:
                 with suppress(StoreUnreachable, ServerRefused):
                     said = str(await wire.command("INFO", "persistence")).splitlines()
                     is_whole = "aof_buffer_length:0" in said
-                self._sizes.append(Size(at, self._size(), is_whole))
+                file = self.file
+                self._sizes.append(Size(at, file.stat().st_size, is_whole, file))
                 await pause(LOOK_SECONDS)
         finally:
             await wire.aclose()
-
-    def _size(self) -> int:
-        return self.file.stat().st_size
 
     async def cut(self, cut_off: Callable[[], None], count_confirmed: Callable[[], int]) -> Cut:
         """End it at once, and take what no fsync has covered.
@@ -115,12 +117,13 @@ class Power:
         cut_off()
         at = now_ms()
         await pause(SETTLE_SECONDS)
-        file, answered = self.file, self._size()
+        file = self.file
+        answered = file.stat().st_size
         await self.kill()
-        whole = self._size()
+        whole = file.stat().st_size
         keep, since = answered, at
         if self.fsync != "always":
-            early = [size for size in self._sizes if size.at <= at - EVERYSEC_MS]
+            early = [size for size in self._sizes if size.at <= at - EVERYSEC_MS and size.file == file]
             keep = max(early[-1].bytes if early else 0, find_mark(file, count_confirmed()))
             oldest = early[0].at if early else at - EVERYSEC_MS
             since = next((size.at for size in reversed(early) if size.is_whole), oldest)

@@ -24,6 +24,7 @@ from orchestrator.store.store import Store
 from orchestrator.store.views import Views
 from orchestrator.store.wire import ServerRefused, Wire
 from tests.chaos.fleet import pause
+from tests.chaos.history import now_ms
 from tests.chaos.power import Power
 from tests.chaos.run import make_folder
 from tests.property.store_lab import DIGEST, draft, entry
@@ -106,6 +107,28 @@ def test_without_it_the_last_second_may_be_gone() -> None:
 
             with pytest.raises(SessionNotFound):
                 await Views(store).record(session_id)
+
+    asyncio.run(run())
+
+
+def test_a_file_that_the_server_has_just_begun_is_cut_by_its_own_length() -> None:
+    """It rewrites its file now and then; filled up to the old one's length, the new one could not be read any more."""
+
+    async def run() -> None:
+        async with powered(None) as (power, store):
+            await store.command("SET", "kept", "x" * 100_000)
+            old = power.file
+            while not any(size.bytes > 100_000 and size.at < now_ms() - 1_100 for size in power._sizes):
+                await pause(0.05)
+            await store.command("BGREWRITEAOF")
+            while power.file == old:
+                await pause(0.01)
+
+            cut = await power.cut(lambda: None, lambda: 0)
+            await power.start()
+
+            assert cut.bytes_lost >= 0
+            assert len(await store.command("GET", "kept")) == 100_000
 
     asyncio.run(run())
 
