@@ -37,6 +37,8 @@ def parse_place(text: str) -> Place:
 
     >>> parse_place("example.org"), parse_place("[::1]:80")
     (('example.org', 443), ('[::1]', 80))
+    >>> parse_place("example.org:\u00b2")  # no number
+    ('example.org:\xb2', 443)
     """
     head, colon, port = text.rpartition(":")
     if colon and port.isdecimal() and not head.endswith(":"):

@@ -133,8 +133,9 @@ class RequestKeys:
         if stamp is None or is_anothers(stamp, key):
             return None
         record = self._store.keys.of_session("record", session_id)
-        is_safe = await self._store.command_beside("EXISTS", record) and await self._store.command_beside("GET", name)
-        return session_id if is_safe == found else None
+        if not await self._store.command_beside("EXISTS", record):
+            return None
+        return session_id if await self._store.command_beside("GET", name) == found else None
 
     async def stamp_of(self, session_id: str) -> Stamp | None:
         """Return by what a session was made, None where there is none, and never was as far as is known."""

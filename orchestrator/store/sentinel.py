@@ -282,13 +282,22 @@ def _no_sentinel(place: Place) -> str:
 
 
 def _read_place(named: object) -> Place | None:
+    """Return the place that a Sentinel names, None for none.
+
+    >>> _read_place(["h", "1"]), _read_place(None), _read_place(["h", "\u00b2"])
+    (('h', 1), None, None)
+    """
     if isinstance(named, list) and len(named) == 2 and str(named[1]).isdecimal():
         return str(named[0]), int(named[1])
     return None
 
 
 def _read_epoch(facts: object) -> int:
-    """Return the epoch of what a Sentinel knows of a primary, 0 where it does not say."""
+    """Return the epoch of what a Sentinel knows of a primary, 0 where it does not say.
+
+    >>> _read_epoch(["config-epoch", "7"]), _read_epoch(["config-epoch", "\u00b2"]), _read_epoch(None)
+    (7, 0, 0)
+    """
     words = facts if isinstance(facts, list) else []
     said = dict(zip(words[::2], words[1::2], strict=False))
     epoch = str(said.get("config-epoch", ""))

@@ -6,12 +6,13 @@ no key is the id of a post of Baton's own. Under a key that stands for something
 must hear of that: an approval that was taken for the repetition of another one would be waited for in vain.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
 from typing import Annotated, NamedTuple, ParamSpec
 
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
+from pydantic import JsonValue
 
 from orchestrator.answering import verdict_of
 from orchestrator.contracts.access import Caller, Role
@@ -83,6 +84,39 @@ class _Saying(NamedTuple):
         return False
 
 
+async def _answer_once(
+    said: _Saying,
+    *,
+    wait_id: str | None,
+    verdict: str | None,
+    text: str,
+    team: str | None = None,
+    value: JsonValue = None,
+    fields: Mapping[str, str] | None = None,
+) -> bool:
+    """Answer what a session asks, once."""
+
+    def is_same(post: Post) -> bool:
+        """What was typed into fields is kept as what it means, and cannot be compared."""
+        asked = (wait_id or post.wait_id, verdict, team, text, post.value if fields is not None else value)
+        return (post.wait_id, post.verdict, post.team, post.text, post.value) == asked
+
+    return await said.once(
+        said.parts.client.answer(
+            said.session_id,
+            actor=said.caller.name,
+            text=text,
+            value=value,
+            fields=fields,
+            verdict=verdict,
+            team=team,
+            wait_id=wait_id,
+            post_id=said.post_id,
+        ),
+        is_same,
+    )
+
+
 @router.get("/approvals", response_model=models.Approvals, openapi_extra=needs("viewer"))
 async def list_approvals(
     parts: PartsOf,
@@ -130,25 +164,8 @@ async def answer(
 ) -> bool:
     """Answer a question, a plugin's question, or an uncertain call."""
     said = _Saying(parts, session_id, "answer", caller, key)
-
-    def is_same(post: Post) -> bool:
-        """What was typed into fields is kept as what it means, and cannot be compared."""
-        value = post.value if body.fields is not None else body.value
-        asked = (body.wait_id or post.wait_id, body.verdict, None, body.text, value)
-        return (post.wait_id, post.verdict, post.team, post.text, post.value) == asked
-
-    return await said.once(
-        parts.client.answer(
-            session_id,
-            actor=caller.name,
-            text=body.text,
-            value=body.value,
-            fields=body.fields,
-            verdict=body.verdict,
-            wait_id=body.wait_id,
-            post_id=said.post_id,
-        ),
-        is_same,
+    return await _answer_once(
+        said, wait_id=body.wait_id, verdict=body.verdict, text=body.text, value=body.value, fields=body.fields
     )
 
 
@@ -158,23 +175,7 @@ async def resume(
 ) -> bool:
     """Go on with a session that a gate has stopped: with a text, by escalating it to a team, or not at all."""
     said = _Saying(parts, session_id, "answer", caller, key)
-
-    def is_same(post: Post) -> bool:
-        asked = (body.wait_id or post.wait_id, body.action, body.team, body.text, None)
-        return (post.wait_id, post.verdict, post.team, post.text, post.value) == asked
-
-    return await said.once(
-        parts.client.answer(
-            session_id,
-            actor=caller.name,
-            text=body.text,
-            verdict=body.action,
-            team=body.team,
-            wait_id=body.wait_id,
-            post_id=said.post_id,
-        ),
-        is_same,
-    )
+    return await _answer_once(said, wait_id=body.wait_id, verdict=body.action, text=body.text, team=body.team)
 
 
 @_act("signal", "submitter")

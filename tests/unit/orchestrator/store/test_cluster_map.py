@@ -121,3 +121,9 @@ def test_a_redirection_to_nowhere_is_no_servers_name() -> None:
     assert read_redirection("MOVED 1 ::1:7000", HERE) == Node("::1", 7000)
     with pytest.raises(StoreUnreachable, match="names no server"):
         read_redirection("MOVED 1", HERE)
+
+
+def test_a_place_whose_port_is_no_number_is_none() -> None:
+    """A superscript is a digit in one way of asking, and no number."""
+    with pytest.raises(StoreUnreachable, match="names no server"):
+        read_redirection("MOVED 1 127.0.0.1:\u00b2", HERE)
