@@ -346,7 +346,15 @@ class Executor:
         mine.stops_for = stops_for(app.spec, record)
         mine.performing = True
         try:
-            return await bounds.perform(world, record, perform_step)
+            try:
+                return await bounds.perform(world, record, perform_step)
+            except asyncio.CancelledError as error:
+                if mine.task.cancelling():
+                    raise
+                # Nobody asked: handed back, the session would be begun again for ever, and no attempt would count.
+                raise RuntimeError(
+                    "the step gave up: what it awaits was cancelled, and not by us; mend its code"
+                ) from error
         except asyncio.CancelledError:
             if not mine.interrupted or mine.task.cancelling() > 1:  # the slice itself is stopped: no more time
                 raise

@@ -237,12 +237,14 @@ def test_children_whose_parent_died_before_it_knew_them_are_found_by_their_keys(
 
         async def submit_two(*args: object, **more: object) -> object:
             if len(made) == 2:
-                raise asyncio.CancelledError
+                slice_of_it.cancel()
+                await asyncio.Event().wait()
             made.append(await submit(*args, **more))  # type: ignore[arg-type]
             return made[-1]
 
         on.on.hosts[0].client.submit = submit_two  # type: ignore[method-assign]
-        assert await on.executor.run_slice(parent) == "released"
+        slice_of_it = asyncio.create_task(on.executor.run_slice(parent))
+        assert await slice_of_it == "released"
         on.on.hosts[0].client.submit = submit  # type: ignore[method-assign]
 
         await on.on.client.cancel(parent, actor="ada")

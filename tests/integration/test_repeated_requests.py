@@ -87,13 +87,15 @@ def test_a_fan_out_that_was_cut_goes_on_after_a_deploy(store_url: str, newer: Ap
 
         async def submit_two(*args: Any, **more: Any) -> Any:
             if len(begun) == 2:
-                raise asyncio.CancelledError
+                slice_of_it.cancel()
+                await asyncio.Event().wait()
             made = await submit(*args, **more)
             begun.append(made.session_id)
             return made
 
         client.submit = submit_two  # type: ignore[method-assign]
-        assert await dying.run_slice(session_id) == "released"
+        slice_of_it = asyncio.create_task(dying.run_slice(session_id))
+        assert await slice_of_it == "released"
 
         record = await on.run(on.worker("new", specs={"everything": newer}), session_id)
 

@@ -31,6 +31,7 @@ from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.errors import ToolError, ToolNeedsInput, ToolTimeout, suggest
 from orchestrator.contracts.messages import ToolSchema
 from orchestrator.contracts.tool_questions import ToolAnswers
+from orchestrator.kernel.live.guard import is_being_cancelled
 from workers.tools.results import bound, choose_value, describe_arguments, is_wrapped, text_of
 from workers.tools.threads import ThreadBudget
 
@@ -184,6 +185,13 @@ class InProcessServer:
     async def _guarded(self, tool: str, args: JsonObject, where: str) -> ToolResult:
         try:
             return await self._app.call_tool(tool, args, run_middleware=self._has_middleware)
+        except asyncio.CancelledError:
+            if is_being_cancelled():
+                raise
+            log.warning(
+                "tool %s gave up: it awaits what was cancelled", where
+            )  # nobody asked it to: an error as any other
+            raise ToolError(f"{where}: Error calling tool {tool!r}") from None
         except SystemExit:  # it would end the loop, and with it every session of this process
             raise ToolError(f"{where}: it tried to end the process; the tool must be mended") from None
 

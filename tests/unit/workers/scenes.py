@@ -29,7 +29,7 @@ class Step:
     begun: asyncio.Queue[int] = field(default_factory=asyncio.Queue)
     go_on: asyncio.Event = field(default_factory=asyncio.Event)
     result: Any = None
-    error: Exception | None = None
+    error: BaseException | None = None
     cancelled: int = 0
     runs: int = 0
 

@@ -106,6 +106,25 @@ def test_a_slice_that_has_no_more_time_is_handed_back(store_url: str) -> None:
     asyncio.run(play())
 
 
+def test_a_step_that_cancels_itself_is_buried_and_not_begun_for_ever(store_url: str) -> None:
+    """Nobody asked it to stop: handed back without an attempt, its session would come again at once, and again."""
+
+    async def play() -> None:
+        async with scene(store_url) as on:
+            session_id = await on.submit()
+            on.step.go_on.set()
+            on.step.error = asyncio.CancelledError()
+
+            assert await on.executor.run_slice(session_id) == "committed"
+
+            [(dead, info)] = await on.on.client.dead_letters()
+            assert (dead, info["reason"]) == (session_id, "permanent_error")
+            assert "not by us" in str(info["detail"])
+            assert "in run" in str(info["detail"])  # where it gave up, for whoever mends it
+
+    asyncio.run(play())
+
+
 def test_a_lost_lease_stops_the_step_at_once(store_url: str) -> None:
     """What it would write is refused anyway; the model's time is not spent for nothing."""
 

@@ -266,6 +266,26 @@ def test_a_cancelled_call_leaves_the_server_usable() -> None:
     assert asyncio.run(cancel_then_call()) == [0]
 
 
+@pytest.mark.parametrize("middleware", [False, True])
+def test_a_tool_that_awaits_what_was_cancelled_fails(middleware: bool) -> None:
+    """Nobody has cancelled the call: it is an error of the tool, as any other that it raises."""
+
+    async def give_up() -> None:
+        task = asyncio.create_task(asyncio.Event().wait())
+        task.cancel()
+        await task
+
+    class Passing(Middleware):
+        """Looks on."""
+
+    server = server_of(give_up)
+    if middleware:
+        server._app.add_middleware(Passing())
+        server._has_middleware = True
+    with pytest.raises(ToolError, match="Error calling tool 'give_up'"):
+        call(server, "give_up")
+
+
 def test_a_result_over_the_limit_is_refused() -> None:
     """A session's state has a size limit; the tool's caller learns it before the commit."""
 
