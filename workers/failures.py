@@ -37,9 +37,8 @@ def settle_failure(spec: AppSpec, record: Record, error: Exception, now: int, ho
     cursor = record.cursor
     kind = classify_failure(error)
     decision = should_retry(kind, retries_done=cursor.failures, confidence=cursor.confidence, policy=spec.retry_policy)
-    failure = to_record(error)
-    text, trace = redact(failure.message), redact(trace)  # a service may have told what it was given
-    failure = failure.model_copy(update={"message": text})
+    failure = to_record(error, clean=redact)  # a service may have told what it was given
+    text, trace = failure.message, redact(trace)
     record = record.model_copy(update={"failure": failure})
     told: JsonObject = {**failure.to_data(), "message": text, "kind": kind, "decision": decision.reason}
     if not decision.retry:

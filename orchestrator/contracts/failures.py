@@ -11,6 +11,7 @@ Whether a failure is tried again is decided by kernel/retry.py, from the error i
 """
 
 import math
+from collections.abc import Callable
 from typing import Final
 
 from orchestrator.contracts.base import Frozen, JsonObject
@@ -98,8 +99,10 @@ _KNOWN: Final[dict[str, type[Exception]]] = {
 }
 
 
-def to_record(error: BaseException) -> FailureRecord:
+def to_record(error: BaseException, *, clean: Callable[[str], str] = str) -> FailureRecord:
     """Return the record of an error. It never fails, whatever an error of somebody else's carries.
+
+    What it says goes through `clean` before it is cut: half a secret is one, too.
 
     >>> from orchestrator.contracts.provider_errors import QuotaExceededError
     >>> to_record(QuotaExceededError("spent", status_code=429)).lineage
@@ -109,7 +112,7 @@ def to_record(error: BaseException) -> FailureRecord:
         return error.record
     record = FailureRecord(
         error=_cut(type(error).__name__, MOST_WORD_CHARS),
-        message=_cut(str(error), MOST_MESSAGE_CHARS),
+        message=_cut(clean(str(error)), MOST_MESSAGE_CHARS),
         lineage=tuple(one.__name__ for one in type(error).__mro__ if _KNOWN.get(one.__name__) is one),
     )
     if not isinstance(error, LLMError):

@@ -222,8 +222,10 @@ class HttpChannel:
 
     def malformed(self, what: str, *, path: str = "") -> StreamError:
         """Return the error for an answer that cannot be read: the next one may be whole."""
-        message = f"{self.provider} {self.base_url}{path}: malformed answer: {what[:MAX_DETAIL]}; {IF_IT_STAYS}"
-        return StreamError(self._redact(message), provider=self.provider)
+        message = (
+            f"{self.provider} {self.base_url}{path}: malformed answer: {self._redact(what)[:MAX_DETAIL]}; {IF_IT_STAYS}"
+        )
+        return StreamError(message, provider=self.provider)
 
     def _open_client(self) -> httpx2.AsyncClient:
         if self._client is None:
@@ -252,7 +254,7 @@ class HttpChannel:
         """Return the error of a response that is not 2xx. What it says may name the class, never whether it may pass."""
         status = response.status_code
         detail, words = _detail(content)
-        said = self._redact(detail)
+        said = self._redact(detail)[:MAX_DETAIL]  # in this order: half a key is a secret, too
         failure = _class_of(status, said, words)
         is_transient = is_transient_status(status) and failure is not QuotaExceededError
         advice = IF_IT_STAYS if is_transient else "mend the request or the app's model options"
@@ -288,14 +290,14 @@ def _detail(content: bytes) -> tuple[str, tuple[str, ...]]:
     try:
         found = load_json(content)
     except ValueError:
-        return " ".join(content.decode(errors="replace").split())[:MAX_DETAIL], ()
+        return " ".join(content.decode(errors="replace").split()), ()
     said: JsonValue = found.get("error", found) if isinstance(found, dict) else found
     words: list[JsonValue] = []
     if isinstance(said, dict):
         words = [said.get("code"), said.get("type")]
         said = said.get("message", said)
     text = said if isinstance(said, str) else dump_json(said)
-    return " ".join(text.split())[:MAX_DETAIL], tuple(word for word in words if isinstance(word, str))
+    return " ".join(text.split()), tuple(word for word in words if isinstance(word, str))
 
 
 def _number(text: str | None) -> float | None:

@@ -31,6 +31,7 @@ from orchestrator.contracts.app import McpServer
 from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.errors import ToolError, ToolNeedsInput, ToolTimeout, ToolUnavailable
 from orchestrator.contracts.tool_questions import ToolAnswers
+from orchestrator.telemetry import redact
 from workers.tools.stderr import ServerStderr
 
 log = logging.getLogger("baton.tools")
@@ -197,7 +198,7 @@ class Connection:
             if code != CONNECTION_CLOSED and (status is None or code not in {INTERNAL_ERROR, METHOD_NOT_FOUND}):
                 return ToolError(f"{where}: {text}")
         elif isinstance(error, RuntimeError | ValueError) and self.is_usable:
-            log.warning("tool %s answered against its own schema: %.300s", where, error)
+            log.warning("tool %s answered against its own schema: %s", where, redact(str(error))[:300])
             return ToolError(f"{where}: its result does not fit its own output schema; the server must be mended")
         refused = status in _NOT_LET_IN
         self._is_lost = self._is_lost or status is None
@@ -225,7 +226,7 @@ def unavailable(
         kind = f"HTTP {status}"
     elif isinstance(cause, MCPError):
         kind = "connection closed" if cause.error.code == CONNECTION_CLOSED else f"MCP error {cause.error.code}"
-    log.warning("tool server %s is unavailable: %s: %.300s", name, kind, cause)
+    log.warning("tool server %s is unavailable: %s: %s", name, kind, redact(str(cause))[:300])
     doubt = "; whether the tool acted is unknown" if is_sent else ""
     return ToolUnavailable(f"tool server {name!r}: cannot be reached ({kind}){doubt}; try again later", is_sent=is_sent)
 

@@ -32,6 +32,7 @@ from orchestrator.contracts.errors import ToolError, ToolNeedsInput, ToolTimeout
 from orchestrator.contracts.messages import ToolSchema
 from orchestrator.contracts.tool_questions import ToolAnswers
 from orchestrator.kernel.live.guard import is_being_cancelled
+from orchestrator.telemetry import redact
 from workers.tools.results import bound, choose_value, describe_arguments, is_wrapped, text_of
 from workers.tools.threads import ThreadBudget
 
@@ -203,4 +204,4 @@ def _log_cause(where: str, cause: BaseException) -> None:
     """Tell the operator, not the model, what a tool raised and where: no source lines, they may hold secrets."""
     frames = traceback.extract_tb(cause.__traceback__)[-3:]
     places = " < ".join(f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in reversed(frames))
-    log.warning("tool %s raised %s: %.300s (%s)", where, type(cause).__name__, cause, places)
+    log.warning("tool %s raised %s: %s (%s)", where, type(cause).__name__, redact(str(cause))[:300], places)

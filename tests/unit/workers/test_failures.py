@@ -7,7 +7,7 @@ import pytest
 from orchestrator import telemetry
 from orchestrator.contracts.app import RetryPolicy
 from orchestrator.contracts.errors import ToolUnavailable
-from orchestrator.contracts.failures import from_record, to_record
+from orchestrator.contracts.failures import MOST_MESSAGE_CHARS, from_record, to_record
 from orchestrator.contracts.provider_errors import (
     AuthenticationError,
     InvalidToolCallError,
@@ -68,6 +68,17 @@ def test_what_was_loaded_as_a_secret_gets_into_no_journal(
     assert "[hidden]" in repr(change)
     assert "swordfish" not in repr(change)
     assert "at the trace" not in repr(change)
+
+
+def test_a_secret_at_the_end_of_what_is_kept_is_not_cut_in_two(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The half of it that would be kept is known to nobody as a secret."""
+    redactor = Redactor()
+    redactor.hide(["swordfish"])
+    monkeypatch.setattr(telemetry, "_redactor", redactor)
+
+    change = settle(store_url, ProviderUnavailableError("x" * (MOST_MESSAGE_CHARS - 5) + "swordfish"))
+
+    assert "xsword" not in repr(change)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from fastmcp.server.middleware import Middleware
 from mcp_types import InputRequiredResult, TextContent
 from pydantic import BaseModel, JsonValue
 
+from orchestrator import telemetry
 from orchestrator.contracts.errors import ToolError, ToolNeedsInput, ToolTimeout, ToolUnavailable
 from workers.tools.inprocess import InProcessServer
 from workers.tools.threads import ThreadBudget
@@ -138,6 +139,25 @@ def test_any_other_exception_is_masked_and_logged(caplog: pytest.LogCaptureFixtu
     assert "raised RuntimeError: connection to db-7 lost (test_inprocess_server.py:" in line
     assert "raise RuntimeError(" not in line
     assert not logging.getLogger("fastmcp").propagate
+
+
+def test_a_secret_where_the_log_cuts_what_was_raised_is_hidden_whole(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The half that is left of it would pass the log unnoticed."""
+    redactor = telemetry.Redactor()
+    redactor.hide(["swordfish"])
+    monkeypatch.setattr(telemetry, "_redactor", redactor)
+
+    def crash() -> str:
+        raise RuntimeError("x" * 294 + "swordfish")
+
+    with caplog.at_level(logging.WARNING, "baton.tools"), pytest.raises(ToolError):
+        call(server_of(crash), "crash")
+
+    [line] = [record.getMessage() for record in caplog.records if record.name == "baton.tools"]
+    assert "x[hidd" in line
+    assert "xsword" not in line
 
 
 def test_a_wrong_model_inside_a_tool_is_masked_too() -> None:
