@@ -1,6 +1,8 @@
 """A supervisor's step: send the work on to a subordinate, or to child sessions and wait for them."""
 
 import logging
+import re
+from collections.abc import Sequence
 from typing import cast
 
 from orchestrator.contracts.base import JsonObject
@@ -74,8 +76,19 @@ async def _by_model(world: World, skill: Supervisor, record: Record, messages: t
         timeout_seconds=world.spec.model.request_timeout_seconds,
     )
     reply = (await ask_model(world, record, request)).content
-    named = [(reply.find(name), name) for name in skill.subordinates if name in reply]
-    return min(named)[1] if named else skill.subordinates[0]
+    return find_named(reply, skill.subordinates) or skill.subordinates[0]
+
+
+def find_named(reply: str, names: Sequence[str]) -> str | None:
+    """Return the name that a reply names first, None where it names none. A name within a longer word is not named.
+
+    >>> names = ("review", "review_security")
+    >>> [find_named(reply, names) for reply in ("review_security, then review", "请review。", "preview", "")]
+    ['review_security', 'review', None, None]
+    """
+    longest_first = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    found = re.search(rf"(?<![A-Za-z0-9_-])(?:{longest_first})(?![A-Za-z0-9_-])", reply)
+    return found and found.group()
 
 
 async def _fan_out(world: World, skill: Supervisor, record: Record) -> Change:
