@@ -4,6 +4,7 @@ So there is one reader of answers, whichever way they came. An answer that broke
 for again. Pure.
 """
 
+from operator import itemgetter
 from typing import Final, Protocol
 
 from pydantic import JsonValue
@@ -33,7 +34,9 @@ class OpenAiAssembly:
     def __init__(self) -> None:
         self._head: JsonObject = {}
         self._texts: dict[str, list[str]] = {"content": [], "refusal": []}
-        self._calls: dict[int, tuple[JsonObject, list[str]]] = {}
+        #: Index, head and arguments of each call, as they began; and which one an index is at.
+        self._calls: list[tuple[int, JsonObject, list[str]]] = []
+        self._at: dict[int, int] = {}
         self._reason: JsonValue = None
 
     def add(self, event: JsonObject) -> list[Piece]:
@@ -69,9 +72,18 @@ class OpenAiAssembly:
             raise ValueError(f"tool_calls: index {index!r:.20}")
         function = call.get("function")
         given = function if isinstance(function, dict) else {}
-        is_new = index not in self._calls
-        head, parts = self._calls.setdefault(index, ({"id": None, "name": ""}, []))
-        head["id"] = call.get("id") or head["id"]
+        call_id = call.get("id") or None
+        is_new = index not in self._at
+        if not is_new:  # another id is another call: some services give each of several calls the index 0, or none
+            known = self._calls[self._at[index]][1]["id"]
+            is_new = None not in (call_id, known) and call_id != known
+        if is_new:
+            if len(self._calls) == MOST_PARTS:
+                raise ValueError(f"tool_calls: over {MOST_PARTS} of them")
+            self._at[index] = len(self._calls)
+            self._calls.append((index, {"id": None, "name": ""}, []))
+        _, head, parts = self._calls[self._at[index]]
+        head["id"] = call_id or head["id"]
         name = given.get("name")
         if isinstance(name, str) and name and not head["name"]:
             head["name"] = name
@@ -90,7 +102,7 @@ class OpenAiAssembly:
         if self._calls:
             message["tool_calls"] = [
                 {"id": head["id"], "function": {"name": head["name"], "arguments": "".join(parts)}}
-                for _, (head, parts) in sorted(self._calls.items())
+                for _, head, parts in sorted(self._calls, key=itemgetter(0))
             ]
         return {**self._head, "choices": [{"message": message, "finish_reason": self._reason}]}
 

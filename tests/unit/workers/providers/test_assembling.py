@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.contracts.ports import Piece
-from workers.providers.assembling import AnthropicAssembly, OpenAiAssembly
+from workers.providers.assembling import MOST_PARTS, AnthropicAssembly, OpenAiAssembly
 from workers.providers.sse import iter_data
 
 
@@ -83,6 +83,39 @@ def test_calls_whose_parts_come_mixed_are_told_apart() -> None:
     assert (message["content"], answer["usage"], answer["model"]) == ("I look", {"prompt_tokens": 3}, "m")
     assert Piece("thinking", "hm") in pieces
     assert [piece.text for piece in pieces if piece.kind == "tool"] == ["read", "list"]
+
+
+@pytest.mark.parametrize("place", [{"index": 0}, {}], ids=["numbered alike", "not numbered"])
+def test_calls_of_a_service_that_does_not_number_them_are_told_apart_by_their_ids(place: dict[str, Any]) -> None:
+    """Put into one, their arguments are no JSON, and the call is made wrongly or not at all."""
+    assembly, pieces = OpenAiAssembly(), []
+    for event in (
+        delta(tool_calls=[{**place, "id": "a", "function": {"name": "read", "arguments": '{"p"'}}]),
+        delta(tool_calls=[{**place, "id": "a", "function": {"arguments": ": "}}]),
+        delta(tool_calls=[{**place, "id": "", "function": {"arguments": "1}"}}]),
+        delta(tool_calls=[{**place, "id": "b", "function": {"name": "list", "arguments": "{}"}}]),
+        delta(tool_calls=[{"index": 1, "id": "c", "function": {"name": "read", "arguments": "{}"}}]),
+        {"choices": [{"delta": {}, "finish_reason": "stop"}]},
+    ):
+        pieces += assembly.add(event)
+
+    answer: Any = assembly.answer()
+    calls = answer["choices"][0]["message"]["tool_calls"]
+    assert [(call["id"], call["function"]["arguments"]) for call in calls] == [
+        ("a", '{"p": 1}'),
+        ("b", "{}"),
+        ("c", "{}"),
+    ]
+    assert [piece.text for piece in pieces] == ["read", "list", "read"]
+
+
+def test_an_answer_of_calls_without_end_is_refused() -> None:
+    """Ids of its own for each would fill the memory, whatever their number."""
+    assembly = OpenAiAssembly()
+    for number in range(MOST_PARTS):
+        assembly.add(delta(tool_calls=[{"index": 0, "id": f"c{number}", "function": {"name": "read"}}]))
+    with pytest.raises(ValueError, match="over 1000 of them"):
+        assembly.add(delta(tool_calls=[{"index": 0, "id": "one more", "function": {"name": "read"}}]))
 
 
 def test_blocks_of_a_message_are_put_together_in_their_order() -> None:
