@@ -14,7 +14,7 @@ from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.base import JsonObject, dump_json
 from orchestrator.contracts.messages import Message, ModelRequest, ModelResponse, ToolRequest, Usage
 from workers.providers.assembling import AnthropicAssembly
-from workers.providers.dialect import Dialect, HttpProvider, Wire, sampling
+from workers.providers.dialect import Dialect, HttpProvider, Wire, refuse_cut, sampling
 from workers.providers.envelope import parse_envelope
 from workers.providers.handover import opening_of, with_handovers
 from workers.providers.http import HttpChannel
@@ -124,6 +124,7 @@ def from_answer(answer: JsonObject, request: ModelRequest) -> ModelResponse:
     asked = [block for block in found.content if block.type == "tool_use"]
     if any(not block.name for block in asked):
         raise ValueError("a tool_use block has no name")
+    refuse_cut("anthropic", [block.name or "" for block in asked], found.stop_reason)
     ids = unique_call_ids(request, (block.id for block in asked))
     calls = tuple(
         ToolRequest(call_id=call_id, tool=names.full(block.name or ""), args=block.input or {})

@@ -3,19 +3,22 @@
 A dialect is a path and pure functions: from a request to a body, from events to an answer, from an answer to a response.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from orchestrator.contracts.base import JsonObject
 from orchestrator.contracts.messages import ModelRequest, ModelResponse
 from orchestrator.contracts.ports import Piece
-from orchestrator.contracts.provider_errors import LLMError
+from orchestrator.contracts.provider_errors import InvalidToolCallError, LLMError
 from workers.providers.assembling import Assembly
 from workers.providers.http import HttpChannel
 from workers.providers.options import HttpOptions
+
+#: How services say that an answer is no whole one.
+CUT: Final = frozenset({"length", "max_tokens", "model_context_window_exceeded"})
 
 
 class Wire(BaseModel):
@@ -101,6 +104,16 @@ def reason_of(error: ValueError) -> str:
         return str(error)
     problems = error.errors(include_input=False, include_url=False, include_context=False)
     return "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in problems[:3])
+
+
+def refuse_cut(provider: str, tools: Sequence[str], reason: str | None) -> None:
+    """Raise InvalidToolCallError where an answer that was cut at its limit asks for `tools`.
+
+    The last call may lack some of its arguments, or all, and look whole: it must not be made.
+    """
+    if tools and reason in CUT:
+        said = f"the answer was cut ({reason}) in the middle of its tool calls; raise model.options.max_tokens"
+        raise InvalidToolCallError(f"{provider}: {said}", tool_name=tools[-1], retryable=True)
 
 
 def sampling(options: HttpOptions) -> JsonObject:

@@ -15,7 +15,7 @@ from orchestrator.contracts.base import JsonObject, dump_json, load_json
 from orchestrator.contracts.messages import Message, ModelRequest, ModelResponse, ToolRequest, Usage
 from orchestrator.contracts.provider_errors import InvalidToolCallError
 from workers.providers.assembling import OpenAiAssembly
-from workers.providers.dialect import Dialect, HttpProvider, Wire, sampling
+from workers.providers.dialect import Dialect, HttpProvider, Wire, refuse_cut, sampling
 from workers.providers.envelope import parse_envelope
 from workers.providers.handover import in_turns, opening_of, with_handovers
 from workers.providers.http import HttpChannel
@@ -122,6 +122,7 @@ def from_answer(answer: JsonObject, request: ModelRequest) -> ModelResponse:
         raise ValueError("there are no choices")
     choice, names = completion.choices[0], wire_names(request)
     asked = choice.message.tool_calls or []
+    refuse_cut("openai_compat", [call.function.name for call in asked], choice.finish_reason)
     ids = unique_call_ids(request, (call.id for call in asked))
     calls = tuple(
         ToolRequest(call_id=call_id, tool=names.full(call.function.name), args=_args(call.function))

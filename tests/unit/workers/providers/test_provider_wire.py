@@ -1,5 +1,6 @@
 """Both dialects: what a request becomes, and what an answer means."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -181,6 +182,27 @@ def test_arguments_that_cannot_be_read_are_kept_beside_the_message(arguments: st
     assert arguments not in str(caught.value)
     assert (caught.value.tool_name, caught.value.raw_arguments) == ("disk__read", arguments)
     assert caught.value.retryable
+
+
+TOOL_USE: dict[str, Any] = {"type": "tool_use", "id": "t", "name": "disk__read", "input": {}}
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda: openai_compat.from_answer(completion(call_of("disk__read", ""), "length"), REQUEST),
+        lambda: openai_compat.from_answer(completion(call_of("disk__read", '{"pa'), "length"), REQUEST),
+        lambda: anthropic.from_answer({"content": [TOOL_USE], "stop_reason": "max_tokens"}, REQUEST),
+        lambda: anthropic.from_answer({"content": [TOOL_USE], "stop_reason": "model_context_window_exceeded"}, REQUEST),
+    ],
+    ids=["nothing yet", "half", "max_tokens", "window"],
+)
+def test_a_call_that_was_cut_is_not_made(read: Callable[[], object]) -> None:
+    """Without what was still to be written it looks whole: a tool that deletes what matches would delete everything."""
+    with pytest.raises(InvalidToolCallError, match="max_tokens") as caught:
+        read()
+
+    assert caught.value.tool_name == "disk__read"
 
 
 def test_call_ids_stay_unique_in_the_session() -> None:
