@@ -63,12 +63,13 @@ class Pruning:
         by = keys.of_partition("by", partition)
         lists = await asyncio.gather(
             *(
-                # Since the index is ordered by text, and a time has 13 digits, those up to `until` are one range.
+                # Since the index is ordered by text, and a time has 13 digits, those up to `until` are one range: as long as
+                # that has as many, decades before all of them too.
                 self._store.command(
                     "ZRANGEBYLEX",
                     by,
                     f"[{app}:ended/{status}:-:",
-                    f"({app}:ended/{status}:-:{until};",
+                    f"({app}:ended/{status}:-:{max(until, 0):013d};",
                     "LIMIT",
                     0,
                     limit,
