@@ -128,26 +128,35 @@ class ArchiveDatabase:
             said = str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__]
             raise ArchiveUnreachable(f"archive {self.shown}: {said[0]}; it is tried again") from error
 
-    def put(self, sessions: Sequence[StoredSession], *, at: int, by: str) -> None:
-        """Write sessions, all or none; what was there of them is replaced."""
-        ids = [one.session_id for one in sessions]
-        entries = [
-            {"session_id": one.session_id, "seq": seq, "at": when, "body": to_bytes(body)}
-            for one in sessions
-            for seq, when, body in one.journal
-        ]
-        messages = [
-            {"session_id": one.session_id, "number": number, "body": to_bytes(body)}
-            for one in sessions
-            for number, body in enumerate(one.context)
-        ]
+    def put(self, sessions: Sequence[StoredSession], *, at: int, by: str) -> tuple[str, ...]:
+        """Write sessions, all or none; what was there of them is replaced. Return the ids under which another store's session is.
+
+        Those are left as they are: each store gives ids by itself, and a session is the same where it was created at the same time.
+        """
+        its, ids = _SESSIONS.c, [one.session_id for one in sessions]
+        same = [(one.session_id, int(one.record["created"])) for one in sessions]
         with self._begin() as tables:
-            for table in (_SESSIONS, _ENTRIES, _MESSAGES):
-                tables.execute(table.delete().where(table.c.session_id.in_(ids)))
-            for table, rows in ((_ENTRIES, entries), (_MESSAGES, messages)):
-                if rows:
-                    tables.execute(table.insert(), rows)
-            tables.execute(_SESSIONS.insert(), [_row(one, at, by) for one in sessions])
+            # This comes first: from here on nobody else writes into a file.
+            tables.execute(_SESSIONS.delete().where(sql.tuple_(its.session_id, its.created_at).in_(same)))
+            taken = set(tables.execute(sql.select(its.session_id).where(its.session_id.in_(ids))).scalars())
+            ours = [one for one in sessions if one.session_id not in taken]
+            entries = [
+                {"session_id": one.session_id, "seq": seq, "at": when, "body": to_bytes(body)}
+                for one in ours
+                for seq, when, body in one.journal
+            ]
+            messages = [
+                {"session_id": one.session_id, "number": number, "body": to_bytes(body)}
+                for one in ours
+                for number, body in enumerate(one.context)
+            ]
+            for table in (_ENTRIES, _MESSAGES):
+                tables.execute(table.delete().where(table.c.session_id.in_([one.session_id for one in ours])))
+            rows = [_row(one, at, by) for one in ours]
+            for table, made in ((_ENTRIES, entries), (_MESSAGES, messages), (_SESSIONS, rows)):
+                if made:
+                    tables.execute(table.insert(), made)
+        return tuple(sorted(taken))
 
     def record(self, session_id: str) -> dict[str, str] | None:
         """Return the hash fields of a session."""
