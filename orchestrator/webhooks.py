@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING
 
 from orchestrator.client import Client
 from orchestrator.contracts.base import JsonObject, dump_json, load_json
-from orchestrator.contracts.errors import ConfigError, InputError, SessionNotFound, StoreError, Unreadable, suggest
+from orchestrator.contracts.errors import (
+    ArchiveUnreachable,
+    ConfigError,
+    InputError,
+    SessionNotFound,
+    StoreError,
+    Unreadable,
+    suggest,
+)
 from orchestrator.contracts.session import Record
 from orchestrator.contracts.webhooks import Delivery, Endpoint, HookEvent, WebhooksFile
 from orchestrator.egress import DestinationRefused, resolve
@@ -112,13 +120,15 @@ class Webhooks:
     async def look(self) -> bool:
         """Do one round: turn what happened into deliveries, try what is due; say whether there was anything.
 
-        Raise ConfigError afterwards where a session is archived and we do not know where: its event waits.
+        Raise ConfigError afterwards where a session is archived and we do not know where, ArchiveUnreachable where it cannot be
+        read there: its event waits.
         """
-        happened, problem = await self._outbox.read(), None
+        happened = await self._outbox.read()
+        problem: ConfigError | ArchiveUnreachable | None = None
         for one in happened:
             try:
                 await self._fan_out(one)
-            except ConfigError as error:
+            except (ConfigError, ArchiveUnreachable) as error:
                 problem = error
         # Longer than a try can take: whoever takes a delivery comes back to it before another may. What had no turn by the
         # time at which a try might outlast that is left to whoever takes it next.
