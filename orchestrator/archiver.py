@@ -11,7 +11,7 @@ import logging
 from dataclasses import dataclass
 
 from orchestrator.archive import Archive
-from orchestrator.contracts.errors import ConfigError, StoreError
+from orchestrator.contracts.errors import ConfigError, StoreError, Unreadable
 from orchestrator.settings_model import ArchiveSettings
 from orchestrator.store.fleet import Fleet
 from orchestrator.store.pruning import Pruning, StoredSession
@@ -44,7 +44,7 @@ class Archiver:
         self._archive = archive
         self._settings = settings
         self._pruning = Pruning(store)
-        #: Sessions whose ids another store has in the archive: told once, and in nobody's way.
+        #: Sessions that cannot be moved, damaged ones and those whose ids another store has there: told once, and in nobody's way.
         self._kept: set[str] = set()
 
     async def run_once(
@@ -64,7 +64,12 @@ class Archiver:
         moved: list[str] = []
         batch: list[StoredSession] = []
         for session_id in found:
-            session = await self._pruning.load(session_id)
+            try:
+                session = await self._pruning.load(session_id)
+            except Unreadable as error:
+                log.warning("archive: %s", error)
+                self._kept.add(session_id)
+                continue
             if session is None:  # another archiver was quicker
                 continue
             batch.append(session)

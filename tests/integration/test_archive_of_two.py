@@ -59,3 +59,21 @@ def test_what_is_written_again_is_still_replaced(tmp_path: Path) -> None:
 
     assert found is not None
     assert found["status"] == "better"
+
+
+@pytest.mark.parametrize("lost", ["created", "since", "app", "rev", "seq"])
+def test_a_damaged_session_holds_up_no_other(store_url: str, tmp_path: Path, caplog: Any, lost: str) -> None:
+    """It stays where it is, for a person to look at; what ended beside it moves, and whoever moves it lives."""
+
+    async def play() -> None:
+        async with hall(store_url, f"sqlite:///{tmp_path}/archive.db") as at:
+            damaged, whole = await at.ended(), await at.ended()
+            await at.on.store.command("HDEL", at.on.store.keys.of_session("record", damaged), lost)
+
+            rounds = [await at.archiver.run_once("ada") for _ in range(2)]
+
+            assert [one.session_ids for one in rounds] == [(whole,), ()]
+            assert await at.on.client.views.exists(damaged)
+            assert caplog.text.count(f"session {damaged}") == 1
+
+    asyncio.run(play())
