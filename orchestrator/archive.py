@@ -85,9 +85,11 @@ class Archive:
         """Count an app's sessions, of one status where given."""
         return await self._ask(lambda database: database.count(app, status))
 
-    async def search(self, words: Sequence[str], app: str | None, limit: int) -> "list[ArchivedRow]":
-        """Return the newest rows that hold all these words."""
-        return await self._ask(lambda database: database.search(words, app, limit))
+    async def search(
+        self, words: Sequence[str], app: str | None, limit: int, *, before: tuple[int, str] | None = None
+    ) -> "list[ArchivedRow]":
+        """Return the newest rows before a place (time, id) that hold all these words."""
+        return await self._ask(lambda database: database.search(words, app, limit, before=before))
 
     async def figures(self) -> "ArchiveFigures":
         """Return how much there is."""

@@ -112,8 +112,12 @@ class ArchiveDatabase:
             ) from error
         except (ArgumentError, NoSuchModuleError) as error:
             raise ConfigError(_no_url(self.shown)) from error
+        #: Ids in the order of their characters, as the store has them; PostgreSQL would sort them as a country's people do.
+        self._by_id: sql.ColumnElement[str] = _SESSIONS.c.session_id
         if self._engine.dialect.name == "sqlite":
             sql.event.listen(self._engine, "connect", _set_up_sqlite)
+        else:
+            self._by_id = sql.collate(_SESSIONS.c.session_id, "C")
         with self._begin() as tables:
             _TABLES.create_all(tables)
             self.archive_id = _identity(tables)
@@ -194,26 +198,29 @@ class ArchiveDatabase:
     ) -> list[ArchivedRow]:
         """Return the newest rows before a place (time, id), none older than `since_at`; without an app, of all."""
         at = _SESSIONS.c
-        terms = [at.app == app] if app else []
-        if status is not None:
-            terms.append(at.status == status)
-        if before is not None:
-            ended_at, session_id = before
-            terms.append(sql.or_(at.ended_at < ended_at, sql.and_(at.ended_at == ended_at, at.session_id < session_id)))
+        terms = [*self._where(app or None, status), *self._before(before)]
         if since_at is not None:
             terms.append(at.ended_at >= since_at)
         return self._rows(terms, limit)
 
-    def search(self, words: Sequence[str], app: str | None, limit: int) -> list[ArchivedRow]:
-        """Return the newest rows that hold all these words, whatever their case."""
-        terms = [_SESSIONS.c.words.contains(word.casefold(), autoescape=True) for word in words]
-        return self._rows([*terms, *([_SESSIONS.c.app == app] if app is not None else [])], limit)
+    def search(
+        self, words: Sequence[str], app: str | None, limit: int, *, before: tuple[int, str] | None = None
+    ) -> list[ArchivedRow]:
+        """Return the newest rows before a place that hold all these words, whatever their case."""
+        terms = [_SESSIONS.c.words.contains(_plain(word.casefold()), autoescape=True) for word in words]
+        return self._rows([*terms, *self._where(app, None), *self._before(before)], limit)
+
+    def _before(self, place: tuple[int, str] | None) -> list[sql.ColumnElement[bool]]:
+        if place is None:
+            return []
+        at, (ended_at, session_id) = _SESSIONS.c, place
+        return [sql.or_(at.ended_at < ended_at, sql.and_(at.ended_at == ended_at, self._by_id < session_id))]
 
     def _rows(self, terms: Sequence[sql.ColumnElement[bool]], limit: int) -> list[ArchivedRow]:
         at = _SESSIONS.c
         query = sql.select(at.session_id, at.app, at.status, at.ended_at).where(*terms)
         with self._begin() as tables:
-            found = tables.execute(query.order_by(at.ended_at.desc(), at.session_id.desc()).limit(limit)).all()
+            found = tables.execute(query.order_by(at.ended_at.desc(), self._by_id.desc()).limit(limit)).all()
         return [ArchivedRow(*row) for row in found]
 
     def count(self, app: str, status: str | None) -> int:
@@ -222,9 +229,15 @@ class ArchiveDatabase:
         with self._begin() as tables:
             return int(tables.execute(query).scalar_one())
 
-    def _where(self, app: str, status: str | None) -> list[sql.ColumnElement[bool]]:
-        at = _SESSIONS.c
-        return [at.app == app, *([at.status == status] if status is not None else [])]
+    def _where(self, app: str | None, status: str | None) -> list[sql.ColumnElement[bool]]:
+        asked = [
+            (column, text)
+            for column, text in ((_SESSIONS.c.app, app), (_SESSIONS.c.status, status))
+            if text is not None
+        ]
+        if any("\x00" in text for _, text in asked):  # PostgreSQL takes no such text, not even to compare it
+            return [sql.false()]
+        return [column == text for column, text in asked]
 
     def figures(self) -> ArchiveFigures:
         """Return how much there is."""
@@ -294,7 +307,11 @@ def searchable(session_id: str, record: Mapping[str, str]) -> str:
         session_id,
         *(record.get(name, "") for name in ("app", "status", "actor", "parent", "text", "fields", "state")),
     )
-    text = "\n".join(part for part in parts if part)[:SEARCH_CHARS].casefold()
+    return _plain("\n".join(part for part in parts if part)[:SEARCH_CHARS].casefold())
+
+
+def _plain(text: str) -> str:
+    """Return a text as it is kept to be searched: what not every database takes is another character."""
     return text.encode(errors="replace").decode().replace("\x00", " ")
 
 
