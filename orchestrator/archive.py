@@ -50,11 +50,14 @@ class Archive:
         """Return the archive's own name."""
         return await self._ask(lambda database: database.archive_id)
 
-    async def put(self, sessions: Sequence[StoredSession], *, by: str) -> None:
-        """Write sessions, all or none, and bind the store to this archive before; they may be removed from the store then."""
+    async def put(self, sessions: Sequence[StoredSession], *, by: str) -> tuple[str, ...]:
+        """Write sessions, all or none, and bind the store to this archive before; they may be removed from the store then.
+
+        Not so those whose ids are returned: under them another store's sessions are there.
+        """
         await Pruning(self._store).bind(await self.identity())
         now = await self._store.now_ms()
-        await self._ask(lambda database: database.put(sessions, at=now, by=by))
+        return await self._ask(lambda database: database.put(sessions, at=now, by=by))
 
     async def record(self, session_id: str) -> dict[str, str] | None:
         """Return the hash fields of a session, None where it is not here."""
@@ -82,9 +85,11 @@ class Archive:
         """Count an app's sessions, of one status where given."""
         return await self._ask(lambda database: database.count(app, status))
 
-    async def search(self, words: Sequence[str], app: str | None, limit: int) -> "list[ArchivedRow]":
-        """Return the newest rows that hold all these words."""
-        return await self._ask(lambda database: database.search(words, app, limit))
+    async def search(
+        self, words: Sequence[str], app: str | None, limit: int, *, before: tuple[int, str] | None = None
+    ) -> "list[ArchivedRow]":
+        """Return the newest rows before a place (time, id) that hold all these words."""
+        return await self._ask(lambda database: database.search(words, app, limit, before=before))
 
     async def figures(self) -> "ArchiveFigures":
         """Return how much there is."""

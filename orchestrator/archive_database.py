@@ -112,8 +112,12 @@ class ArchiveDatabase:
             ) from error
         except (ArgumentError, NoSuchModuleError) as error:
             raise ConfigError(_no_url(self.shown)) from error
+        #: Ids in the order of their characters, as the store has them; PostgreSQL would sort them as a country's people do.
+        self._by_id: sql.ColumnElement[str] = _SESSIONS.c.session_id
         if self._engine.dialect.name == "sqlite":
             sql.event.listen(self._engine, "connect", _set_up_sqlite)
+        else:
+            self._by_id = sql.collate(_SESSIONS.c.session_id, "C")
         with self._begin() as tables:
             _TABLES.create_all(tables)
             self.archive_id = _identity(tables)
@@ -128,26 +132,35 @@ class ArchiveDatabase:
             said = str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__]
             raise ArchiveUnreachable(f"archive {self.shown}: {said[0]}; it is tried again") from error
 
-    def put(self, sessions: Sequence[StoredSession], *, at: int, by: str) -> None:
-        """Write sessions, all or none; what was there of them is replaced."""
-        ids = [one.session_id for one in sessions]
-        entries = [
-            {"session_id": one.session_id, "seq": seq, "at": when, "body": to_bytes(body)}
-            for one in sessions
-            for seq, when, body in one.journal
-        ]
-        messages = [
-            {"session_id": one.session_id, "number": number, "body": to_bytes(body)}
-            for one in sessions
-            for number, body in enumerate(one.context)
-        ]
+    def put(self, sessions: Sequence[StoredSession], *, at: int, by: str) -> tuple[str, ...]:
+        """Write sessions, all or none; what was there of them is replaced. Return the ids under which another store's session is.
+
+        Those are left as they are: each store gives ids by itself, and a session is the same where it was created at the same time.
+        """
+        its, ids = _SESSIONS.c, [one.session_id for one in sessions]
+        same = [(one.session_id, int(one.record["created"])) for one in sessions]
         with self._begin() as tables:
-            for table in (_SESSIONS, _ENTRIES, _MESSAGES):
-                tables.execute(table.delete().where(table.c.session_id.in_(ids)))
-            for table, rows in ((_ENTRIES, entries), (_MESSAGES, messages)):
-                if rows:
-                    tables.execute(table.insert(), rows)
-            tables.execute(_SESSIONS.insert(), [_row(one, at, by) for one in sessions])
+            # This comes first: from here on nobody else writes into a file.
+            tables.execute(_SESSIONS.delete().where(sql.tuple_(its.session_id, its.created_at).in_(same)))
+            taken = set(tables.execute(sql.select(its.session_id).where(its.session_id.in_(ids))).scalars())
+            ours = [one for one in sessions if one.session_id not in taken]
+            entries = [
+                {"session_id": one.session_id, "seq": seq, "at": when, "body": to_bytes(body)}
+                for one in ours
+                for seq, when, body in one.journal
+            ]
+            messages = [
+                {"session_id": one.session_id, "number": number, "body": to_bytes(body)}
+                for one in ours
+                for number, body in enumerate(one.context)
+            ]
+            for table in (_ENTRIES, _MESSAGES):
+                tables.execute(table.delete().where(table.c.session_id.in_([one.session_id for one in ours])))
+            rows = [_row(one, at, by) for one in ours]
+            for table, made in ((_ENTRIES, entries), (_MESSAGES, messages), (_SESSIONS, rows)):
+                if made:
+                    tables.execute(table.insert(), made)
+        return tuple(sorted(taken))
 
     def record(self, session_id: str) -> dict[str, str] | None:
         """Return the hash fields of a session."""
@@ -185,26 +198,29 @@ class ArchiveDatabase:
     ) -> list[ArchivedRow]:
         """Return the newest rows before a place (time, id), none older than `since_at`; without an app, of all."""
         at = _SESSIONS.c
-        terms = [at.app == app] if app else []
-        if status is not None:
-            terms.append(at.status == status)
-        if before is not None:
-            ended_at, session_id = before
-            terms.append(sql.or_(at.ended_at < ended_at, sql.and_(at.ended_at == ended_at, at.session_id < session_id)))
+        terms = [*self._where(app or None, status), *self._before(before)]
         if since_at is not None:
             terms.append(at.ended_at >= since_at)
         return self._rows(terms, limit)
 
-    def search(self, words: Sequence[str], app: str | None, limit: int) -> list[ArchivedRow]:
-        """Return the newest rows that hold all these words, whatever their case."""
-        terms = [_SESSIONS.c.words.contains(word.casefold(), autoescape=True) for word in words]
-        return self._rows([*terms, *([_SESSIONS.c.app == app] if app is not None else [])], limit)
+    def search(
+        self, words: Sequence[str], app: str | None, limit: int, *, before: tuple[int, str] | None = None
+    ) -> list[ArchivedRow]:
+        """Return the newest rows before a place that hold all these words, whatever their case."""
+        terms = [_SESSIONS.c.words.contains(_plain(word.casefold()), autoescape=True) for word in words]
+        return self._rows([*terms, *self._where(app, None), *self._before(before)], limit)
+
+    def _before(self, place: tuple[int, str] | None) -> list[sql.ColumnElement[bool]]:
+        if place is None:
+            return []
+        at, (ended_at, session_id) = _SESSIONS.c, place
+        return [sql.or_(at.ended_at < ended_at, sql.and_(at.ended_at == ended_at, self._by_id < session_id))]
 
     def _rows(self, terms: Sequence[sql.ColumnElement[bool]], limit: int) -> list[ArchivedRow]:
         at = _SESSIONS.c
         query = sql.select(at.session_id, at.app, at.status, at.ended_at).where(*terms)
         with self._begin() as tables:
-            found = tables.execute(query.order_by(at.ended_at.desc(), at.session_id.desc()).limit(limit)).all()
+            found = tables.execute(query.order_by(at.ended_at.desc(), self._by_id.desc()).limit(limit)).all()
         return [ArchivedRow(*row) for row in found]
 
     def count(self, app: str, status: str | None) -> int:
@@ -213,9 +229,15 @@ class ArchiveDatabase:
         with self._begin() as tables:
             return int(tables.execute(query).scalar_one())
 
-    def _where(self, app: str, status: str | None) -> list[sql.ColumnElement[bool]]:
-        at = _SESSIONS.c
-        return [at.app == app, *([at.status == status] if status is not None else [])]
+    def _where(self, app: str | None, status: str | None) -> list[sql.ColumnElement[bool]]:
+        asked = [
+            (column, text)
+            for column, text in ((_SESSIONS.c.app, app), (_SESSIONS.c.status, status))
+            if text is not None
+        ]
+        if any("\x00" in text for _, text in asked):  # PostgreSQL takes no such text, not even to compare it
+            return [sql.false()]
+        return [column == text for column, text in asked]
 
     def figures(self) -> ArchiveFigures:
         """Return how much there is."""
@@ -285,7 +307,11 @@ def searchable(session_id: str, record: Mapping[str, str]) -> str:
         session_id,
         *(record.get(name, "") for name in ("app", "status", "actor", "parent", "text", "fields", "state")),
     )
-    text = "\n".join(part for part in parts if part)[:SEARCH_CHARS].casefold()
+    return _plain("\n".join(part for part in parts if part)[:SEARCH_CHARS].casefold())
+
+
+def _plain(text: str) -> str:
+    """Return a text as it is kept to be searched: what not every database takes is another character."""
     return text.encode(errors="replace").decode().replace("\x00", " ")
 
 

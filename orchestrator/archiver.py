@@ -11,7 +11,7 @@ import logging
 from dataclasses import dataclass
 
 from orchestrator.archive import Archive
-from orchestrator.contracts.errors import ConfigError, StoreError
+from orchestrator.contracts.errors import ConfigError, StoreError, Unreadable
 from orchestrator.settings_model import ArchiveSettings
 from orchestrator.store.fleet import Fleet
 from orchestrator.store.pruning import Pruning, StoredSession
@@ -44,6 +44,8 @@ class Archiver:
         self._archive = archive
         self._settings = settings
         self._pruning = Pruning(store)
+        #: Sessions that cannot be moved, damaged ones and those whose ids another store has there: told once, and in nobody's way.
+        self._kept: set[str] = set()
 
     async def run_once(
         self, actor: str, *, retention_hours: float | None = None, limit: int | None = None, dry_run: bool = False
@@ -55,13 +57,19 @@ class Archiver:
         hours = self._settings.retention_hours if retention_hours is None else retention_hours
         most = self._settings.batch if limit is None else limit
         until = await self._store.now_ms() - int(hours * HOUR_MS)
-        found = await self._pruning.find(until, limit=most)
+        found = await self._pruning.find(until, limit=most + len(self._kept))
+        found = [session_id for session_id in found if session_id not in self._kept][:most]
         if dry_run:
             return ArchiveRound(len(found), 0, len(found) == most, tuple(found))
         moved: list[str] = []
         batch: list[StoredSession] = []
         for session_id in found:
-            session = await self._pruning.load(session_id)
+            try:
+                session = await self._pruning.load(session_id)
+            except Unreadable as error:
+                log.warning("archive: %s", error)
+                self._kept.add(session_id)
+                continue
             if session is None:  # another archiver was quicker
                 continue
             batch.append(session)
@@ -75,7 +83,14 @@ class Archiver:
     async def _move(self, batch: list[StoredSession], actor: str) -> list[str]:
         if not batch:
             return []
-        await self._archive.put(batch, by=actor)
+        taken = await self._archive.put(batch, by=actor)
+        for session_id in taken:
+            log.warning(
+                "archive: session %s: another store's session of this id is there, so this one stays; give each store its own",
+                session_id,
+            )
+        self._kept.update(taken)
+        batch = [session for session in batch if session.session_id not in taken]
         pruned = await asyncio.gather(*(self._pruning.prune(session) for session in batch))
         return [session.session_id for session, is_gone in zip(batch, pruned, strict=True) if is_gone]
 

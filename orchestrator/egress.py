@@ -61,6 +61,8 @@ async def resolve(url: str, *, allow_private: bool) -> Destination:
     number = port or (443 if parts.scheme == "https" else 80)
     loop = asyncio.get_running_loop()
     try:
+        # As resolvers, headers and certificates have it, whatever alphabet it is written in.
+        host = host if host.isascii() else host.encode("idna").decode("ascii")
         found = await loop.getaddrinfo(host, number, type=socket.SOCK_STREAM)
     except UnicodeError as error:  # of the codec that turns it into what a resolver understands
         raise DestinationRefused(f"URL of {host[:100]!r}: not the name of a host; mend it") from error

@@ -102,14 +102,18 @@ def default_state_dir(checkout: Path | None = None) -> Path:
     return (Path(base) if base else Path.home() / ".local" / "state") / "baton" / "server"
 
 
-def start(state_dir: Path, *, fsync: Fsync = "everysec") -> RunningServer:
+def start(state_dir: Path, *, fsync: Fsync = "everysec", is_restoring: bool = False) -> RunningServer:
     """Return the server that runs on `state_dir`, started where there is none.
 
-    Raise ConfigError for a folder that is not ours or a server that cannot start, StoreUnreachable for one that
-    lives and does not answer.
+    Raise ConfigError for a folder that is not ours, a server that cannot start, or data of a backup whose restoring did not come
+    to its end, unless that `is_restoring`; StoreUnreachable for a server that lives and does not answer.
     """
     home = claim_folder(state_dir)
     with locked(home / "start.lock", TURN_SECONDS, unless=lambda: _is_loading(home)):
+        if (home / RESTORING).exists() and not is_restoring:
+            raise ConfigError(
+                f"{home}: a backup was being put back, and its end is missing; run `baton backup restore` again"
+            )
         return _find_or_launch(home, fsync)
 
 
@@ -247,10 +251,6 @@ def _is_loading(home: Path) -> bool:
 
 def _launch(home: Path, fsync: Fsync, held: int) -> str:
     """Start a server that inherits the lock; return which one, for messages."""
-    if (home / RESTORING).exists():
-        raise ConfigError(
-            f"{home}: a backup was being put back, and its end is missing; run `baton backup restore` again"
-        )
     binary = find_server()
     rotate_log(home / "server.log")
     data = home / "data"

@@ -4,8 +4,9 @@ A snapshot is the server's own (BGSAVE): what it held at one moment, whatever is
 base of an append-only file, for a server that keeps one reads nothing else: a snapshot that only lies beside would be
 ignored, and the store be empty.
 
-Nothing is deleted: what a folder holds is moved aside first. A marker stands from before the first move until after the
-last one; no server starts while it is there, so that a process that dies in between leaves no empty store behind.
+Nothing is deleted: what a folder holds is moved aside first. A marker stands from before the first move until `finish`; whoever
+does not restore uses no server while it is there, so that a process that dies in between leaves no empty store behind, and none
+whose sessions do again what they did after the backup before a person has said so.
 """
 
 import os
@@ -49,7 +50,7 @@ def check_snapshot(source: Path) -> None:
 def put_back(state_dir: Path, source: Path) -> Path | None:
     """Let a folder hold what a snapshot holds; return where its data of before went, None where it had none.
 
-    Raise ConfigError while a server runs there. The server is not started.
+    Raise ConfigError while a server runs there. The server is not started, and until `finish` only by whoever restores.
     """
     home = claim_folder(state_dir)
     with locked(home / "start.lock", _TURN_SECONDS):
@@ -69,8 +70,14 @@ def put_back(state_dir: Path, source: Path) -> Path | None:
         aside = move_aside(home / "data")
         ready.rename(home / "data")
         _sync(home)
-        (home / RESTORING).unlink()
     return aside
+
+
+def finish(state_dir: Path) -> None:
+    """Let anybody use what was put back."""
+    home = claim_folder(state_dir)
+    (home / RESTORING).unlink(missing_ok=True)
+    _sync(home)
 
 
 def take_back(state_dir: Path, aside: Path | None) -> None:

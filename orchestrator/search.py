@@ -1,7 +1,7 @@
 """Find sessions by words, whatever their case, in what they were asked and in what they hold.
 
 The store has no index of words: of its sessions the newest are looked at, up to LOOKED, and the answer says where to go on;
-the archive is asked for the rest. All words must be there, in the id, app, status, actor, parent, text, result fields or state.
+the archive is asked for its newest at every page. All words must be there, in the id, app, status, actor, parent, text, result fields or state.
 """
 
 import asyncio
@@ -56,7 +56,8 @@ class Unread:
 class Found:
     """What a list or a search found, newest first; `unread` is what belongs among it and cannot be shown.
 
-    `after` is where the store has sessions that were not looked at, None where a search has seen all and for a list.
+    `after` is where there is more, or where the store has sessions that were not looked at; None where a search has seen all and
+    for a list.
     """
 
     listed: tuple[Listed, ...]
@@ -69,26 +70,32 @@ async def search_sessions(
 ) -> Found:
     """Return the newest sessions that hold all the words; raise InputError for no word or too many.
 
-    With `before`, the `after` of an answer, the search goes on there in the store; the archive was asked with the first one.
+    With `before`, the `after` of an answer, the search goes on there. What the archive has is told at once where it fits on a page:
+    where the store has sessions before it that were not looked at, it comes once more in its place.
     """
     wanted = [word.casefold() for word in words if word.strip()]
     if not 1 <= len(wanted) <= MOST_WORDS:
         raise InputError(f"search: give 1 to {MOST_WORDS} words")
     found, unread, after = await _search_store(client, wanted, app or "", before, limit)
+    every: list[Listed | Unread] = [*found, *unread]
     archive = client.archive
-    if before is None and archive is not None and await archive.is_used():
-        known = {one.row.session_id for one in found} | {one.row.session_id for one in unread}
-        for kept in await archive.search(wanted, app, limit):
+    if archive is not None and await archive.is_used():
+        known = {one.row.session_id for one in every}
+        place = None if before is None else (before.since_at, before.session_id)
+        for kept in await archive.search(wanted, app, limit + 1, before=place):
             row = Row(kept.session_id, kept.app, f"ended/{kept.status}", kept.ended_at)
             listed = await read_row(client, row) if kept.session_id not in known else None
-            if isinstance(listed, Listed):
-                found.append(listed)
-            elif listed is not None:
-                unread.append(listed)
-        found.sort(key=lambda one: (one.row.since_at, one.row.session_id), reverse=True)
-        if any(one.row.session_id in known for one in found[limit:]):
-            after = _place(found[limit - 1].row)  # of the store something is left out: it comes next
-    return Found(tuple(found[:limit]), after, tuple(unread[:limit]))
+            every += [] if listed is None else [listed]
+    every.sort(key=lambda one: _order(_place(one.row)), reverse=True)
+    if len(every) > limit:  # what is left out comes next, and whatever of the store was not looked at
+        last = _place(every[limit - 1].row)
+        after = last if after is None or _order(last) > _order(after) else after
+    told = every[:limit]
+    return Found(
+        tuple(one for one in told if isinstance(one, Listed)),
+        after,
+        tuple(one for one in told if isinstance(one, Unread)),
+    )
 
 
 async def _search_store(
@@ -121,6 +128,10 @@ async def _search_store(
 
 def _place(row: Row) -> Place:
     return Place(row.since_at, row.session_id)
+
+
+def _order(place: Place) -> tuple[int, str]:
+    return place.since_at, place.session_id
 
 
 async def read_row(client: "Client", row: Row) -> Listed | Unread | None:

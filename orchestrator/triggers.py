@@ -90,7 +90,9 @@ class Triggers:
     async def start(self, bound: Bound, headers: Mapping[str, str], body: bytes) -> Submitted:
         """Start the session that a payload asks for, or return the one that its key started before."""
         trigger = bound.trigger
-        key = headers.get("idempotency-key") or headers.get(ID_HEADER)
+        key = headers.get(ID_HEADER)
+        if trigger.auth != "signature":  # there, what is not signed could make a message that was overheard a new one
+            key = headers.get("idempotency-key") or key
         if key is not None and not (1 <= len(key) <= 150 and key.isascii() and key.isprintable()):
             raise InputError(f"trigger {trigger.name}: a key has 1 to 150 printable ASCII characters; mend it")
         full = None if key is None else OwnKey.TRIGGER.make(trigger.name, key)

@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING
 
 from orchestrator.client import Client
 from orchestrator.contracts.base import JsonObject, dump_json, load_json
-from orchestrator.contracts.errors import ConfigError, InputError, SessionNotFound, StoreError, Unreadable, suggest
+from orchestrator.contracts.errors import (
+    ArchiveUnreachable,
+    ConfigError,
+    InputError,
+    SessionNotFound,
+    StoreError,
+    Unreadable,
+    suggest,
+)
 from orchestrator.contracts.session import Record
 from orchestrator.contracts.webhooks import Delivery, Endpoint, HookEvent, WebhooksFile
 from orchestrator.egress import DestinationRefused, resolve
@@ -112,13 +120,15 @@ class Webhooks:
     async def look(self) -> bool:
         """Do one round: turn what happened into deliveries, try what is due; say whether there was anything.
 
-        Raise ConfigError afterwards where a session is archived and we do not know where: its event waits.
+        Raise ConfigError afterwards where a session is archived and we do not know where, ArchiveUnreachable where it cannot be
+        read there: its event waits.
         """
-        happened, problem = await self._outbox.read(), None
+        happened = await self._outbox.read()
+        problem: ConfigError | ArchiveUnreachable | None = None
         for one in happened:
             try:
                 await self._fan_out(one)
-            except ConfigError as error:
+            except (ConfigError, ArchiveUnreachable) as error:
                 problem = error
         # Longer than a try can take: whoever takes a delivery comes back to it before another may. What had no turn by the
         # time at which a try might outlast that is left to whoever takes it next.
@@ -186,26 +196,31 @@ class Webhooks:
 
     async def _deliver(self, delivery: Delivery) -> None:
         endpoint = self._endpoints.get(delivery.endpoint)
-        if endpoint is None:  # its endpoint is gone from the file
-            await self._outbox.done(delivery)
-            return
-        off = (await self._outbox.disabled()).get(endpoint.name)
+        off = (await self._outbox.disabled()).get(delivery.endpoint)
         if off is not None:
             await self._outbox.give_up(
                 delivery.model_copy(update={"last_error": f"the endpoint is switched off: {off}"})
             )
             return
-        fault, gone, wait = await self._try(endpoint, delivery)
+        fault: str | None
+        if endpoint is None:  # it is gone from the file, or a process that was started later has read a newer one
+            fault, gone, wait = "the file that this process has read names no such endpoint", False, 0.0
+        else:
+            fault, gone, wait = await self._try(endpoint, delivery)
         if fault is None:
             await self._outbox.done(delivery)
             return
         tried = delivery.model_copy(update={"attempts": delivery.attempts + 1, "last_error": fault[:500]})
         if gone:
-            await self._outbox.disable(endpoint.name, "it answered 410 Gone")
-            log.warning("webhook %s: it answered 410 Gone and is switched off", endpoint.name)
+            await self._outbox.disable(delivery.endpoint, "it answered 410 Gone")
+            log.warning("webhook %s: it answered 410 Gone and is switched off", delivery.endpoint)
         if gone or tried.attempts >= self._settings.attempts:
             log.warning(
-                "webhook %s: %s given up after %d tries: %s", endpoint.name, tried.delivery_id, tried.attempts, fault
+                "webhook %s: %s given up after %d tries: %s",
+                delivery.endpoint,
+                tried.delivery_id,
+                tried.attempts,
+                fault,
             )
             await self._outbox.give_up(tried)
             return

@@ -16,6 +16,7 @@ _CRON_PART: Final = re.compile(r"(?:\*|(\d{1,2})(?:-(\d{1,2}))?)(?:/(\d{1,3}))?"
 
 #: No schedule that can come at all is further away: a 29th of February on one weekday, over a century's year that is no leap year.
 _FARTHEST_DAYS: Final = 366 * 41
+_HOURS_OF_DAY: Final = 24
 #: How many days each month has at most.
 _DAYS_OF_MONTH: Final = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 #: No app may catch up on what is older than a week.
@@ -100,14 +101,16 @@ def _times(schedule: str, day: date, zone: tzinfo) -> Iterator[int]:
     on_day, on_weekday = day.day in days, day.isoweekday() % 7 in {number % 7 for number in weekdays}
     if day.month not in months or not ((on_day or on_weekday) if _either_day(fields) else (on_day and on_weekday)):
         return
-    # Where clocks are put back, an hour comes twice. Who counts every hour counts both.
-    folds = (0, 1) if fields[1].startswith("*") else (0,)
+    is_every_hour = len(hours) == _HOURS_OF_DAY
     for hour in hours:
         for minute in minutes:
-            for fold in folds:
-                yield (
-                    int(datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone, fold=fold).timestamp()) * 1000
-                )
+            named = datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone)
+            at = int(named.timestamp())
+            yield at * 1000
+            # Where clocks are put back, an hour comes twice. Who counts every hour counts both. Where they are put forward the second
+            # reading is an earlier moment, which another time of the day names, or none.
+            if is_every_hour and (again := int(named.replace(fold=1).timestamp())) > at:
+                yield again * 1000
 
 
 def _values(field: str, least: int, greatest: int) -> frozenset[int]:

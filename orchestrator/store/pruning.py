@@ -8,12 +8,15 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from orchestrator.contracts.errors import StoreError, StoreUnfit
+from orchestrator.contracts.errors import StoreError, StoreUnfit, Unreadable
 from orchestrator.store.codec import pairs
 from orchestrator.store.keys import ARCHIVE_ID, ARCHIVED_AT, META
 from orchestrator.store.store import Store
 
 PAGE = 1_000
+
+#: What an archive orders and knows sessions by: whole numbers, beside the app.
+_NUMBERS = ("since", "created", "rev", "seq")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +66,13 @@ class Pruning:
         by = keys.of_partition("by", partition)
         lists = await asyncio.gather(
             *(
-                # Since the index is ordered by text, and a time has 13 digits, those up to `until` are one range.
+                # Since the index is ordered by text, and a time has 13 digits, those up to `until` are one range: as long as
+                # that has as many, decades before all of them too.
                 self._store.command(
                     "ZRANGEBYLEX",
                     by,
                     f"[{app}:ended/{status}:-:",
-                    f"({app}:ended/{status}:-:{until};",
+                    f"({app}:ended/{status}:-:{max(until, 0):013d};",
                     "LIMIT",
                     0,
                     limit,
@@ -80,11 +84,16 @@ class Pruning:
         return [(int(since), session_id) for _, since, session_id in members]
 
     async def load(self, session_id: str) -> StoredSession | None:
-        """Return all that is kept of an ended session; None where it is not there or not ended."""
+        """Return all that is kept of an ended session; None where it is not there or not ended. Raise Unreadable."""
         key = self._store.keys.of_session
         record = pairs(await self._store.command("HGETALL", key("record", session_id)))
         if record.get("phase") != "ended":
             return None
+        wrong = [name for name in _NUMBERS if not (record.get(name, "").isascii() and record.get(name, "").isdigit())]
+        if wrong or not record.get("app"):
+            raise Unreadable(
+                f"session {session_id}: {', '.join(wrong) or 'app'} is missing or damaged; restore a backup"
+            )
         intents = pairs(await self._store.command("HGETALL", key("intents", session_id)))
         return StoredSession(
             session_id, record, await self._journal(session_id), await self._context(session_id), intents

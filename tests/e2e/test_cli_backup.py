@@ -118,6 +118,43 @@ def test_a_restore_that_was_cut_short_starts_no_empty_store(baton: Baton, backup
     assert (home / "data.before-then").is_dir()
 
 
+def test_a_restore_that_ended_before_the_queues_stood_lets_nobody_go_on(baton: Baton, backup: Path) -> None:
+    """A store of yesterday whose workers begin at once does all of yesterday a second time."""
+    (backup / "archive.db").write_bytes(b"SQLite format 3")
+    about = json.loads((backup / "backup.json").read_text())
+    about["files"]["archive.db"] = sha256(b"SQLite format 3").hexdigest()
+    (backup / "backup.json").write_text(json.dumps(about))
+
+    unwritable = {"BATON_ARCHIVE_URL": "sqlite:////proc/archive.db"}
+    said = baton.refuse("backup", "restore", str(backup), code=1, **unwritable)
+    refused = [baton.refuse(*words, code=1) for words in (("redis", "start"), ("up",))]
+    baton("redis", "stop")
+    refused.append(baton.refuse("redis", "start", code=1))
+    restored = baton("backup", "restore", str(backup), "-o", "json").json("restored")
+    baton("redis", "stop")
+    baton("redis", "start")
+
+    assert "/proc/archive.db: " in said
+    assert [one.endswith("its end is missing; run `baton backup restore` again") for one in refused] == [True] * 3
+    assert restored["paused"] == list(QUEUES)
+    assert len(baton("list", "-o", "json").json("sessions")) == 1
+
+
+def test_an_archive_that_cannot_be_put_back_is_told_before_anything_is_moved(baton: Baton, backup: Path) -> None:
+    """Its disk is not mounted, for instance."""
+    (backup / "archive.db").write_bytes(b"SQLite format 3")
+    about = json.loads((backup / "backup.json").read_text())
+    about["files"]["archive.db"] = sha256(b"SQLite format 3").hexdigest()
+    (backup / "backup.json").write_text(json.dumps(about))
+
+    elsewhere = {"BATON_ARCHIVE_URL": f"sqlite:///{backup}/not/mounted/archive.db"}
+    said = baton.refuse("backup", "restore", str(backup), code=1, **elsewhere)
+    baton("redis", "start")
+
+    assert "there is no such folder" in said
+    assert len(baton("list", "-o", "json").json("sessions")) == 2
+
+
 @pytest.mark.parametrize("wrong", ["changed", "missing", "elsewhere", "layout", "unfinished", "words", "magic"])
 def test_a_bad_backup_is_refused_before_anything_is_moved(baton: Baton, backup: Path, wrong: str) -> None:
     """Each with the file that is wrong."""

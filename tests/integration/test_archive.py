@@ -82,6 +82,19 @@ def test_only_what_ended_long_ago_is_moved(play: Play) -> None:
     play(scene)
 
 
+@pytest.mark.parametrize("years", [30, 56, 100])
+def test_what_stays_for_decades_is_not_moved_today(play: Play, years: int) -> None:
+    """Whoever keeps sessions for good writes a long time: a limit of fewer digits than times have is before all of them."""
+
+    async def scene(at: Hall) -> None:
+        await at.ended()
+        done = await at.archiver.run_once("ada", retention_hours=years * 365 * 24.0)
+
+        assert done.found == 0
+
+    play(scene)
+
+
 def test_a_second_run_finds_nothing(play: Play) -> None:
     """Every minute somebody looks."""
 

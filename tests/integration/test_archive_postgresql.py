@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sql
 
 from orchestrator.archive_database import ArchiveDatabase
 from orchestrator.contracts.errors import ArchiveUnreachable, ConfigError
@@ -80,6 +81,48 @@ def test_what_is_no_text_survives(postgresql: str) -> None:
         assert database.journal("S-20260101-001", 0, 9) == [(1, 7, odd)]
         assert database.context("S-20260101-001", 0) == [odd]
         assert [row.session_id for row in database.search(["S-20260101"], "a", 9)] == ["S-20260101-001"]
+    finally:
+        database.close()
+
+
+def test_pages_are_in_the_order_of_ids_whatever_language_the_database_speaks(postgresql: str) -> None:
+    """Sessions that ended in one millisecond are parted by their ids, and most databases sort texts as people of a country do."""
+    server = sql.create_engine(postgresql.replace("postgresql:", "postgresql+psycopg:"), poolclass=sql.NullPool)
+    with server.connect() as connection:
+        alone = connection.execution_options(isolation_level="AUTOCOMMIT")
+        version = int(str(alone.execute(sql.text("show server_version_num")).scalar_one()))
+        icu = sql.text("select count(*) from pg_collation where collprovider = 'i'")
+        if version < 150_000 or not alone.execute(icu).scalar_one():
+            pytest.skip("this PostgreSQL cannot have a database in a language that this machine does not have")
+        words = "template template0 locale_provider icu icu_locale 'en-US' encoding 'UTF8'"
+        alone.execute(sql.text(f"create database english {words}"))
+    names = ("a", "B", "A1", "A", "A-B", "AB", "b", "A-0", "Z")
+    made = [f"{name}-20260101-001" for name in names]
+    record = {"app": "a", "status": "s", "since": "5", "created": "4"}
+    database = ArchiveDatabase(postgresql.replace("/postgres?", "/english?"))
+    try:
+        database.put([StoredSession(one, record, (), (), {}) for one in made], at=9, by="me")
+        walked: list[str] = []
+        while page := database.page("a", None, (5, walked[-1]) if walked else None, None, 2):
+            walked += [row.session_id for row in page]
+        found = [row.session_id for row in database.search(["a"], "a", 99)]
+    finally:
+        database.close()
+
+    assert walked == found == sorted(made, reverse=True)
+
+
+def test_what_no_text_can_hold_is_in_no_session(postgresql: str) -> None:
+    """A zero character in what somebody looks for is no reason to call the archive unreachable."""
+    database = ArchiveDatabase(postgresql)
+    record = {"app": "a", "status": "s", "since": "5", "created": "4", "text": "one\x00two"}
+    try:
+        database.put([StoredSession("S-20260102-001", record, (), (), {})], at=9, by="me")
+
+        assert [row.session_id for row in database.search(["e\x00t"], "a", 9)] == ["S-20260102-001"]
+        assert database.page("a\x00", None, None, None, 9) == database.page("a", "s\x00", None, None, 9) == []
+        assert database.count("a\x00", None) == database.count("a", "s\x00") == 0
+        assert database.search(["one"], "a\x00", 9) == []
     finally:
         database.close()
 

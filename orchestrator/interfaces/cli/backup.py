@@ -86,12 +86,15 @@ def restore_command(*, folder: Path, dry_run: bool, actor: str, form: Form) -> i
     them, then `baton unpause` each queue.
     """
     from orchestrator import embedded, embedded_backup
-    from orchestrator.interfaces.cli.connect import server_dir, state_dir, with_client
+    from orchestrator.archive_database import check_folder
+    from orchestrator.interfaces.cli.connect import server_dir, settings, state_dir, with_client
     from orchestrator.interfaces.cli.stack import find_owner
 
     _check_bundled("restore")
     about = _read(folder)
     embedded_backup.check_snapshot(folder / _STORE)
+    if _ARCHIVE in about.files and settings().archive.url:  # where none is named, it goes into the state folder
+        check_folder(settings().archive.url)
     owner = find_owner(state_dir())
     if owner is not None:
         raise InputError(f"backup restore: `baton up` (pid {owner}) runs here; stop it first, with Ctrl-C or SIGTERM")
@@ -102,6 +105,7 @@ def restore_command(*, folder: Path, dry_run: bool, actor: str, form: Form) -> i
     if not dry_run:
         aside = _put_back(folder, about)
         paused = with_client(partial(_mark, actor=actor, about=about), needs_apps=True)
+        embedded_backup.finish(server_dir())
     if form == "json":
         body: JsonObject = {"folder": str(folder), "dry_run": dry_run, "aside": [str(one) for one in aside]}
         print_json("restored", {**body, "paused": list(paused), "actor": actor, **about.model_dump(mode="json")})
@@ -247,17 +251,23 @@ def _put_back(folder: Path, about: About) -> list[Path]:
 
     aside = embedded_backup.put_back(server_dir(), folder / _STORE)
     try:
-        embedded.start(server_dir())
+        embedded.start(server_dir(), is_restoring=True)
     except ConfigError as error:
         embedded_backup.take_back(server_dir(), aside)
         raise InputError(f"{folder / _STORE}: no server can read it; all is as it was; {error}") from error
     found = [] if aside is None else [aside]
     archive = _archive_file()
     if archive is not None and _ARCHIVE in about.files:
-        for name in (archive.name, f"{archive.name}-wal", f"{archive.name}-shm"):
-            moved = embedded_backup.move_aside(archive.with_name(name))
-            found += [] if moved is None else [moved]
-        embedded_backup.write_durably(folder / _ARCHIVE, archive)
+        try:
+            for name in (archive.name, f"{archive.name}-wal", f"{archive.name}-shm"):
+                moved = embedded_backup.move_aside(archive.with_name(name))
+                found += [] if moved is None else [moved]
+            embedded_backup.write_durably(folder / _ARCHIVE, archive)
+        except OSError as error:
+            raise ConfigError(
+                f"{archive}: {error.strerror}: the archive is not put back, so nobody may use the store; mend that, then "
+                "`baton redis stop`, and restore again"
+            ) from error
     return found
 
 

@@ -49,7 +49,8 @@ async def list_triggers(parts: PartsOf) -> Response:
 async def fire_trigger(request: Request, name: TriggerName, parts: PartsOf) -> Response:
     """Start a session by a webhook of an app. The sender proves itself as the trigger declares it.
 
-    The same `Idempotency-Key`, or `webhook-id`, gives the same session for as long as the trigger remembers it.
+    The same `Idempotency-Key`, or `webhook-id`, gives the same session for as long as the trigger remembers it. Where
+    messages are signed, the `webhook-id` alone counts.
     """
     bound = parts.triggers.find(name)
     headers = {key.lower(): value for key, value in request.headers.items()}

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from orchestrator import webhooks as webhooks_module
 from orchestrator.archive import Archive
 from orchestrator.client import Client
-from orchestrator.contracts.errors import ConfigError, SourceInvalid
+from orchestrator.contracts.errors import ArchiveUnreachable, ConfigError, SourceInvalid
 from orchestrator.contracts.webhooks import Endpoint
 from orchestrator.egress import DestinationRefused, resolve
 from orchestrator.interfaces.http.shapes import waiting_shape
@@ -128,20 +128,30 @@ def test_deliverers_side_by_side_send_once(store_url: str) -> None:
     assert play(store_url, act) == 5
 
 
-def test_an_archive_that_is_not_known_here_keeps_back_its_sessions_alone(store_url: str) -> None:
+class AwayArchive(Archive):
+    """An archive whose database does not answer."""
+
+    async def is_used(self) -> bool:
+        raise ArchiveUnreachable("archive: away; it is tried again")
+
+
+@pytest.mark.parametrize(("kind", "trouble"), [(Archive, "no archive is named"), (AwayArchive, "away")])
+def test_an_archive_that_is_not_known_here_keeps_back_its_sessions_alone(
+    store_url: str, kind: type[Archive], trouble: str
+) -> None:
     """A deliverer that ends for it would tell nobody of anything any more, and say so nowhere."""
 
     async def act(on: Stage) -> tuple[int, int, bool]:
         async with receiving() as receiver:
             hooks = make(on, receiver)
-            hooks._client = Client(on.store, on.specs, archive=Archive(on.store, ""))
+            hooks._client = Client(on.store, on.specs, archive=kind(on.store, ""))
             await hooks.open()
             archived, here = await on.submit(), await on.submit()
             for session_id in (archived, here):
                 await on.run(on.worker(), session_id)
             await on.store.command("HSET", META, ARCHIVE_ID, "elsewhere")
             await on.store.command("DEL", on.store.keys.of_session("record", archived))
-            with pytest.raises(ConfigError, match="no archive is named"):
+            with pytest.raises((ConfigError, ArchiveUnreachable), match=trouble):
                 await hooks.look()
             told, waiting = len(receiver.got), len(await hooks._outbox.read())
 

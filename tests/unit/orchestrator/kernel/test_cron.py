@@ -93,7 +93,21 @@ def test_an_hour_that_clocks_skip_is_made_up_for_when_it_is_over() -> None:
     assert next_time("30 2 * * *", ms("2026-03-29T00:00:00"), BERLIN) == ms("2026-03-29T03:30:00", "Europe/Berlin")
 
 
-@pytest.mark.parametrize(("schedule", "count"), [("30 2 * * *", 1), ("30 * * * *", 2)])
+@pytest.mark.parametrize("schedule", ["30 */2 * * *", "30 * * * *"])
+def test_a_gap_brings_no_time_that_nobody_named(schedule: str) -> None:
+    """Half past two, read by the clock that is not there yet, is half past one: an hour of its own, which comes once or not at all."""
+    at, times = ms("2026-03-28T23:00:00"), []
+    while (at := next_time(schedule, at, BERLIN) or 0) < ms("2026-03-29T03:00:00"):
+        times.append(f"{datetime.fromtimestamp(at / 1000, BERLIN):%H:%M}")
+
+    wanted = ["00:30", "03:30", "04:30"] if "2" in schedule else ["00:30", "01:30", "03:30", "04:30"]
+    assert times == wanted
+    assert last_time(schedule, ms("2026-03-29T00:45:00"), BERLIN) == ms(f"2026-03-29T{wanted[-3]}:00", "Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("schedule", "count"), [("30 2 * * *", 1), ("30 */2 * * *", 1), ("30 * * * *", 2), ("30 0-23 * * *", 2)]
+)
 def test_an_hour_that_comes_twice_counts_twice_only_for_every_hour(schedule: str, count: int) -> None:
     """A job of half past two runs once on the day that has it twice."""
     at, times = ms("2026-10-24T23:59:00"), []

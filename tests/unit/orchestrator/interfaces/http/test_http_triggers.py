@@ -122,6 +122,24 @@ def test_a_key_means_one_session_however_often_it_is_sent(store_url: str) -> Non
     assert 7000 < seconds <= 7200
 
 
+def test_what_is_signed_once_starts_one_session(store_url: str) -> None:
+    """Whoever overhears a signed message may send it again while it is fresh: a key that nobody signed must not make it another one."""
+
+    async def act(api: ApiStage) -> list[tuple[str, bool]]:
+        body = json.dumps({"text": "hello"}).encode()
+        signed = sign([ENV["NEW_SECRET"]], "m1", int(time.time()), body)
+        told = []
+        for more in ({}, {"Idempotency-Key": "another"}, {"Idempotency-Key": "one more"}):
+            answer = await api.call("POST", "/v1/triggers/by_signature", None, headers={**signed, **more}, content=body)
+            told.append((answer.json()["session_id"], answer.json()["created"]))
+        return told
+
+    first, *again = play(store_url, act)
+
+    assert first[1]
+    assert again == [(first[0], False)] * 2
+
+
 def test_a_start_that_failed_leaves_its_key_free(store_url: str) -> None:
     """The sender mends its payload and sends it under the same key: it must not be told that it is done."""
 
