@@ -239,4 +239,4 @@ def test_a_server_of_ones_own_is_marked(baton: Baton) -> None:
 
     assert (tried, first) == tuple({"paused": list(QUEUES), "dry_run": dry, "actor": "ada"} for dry in (True, False))
     assert again["paused"] == []
-    assert int(new.rsplit("-", 1)[1]) == 2_000_001
+    assert int(new.rsplit("-", 1)[1]) > 2_000_000  # a million further for each time, at least
