@@ -48,7 +48,10 @@ def workspace_lock(workspace: Path, state: Path, is_over: Callable[[], bool] = l
                 if is_over():
                     raise WorkspaceError(f"{workspace}: another run holds it; run again later") from None
                 time.sleep(_LOOK_SECONDS)
-        yield
+        try:
+            yield
+        finally:
+            fcntl.flock(opened, fcntl.LOCK_UN)  # closing leaves it to whoever was forked meanwhile
     finally:
         os.close(opened)
 

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import signal
 import stat
 import threading
 from contextlib import suppress
@@ -16,6 +17,7 @@ from plugin_sandbox import publishing
 from plugin_sandbox.changes import Changes, compare_copy
 from plugin_sandbox.copies import remove_tree
 from plugin_sandbox.model import Limits
+from plugin_sandbox.slots import hold_slot
 from plugin_sandbox.workspace import (
     WorkspaceError,
     find_violations,
@@ -335,6 +337,22 @@ def test_two_runs_on_one_workspace_serialise(tmp_path: Path) -> None:
     waiting.join(60)
 
     assert entered.is_set()
+
+
+def test_a_child_that_was_forked_meanwhile_holds_neither_workspace_nor_slot(tmp_path: Path) -> None:
+    """A worker's tools may fork, and their children live for as long as it does: whoever came next would wait for that."""
+    workspace, state = fill(tmp_path / "workspace", {}), tmp_path / "state"
+    with workspace_lock(workspace, state), hold_slot(state / "slots", 1, None, lambda: False):
+        child = os.fork()
+        if child == 0:
+            signal.pause()
+            os._exit(0)
+    try:
+        with workspace_lock(workspace, state, lambda: True), hold_slot(state / "slots", 1, None, lambda: True) as slot:
+            assert slot == 0
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 def test_a_copy_is_capped_and_follows_no_link(tmp_path: Path) -> None:
