@@ -132,7 +132,9 @@ def publish(
     folders = [one.path for one in changes.entries if one.is_folder and one.kind == "create"]
     staged = [(_beside(one.path, token, number), one) for number, one in enumerate(files)]
     deletes = [one for one in changes.entries if one.kind == "delete"]
-    marker = [_beside("", token, len(files))] if deletes else []
+    # Beside what lies highest of all that goes: that folder is written to anyway, and stays.
+    highest = min((one.path for one in deletes), key=lambda path: path.count("/"), default=None)
+    marker = [_beside(highest, token, len(files))] if highest is not None else []
     runs = [[receipt[0]]] if receipt is not None else []
     plan = {
         "renames": [[path, change.path] for path, change in staged],
@@ -242,7 +244,8 @@ def _stage(root: int, source: int, path: str, change: Change, owner: os.stat_res
 
 
 def _mark(root: int, path: str) -> None:
-    made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=root)
+    with _parent(root, path) as (parent, name):
+        made = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=parent)
     try:
         os.fsync(made)
     finally:

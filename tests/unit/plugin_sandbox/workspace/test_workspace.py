@@ -233,6 +233,28 @@ def test_what_was_to_be_removed_is_removed_from_no_other_folder_of_the_same_numb
     assert not list((tmp_path / "state" / "intents").iterdir())
 
 
+@pytest.mark.parametrize("goes", [("in/gone.txt",), ("in/f/a", "in/f/g/b"), ("in/f/a", "in/gone.txt")])
+def test_while_something_is_removed_nothing_is_written_but_where_it_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, goes: tuple[str, ...]
+) -> None:
+    """Who may change one folder of a workspace need not be one who may change the others."""
+    workspace = fill(tmp_path / "workspace", {"kept": "1", "in/kept": "1", **dict.fromkeys(goes, "1")})
+    copy = fill(tmp_path / "copy", {"kept": "1", "in/kept": "1"})
+    beside: list[str] = []
+
+    def look(*_: object) -> None:
+        beside.extend(str(path.relative_to(workspace).parent) for path in workspace.rglob(".publishing-*"))
+        raise Died
+
+    with monkeypatch.context() as patch, suppress(Died):
+        patch.setattr(publishing, "_carry_out", look)
+        publish_copy(workspace, copy, tmp_path / "state")
+    recover(workspace, tmp_path / "state")
+
+    assert beside == ["in"]
+    assert read(workspace) == read(copy)
+
+
 @pytest.mark.parametrize("full", ["receipt", "plan"])
 def test_a_state_folder_that_is_full_before_anything_was_changed_publishes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: str
