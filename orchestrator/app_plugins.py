@@ -30,9 +30,16 @@ def find_plugins(*roots: Path | None) -> dict[str, Path]:
         if root is None or not root.is_dir():
             continue
         for folder in sorted(root.iterdir()):
-            if folder.name[0] not in "._" and (folder / MANIFEST).is_file():
+            if folder.name[0] not in "._" and _has_manifest(folder):
                 found[_name_of(folder)] = folder
     return found
+
+
+def _has_manifest(folder: Path) -> bool:
+    try:
+        return (folder / MANIFEST).is_file()
+    except OSError:
+        return True  # a folder that is closed to us may well have one: it is refused later, with its reason
 
 
 def _name_of(folder: Path) -> str:

@@ -165,12 +165,14 @@ class _Drain:
         return chunk != b""
 
     def _drain_rest(self, source: int) -> None:
-        """What a dead tree left in a pipe; a pipe that is still held open has nothing more to say."""
+        """Take what a dead tree left in a pipe, and no more than it may be: where a monitor was lost, perhaps it is not dead yet."""
+        taken, cap = self._taken[source], self._caps[source]
         while chunk := _read(source):
-            taken, cap = self._taken[source], self._caps[source]
-            if len(taken) + len(chunk) > cap and self._talk.over is None:
-                self._talk.over = "output"
-            taken += chunk[: cap - len(taken)]
+            if len(taken) + len(chunk) > cap:
+                taken += chunk[: cap - len(taken)]
+                self._talk.over = self._talk.over or "output"
+                return
+            taken += chunk
 
     def _take_report(self) -> None:
         message, fds, _, _ = socket.recv_fds(self._report, REPORT_BYTES, 1)

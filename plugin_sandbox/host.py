@@ -173,12 +173,20 @@ class Sandbox:
         slots = hold_slot(self._state / "slots", self._settings.slots, base, lambda: halt.is_set)
         with workspace.workspace_lock(call.workspace, self._state, lambda: halt.is_set), slots as slot:
             workspace.recover(call.workspace, self._state)
-            if call.run and (kept := workspace.read_receipt(self._state, call.run)) is not None:
-                run.kept = Outcome.model_validate_json(kept)
+            run.kept = self._read_kept(call)
+            if run.kept is not None:
                 return
             uid = base + slot if base is not None else None
             while not self._try_run(call, limits, uid, name_place(self._state / "slots", slot), halt, run):
                 pass  # refused, and permitted to go on without what was missing
+
+    def _read_kept(self, call: Call) -> Outcome | None:
+        """Return what came of a run of this name, of this very plugin: an app's next version may name another one in its place."""
+        receipt = workspace.read_receipt(self._state, call.run) if call.run else None
+        kept = None if receipt is None else Outcome.model_validate_json(receipt)
+        if kept is None or kept.entry is None or kept.entry.plugin != call.plugin.manifest.name:
+            return None
+        return kept
 
     def _try_run(self, call: Call, limits: Limits, uid: int | None, place: str, halt: Stop, run: _Run) -> bool:
         """Run in the box of the moment; False if it could not be built and another may be."""

@@ -47,6 +47,9 @@ _KINDS: Final[dict[str, tuple[Status, str]]] = {
 }
 TIMEOUT_EXIT: Final = 124
 _ERROR_CHARS: Final = 2_000
+#: What a question's shapes take, here and in a session: an escape is longer than what it stands for.
+_REASON_CHARS: Final = 1_000
+_LABEL_CHARS: Final = 200
 
 
 class AnswerInvalid(ValueError):
@@ -178,7 +181,7 @@ def make_prompt(call: Call, question: Question) -> Prompt:
     return Prompt(
         prompt_id=hashlib.sha256(seed.encode()).hexdigest()[:16],
         plugin=call.plugin.manifest.name,
-        reason=escape(question.reason),
+        reason=escape(question.reason)[:_REASON_CHARS],
         fields=tuple(_ask_field(one) for one in question.fields),
     )
 
@@ -186,7 +189,7 @@ def make_prompt(call: Call, question: Question) -> Prompt:
 def _ask_field(one: PromptField) -> PromptField:
     """Return a field as a person is asked for it; a default that is no answer is none."""
     default = one.default if _fits(one, one.default) else None
-    return one.model_copy(update={"label": escape(one.label), "default": default})
+    return one.model_copy(update={"label": escape(one.label)[:_LABEL_CHARS], "default": default})
 
 
 def check_answers(prompt: Prompt, answers: Json) -> Json:

@@ -110,7 +110,7 @@ def parse_result(data: bytes) -> Frame:
             raise ProtocolError("result: a field of type choice needs choices")
         if any(escape(choice) != choice for one in frame.input_required.fields for choice in one.choices):
             raise ProtocolError("result: a choice has characters that cannot be shown")
-        if (size := len(frame.input_required.model_dump_json())) > QUESTION_BYTES:
+        if (size := len(frame.input_required.model_dump_json().encode())) > QUESTION_BYTES:
             raise ProtocolError(f"result: a question of {size} bytes, {QUESTION_BYTES} are allowed; ask for less")
     return frame
 

@@ -20,7 +20,7 @@ from uuid import uuid4
 from plugin_sandbox.beneath import open_beneath, stat_beneath
 from plugin_sandbox.changes import Change, Changes, identity_of
 from plugin_sandbox.model import FileChange
-from plugin_sandbox.receipts import keep_receipt
+from plugin_sandbox.receipts import drop_prepared, keep_prepared, keep_receipt, prepare_receipt
 from plugin_sandbox.slots import open_private
 
 _LOOK_SECONDS: Final = 0.02
@@ -48,7 +48,10 @@ def workspace_lock(workspace: Path, state: Path, is_over: Callable[[], bool] = l
                 if is_over():
                     raise WorkspaceError(f"{workspace}: another run holds it; run again later") from None
                 time.sleep(_LOOK_SECONDS)
-        yield
+        try:
+            yield
+        finally:
+            fcntl.flock(opened, fcntl.LOCK_UN)  # closing leaves it to whoever was forked meanwhile
     finally:
         os.close(opened)
 
@@ -107,6 +110,8 @@ def recover(workspace: Path, state: Path) -> None:
                 _remove(root, path, is_folder=False)
             for path, *_ in reversed(found["folders"]):
                 _remove(root, path, is_folder=True)
+            for run, *_ in found.get("prepared", ()):
+                drop_prepared(state, run)
     intent.clear()
 
 
@@ -126,28 +131,41 @@ def publish(
     files = [one for one in changes.entries if not one.is_folder and one.kind != "delete"]
     folders = [one.path for one in changes.entries if one.is_folder and one.kind == "create"]
     staged = [(_beside(one.path, token, number), one) for number, one in enumerate(files)]
+    deletes = [one for one in changes.entries if one.kind == "delete"]
+    # Beside what lies highest of all that goes: that folder is written to anyway, and stays.
+    highest = min((one.path for one in deletes), key=lambda path: path.count("/"), default=None)
+    marker = [_beside(highest, token, len(files))] if highest is not None else []
+    runs = [[receipt[0]]] if receipt is not None else []
+    plan = {
+        "renames": [[path, change.path] for path, change in staged],
+        "deletes": [[one.path] for one in deletes if not one.is_folder],
+        "removed": [[one.path] for one in deletes if one.is_folder],
+        "marker": [[path] for path in marker],
+        "prepared": runs,
+    }
     with _opened(workspace) as root:
         _check_targets(root, changes.entries)
-        intent.write({"staged": [[path] for path, _ in staged], "folders": [[path] for path in folders]})
+        beside = [[path] for path in (*(path for path, _ in staged), *marker)]
+        intent.write({"staged": beside, "folders": [[path] for path in folders], "prepared": runs})
         try:
             owner = os.fstat(root)
             for path in folders:
                 _make_folder(root, path, owner)
             for path, change in staged:
                 _stage(root, source, path, change, owner)
+            for path in marker:
+                _mark(root, path)
+            if receipt is not None:
+                prepare_receipt(state, *receipt)
+            intent.write(plan)
         except OSError as error:
+            if "renames" in (intent.read() or {}):
+                raise  # it is on disk, and carried out by whoever comes next
             recover(workspace, state)
             raise WorkspaceError(f"{workspace}: not published ({error}); see that it has room and rights") from error
         except WorkspaceError:
             recover(workspace, state)
             raise
-        plan = {
-            "renames": [[path, change.path] for path, change in staged],
-            "deletes": [[one.path] for one in changes.entries if one.kind == "delete" and not one.is_folder],
-            "removed": [[one.path] for one in changes.entries if one.kind == "delete" and one.is_folder],
-            "receipt": [list(receipt)] if receipt is not None else [],
-        }
-        intent.write(plan)
         _carry_out(root, plan)
     _keep_receipt(state, plan)
     intent.clear()
@@ -196,7 +214,8 @@ def _stage(root: int, source: int, path: str, change: Change, owner: os.stat_res
     """Copy one file's content beside its target."""
     before = stat_beneath(root, change.path)
     mode = stat.S_IMODE(before.st_mode) & 0o777 if before is not None else 0o644
-    mode = mode | 0o111 & (mode >> 2) * 0o111 if change.executable else mode & ~0o111
+    # Whoever may read a program may execute it; its owner, always.
+    mode = mode | 0o100 | (mode >> 2 & 0o111) if change.executable else mode & ~0o111
     taken = open_beneath(source, change.path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         found = os.fstat(taken)
@@ -224,13 +243,31 @@ def _stage(root: int, source: int, path: str, change: Change, owner: os.stat_res
         os.close(taken)
 
 
+def _mark(root: int, path: str) -> None:
+    with _parent(root, path) as (parent, name):
+        made = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=parent)
+    try:
+        os.fsync(made)
+    finally:
+        os.close(made)
+
+
 def _keep_receipt(state: Path, plan: dict[str, list[list[str]]]) -> None:
-    for run, body in plan.get("receipt", ()):
+    for run, *_ in plan.get("prepared", ()):
+        keep_prepared(state, run)
+    for run, body in plan.get("receipt", ()):  # of an older Baton
         keep_receipt(state, run, body)
 
 
 def _carry_out(root: int, plan: dict[str, list[list[str]]]) -> None:
-    """Rename, then remove; what is done already stays done."""
+    """Rename, then remove; what is done already stays done.
+
+    A workspace that is removed leaves its number to another one, where nothing of that name may be removed: where there is something
+    to remove, a marker goes last. Where it is gone all is done, or this is another folder.
+    """
+    markers = [path for path, *_ in plan.get("marker", ())]
+    if any(stat_beneath(root, path) is None for path in markers):
+        return
     for path, target in plan["renames"]:
         with contextlib.suppress(FileNotFoundError), _parent(root, path) as (parent, name):
             os.rename(name, target.rpartition("/")[2], src_dir_fd=parent, dst_dir_fd=parent)
@@ -238,6 +275,8 @@ def _carry_out(root: int, plan: dict[str, list[list[str]]]) -> None:
         _remove(root, path, is_folder=False)
     for path, *_ in plan["removed"]:
         _remove(root, path, is_folder=True)
+    for path in markers:
+        _remove(root, path, is_folder=False)
     os.fsync(root)
 
 

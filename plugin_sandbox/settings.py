@@ -41,7 +41,8 @@ class SandboxSettings(Shape):
     tier: Tier = "strict"  # the least that is accepted
     allow_degraded: tuple[str, ...] = ()  # layers by name (inner/box.py) that this host may lack
     ceilings: Ceilings = Ceilings()
-    protected: tuple[str, ...] = ("README.md", ".exlab-wizard/", ".exlab-answers.yml")
+    #: what lies in `.git` is executed by whoever asks git about the workspace next, outside
+    protected: tuple[str, ...] = (".git/", "README.md", ".exlab-wizard/", ".exlab-answers.yml")
     #: name -> path of what manifests may be granted to execute; a bare file name is beside the interpreter, or on PATH
     programs: dict[str, str] = {}
     hosts: tuple[HostName, ...] = ()  # name (port 443) or name:port that manifests may be granted

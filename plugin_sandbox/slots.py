@@ -50,6 +50,7 @@ def hold_slot(folder: Path, count: int, uid_base: int | None, is_stopped: Callab
         yield number
         os.ftruncate(descriptor, 0)
     finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing leaves it to whoever was forked meanwhile
         os.close(descriptor)
 
 

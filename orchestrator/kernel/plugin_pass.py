@@ -7,7 +7,7 @@ deadline, aborts the pass: the asking plugin has failed, and those after it are 
 Pure. Running a plugin is the step's work, and confining it the sandbox's.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
 from pydantic import JsonValue
@@ -27,6 +27,8 @@ PROMPT_OPTIONS: Final = ("resume_with_input", "stop")
 STATE_CHARS: Final = 16_384
 JOURNAL_CHARS: Final = 262_144
 _KEPT_FILES: Final = 50
+_NAMES: Final = ("files_affected", "violations")
+_COUNT_CHARS: Final = 40
 
 #: Whether a state is what its app's schema allows; raises where it is not.
 CheckState: TypeAlias = Callable[[JsonObject], None]
@@ -89,7 +91,7 @@ def abort(spec: AppSpec, skill: PluginPass, record: Record, version: str, now: i
 
 
 def cut_entry(entry: JsonObject, chars: int) -> JsonObject:
-    """Return a result entry of at most about so many characters: first what it says of each file goes, then files.
+    """Return a result entry of at most about so many characters: what it says of each file goes first, then files, then connections.
 
     >>> cut_entry({"plugin": "p", "per_file": [{"path": "x" * 99}], "files_affected": ["a"]}, 80)
     {'plugin': 'p', 'files_affected': ['a']}
@@ -97,12 +99,32 @@ def cut_entry(entry: JsonObject, chars: int) -> JsonObject:
     if len(dump_json(entry)) <= chars:
         return entry
     short = {name: value for name, value in entry.items() if name != "per_file"}
-    for name in ("files_affected", "violations"):
-        value = short.get(name)
-        if isinstance(value, list) and len(dump_json(short)) > chars and len(value) > _KEPT_FILES:
-            short[name] = value[:_KEPT_FILES]
-            short[f"{name}_count"] = len(value)
+    for most in (_KEPT_FILES, 0):  # fifty long names may be too much, too
+        for name in _NAMES:
+            value, size = short.get(name), len(dump_json(short))
+            if isinstance(value, list) and size > chars and len(value) > most:
+                room = chars - size + len(dump_json(value)) - _COUNT_CHARS
+                short[name] = value[:most] if most else keep_first(value, room)
+                short.setdefault(f"{name}_count", len(value))
+    isolation = short.get("isolation")
+    if isinstance(isolation, dict) and "network" in isolation and len(dump_json(short)) > chars:
+        short["isolation"] = {name: value for name, value in isolation.items() if name != "network"}
     return short
+
+
+def keep_first(values: Sequence[JsonValue], chars: int) -> list[JsonValue]:
+    """Return the first of some values, as many as fit into so many characters of JSON.
+
+    >>> keep_first(["a", "b", "c"], 8)
+    ['a', 'b']
+    """
+    kept: list[JsonValue] = []
+    for value in values:
+        chars -= len(dump_json(value)) + 1
+        if chars < 0:
+            break
+        kept.append(value)
+    return kept
 
 
 def _ask(skill: PluginPass, record: Record, prompt: PluginPrompt, now: int) -> Change:

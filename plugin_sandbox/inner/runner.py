@@ -83,7 +83,7 @@ def rehearse() -> None:
     request = {"package": package, "work": package, "files": ["file"], "answers": {}, "context": context}
     hooks = list(sys.path_hooks)
     frame, _ = _live(json.loads(json.dumps(request)))
-    json.dumps(frame).encode()
+    _encode(frame)
     sys.path_hooks[:] = hooks
     del sys.modules[os.path.basename(package)]
     os.chdir("/")
@@ -98,8 +98,13 @@ def rehearse_models() -> None:
 
 def _answer(request_fd: int, result_fd: int) -> int:
     frame, code = _live(json.loads(_read(request_fd)))
-    _write(result_fd, json.dumps(frame).encode())
+    _write(result_fd, _encode(frame))
     return code
+
+
+def _encode(frame: dict[str, Any]) -> bytes:
+    """Half of a surrogate pair, as in the name of a file that is no UTF-8, would make a frame of it that nobody takes."""
+    return json.dumps(frame, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def _read(descriptor: int) -> bytes:
@@ -119,7 +124,7 @@ def _write(descriptor: int, data: bytes) -> None:
 
 def _write_failure(descriptor: int, error: BaseException | None) -> None:
     frame: dict[str, Any] = {"result": "failed", "per_file": [], "input_required": None, "error_message": None}
-    _write(descriptor, json.dumps({**frame, "error_kind": _kind(error)}).encode())
+    _write(descriptor, _encode({**frame, "error_kind": _kind(error)}))
 
 
 def _tell_error(error: BaseException | None) -> None:
@@ -233,6 +238,7 @@ def _live(request: dict[str, Any]) -> tuple[dict[str, Any], int]:
 
 def _one_file(plugin: Plugin, path: Path, name: str, ctx: PluginContext, per_file: list[dict[str, Any]]) -> None:
     judged = attempt(lambda: plugin.can_handle(path, ctx.variables))
+    name = name.encode("utf-8", "backslashreplace").decode()  # as it is told
     if isinstance(judged.error, Exception):
         said = f"{type(judged.error).__name__}: {judged.error}"
         per_file.append({"path": name, "status": "failed", "changes": None, "error": said})

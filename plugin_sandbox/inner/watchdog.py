@@ -6,6 +6,7 @@ pid namespace every orphan becomes that process's child.
 """
 
 import os
+import stat
 import time
 from dataclasses import dataclass, field
 
@@ -20,6 +21,8 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _TABLES_PART = 16
 _MOST_PROCESSES = 4096
 _MOST_ENTRIES = 1_000_000
+_MOST_LEVELS = 256
+_OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass
@@ -166,29 +169,42 @@ def check(proc: int) -> None:
 
 
 def measure(folder: int, *, most: int) -> tuple[int, int]:
-    """Return the bytes on disk and the number of entries below a directory; follows no link, stops after `most` entries."""
+    """Return the bytes on disk and the number of entries below a directory; follows no link, stops after `most` entries.
+
+    A descriptor a level is held, however many folders there are; who nests them deeper than anybody has a use for has too many.
+    """
     size = count = 0
-    waiting = [os.dup(folder)]
+    levels: list[tuple[int, list[str]]] = [
+        (os.dup(folder), ["."])
+    ]  # a directory, and those in it that are still to be looked at
     try:
-        while waiting and count < most:
-            current = waiting.pop()
+        while levels and count < most:
+            above, names = levels[-1]
+            if not names:
+                os.close(levels.pop()[0])
+                continue
             try:
-                with os.scandir(current) as entries:
-                    for entry in entries:
-                        count += 1
-                        try:
-                            shape = entry.stat(follow_symlinks=False)
-                            size += shape.st_blocks * 512
-                            if entry.is_dir(follow_symlinks=False) and len(waiting) < 256:
-                                flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-                                waiting.append(os.open(entry.name, flags, dir_fd=current))
-                        except OSError:
-                            continue  # it went away, or is not ours to read
-                        if count >= most:
-                            break
-            finally:
-                os.close(current)
+                here = os.open(names.pop(), _OPEN_FOLDER, dir_fd=above)
+            except OSError:
+                continue  # it went away, or is not ours to read
+            if len(levels) == _MOST_LEVELS:
+                os.close(here)
+                return size, most
+            inside: list[str] = []
+            levels.append((here, inside))
+            with os.scandir(here) as entries:
+                for entry in entries:
+                    count += 1
+                    try:
+                        shape = entry.stat(follow_symlinks=False)
+                    except OSError:
+                        continue  # it went away
+                    size += shape.st_blocks * 512
+                    if stat.S_ISDIR(shape.st_mode):
+                        inside.append(entry.name)
+                    if count >= most:
+                        break
     finally:
-        for descriptor in waiting:
+        for descriptor, _ in levels:
             os.close(descriptor)
     return size, count

@@ -13,6 +13,7 @@ from mcp_types import TextResourceContents
 
 from orchestrator.contracts.access import Token, digest_token
 from orchestrator.interfaces.mcp.mount import mount_mcp
+from orchestrator.interfaces.mcp.tasks import EXTENSION
 from tests.api_stage import ROLES, Served, api_settings, bearer, served
 from tests.integration.api_child import api_process
 from tests.integration.mcp_caller import TasksClient, ask, call, over_http, refusal, stdio
@@ -318,6 +319,20 @@ def test_only_the_word_approve_approves(
 
     assert ended["status"] == "fine"
     assert (tmp_path / "ledger").read_text() == ""
+
+
+@pytest.mark.parametrize("version", ["2025-06-18", "2025-11-25"])
+def test_an_earlier_protocol_knows_no_tasks_whatever_a_client_declares(api: Served, version: str) -> None:
+    """What it cannot read would be an error, of a session that was begun and has no name for its caller."""
+    declared = {"io.modelcontextprotocol/clientCapabilities": {"extensions": {EXTENSION: {}}}}
+    asked = {"name": "submit_session", "arguments": {"app": "everything"}, "_meta": declared}
+    request = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": asked}
+    accept = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": version}
+
+    with httpx2.Client(timeout=60) as http:
+        answer = http.post(f"{api.base}/mcp", json=request, headers={**bearer("operator"), **accept}).json()
+
+    assert answer["result"]["structuredContent"]["created"] is True
 
 
 def test_a_task_asks_nobody_who_may_not_answer(api: Served, store_url: str, tmp_path: Path) -> None:

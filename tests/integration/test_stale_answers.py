@@ -7,9 +7,11 @@ something that they never saw.
 from pathlib import Path
 
 import pytest
+from mcp_types import ElicitResult
 
 from orchestrator.contracts.errors import NotWaiting
 from orchestrator.contracts.session import Record, Wait
+from orchestrator.interfaces.mcp.questions import apply_response
 from tests.stage import Stage, play
 from workers.executor import Executor
 
@@ -37,6 +39,27 @@ def test_a_word_about_an_uncertain_call_is_none_about_its_repetition(store_url: 
 
         with pytest.raises(NotWaiting, match="look again"):
             await on.client.answer(session_id, actor="grace", verdict="retry", wait_id=first.wait_id)
+
+        await on.run(worker, session_id)
+        assert len(ledger.read_text().splitlines()) == 2
+
+    play(store_url, scene)
+
+
+def test_a_form_about_an_uncertain_call_is_none_about_its_repetition(store_url: str, ledger: Path) -> None:
+    """The same as an MCP client answers: somebody else was quicker between the look at its task and the answer's arrival."""
+
+    async def scene(on: Stage) -> None:
+        worker = on.worker()
+        session_id = await on.submit(plan="strike_slowly")
+        await until_asked(on, worker, session_id)
+        looked_at = await on.client.show(session_id)
+        await on.client.answer(session_id, actor="ada", verdict="retry")
+        await until_asked(on, worker, session_id)
+
+        said = ElicitResult(action="accept", content={"verdict": "retry"})
+        with pytest.raises(NotWaiting, match="look again"):
+            await apply_response(on.client, looked_at, said, actor="grace")
 
         await on.run(worker, session_id)
         assert len(ledger.read_text().splitlines()) == 2

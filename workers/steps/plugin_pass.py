@@ -22,7 +22,15 @@ from orchestrator.contracts.skill import PluginPass
 from orchestrator.kernel.advance import current_skill, leave
 from orchestrator.kernel.change import Change
 from orchestrator.kernel.expressions import ExpressionError, resolve
-from orchestrator.kernel.plugin_pass import JOURNAL_CHARS, CheckState, abort, cut_entry, place_of, settle_outcome
+from orchestrator.kernel.plugin_pass import (
+    JOURNAL_CHARS,
+    CheckState,
+    abort,
+    cut_entry,
+    keep_first,
+    place_of,
+    settle_outcome,
+)
 from orchestrator.tracing import span
 from plugin_sandbox.model import Call, Outcome
 from plugin_sandbox.registry import choose_files
@@ -36,6 +44,7 @@ log = logging.getLogger(__name__)
 LOG_LINES = 50
 LOG_CHARS = 16_384
 CHANGES = 200
+CHANGES_CHARS = 262_144
 
 
 async def perform(world: World, record: Record) -> Change:
@@ -79,7 +88,7 @@ def to_json_outcome(outcome: Outcome) -> PluginOutcome:
         {
             "entry": entry,
             "prompt": told.get("prompt"),
-            "changes": cast("list[JsonValue]", told.get("changes") or [])[:CHANGES],
+            "changes": keep_first(cast("list[JsonValue]", told.get("changes") or [])[:CHANGES], CHANGES_CHARS),
             "logs": _newest(cast("list[JsonObject]", told.get("logs") or [])),
         }
     )

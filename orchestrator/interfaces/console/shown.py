@@ -21,10 +21,11 @@ from orchestrator.contracts.phases import PHASES
 
 HERE: Final = Path(__file__).parent
 
-#: Controls but tab and newline, soft hyphen, marks of direction, joiners, separators, tags, non-characters.
+#: Controls but tab and newline, soft hyphen, marks of direction, joiners, separators, fillers, selectors of variants but the two that
+#: choose how an emoji is drawn, tags, non-characters. What pages write themselves (static/console.js) has the same.
 _UNSEEN: Final = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff"
-    "\uffa0\ufff9-\ufffb\U000e0000-\U000e007f\ud800-\udfff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    "\u3164\ufe00-\ufe0d\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff\ud800-\udfff]"
 )
 
 #: One thing on a page is cut beyond this; the API and the command line have it whole.

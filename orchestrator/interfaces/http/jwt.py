@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
+from math import inf
 from pathlib import Path
 from typing import Final, cast, get_args
 
@@ -38,9 +39,10 @@ ALGORITHMS: Final = [
 ]
 #: The clocks of two services may differ by this.
 LEEWAY_SECONDS: Final = 30
-#: Keys are fetched again after this, and for an unknown one not more often than the second.
+#: Keys are fetched again after this, for an unknown one not more often than the second, after a failure than the third.
 KEYS_SECONDS: Final = 3_600.0
 REFETCH_SECONDS: Final = 30.0
+FAILED_SECONDS: Final = 5.0
 
 
 class JwtVerifier:
@@ -53,7 +55,7 @@ class JwtVerifier:
             raise ConfigError(f"api.oidc_keys: {settings.oidc_keys[:200]}: keys come by https or from a file; mend it")
         self._settings = settings
         self._keys: KeySet | None = None
-        self._fetched = -KEYS_SECONDS
+        self._fetched = self._failed = -inf
         self._lock = asyncio.Lock()
 
     async def verify(self, token: str) -> Caller | None:
@@ -73,7 +75,12 @@ class JwtVerifier:
                 if is_last:
                     log.info("a JWT was refused: %s", error)
                     return None
-            except (JoseError, OSError) as error:
+            except (
+                JoseError,
+                OSError,
+                TypeError,
+                RecursionError,
+            ) as error:  # the last two: of heads and claims of other types
                 log.info("a JWT was refused: %s: %s", type(error).__name__, error)
                 return None
             else:
@@ -90,12 +97,27 @@ class JwtVerifier:
         return Caller(name=name, roles=expand_roles(known), way="jwt")
 
     async def _load(self, oldest_seconds: float) -> KeySet:
-        """Return the issuer's keys, no older than this; raise OSError or ValueError where there are none."""
+        """Return the issuer's keys, no older than this; raise OSError or ValueError where there are none.
+
+        Who finds young ones waits for nobody: a stranger's tokens may make us ask for others, again and again.
+        """
+        if (young := self._younger_than(oldest_seconds)) is not None:
+            return young
         async with self._lock:
-            if self._keys is None or time.monotonic() - self._fetched >= oldest_seconds:
+            if (young := self._younger_than(oldest_seconds)) is not None:
+                return young
+            if time.monotonic() - self._failed < FAILED_SECONDS:
+                raise OSError("the issuer's keys could not be had a moment ago")
+            try:
                 self._keys = _read_keys(await self._read())
-                self._fetched = time.monotonic()
+            except (OSError, ValueError):
+                self._failed = time.monotonic()
+                raise
+            self._fetched = time.monotonic()
             return self._keys
+
+    def _younger_than(self, seconds: float) -> KeySet | None:
+        return self._keys if time.monotonic() - self._fetched < seconds else None
 
     async def _read(self) -> dict[str, JsonValue]:
         where = self._settings.oidc_keys

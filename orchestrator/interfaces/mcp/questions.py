@@ -9,6 +9,7 @@
 A form that was dismissed changes nothing. An approval is granted by the word approve alone.
 """
 
+from functools import partial
 from typing import Any
 
 from mcp_types import ElicitResult
@@ -72,10 +73,14 @@ def _field(field: PromptField) -> JsonObject:
 
 
 async def apply_response(client: Client, record: Record, response: ElicitResult, *, actor: str) -> None:
-    """Answer what a session asks by a form's answer. Raise InputError (and below): then nothing was changed."""
+    """Answer what a session asks by a form's answer. Raise InputError (and below): then nothing was changed.
+
+    The answer is for what `record` asks; what the session asks by now is not answered by it.
+    """
     wait, session_id = record.wait, record.session_id
     if wait is None or response.action == "cancel":
         return
+    answer = partial(client.answer, session_id, actor=actor, wait_id=wait.wait_id)
     content: dict[str, Any] = dict(response.content or {})
     if wait.kind == "approval":
         allow = response.action == "accept" and content.get("decision") == "approve"
@@ -83,17 +88,17 @@ async def apply_response(client: Client, record: Record, response: ElicitResult,
         await client.decide(session_id, allow=allow, actor=actor, reason=reason, wait_id=wait.wait_id)
     elif response.action == "decline":
         if wait.prompt_id and "stop" in wait.options:
-            await client.answer(session_id, actor=actor, verdict="stop", text="declined")
+            await answer(verdict="stop", text="declined")
     elif wait.kind == "uncertain":
-        await client.answer(session_id, actor=actor, verdict=_word(content, "verdict"), text=_word(content, "note"))
+        await answer(verdict=_word(content, "verdict"), text=_word(content, "note"))
     elif wait.gate:
         team = _word(content, "team") or None
         text = _word(content, "text")
-        await client.answer(session_id, actor=actor, verdict=_word(content, "action"), text=text, team=team)
+        await answer(verdict=_word(content, "action"), text=text, team=team)
     elif wait.prompt_id:
-        await client.answer(session_id, actor=actor, value=content)
+        await answer(value=content)
     else:
-        await client.answer(session_id, actor=actor, text=_word(content, "answer"))
+        await answer(text=_word(content, "answer"))
 
 
 def _word(content: dict[str, Any], name: str) -> str:

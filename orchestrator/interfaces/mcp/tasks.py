@@ -39,6 +39,9 @@ TOOL: Final = "submit_session"
 
 Wire = ServerRequestContext[Any, Any]
 
+#: Of the protocol; in earlier ones a task is no result, whatever a client declares.
+VERSIONS: Final = frozenset(MODERN_PROTOCOL_VERSIONS)
+
 
 class TaskParams(RequestParams):
     """Names a task."""
@@ -83,8 +86,12 @@ class Tasks(ServerExtension):
     ) -> ToolCallOutcome:
         """Answer a submission by a task, where the client knows tasks; the session exists by then."""
         outcome = await call_next()
-        wanted = params.name == TOOL and context.client_extension_settings(EXTENSION) is not None
-        if not wanted or not isinstance(outcome, ToolResult) or outcome.structured_content is None:
+        if (
+            params.name != TOOL
+            or not _knows_tasks(context)
+            or not isinstance(outcome, ToolResult)
+            or outcome.structured_content is None
+        ):
             return outcome
         return TaskHandle(body={**await self._show(outcome.structured_content["session_id"]), "resultType": "task"})
 
@@ -133,5 +140,11 @@ class Tasks(ServerExtension):
             method=method,
             params_type=params_type,
             handler=handle,
-            protocol_versions=frozenset(MODERN_PROTOCOL_VERSIONS),
+            protocol_versions=VERSIONS,
         )
+
+
+def _knows_tasks(context: Context) -> bool:
+    request = context.request_context
+    declared = context.client_extension_settings(EXTENSION) is not None
+    return declared and request is not None and request.protocol_version in VERSIONS

@@ -1,6 +1,9 @@
 """Plugin passes in app.yaml: what the loader refuses, and where plugins are looked for."""
 
+import errno
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,6 +99,31 @@ def test_a_manifest_that_cannot_be_read_still_has_a_name(tmp_path: Path, manifes
     (tmp_path / "folder" / "manifest.yml").write_bytes(manifest.encode("utf-8", "surrogateescape"))
 
     assert list(find_plugins(tmp_path, tmp_path / "missing", None)) == [name]
+
+
+def test_a_folder_that_is_closed_to_us_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is there, under its folder's name; why it is refused is said where plugins are checked."""
+    for name in ("closed", "open"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.yml").write_text(f"name: {name}_plugin\n")
+    closed, real = str(tmp_path / "closed"), os.stat
+
+    def look(path: Any, **options: Any) -> os.stat_result:  # as for an ordinary user, which these tests may not be
+        if os.fspath(path).startswith(f"{closed}/"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return real(path, **options)
+
+    def read(path: Any, flags: int, *more: Any, **options: Any) -> int:
+        look(path)
+        return real_open(path, flags, *more, **options)
+
+    real_open = os.open
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", look)
+        patch.setattr(os, "open", read)
+        found = find_plugins(tmp_path)
+
+    assert found == {"closed": tmp_path / "closed", "open_plugin": tmp_path / "open"}
 
 
 def test_a_new_plugin_is_complete_and_touches_nothing_that_exists(tmp_path: Path) -> None:

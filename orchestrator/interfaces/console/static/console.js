@@ -80,7 +80,7 @@
   if (writing && writing.dataset.stream && window.EventSource) {
     const said = writing.querySelector(".said");
     const by = writing.querySelector(".by span");
-    const unseen = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu;
+    const unseen = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0d\ufeff\uffa0\ufff0-\ufffb\u{1bca0}-\u{1bca3}\u{1d173}-\u{1d17a}\u{e0000}-\u{e0fff}]/gu;
     const plain = (text) => text.replace(unseen, (one) => "\\u" + one.codePointAt(0).toString(16).padStart(4, "0"));
     let words = null;
     let after = writing.dataset.after || "";

@@ -192,6 +192,30 @@ def test_a_copy_is_measured_through_no_link(tmp_path: Path) -> None:
     os.close(folder)
 
 
+def test_folders_that_are_many_or_deep_hide_nothing_that_is_in_them(tmp_path: Path) -> None:
+    """What the watchdog does not see, no limit binds."""
+    wide, deep = tmp_path / "wide", tmp_path / "deep"
+    for number in range(1_000):
+        (wide / str(number)).mkdir(parents=True)
+        (wide / str(number) / "file").write_bytes(b"x" * 4_096)
+    deep.mkdir()
+    here = os.open(deep, os.O_RDONLY)
+    for _ in range(600):
+        os.mkdir("d", dir_fd=here)
+        above, here = here, os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(above)
+    os.close(here)
+
+    found = {}
+    for one in (wide, deep):
+        folder = os.open(one, os.O_RDONLY)
+        found[one] = measure(folder, most=100_000)
+        os.close(folder)
+    remove_tree(deep)
+
+    assert (found[wide][1], found[deep][1]) == (2_000, 100_000)
+
+
 def test_a_watchdog_that_sees_nothing_is_a_failed_layer(tmp_path: Path) -> None:
     """A /proc without lists of children would count every tree as one process."""
     empty, real = (os.open(path, os.O_RDONLY | os.O_DIRECTORY) for path in (tmp_path, "/proc"))

@@ -116,3 +116,20 @@ def test_a_pipe_that_its_plugin_reads_itself_is_not_at_its_end() -> None:
     finally:
         for descriptor in {read, write} - {-1}:
             os.close(descriptor)
+
+
+def test_a_tree_that_outlives_its_monitor_cannot_keep_the_host_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It writes faster than anybody reads, and the call has to end all the same."""
+    reads = 0
+
+    def read(_: int) -> bytes:
+        nonlocal reads
+        reads += 1
+        assert reads < 1_000
+        return b"x" * 65_536
+
+    monkeypatch.setattr("plugin_sandbox.conversation._read", read)
+
+    held = talk(lambda *_: None, is_cancelled=True)
+
+    assert (held.is_lost, len(held.result), len(held.stderr)) == (True, CAP, CAP)

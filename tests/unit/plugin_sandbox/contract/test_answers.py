@@ -57,6 +57,17 @@ def test_a_question_is_shown_without_what_draws() -> None:
     assert field.label == "\\x1b[2Junit\\u202e"
 
 
+def test_a_question_of_what_must_be_written_out_is_cut_and_still_one() -> None:
+    """An escape is longer than what it stands for, and an answer of allowed length must not break the host that shows it."""
+    asked = PromptField(id="a", label="\u2028" * 200)
+    call = Call(plugin=RECORD, workspace=Path("/w"), files=())
+
+    made = make_prompt(call, Question(fields=[asked], reason="\n" * 1_000))
+
+    assert (made.reason, made.fields[0].label) == ("\\n" * 500, ("\\u2028" * 34)[:200])
+    assert Prompt.model_validate_json(made.model_dump_json()) == made
+
+
 @pytest.mark.parametrize(
     ("kind", "default", "kept"), [("integer", "5", None), ("integer", 5, 5), ("choice", "z", None)]
 )

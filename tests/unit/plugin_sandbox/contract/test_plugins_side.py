@@ -4,7 +4,7 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,11 @@ import pytest
 
 from plugin_sandbox.api import FileChange, Log, Plugin, PluginContext, PluginError, PluginInputRequired
 from plugin_sandbox.inner import runner
+from plugin_sandbox.protocol import parse_result
 
 Live = Callable[..., tuple[dict[str, Any], int]]
 
+FILES = ("a.txt", "b.bin")
 HEAD = """
 from pathlib import Path
 from plugin_sandbox.api import FileChange, PluginError, PluginInputRequired
@@ -38,12 +40,14 @@ def variables_of(ctx):
 def live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Live]:
     """Let a plugin with this code live over two files; return its frame and exit code."""
     (tmp_path / "work").mkdir()
-    for name in ("a.txt", "b.bin"):
+    for name in FILES:
         (tmp_path / "work" / name).write_text("1")
     monkeypatch.chdir(tmp_path)
     before = set(sys.modules)
 
-    def run(code: str = "", *, answers: Any = None, dry_run: bool = False, unit: str = "mm") -> Any:
+    def run(
+        code: str = "", *, answers: Any = None, dry_run: bool = False, unit: str = "mm", files: Sequence[str] = FILES
+    ) -> Any:
         package = tmp_path / f"probe{len(list(tmp_path.iterdir()))}"
         package.mkdir()
         (package / "__init__.py").write_text(HEAD + code)
@@ -53,7 +57,7 @@ def live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Live]:
         }  # fmt: skip
         request = {
             "context": context, "work": str(tmp_path / "work"), "answers": answers, "package": str(package),
-            "files": ["a.txt", "b.bin"],
+            "files": list(files),
         }  # fmt: skip
         return runner._live(request)
 
@@ -70,6 +74,19 @@ def test_each_file_is_handed_to_the_plugin_that_wants_it(live: Live, tmp_path: P
     assert (frame["result"], code) == ("success", 0)
     assert [(one["path"], one["status"]) for one in frame["per_file"]] == [("a.txt", "modified"), ("b.bin", "skipped")]
     assert [(tmp_path / "work" / name).read_text() for name in ("a.txt", "b.bin")] == ["1mm", "1"]
+
+
+def test_a_file_whose_name_is_no_text_is_told_in_letters(live: Live, tmp_path: Path) -> None:
+    """Half of a surrogate pair is refused by every reader of a frame: one such file in a workspace would end every run over it."""
+    name = os.fsdecode(b"\xff.txt")
+    (tmp_path / "work" / name).write_text("1")
+
+    modified, described = (
+        parse_result(runner._encode(live(files=[name], dry_run=is_dry)[0])).per_file[0] for is_dry in (False, True)
+    )
+
+    assert (modified.path, modified.status) == ("\\udcff.txt", "modified")
+    assert (described.path, (described.changes or [{}])[0]["path"]) == ("\\udcff.txt", "?.txt")
 
 
 def test_a_dry_run_describes_and_does_nothing(live: Live, tmp_path: Path) -> None:

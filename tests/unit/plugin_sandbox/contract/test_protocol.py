@@ -116,6 +116,18 @@ def test_escaping_keeps_what_people_write() -> None:
     assert escape("größe\t→ 5 \x1b[31m\x07") == "größe\t→ 5 \\x1b[31m\\x07"
 
 
+def test_the_size_of_a_question_is_counted_in_bytes() -> None:
+    """It is kept with its session, where a letter beyond ASCII takes up to four."""
+    for count, letter in ((13_000, "x"), (13_000, "\U0001f600"), (20_000, "\U0001f600")):
+        field = {"id": "a", "type": "choice", "choices": [letter * count]}
+        said = json.dumps({"result": "input_required", "input_required": {"fields": [field]}}).encode()
+        if count == 20_000:
+            with pytest.raises(ProtocolError, match="65536 are allowed"):
+                parse_result(said)
+        else:
+            parse_result(said)
+
+
 @pytest.mark.parametrize("number", ["1e999", "-1e999", "9" * 400 + ".0"])
 def test_a_number_that_is_read_as_an_infinity_is_refused(number: str) -> None:
     """It is written like any number, and nobody after us could write it down as JSON again."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from plugin_sandbox.policy import is_protected
 from plugin_sandbox.settings import SandboxSettings, SettingsInvalid, load_settings
 
 SHIPPED = Path(__file__).parents[4] / "config" / "sandbox.yaml"
@@ -15,6 +16,12 @@ def test_the_shipped_file_is_the_defaults() -> None:
     """Who reads the file must read what holds."""
     assert load_settings(None) == SandboxSettings()
     assert load_settings(SHIPPED) == SandboxSettings(programs={"ruff": "ruff"})
+
+
+@pytest.mark.parametrize("path", [".git/hooks/pre-commit", ".git/config", ".git", ".GIT/index"])
+def test_what_git_would_execute_is_protected_without_a_word(path: str) -> None:
+    """Whoever asks git about a workspace next does it outside, with rights of their own."""
+    assert is_protected(path, SandboxSettings().protected)
 
 
 def test_a_program_by_its_bare_name_is_beside_the_interpreter_or_on_path() -> None:

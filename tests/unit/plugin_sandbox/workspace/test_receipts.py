@@ -91,6 +91,19 @@ def test_a_publisher_that_died_before_its_renames_is_finished_and_told(
     assert (call.workspace / "a.txt").read_text() == "one\nmore\n"
 
 
+def test_another_plugin_under_the_same_name_is_run(sandbox: Sandbox, call: Call) -> None:
+    """A session goes on with its app's next version, which names another plugin in this place: the first one's outcome is not its own."""
+    package = call.plugin.path
+    run(sandbox, call)
+    (package / "manifest.yml").write_text(_MANIFEST.replace("name: add", "name: other"))
+    other = PluginRecord(manifest=read_manifest(package, SandboxSettings()), path=package, digest=digest_of(package))
+
+    entries = [run(sandbox, call.model_copy(update={"plugin": other})).entry for _ in range(2)]
+
+    assert [one.plugin for one in entries if one is not None] == ["other", "other"]
+    assert (call.workspace / "a.txt").read_text() == "one\nmore\nmore\n"
+
+
 def test_old_receipts_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are kept for as long as somebody may ask again, not for ever."""
     monkeypatch.setattr("plugin_sandbox.receipts._EVERY", 1)

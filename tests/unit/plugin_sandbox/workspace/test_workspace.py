@@ -1,7 +1,10 @@
 """What a plugin changed is read by descriptor, judged, and published whole or not at all."""
 
+import errno
 import json
 import os
+import signal
+import stat
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +17,16 @@ from plugin_sandbox import publishing
 from plugin_sandbox.changes import Changes, compare_copy
 from plugin_sandbox.copies import remove_tree
 from plugin_sandbox.model import Limits
-from plugin_sandbox.workspace import WorkspaceError, find_violations, make_copy, publish, recover, workspace_lock
+from plugin_sandbox.slots import hold_slot
+from plugin_sandbox.workspace import (
+    WorkspaceError,
+    find_violations,
+    make_copy,
+    publish,
+    read_receipt,
+    recover,
+    workspace_lock,
+)
 
 LIMITS = Limits()
 
@@ -163,7 +175,7 @@ class Died(BaseException):
     """The process would be gone here."""
 
 
-@pytest.mark.parametrize("at", range(9))
+@pytest.mark.parametrize("at", range(12))
 def test_a_publisher_that_dies_leaves_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
     """Killed before any of its renames, removals, or the writing of its intent: the next run finds one whole state."""
     before = {"a.txt": "1", "b.txt": "1", "gone/c.txt": "1"}
@@ -194,6 +206,105 @@ def test_a_publisher_that_dies_leaves_all_or_nothing(tmp_path: Path, monkeypatch
     whole = read(workspace)
     assert whole in (read(fill(tmp_path / "was", before)), read(copy)), whole
     assert not list(state.glob("intents/*.json"))
+
+
+def test_what_was_to_be_removed_is_removed_from_no_other_folder_of_the_same_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A publisher died, its workspace was removed, and the next one that is made has its number: it is somebody else's."""
+    workspace, copy = (
+        fill(tmp_path / "workspace", {"a.txt": "1", "b/c.txt": "1"}),
+        fill(tmp_path / "copy", {"a.txt": "2"}),
+    )
+
+    def die(*_: object) -> None:
+        raise Died
+
+    with monkeypatch.context() as patch, suppress(Died):
+        patch.setattr(publishing, "_carry_out", die)
+        publish_copy(workspace, copy, tmp_path / "state")
+    workspace.rename(tmp_path / "removed")
+    other = fill(tmp_path / "workspace", {"a.txt": "theirs", "b/c.txt": "theirs"})
+    monkeypatch.setattr(publishing, "_key", lambda _: next((tmp_path / "state" / "intents").iterdir()).stem)
+
+    recover(other, tmp_path / "state")
+
+    assert read(other) == {"a.txt": "theirs", "b": "<folder>", "b/c.txt": "theirs"}
+    assert not list((tmp_path / "state" / "intents").iterdir())
+
+
+@pytest.mark.parametrize("goes", [("in/gone.txt",), ("in/f/a", "in/f/g/b"), ("in/f/a", "in/gone.txt")])
+def test_while_something_is_removed_nothing_is_written_but_where_it_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, goes: tuple[str, ...]
+) -> None:
+    """Who may change one folder of a workspace need not be one who may change the others."""
+    workspace = fill(tmp_path / "workspace", {"kept": "1", "in/kept": "1", **dict.fromkeys(goes, "1")})
+    copy = fill(tmp_path / "copy", {"kept": "1", "in/kept": "1"})
+    beside: list[str] = []
+
+    def look(*_: object) -> None:
+        beside.extend(str(path.relative_to(workspace).parent) for path in workspace.rglob(".publishing-*"))
+        raise Died
+
+    with monkeypatch.context() as patch, suppress(Died):
+        patch.setattr(publishing, "_carry_out", look)
+        publish_copy(workspace, copy, tmp_path / "state")
+    recover(workspace, tmp_path / "state")
+
+    assert beside == ["in"]
+    assert read(workspace) == read(copy)
+
+
+@pytest.mark.parametrize("full", ["receipt", "plan"])
+def test_a_state_folder_that_is_full_before_anything_was_changed_publishes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: str
+) -> None:
+    """Not the receipt after the changes: the run would be told as one that published nothing, and its removals be done once more."""
+    before = {"a.txt": "1", "b.txt": "1"}
+    workspace, copy = fill(tmp_path / "workspace", before), fill(tmp_path / "copy", {"a.txt": "2", "new/c.txt": "2"})
+    changes, state = compare_copy(workspace, copy, limits=LIMITS), tmp_path / "state"
+    source = os.open(copy, os.O_RDONLY | os.O_DIRECTORY)
+    synced = 0
+
+    def sync(descriptor: int) -> None:
+        nonlocal synced
+        path = str(Path(f"/proc/self/fd/{descriptor}").readlink())
+        synced += "/intents/" in path and path.endswith(".new")
+        if "/receipts/" in path if full == "receipt" else synced == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publishing.os, "fsync", sync)
+        with pytest.raises(WorkspaceError, match="room"):
+            publish(workspace, changes, source, state, receipt=("run", "{}"))
+    assert read(workspace) == before
+    assert read_receipt(state, "run") is None
+    assert not list(state.glob("intents/*.json"))
+    assert not list(state.glob("receipts/*"))
+
+    publish(workspace, changes, source, state, receipt=("run", "{}"))
+
+    os.close(source)
+    assert read(workspace) == read(copy)
+    assert read_receipt(state, "run") == "{}"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(0o644, 0o755), (0o664, 0o775), (0o640, 0o750), (0o600, 0o700), (None, 0o755)]
+)
+def test_a_program_can_be_executed_by_its_owner_and_whoever_may_read_it(
+    tmp_path: Path, before: int | None, after: int
+) -> None:
+    """And by nobody else."""
+    workspace, copy = fill(tmp_path / "workspace", {"kept": ""}), fill(tmp_path / "copy", {"kept": "", "run": "2"})
+    if before is not None:
+        fill(workspace, {"run": "1"})
+        (workspace / "run").chmod(before)
+    (copy / "run").chmod(0o755)
+
+    publish_copy(workspace, copy, tmp_path / "state")
+
+    assert stat.S_IMODE((workspace / "run").stat().st_mode) == after
 
 
 def test_a_workspace_that_changed_meanwhile_is_left_alone(tmp_path: Path) -> None:
@@ -248,6 +359,22 @@ def test_two_runs_on_one_workspace_serialise(tmp_path: Path) -> None:
     waiting.join(60)
 
     assert entered.is_set()
+
+
+def test_a_child_that_was_forked_meanwhile_holds_neither_workspace_nor_slot(tmp_path: Path) -> None:
+    """A worker's tools may fork, and their children live for as long as it does: whoever came next would wait for that."""
+    workspace, state = fill(tmp_path / "workspace", {}), tmp_path / "state"
+    with workspace_lock(workspace, state), hold_slot(state / "slots", 1, None, lambda: False):
+        child = os.fork()
+        if child == 0:
+            signal.pause()
+            os._exit(0)
+    try:
+        with workspace_lock(workspace, state, lambda: True), hold_slot(state / "slots", 1, None, lambda: True) as slot:
+            assert slot == 0
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 def test_a_copy_is_capped_and_follows_no_link(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Layouts, charts and fingerprints: pure, so that any input can be tried."""
 
+import re
 from itertools import pairwise
 
 from hypothesis import given
@@ -11,7 +12,7 @@ from orchestrator.interfaces.console.charts import latency_chart, line_chart
 from orchestrator.interfaces.console.dead import Letter, pile_up
 from orchestrator.interfaces.console.graph import draw_app
 from orchestrator.interfaces.console.layout import lay_out
-from orchestrator.interfaces.console.shown import number
+from orchestrator.interfaces.console.shown import _UNSEEN, load_static, number, visible
 from tests.console_stage import Document
 
 NODES = st.sampled_from("abcdefgh")
@@ -91,3 +92,25 @@ def test_letters_of_one_cause_stand_together() -> None:
 
     assert [len(pile.letters) for pile in piles] == [2, 1, 1, 1]
     assert piles[0].about == "session ID: '…' took N s"
+
+
+#: Characters that are drawn as nothing (Unicode's Default_Ignorable_Code_Point), and two that are left: they choose an emoji's face.
+IGNORED = (
+    *(0xAD, 0x34F, 0x61C, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFEFF, 0xFFA0),
+    *(*range(0x180B, 0x1810), *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070)),
+    *(*range(0xFE00, 0xFE0E), *range(0xFFF0, 0xFFF9), *range(0x1BCA0, 0x1BCA4), *range(0x1D173, 0x1D17B)),
+    *range(0xE0000, 0xE1000),
+)
+
+
+def test_what_is_drawn_as_nothing_is_written_out_by_pages_and_by_their_script() -> None:
+    """Whole sentences can stand in an argument, in signs that nobody sees who approves it."""
+    shown = {code: visible(f"a{chr(code)}b") for code in IGNORED}
+    script = load_static()["console.js"][0].decode()
+    found = re.search(r"const unseen = /\[(.*?)\]/gu;", script)
+    assert found is not None
+    written = re.sub(r"\\u\{?([0-9a-f]+)\}?", lambda one: chr(int(one[1], 16)), found[1])
+
+    assert all(text.startswith("a\\") and text.isprintable() for text in shown.values())
+    assert visible("❤\ufe0f ok") == "❤\ufe0f ok"
+    assert written == _UNSEEN.pattern[1:-1].removesuffix("\ud800-\udfff")

@@ -14,6 +14,7 @@ from joserfc.jwk import ECKey, RSAKey
 
 from orchestrator.contracts.errors import ConfigError
 from orchestrator.interfaces.http.app import build_app
+from orchestrator.interfaces.http.jwt import JwtVerifier
 from orchestrator.interfaces.http.server import check_binding
 from tests.api_stage import ApiStage, api_settings, api_stage
 
@@ -64,11 +65,14 @@ def sign(key: Any, algorithm: str, **more: Any) -> str:
     return jwt.encode({"alg": algorithm, "kid": key.kid}, claims(**more), key, algorithms=[algorithm])
 
 
+def encode(part: object) -> str:
+    """Return a part of a token."""
+    return urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode()
+
+
 def sign_by_what_is_public() -> str:
     """Return a token with an HMAC whose secret is the public key: libraries refuse to make one, attackers do not."""
-    head, body = (
-        urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in ({"alg": "HS256", "kid": "one"}, claims())
-    )
+    head, body = (encode(part).encode() for part in ({"alg": "HS256", "kid": "one"}, claims()))
     mac = hmac.digest(KEY.as_pem(private=False), head + b"." + body, "sha256")
     return b".".join((head, body, urlsafe_b64encode(mac).rstrip(b"="))).decode()
 
@@ -107,6 +111,7 @@ def test_a_token_that_cannot_be_believed_opens_nothing(store_url: str, tmp_path:
         f"eyJhbGciOiJub25lIn0.{sign(KEY, 'RS256').split('.')[1]}.",
         sign(KEY, "RS256")[:-6] + "AAAAAA",
         f"{header}.x.y",
+        f"{encode({'alg': 'RS256', 'crit': 1})}.{encode({})}.AAAA",  # a library's own reader trips over it
         "..",
     ]
 
@@ -139,6 +144,56 @@ def test_keys_that_cannot_be_had_open_nothing(store_url: str, tmp_path: Path) ->
             (tmp_path / "jwks.json").write_text(text)
 
         assert [one.status_code for one in ask(store_url, tmp_path, sign(KEY, "RS256"))] == [401]
+
+
+def test_a_login_service_that_is_away_is_not_asked_for_every_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever sends tokens of keys that nobody knows would let us ask it one after the other."""
+    monkeypatch.setattr("orchestrator.interfaces.http.jwt.FAILED_SECONDS", 1e9)
+    verifier, asked = JwtVerifier(settings(tmp_path).api), 0
+
+    async def fail(_: object) -> None:
+        nonlocal asked
+        asked += 1
+        raise OSError("away")
+
+    monkeypatch.setattr(JwtVerifier, "_read", fail)
+
+    async def run() -> list[object]:
+        return await asyncio.gather(*(verifier.verify(sign(KEY, "RS256")) for _ in range(20)))
+
+    assert asyncio.run(run()) == [None] * 20
+    assert asked == 1
+
+
+def test_who_is_known_does_not_wait_while_keys_are_fetched_for_a_stranger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stranger's token with the name of another key makes us ask a login service that does not answer."""
+    monkeypatch.setattr("orchestrator.interfaces.http.jwt.REFETCH_SECONDS", 0.0)
+    write_keys(tmp_path / "jwks.json", KEY)
+    verifier, read = JwtVerifier(settings(tmp_path).api), JwtVerifier._read
+
+    async def run() -> list[str]:
+        asked, answers = asyncio.Event(), asyncio.Event()
+
+        async def hang(self: JwtVerifier) -> Any:
+            asked.set()
+            await answers.wait()
+            return await read(self)
+
+        known = [await verifier.verify(sign(KEY, "RS256"))]
+        monkeypatch.setattr(JwtVerifier, "_read", hang)
+        stranger = asyncio.create_task(verifier.verify(sign(OTHER, "ES256")))
+        await asked.wait()
+        async with asyncio.timeout(60):
+            known.append(await verifier.verify(sign(KEY, "RS256")))
+        answers.set()
+        assert await stranger is None
+        return [one.name for one in known if one is not None]
+
+    assert asyncio.run(run()) == ["ada", "ada"]
 
 
 @pytest.mark.parametrize(
