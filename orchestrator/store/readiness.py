@@ -1,4 +1,4 @@
-"""Wait until a server takes writes, before a process begins that cannot do without.
+"""Wait until a server takes writes, or answers at all, before a process begins that cannot do without.
 
 A server whose memory or disk is full, that still loads its data, or that has just become a replica, answers, and takes
 nothing. A running process outlives that; one that is about to start would end with an error, or try again many times a second.
@@ -48,23 +48,30 @@ async def wait_until_writable(url: str, what: str) -> None:
 
     `what` names it in the one line that says so.
     """
+    await _wait(url, what, ("SET", PROBE, "1", "PX", 1), "takes writes (memory, disk, maxmemory?)")
+
+
+async def wait_until_readable(url: str, what: str) -> None:
+    """Do the same for a process that is of use where nothing can be written, too: until it can be asked."""
+    await _wait(url, what, ("EXISTS", PROBE), "can be asked")
+
+
+async def _wait(url: str, what: str, probe: tuple[str | int, ...], until: str) -> None:
     said = False
-    while (answer := await _find_trouble(url, what)) is not None:
+    while (answer := await _find_trouble(url, what, probe)) is not None:
         if not said:
-            log.warning(
-                "%s: not started yet: %s; waiting until it takes writes (memory, disk, maxmemory?)", what, answer
-            )
+            log.warning("%s: not started yet: %s; waiting until it %s", what, answer, until)
             said = True
         await asyncio.sleep(LOOK_SECONDS)
     if said:
-        log.warning("%s: it takes writes again; starting", what)
+        log.warning("%s: it %s again; starting", what, until.partition(" (")[0])
 
 
-async def _find_trouble(url: str, what: str) -> str | None:
-    """Return what the server says who is there and takes no writes now, else None."""
+async def _find_trouble(url: str, what: str, probe: tuple[str | int, ...]) -> str | None:
+    """Return what the server says who is there and refuses a probe now, else None."""
     wire = open_wire(url)
     try:
-        await wire.command("SET", PROBE, "1", "PX", 1)
+        await wire.command(*probe)
     except ServerRefused as error:
         return str(error) if error.code in NOT_YET else None
     except StoreUntrusted as error:  # Celery would go on trying for ever, and say so in the middle of a long line

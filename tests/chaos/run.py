@@ -191,7 +191,6 @@ async def _run(
     control = build_client(quick_settings(store={"patience_seconds": store.patience_seconds}), store.url, specs)
     client = build_client(fleet.settings, fleet.places[OUTSIDE][0], specs)
     try:
-        await _wait_for_workers(control, len(WORKERS))
         work = 0.15 if options.durability == "server" else 0.05
         driver = Driver(
             client,
@@ -204,8 +203,6 @@ async def _run(
             caller=front.caller,
         )
         undo.append(lambda: driver.use_newer(is_newer=False))
-        await driver.submit(options.sessions)
-        await pause(1.5)  # what was submitted is on the disk: a session whose submission is lost cannot be told of
         lease = fleet.settings.lease.seconds
         plan = make_plan(
             options.seed,
@@ -218,9 +215,14 @@ async def _run(
         )
         networks = {**proxies, FRONT: front.line}
         havoc = Havoc(fleet, control, driver, store, networks, newer, plan, folder / "history")
-        front.follow(driver)
-        supervising = asyncio.create_task(havoc.supervise_forever())
+        supervising = asyncio.create_task(
+            havoc.supervise_forever()
+        )  # on a busy machine a store may be away at the start, too
         try:
+            await _wait_for_workers(control, len(WORKERS))
+            await driver.submit(options.sessions)
+            await pause(1.5)  # what was submitted is on the disk: a session whose submission is lost cannot be told of
+            front.follow(driver)
             unfinished = await _play(havoc, driver, front, options.seconds, store.end_seconds)
         finally:
             supervising.cancel()

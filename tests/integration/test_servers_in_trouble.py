@@ -20,6 +20,7 @@ from orchestrator.installed import load_installed_apps
 from orchestrator.settings import load_settings
 from orchestrator.store.keys import Keys
 from orchestrator.wiring import build_client
+from tests.integration.api_child import COMMAND
 
 ROOT = Path(__file__).parents[2]
 KINDS = {"worker": ("worker", "--queues", "baton.steps,baton.finalize"), "scheduler": ("scheduler",)}
@@ -96,6 +97,29 @@ def test_a_process_waits_for_a_server_that_is_full_and_says_so_once(
         assert [line.partition("store: ")[2][:15] for line in lines] == ["not started yet", "it takes writes"], lines
         assert "OOM" in lines[0]
         assert "Traceback" not in log.read_text()
+
+
+def test_an_api_waits_for_a_server_that_cannot_be_asked_yet(server: RunningServer, tmp_path: Path) -> None:
+    """Who is started in the middle of a failover ended with an error; and it can be of use where nothing can be written."""
+    log = tmp_path / "log"
+    ask(server.socket, "CONFIG SET replica-serve-stale-data no", seconds=60)
+    ask(server.socket, "REPLICAOF 127.0.0.1 1", seconds=60)
+    with log.open("ab") as out:
+        command = [*COMMAND, "api", "--port", "0", "--as", "ada"]
+        process = subprocess.Popen(command, env=variables(server), stdout=out, stderr=out)
+    try:
+        wait_until(lambda: "not started yet" in log.read_text(), process, log)
+        ask(server.socket, "REPLICAOF NO ONE", seconds=60)
+        ask(server.socket, "CONFIG SET maxmemory 1", seconds=60)
+        wait_until(lambda: "baton api: http" in log.read_text(), process, log)
+        process.send_signal(signal.SIGTERM)
+
+        assert process.wait(SECONDS) == 0
+        lines = [line for line in log.read_text().splitlines() if "can be asked" in line]
+        assert len(lines) == 2 and "MASTERDOWN" in lines[0], lines
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -37,6 +37,7 @@ def api_command(*, host: str | None, port: int | None, actor: str | None, form: 
     any number of it may serve one store.
     """
     from orchestrator.interfaces.cli.connect import configure_process, find_store, load_specs, make_client, settings
+    from orchestrator.store.readiness import wait_until_readable
 
     configured = settings()
     configure_process("api", loggers={"uvicorn": "WARNING"})
@@ -44,6 +45,7 @@ def api_command(*, host: str | None, port: int | None, actor: str | None, form: 
     url = find_store().url
 
     async def run() -> int:
+        await wait_until_readable(url, "store")
         client = make_client(url, specs)
         try:
             return await _serve(client, configured, host or configured.api.host, port, actor, form)
