@@ -11,6 +11,7 @@ from orchestrator.contracts.app import AppSpec
 from orchestrator.settings import Settings
 from orchestrator.store.durability import Durability
 from orchestrator.store.fitness import check_store
+from orchestrator.store.readiness import wait_until_readable
 from orchestrator.store.store import LEAST_HEADS, Limits, Store
 
 #: Acts that a worker does again and again on a session: advance, commit, renew.
@@ -51,6 +52,11 @@ def build_client(settings: Settings, url: str, specs: Mapping[str, AppSpec]) -> 
         four_eyes=settings.api.four_eyes,
         archive=Archive(store, settings.archive.url),
     )
+
+
+async def wait_for_store(url: str) -> None:
+    """Return once the store's server can be asked, or waiting for it would be no use; raise StoreUntrusted."""
+    await wait_until_readable(url, "store")
 
 
 async def check_server(client: Client) -> list[str]:

@@ -37,7 +37,7 @@ def api_command(*, host: str | None, port: int | None, actor: str | None, form: 
     any number of it may serve one store.
     """
     from orchestrator.interfaces.cli.connect import configure_process, find_store, load_specs, make_client, settings
-    from orchestrator.store.readiness import wait_until_readable
+    from orchestrator.wiring import wait_for_store
 
     configured = settings()
     configure_process("api", loggers={"uvicorn": "WARNING"})
@@ -45,7 +45,7 @@ def api_command(*, host: str | None, port: int | None, actor: str | None, form: 
     url = find_store().url
 
     async def run() -> int:
-        await wait_until_readable(url, "store")
+        await wait_for_store(url)
         client = make_client(url, specs)
         try:
             return await _serve(client, configured, host or configured.api.host, port, actor, form)
