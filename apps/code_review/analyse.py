@@ -16,7 +16,7 @@ from .analysis.change import is_generated, is_test, judge_change
 from .analysis.findings import Finding, cap_findings
 from .analysis.ruff import find_in_remarks
 from .analysis.secrets import find_secrets
-from .analysis.text import find_conflict_markers
+from .analysis.text import find_conflict_markers, read_lines
 from .repository import Change, ChangedFile, Repository
 from .workspace import Checked, Exported, WorkspaceError
 
@@ -25,6 +25,8 @@ _PYTHON: Final = (".py", ".pyi")
 _SNIFFED_BYTES: Final = 8_000
 _MAX_SKIPS_TOLD: Final = 50
 _MAX_NOTES: Final = 20
+#: The rule of the finding that something was left out.
+_UNSEEN: Final = "not-looked-at"
 _MOST_CHARS: Final = 131_072
 
 
@@ -50,6 +52,14 @@ class Analysis(BaseModel):
     skipped: list[tuple[str, str]] = []
     notes: list[Annotated[str, Field(max_length=2_000)]] = []
 
+    def skip_over_limit(self, path: str, reason: str) -> None:
+        """Remember a file that would cost too much: nothing may be approved unseen, so the first one is a finding."""
+        self.skip(path, reason)
+        if is_generated(path) or any(finding.rule == _UNSEEN for finding in self.findings):
+            return
+        message = f"Not looked at: {reason}. Files that are told as skipped were not, either; look at them yourself."
+        self.findings.append(Finding(file=path, severity="warning", category="analysis", message=message, rule=_UNSEEN))
+
     def skip(self, path: str, reason: str) -> None:
         """Remember a file that was not looked at."""
         if len(self.skipped) < _MAX_SKIPS_TOLD:
@@ -73,15 +83,14 @@ def export_change(repository: Repository, change: Change, limits: Limits, folder
     present = [file for file in change.files if file.content_id is not None]
     sizes = repository.sizes([file.content_id for file in present if file.content_id is not None])
     deadline = time.monotonic() + limits.max_seconds
-    found = judge_change(change.title, change.files, sizes)
+    analysis.findings = judge_change(change.title, change.files, sizes)
     for file in present:
         if analysis.analysed >= limits.max_files:
-            analysis.skip(file.path, f"more than {limits.max_files} files")
+            analysis.skip_over_limit(file.path, f"more than {limits.max_files} files")
         elif time.monotonic() > deadline:
-            analysis.skip(file.path, f"over {limits.max_seconds:g} s")
+            analysis.skip_over_limit(file.path, f"over {limits.max_seconds:g} s")
         else:
-            found += _analyse_file(repository, file, sizes, limits, analysis, folder, exported)
-    analysis.findings = found
+            analysis.findings += _analyse_file(repository, file, sizes, limits, analysis, folder, exported)
     try:
         workspace.write_index(folder, exported, analysis.model_dump_json())
     except OSError as error:
@@ -162,7 +171,7 @@ def _analyse_file(
     exported: dict[str, Exported],
 ) -> list[Finding]:
     if file.content_id is None or sizes.get(file.content_id, 0) > limits.max_file_bytes:
-        analysis.skip(file.path, f"over {limits.max_file_bytes} bytes")
+        analysis.skip_over_limit(file.path, f"over {limits.max_file_bytes} bytes")
         return []
     content = repository.content(file.content_id, max_bytes=limits.max_file_bytes)
     if content is not None and b"\0" in content[:_SNIFFED_BYTES] and not file.path.endswith(_PYTHON):
@@ -173,7 +182,7 @@ def _analyse_file(
     analysis.analysed += 1
     if content is None or changed == frozenset():  # only renamed, or lines only removed
         return []
-    text, test = content.decode("utf-8", "replace"), is_test(file.path)
+    (text, changed), test = read_lines(content, changed), is_test(file.path)
     if file.path.endswith(_PYTHON):
         lines = None if changed is None else sorted(changed)
         name = workspace.add_file(folder, len(exported) + 1, file.path, content)

@@ -38,6 +38,8 @@ _EMPTY_TREE: Final = {
     64: "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321",
 }
 _CONFIG: Final = (
+    # Some versions of git read the attributes of a bare repository from its HEAD.
+    f"attr.tree={_EMPTY_TREE[40]}",
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
     "core.attributesFile=/dev/null",
@@ -129,10 +131,10 @@ class Repository:
             )
         for line in lines:  # a `.git` file or link may point anywhere
             self._refuse_outside(os.path.realpath(Path(self.path) / line), path)
-        self._refuse_borrowed_objects(Path(self.path) / lines[1], path)
         # From here on git runs inside its own folder. In a work tree it would read files and attributes from
         # there: a file in place of the commit's content, or a `.gitattributes` that calls source code binary.
         self._folder = os.path.realpath(lines[0])
+        self._refuse_borrowed_objects(Path(self.path) / lines[1], path)
 
     def resolve(self, revision: str) -> str:
         """Return the full id of the commit that a revision names; raise RepositoryError."""
@@ -198,6 +200,8 @@ class Repository:
             return None
         ids = (_object_id(file.old_content_id), _object_id(file.content_id))
         found = self._git("diff", "-U0", "--text", "--no-renames", *_DIFF, *ids, "--")
+        if found.truncated:  # what was removed is so much that not all is known of what was added
+            return None
         lines: set[int] = set()
         for start, count in _HUNK.findall(found.stdout):
             lines.update(range(int(start), int(start) + int(count or b"1")))
@@ -244,11 +248,21 @@ class Repository:
             raise RepositoryError(f"repository {given}: outside the allowed folder {self._root}; choose one inside it")
 
     def _refuse_borrowed_objects(self, common: Path, given: str) -> None:
-        alternates = common / "objects" / "info" / "alternates"
-        if self._root is None or not alternates.is_file():
+        """Refuse objects that lie outside: git itself is asked where it takes them from, because stores may borrow in turn."""
+        if self._root is None:
             return
-        for line in alternates.read_text("utf-8", "surrogateescape").splitlines()[:100]:
-            self._refuse_outside(os.path.realpath(common / "objects" / line), given)
+        told = self._git("count-objects", "-v", check=False)
+        lines = told.stdout.decode("utf-8", "surrogateescape").split("\n")
+        borrowed = [line.removeprefix("alternate: ") for line in lines if line.startswith("alternate: ")]
+        if told.returncode != 0 or any(not place.startswith("/") for place in borrowed):  # quoted: no plain name
+            raise RepositoryError(f"repository {given}: where its objects lie cannot be told; clone it anew")
+        for store in (str(common / "objects"), *borrowed):
+            self._refuse_outside(os.path.realpath(store), given)
+            for folder, folders, files in os.walk(store):
+                for name in (*folders, *files):
+                    place = Path(folder) / name
+                    if place.is_symlink():
+                        self._refuse_outside(os.path.realpath(place), given)
 
 
 def _object_id(text: str) -> str:
@@ -262,6 +276,8 @@ def _environment(path: str) -> dict[str, str]:
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": os.devnull,
         "LC_ALL": "C",
+        # What is checked out is not what is reviewed: an index would give its `.gitattributes` to every commit.
+        "GIT_INDEX_FILE": f"{os.devnull}.none",
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_CONFIG_GLOBAL": os.devnull,
         "GIT_ATTR_NOSYSTEM": "1",

@@ -151,8 +151,10 @@ def find_process(pid: int, create_time: float) -> psutil.Process | None:
 
 
 def _refuse_foreign(file: os.stat_result, folder: os.stat_result, shown: str) -> None:
-    for what in (file, folder):
-        if what.st_uid not in (0, os.geteuid()) or what.st_mode & stat.S_IWOTH:
+    # A group that cannot come to a file cannot write it.
+    in_file = stat.S_IWOTH | (stat.S_IWGRP if folder.st_mode & stat.S_IXGRP else 0)
+    for what, writable in ((file, in_file), (folder, stat.S_IWOTH | stat.S_IWGRP)):
+        if what.st_uid not in (0, os.geteuid()) or what.st_mode & writable:
             raise ServiceError(
                 f"service directory {shown}: others can write it; a repair runs the command that it names"
             )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from orchestrator.contracts.app import AppSpec
-from orchestrator.contracts.base import JsonObject
+from orchestrator.contracts.base import JsonObject, dump_json
 from orchestrator.contracts.errors import ToolError
 from orchestrator.contracts.session import SUCCESSFUL, PendingCall, Record, ToolCall, ToolOutcome, Wait, args_digest
 from orchestrator.kernel.advance import leave
@@ -180,6 +180,24 @@ def ask(record: Record, wait: Wait) -> Change:
     """Return the change that waits for a person."""
     asked = wait.call.call_id if wait.call is not None else ""
     return suspend(record, wait, "wait", data={"wait": wait.kind, "call": asked})
+
+
+def bury_escalation(record: Record, unmade: Sequence[ToolCall]) -> Change:
+    """Return the change that buries a session whose escalation was not made: sent again, it calls the tool anew.
+
+    A hook has denied the call, or it was found not to have acted: either way nobody has heard of the session.
+    """
+    why = "; ".join(f"{call.tool}: {dump_json(call.result)[:500]}" for call in unmade)
+    return Change(
+        record=move(record, record.cursor.model_copy(update={"calls": ()})),
+        step="tool_calls",
+        directive="dead",
+        outcome="failed",
+        calls=tuple(unmade),
+        cleared=tuple(call.call_id for call in unmade),
+        reason="permanent_error",
+        detail=f"session {record.session_id}: its escalation was not made: {why}; replay when it may be made",
+    )
 
 
 def keep_asked(record: Record, asked: Sequence[PendingCall]) -> Record:

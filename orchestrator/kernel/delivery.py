@@ -68,9 +68,10 @@ def _fold(spec: AppSpec, delivery: Delivery, post: Post, now: int) -> Delivery:
     if post.kind == "cancel" and record.cursor.stop == "cancelled":
         after = record.model_copy(update={"cancel_immediate": record.cancel_immediate or post.immediate})
         return delivery._replace(record=after).note(post, "cancelled already")
-    if record.cursor.stage == "end" or record.cursor.stop is not None:
-        return delivery.note(post, "ignored: the session's work is done")
     wait = record.wait
+    is_handed_over = record.cursor.stop == "escalated" and wait is not None  # and yet something is asked about the call
+    if record.cursor.stage == "end" or (record.cursor.stop is not None and not is_handed_over):
+        return delivery.note(post, "ignored: the session's work is done")
     if post.kind == "signal":
         return _fold_signal(delivery, post, wait)
     if wait is None:

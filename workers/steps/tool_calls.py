@@ -15,6 +15,7 @@ from orchestrator.kernel.calls import (
     Run,
     announce,
     ask,
+    bury_escalation,
     ended,
     keep_asked,
     note_asked,
@@ -51,12 +52,12 @@ async def perform(world: World, record: Record) -> Change:
             if denied is not None:
                 unmade = plan_calls(world.spec, denied, world.intents, world.announced, world.now())
                 closed = unmade.ended if isinstance(unmade, End) else ()
-                return settle_calls(world.spec, denied, closed, world.app.check_state, world.now())
+                return _close(world, denied, closed)
             return ask(record, wait)
         case Announce(call=call):
             return announce(record, call)
         case End(ended=calls):
-            return settle_calls(world.spec, record, calls, world.app.check_state, world.now())
+            return _close(world, record, calls)
         case Run(calls=calls):
             calls = calls[: calls_left(world.spec, record)]
             if any(call.effect == "effectful" for call in calls):
@@ -75,6 +76,13 @@ async def perform(world: World, record: Record) -> Change:
             else:
                 change = settle_calls(world.spec, record, done, world.app.check_state, world.now())
             return note_asked(change, asked) if asked else change
+
+
+def _close(world: World, record: Record, ended_calls: tuple[ToolCall, ...]) -> Change:
+    """Return what calls change that end without being made; a session that nobody was told of is not settled by them."""
+    if record.cursor.stop == "escalated" and any(one.outcome not in SUCCESSFUL for one in ended_calls):
+        return bury_escalation(record, ended_calls)
+    return settle_calls(world.spec, record, ended_calls, world.app.check_state, world.now())
 
 
 def _raised(made: ToolCall | PendingCall | BaseException) -> ToolCall | PendingCall:

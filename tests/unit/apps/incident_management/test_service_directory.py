@@ -97,6 +97,19 @@ def test_what_others_can_write_is_refused(tmp_path: Path) -> None:
         load_service(str(folder))
 
 
+@pytest.mark.parametrize(("folder_mode", "file_mode"), [(0o770, 0o600), (0o720, 0o600), (0o750, 0o660)])
+def test_what_a_group_can_write_is_refused(tmp_path: Path, folder_mode: int, file_mode: int) -> None:
+    """A group is others, too; one that cannot come to a file cannot write it, whatever its mode says."""
+    folder = declare(tmp_path / "s")
+    (folder / "service.json").chmod(0o660)
+    assert load_service(str(folder)).name == "shop"
+    (folder / "service.json").chmod(file_mode)
+    folder.chmod(folder_mode)
+
+    with pytest.raises(ServiceError, match="others can write"):
+        load_service(str(folder))
+
+
 def test_a_link_or_pipe_in_place_of_the_declaration_is_refused(tmp_path: Path) -> None:
     """A link may point to a file of another service, a pipe would block for ever."""
     real = declare(tmp_path / "real")

@@ -18,6 +18,7 @@ from orchestrator.kernel.calls import (
     Run,
     announce,
     ask,
+    bury_escalation,
     ended,
     keep_asked,
     note_asked,
@@ -231,6 +232,22 @@ def test_a_result_that_does_not_fit_the_state_makes_its_call_a_failed_one() -> N
     assert [call.outcome for call in change.calls] == ["executed", "failed", "executed"]
     assert change.calls[1].result == {"error": "state: seen: 5 is refused; give another"}
     assert change.cleared and set(change.cleared) == {"l4", "l5", "l6"}
+
+
+def test_an_escalation_that_was_not_made_is_made_anew_by_whoever_sends_the_session_again() -> None:
+    """The call that was denied, or found not to have acted, is no longer in line; the session is still to be handed over."""
+    record = holding(STRIKE, stop="escalated")
+    change = bury_escalation(record, [came(STRIKE, "rejected", {"rejected": True, "rationale": "not today"})])
+
+    assert (change.directive, change.cleared, [call.outcome for call in change.calls]) == (
+        "dead",
+        (STRIKE.call_id,),
+        ["rejected"],
+    )
+    assert "not today" in change.detail
+    cursor = change.record.cursor
+    assert (cursor.stop, cursor.stage, cursor.calls) == ("escalated", "tools", ())
+    assert cursor.serial == record.cursor.serial + 1
 
 
 def test_a_line_is_worked_off_and_then_the_model_goes_on() -> None:

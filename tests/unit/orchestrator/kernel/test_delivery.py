@@ -171,6 +171,18 @@ def test_signals_wait_for_who_waits_for_them() -> None:
     assert (told(signalled), signalled.record.wait, signalled.record.cursor.stage) == ("signalled", None, "route")
 
 
+@pytest.mark.parametrize(
+    ("asked", "verdict", "what"),
+    [(UNCERTAIN, "failed", "failed"), (APPROVAL, "allow", "approved"), (None, "x", "ignored")],
+)
+def test_what_is_asked_about_the_call_of_an_escalation_is_answered(asked: Wait | None, verdict: str, what: str) -> None:
+    """The session has been handed over, but nobody has heard of it yet: it would wait for ever. Nothing else reaches it."""
+    done = deliver(spec(), session(asked, stop="escalated"), [post("decision", verdict=verdict, digest=DIGEST)], NOW)
+
+    assert (told(done).partition(":")[0], done.record.wait) == (what, None)
+    assert (done.record.cursor.stop, done.record.cursor.stage) == ("escalated", "tools")
+
+
 @pytest.mark.parametrize(("stage", "stop"), [("end", None), ("tools", "stopped"), ("tools", "cancelled")])
 def test_nothing_but_a_cancel_reaches_a_session_whose_work_is_done(stage: str, stop: str | None) -> None:
     """An answer that is late must not open what is closed."""
