@@ -140,7 +140,8 @@ def mark_command(*, dry_run: bool, actor: str, form: Form) -> int:
 
 _NEXT: Final = (
     "All queues are paused. What sessions did after the backup they will do again, tool calls too: look at them (`baton list`), "
-    "cancel what must not go on,\nthen: baton unpause steps; baton unpause plugins; baton unpause finalize"
+    "cancel what must not go on,\nthen: baton unpause steps; baton unpause plugins; baton unpause finalize\n"
+    "A token that was revoked after the backup opens doors again: baton tokens list; baton tokens revoke NAME"
 )
 
 
