@@ -29,7 +29,7 @@ from orchestrator.contracts.base import Frozen
 from orchestrator.contracts.errors import ConfigError, StoreUnreachable
 from orchestrator.embedded_binary import ServerBinary, find_server
 from orchestrator.embedded_folder import (
-    RESTORING,
+    check_whole,
     claim_folder,
     kill_server,
     locked,
@@ -110,10 +110,8 @@ def start(state_dir: Path, *, fsync: Fsync = "everysec", is_restoring: bool = Fa
     """
     home = claim_folder(state_dir)
     with locked(home / "start.lock", TURN_SECONDS, unless=lambda: _is_loading(home)):
-        if (home / RESTORING).exists() and not is_restoring:
-            raise ConfigError(
-                f"{home}: a backup was being put back, and its end is missing; run `baton backup restore` again"
-            )
+        if not is_restoring:
+            check_whole(home)
         return _find_or_launch(home, fsync)
 
 

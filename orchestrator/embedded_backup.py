@@ -47,6 +47,11 @@ def check_snapshot(source: Path) -> None:
             raise ConfigError(f"{source}: it is no snapshot of a server; name the folder that `baton backup make` made")
 
 
+def is_unfinished(state_dir: Path) -> bool:
+    """Say whether a backup was being put back before, and its end is missing: what lies there is nobody's to use."""
+    return (claim_folder(state_dir) / RESTORING).exists()
+
+
 def put_back(state_dir: Path, source: Path) -> Path | None:
     """Let a folder hold what a snapshot holds; return where its data of before went, None where it had none.
 
@@ -80,8 +85,8 @@ def finish(state_dir: Path) -> None:
     _sync(home)
 
 
-def take_back(state_dir: Path, aside: Path | None) -> None:
-    """Undo `put_back` with what it returned, where no server could read the snapshot."""
+def take_back(state_dir: Path, aside: Path | None, *, was_unfinished: bool) -> None:
+    """Undo `put_back` with what it returned, where no server could read the snapshot; what `is_unfinished` said before it, it says again."""
     home = claim_folder(state_dir)
     with locked(home / "start.lock", _TURN_SECONDS):
         (home / RESTORING).touch(mode=0o600)
@@ -89,7 +94,8 @@ def take_back(state_dir: Path, aside: Path | None) -> None:
         if aside is not None:
             aside.rename(home / "data")
         _sync(home)
-        (home / RESTORING).unlink()
+        if not was_unfinished:
+            (home / RESTORING).unlink()
 
 
 def move_aside(path: Path) -> Path | None:

@@ -54,6 +54,14 @@ def claim_folder(state_dir: Path) -> Path:
     return home
 
 
+def check_whole(home: Path) -> None:
+    """Raise ConfigError where a backup was being put back, and its end is missing."""
+    if (home / RESTORING).exists():
+        raise ConfigError(
+            f"{home}: a backup was being put back, and its end is missing; run `baton backup restore` again"
+        )
+
+
 def socket_path(home: Path) -> Path:
     """Return where the folder's socket is: in it, or under a short path when that is too long for the system."""
     path = home / "server.sock"

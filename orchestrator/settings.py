@@ -47,9 +47,14 @@ ALIASES: Final[Mapping[str, Where]] = {
 #: A variable of this ending names a file that holds the value: how secrets come in from systemd, compose and Kubernetes.
 IN_FILE: Final = "_FILE"
 
-_PASSWORD = re.compile(r"(://[^/@\s]*?:)[^@\s]*(@)|([?&](?:\w*_)?(?:password|secret|token)=)[^&\s]*", re.IGNORECASE)
+#: A password in a URL may hold an @ as it is: the last one before the host ends it.
+_PASSWORD = re.compile(
+    r"(://[^/@:\s]*:)[^@\s]*(?:@[^@/?\s]*(?=@))*(@)|([?&](?:\w*_)?(?:password|secret|token)=)[^&\s]*", re.IGNORECASE
+)
 
-_PASSWORD_VALUE = re.compile(r"://[^/@\s]*?:([^@\s]+)@|[?&](?:\w*_)?(?:password|secret|token)=([^&\s]+)", re.IGNORECASE)
+_PASSWORD_VALUE = re.compile(
+    r"://[^/@:\s]*:([^@\s]*(?:@[^@/?\s]*(?=@))*)@|[?&](?:\w*_)?(?:password|secret|token)=([^&\s]+)", re.IGNORECASE
+)
 
 
 class SettingOrigin(Frozen):
@@ -116,6 +121,8 @@ def mask_url(text: str) -> str:
     ('redis://user:***@host:6379/0', 'unix:///s?password=***&db=0')
     >>> mask_url("sentinel://:secret@a,b/main?sentinel_username=me&sentinel_password=other")
     'sentinel://:***@a,b/main?sentinel_username=me&sentinel_password=***'
+    >>> mask_url("redis://:p@ss:w@rd@host/0 amqp://a:b@c;amqp://a:b@d")
+    'redis://:***@host/0 amqp://a:***@c;amqp://a:***@d'
     """
     return _PASSWORD.sub(lambda match: f"{match[1]}***{match[2]}" if match[1] else f"{match[3]}***", text)
 
@@ -125,12 +132,14 @@ def find_secrets(settings: Settings) -> list[str]:
 
     >>> find_secrets(Settings.model_validate({"store": {"url": "redis://me:sw%40rdfish@host?db=1"}}))
     ['sw%40rdfish', 'sw@rdfish']
+    >>> find_secrets(Settings.model_validate({"store": {"url": "redis://:sw@rd@fish@host"}}))
+    ['sw@rd@fish']
     """
     found = []
     for url in (settings.store.url, settings.queues.broker_url, settings.archive.url, settings.tracing.endpoint):
         for password in _PASSWORD_VALUE.findall(url):
             text = "".join(password)
-            found += [text, *([unquote(text)] if unquote(text) != text else [])]
+            found += [one for one in dict.fromkeys((text, unquote(text))) if one]
     return found
 
 

@@ -41,7 +41,11 @@ _encode = JSONEncoder(separators=(",", ":"), default=str).encode
 _fields: ContextVar[dict[str, str] | None] = ContextVar("baton_log_fields", default=None)
 _process: dict[str, str] = {}
 
-_URL_SECRET = re.compile(r"(://[^/@\s\"]*?:)[^@\s\"]*(?=@)|([?&](?:password|secret|token)=)[^&\s\"]*", re.IGNORECASE)
+#: A password in a URL may hold an @ as it is: the last one before the host ends it.
+_URL_PASSWORD = re.compile(r"(://[^/@:]*:)[^@]*(?:@[^@/?]*(?=@))*(?=@)")
+_URL_OPTION = re.compile(r"([?&](?:password|secret|token)=)[^&\s\"]*", re.IGNORECASE)
+#: What may be a URL: it is looked at up to its last @. Behind that a search would go to the end for each `://` that a hostile text has.
+_RUN = re.compile(r"[^\s\"]+")
 #: Control characters could move a terminal's cursor; tab and newline are dealt with where lines are made.
 _CONTROL = dict.fromkeys([*range(9), 11, 12, *range(13, 32), *range(127, 160)], "\N{REPLACEMENT CHARACTER}")
 
@@ -72,9 +76,17 @@ class Redactor:
         """
         if self._pattern is not None:
             text = self._pattern.sub(HIDDEN, text)
-        if "://" in text or "?" in text or "&" in text:
-            text = _URL_SECRET.sub(lambda found: f"{found[1] or found[2]}{HIDDEN}", text)
+        if "://" in text and "@" in text:
+            text = _RUN.sub(_hide_passwords, text)
+        if "?" in text or "&" in text:
+            text = _URL_OPTION.sub(rf"\1{HIDDEN}", text)
         return text
+
+
+def _hide_passwords(run: re.Match[str]) -> str:
+    """Hide the passwords in a text without a blank, in a time that grows with its length alone."""
+    head, at, tail = run[0].rpartition("@")
+    return _URL_PASSWORD.sub(rf"\1{HIDDEN}", head + at) + tail if "://" in head else run[0]
 
 
 _redactor: Final = Redactor()

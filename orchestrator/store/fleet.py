@@ -83,7 +83,7 @@ class Fleet:
         gone = await self._store.command("ZRANGEBYSCORE", WORKERS, "-inf", now - 60_000)
         for name in gone:
             await self.leave(name)
-        alive = set(await self._store.command("ZRANGEBYSCORE", WORKERS, now, "+inf"))
+        alive = pairs(await self._store.command("ZRANGEBYSCORE", WORKERS, now, "+inf", "WITHSCORES"))
         found = []
         for name, body in pairs(await self._store.command("HGETALL", WORKER_INFO)).items():
             if name in alive:
@@ -91,7 +91,17 @@ class Fleet:
                     found.append(WorkerInfo.from_json(body))
                 except ValidationError:  # another version's worker: it lives, but says it in other words
                     found.append(WorkerInfo(name=name, kind="unknown"))
+                await self._bring_near(found[-1], now, int(alive[name]))
         return sorted(found, key=lambda info: info.name)
+
+    async def _bring_near(self, info: WorkerInfo, now: int, until: int) -> None:
+        """Believe in nobody for longer than a beat is good for.
+
+        Who was seen later than now was seen before the server's clock went back: it was set, or a failover led to another server.
+        One who died then would count as alive for as long as that step, and what it leads be led by nobody. Who lives beats again.
+        """
+        if now + self._alive_ms < info.beat_at < until:
+            await self._store.command("ZADD", WORKERS, "XX", "LT", now + until - info.beat_at, info.name)
 
     async def order(self, name: str, order: str) -> None:
         """Leave an order for a worker; it reads it at its next beat."""

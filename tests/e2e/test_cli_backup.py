@@ -38,6 +38,15 @@ def backup(baton: Baton, made: Path, tmp_path: Path) -> Iterator[Path]:
         baton("redis", "stop")
 
 
+def spoil(backup: Path) -> None:
+    """Cut a backup's snapshot in half; by the folder's own word it is right."""
+    data = (backup / "store.rdb").read_bytes()
+    (backup / "store.rdb").write_bytes(data[: len(data) // 2])
+    about = json.loads((backup / "backup.json").read_text())
+    about["files"]["store.rdb"] = sha256(data[: len(data) // 2]).hexdigest()
+    (backup / "backup.json").write_text(json.dumps(about))
+
+
 def test_a_backup_brings_back_what_it_holds_and_nobody_goes_on_unasked(baton: Baton, tmp_path: Path) -> None:
     """Made while a worker works. What came later is not there, its ids are not given again, and queues stand until a person lets them go."""
     folder = str(tmp_path / "backups" / "one")
@@ -89,11 +98,7 @@ def test_a_backup_brings_back_what_it_holds_and_nobody_goes_on_unasked(baton: Ba
 
 def test_a_snapshot_that_no_server_reads_changes_nothing(baton: Baton, backup: Path) -> None:
     """The folder's own word for it may be right, and the file bad all the same."""
-    data = (backup / "store.rdb").read_bytes()
-    (backup / "store.rdb").write_bytes(data[: len(data) // 2])
-    about = json.loads((backup / "backup.json").read_text())
-    about["files"]["store.rdb"] = sha256(data[: len(data) // 2]).hexdigest()
-    (backup / "backup.json").write_text(json.dumps(about))
+    spoil(backup)
 
     said = baton.refuse("backup", "restore", str(backup), code=2)
     baton("redis", "start")
@@ -127,7 +132,8 @@ def test_a_restore_that_ended_before_the_queues_stood_lets_nobody_go_on(baton: B
 
     unwritable = {"BATON_ARCHIVE_URL": "sqlite:////proc/archive.db"}
     said = baton.refuse("backup", "restore", str(backup), code=1, **unwritable)
-    refused = [baton.refuse(*words, code=1) for words in (("redis", "start"), ("up",))]
+    everybody = (("redis", "start"), ("up",), ("submit", "journey"), ("worker",), ("scheduler",), ("api",))
+    refused = [baton.refuse(*words, code=1) for words in everybody]
     baton("redis", "stop")
     refused.append(baton.refuse("redis", "start", code=1))
     restored = baton("backup", "restore", str(backup), "-o", "json").json("restored")
@@ -135,9 +141,24 @@ def test_a_restore_that_ended_before_the_queues_stood_lets_nobody_go_on(baton: B
     baton("redis", "start")
 
     assert "/proc/archive.db: " in said
-    assert [one.endswith("its end is missing; run `baton backup restore` again") for one in refused] == [True] * 3
+    assert [one.endswith("its end is missing; run `baton backup restore` again") for one in refused] == [True] * 7
     assert restored["paused"] == list(QUEUES)
     assert len(baton("list", "-o", "json").json("sessions")) == 1
+
+
+def test_a_bad_backup_after_a_restore_that_was_cut_short_opens_nothing(baton: Baton, backup: Path) -> None:
+    """All is as it was: without the data of before, for a server to begin with none would lose every session."""
+    home = baton.state_dir / "server"
+    (home / "restoring").touch()
+    (home / "data").rename(home / "data.before-then")
+    spoil(backup)
+
+    said = baton.refuse("backup", "restore", str(backup), code=2)
+    refused = baton.refuse("redis", "start", code=1)
+
+    assert "store.rdb: no server can read it; all is as it was; " in said
+    assert refused.endswith("its end is missing; run `baton backup restore` again")
+    assert [path.name for path in home.glob("data*")] == ["data.before-then"]
 
 
 def test_an_archive_that_cannot_be_put_back_is_told_before_anything_is_moved(baton: Baton, backup: Path) -> None:

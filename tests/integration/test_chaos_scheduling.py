@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.scheduler import LEAST_SLOTS, Round, Scheduler
 from orchestrator.store.fleet import WorkerInfo
-from orchestrator.store.keys import leader_key
+from orchestrator.store.keys import WORKER_INFO, WORKERS, leader_key
 from orchestrator.store.leases import Commit
 from tests.line import Taken, line
 from tests.property.store_lab import entry
@@ -260,5 +260,32 @@ def test_a_server_whose_clock_went_back_keeps_nobody_for_longer_than_a_lease(sto
 
             assert lead <= scheduler._settings.scheduler.leader_seconds * 1000
             assert ends <= now + 300_000  # as it was given
+
+    asyncio.run(play())
+
+
+def test_who_died_before_the_servers_clock_went_back_leads_nothing_for_longer_than_a_beat(store_url: str) -> None:
+    """Who counts as alive gets a share of the partitions, and nobody would wake anybody there for as long as the step."""
+
+    async def play() -> None:
+        async with line(store_url, a={}) as on:
+            fleet, scheduler, hour = on.client.fleet, on.scheduler("s", Taken()), 3_600_000
+            dead = WorkerInfo(name="who died then", kind="scheduler")
+            await fleet.beat(dead)
+            later = dead.model_copy(update={"beat_at": await on.store.now_ms() + hour})
+            await on.store.command("HSET", WORKER_INFO, dead.name, later.to_json())
+            await on.store.command("ZADD", WORKERS, later.beat_at + 20_000, dead.name)
+
+            await scheduler._look()
+            led = len(scheduler._led)
+            near = int(await on.store.command("ZSCORE", WORKERS, dead.name)) - await on.store.now_ms()
+            await scheduler._look()
+            still = int(await on.store.command("ZSCORE", WORKERS, dead.name)) - await on.store.now_ms()
+            await on.store.command("ZADD", WORKERS, "XX", await on.store.now_ms() - 1, dead.name)  # that time is over
+            await scheduler._look()
+
+            assert led < on.store.keys.partitions
+            assert still <= near <= 20_000  # as it was told, once
+            assert len(scheduler._led) == on.store.keys.partitions
 
     asyncio.run(play())

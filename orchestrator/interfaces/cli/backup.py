@@ -104,7 +104,7 @@ def restore_command(*, folder: Path, dry_run: bool, actor: str, form: Form) -> i
     paused: tuple[str, ...] = ()
     if not dry_run:
         aside = _put_back(folder, about)
-        paused = with_client(partial(_mark, actor=actor, about=about), needs_apps=True)
+        paused = with_client(partial(_mark, actor=actor, about=about), needs_apps=True, is_restoring=True)
         embedded_backup.finish(server_dir())
     if form == "json":
         body: JsonObject = {"folder": str(folder), "dry_run": dry_run, "aside": [str(one) for one in aside]}
@@ -140,7 +140,8 @@ def mark_command(*, dry_run: bool, actor: str, form: Form) -> int:
 
 _NEXT: Final = (
     "All queues are paused. What sessions did after the backup they will do again, tool calls too: look at them (`baton list`), "
-    "cancel what must not go on,\nthen: baton unpause steps; baton unpause plugins; baton unpause finalize"
+    "cancel what must not go on,\nthen: baton unpause steps; baton unpause plugins; baton unpause finalize\n"
+    "A token that was revoked after the backup opens doors again: baton tokens list; baton tokens revoke NAME"
 )
 
 
@@ -249,11 +250,12 @@ def _put_back(folder: Path, about: About) -> list[Path]:
     from orchestrator import embedded, embedded_backup
     from orchestrator.interfaces.cli.connect import server_dir
 
+    was_unfinished = embedded_backup.is_unfinished(server_dir())
     aside = embedded_backup.put_back(server_dir(), folder / _STORE)
     try:
         embedded.start(server_dir(), is_restoring=True)
     except ConfigError as error:
-        embedded_backup.take_back(server_dir(), aside)
+        embedded_backup.take_back(server_dir(), aside, was_unfinished=was_unfinished)
         raise InputError(f"{folder / _STORE}: no server can read it; all is as it was; {error}") from error
     found = [] if aside is None else [aside]
     archive = _archive_file()

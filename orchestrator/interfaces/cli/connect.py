@@ -21,6 +21,7 @@ from orchestrator import embedded
 from orchestrator.client import Client
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.errors import StoreUnreachable
+from orchestrator.embedded_folder import check_whole
 from orchestrator.installed import load_installed_apps
 from orchestrator.settings import Settings, find_secrets, load_settings
 from orchestrator.tracing_setup import configure_tracing
@@ -57,14 +58,19 @@ def settings() -> Settings:
     return load_settings()
 
 
-def find_store() -> embedded.StoreAddress:
-    """Return where the store and its broker are; raise StoreUnreachable where there is none."""
+def find_store(*, is_restoring: bool = False) -> embedded.StoreAddress:
+    """Return where the store and its broker are; raise StoreUnreachable where there is none.
+
+    Raise ConfigError for one that a backup was being put back into, and its end is missing, unless that `is_restoring`.
+    """
     configured = settings()
     broker = configured.queues.broker_url
     if configured.store.url:
         return embedded.StoreAddress(
             url=configured.store.url, broker_url=broker or embedded.broker_beside(configured.store.url)
         )
+    if not is_restoring:
+        check_whole(server_dir())
     found = embedded.status(server_dir())
     if found.server is not None:
         return embedded.StoreAddress(
@@ -126,10 +132,10 @@ def make_client(url: str, specs: Mapping[str, AppSpec]) -> Client:
     return build_client(patient.model_copy(update={"store": store, "archive": archive}), url, specs)
 
 
-def with_client(work: Callable[[Client], Awaitable[T]], *, needs_apps: bool = False) -> T:
+def with_client(work: Callable[[Client], Awaitable[T]], *, needs_apps: bool = False, is_restoring: bool = False) -> T:
     """Run `work` with a client for the store; with `needs_apps`, one that knows the installed apps."""
     specs = load_specs() if needs_apps else {}
-    url = find_store().url
+    url = find_store(is_restoring=is_restoring).url
     configure_tracing(settings().tracing, process="cli")
 
     async def run() -> T:

@@ -22,7 +22,7 @@ from orchestrator.contracts.errors import BatonError, ConfigError
 from orchestrator.embedded import StoreAddress
 from orchestrator.embedded_folder import rotate_log, try_lock
 from orchestrator.interfaces.cli.fleet import pid_of
-from orchestrator.settings import Settings
+from orchestrator.settings import IN_FILE, Settings
 
 #: From a child's start to its first sign of life, on a slow machine with a cold disk.
 READY_SECONDS: Final = 60.0
@@ -32,6 +32,11 @@ LOOK_SECONDS: Final = 0.1
 TAIL_LINES: Final = 15
 CELERY_THREADS: Final = 2
 UP_LOCK: Final = "up.lock"
+
+#: The variables for one thing, the one that we set first.
+_STORE_URL: Final = ("BATON_REDIS_URL", "BATON_STORE_URL")
+_BROKER_URL: Final = ("BATON_BROKER_URL", "BATON_QUEUES_BROKER_URL")
+_ARCHIVE_URL: Final = ("BATON_ARCHIVE_URL",)
 
 
 def ending_signals() -> tuple[signal.Signals, ...]:
@@ -53,11 +58,30 @@ def process_command(process: str, *args: str) -> list[str]:
 def process_environment(
     address: StoreAddress, environment: Mapping[str, str], *, archive_url: str = ""
 ) -> dict[str, str]:
-    """Return the environment of our processes: where store and archive are goes there, an argument would be seen by all."""
-    said_otherwise = {"BATON_STORE_URL", "BATON_QUEUES_BROKER_URL"}
+    """Return the environment of our processes: where store and archive are goes there, an argument would be seen by all.
+
+    What came in by a file stays there: they read it themselves, and what they start inherits no secret.
+    """
+    said = {_STORE_URL: address.url, _BROKER_URL: address.broker_url, _ARCHIVE_URL: archive_url}
+    in_file = {names for names, value in said.items() if _read_file(environment, names) == value}
+    if _STORE_URL in in_file and not any(environment.get(name) for name in _BROKER_URL):
+        in_file.add(_BROKER_URL)  # said in a file of settings, or found by the store's: they do the same
+    told = {names: value for names, value in said.items() if names not in in_file}
+    said_otherwise = {f"{name}{end}" for names in told for name in names for end in ("", IN_FILE)}
     own = {name: value for name, value in environment.items() if name not in said_otherwise}
-    own |= {"BATON_REDIS_URL": address.url, "BATON_BROKER_URL": address.broker_url, "BATON_ARCHIVE_URL": archive_url}
-    return with_import_path(own)
+    return with_import_path(own | {names[0]: value for names, value in told.items()})
+
+
+def _read_file(environment: Mapping[str, str], names: Sequence[str]) -> str | None:
+    """Return what the file holds that one of these variables names, None where there is none."""
+    for name in names:
+        path = environment.get(f"{name}{IN_FILE}")
+        try:
+            if path is not None:
+                return Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, ValueError):  # the settings have told of it
+            continue
+    return None
 
 
 def with_import_path(environment: Mapping[str, str]) -> dict[str, str]:

@@ -1,5 +1,5 @@
 --! keys: model
---! uses: whole
+--! uses: whole model_clock
 -- admit: ask whether a service may be called now: its circuit, what it asked for itself, and its rates.
 --
 -- One hash a provider; `service` is the provider, the model and where it is. Times in it are microseconds.
@@ -9,6 +9,7 @@
 --   probe:SERVICE   until when somebody probes, and who: "TIME|MARK"
 --   fails:SERVICE   how often it failed in a row in the same way: "COUNT|SIGNATURE"
 --   rate:BUCKET     theoretical arrival time of a rate (GCRA)
+--   clock           when it was last written (lib/model_clock)
 --
 -- A bucket lets `capacity` units go at once and one each `interval` after them. What needs more units than it holds
 -- goes alone, once it is full. With `reserve`, a call that must wait has its place taken already: at its time it asks
@@ -23,10 +24,8 @@ if not probe_ms or (#ARGV - 4) % 5 ~= 0 then return {'malformed', #ARGV} end
 for i = 5, #ARGV, 5 do
   if not (whole(ARGV[i + 1]) and whole(ARGV[i + 2]) and whole(ARGV[i + 3])) then return {'malformed', i} end
 end
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
+local now = model_now()
 local function ms(us) return math.ceil(us / 1000) end
-local function text(us) return string.format('%.0f', us) end
 local function lengthen(left) -- GT is for servers from 7.0 on
   if redis.call('PTTL', K.model) < left then redis.call('PEXPIRE', K.model, left) end
 end
@@ -53,12 +52,15 @@ if wait > 0 and ARGV[3] ~= '1' then return {'limited', ms(wait)} end
 for i = 5, #ARGV, 5 do
   local from = arrivals[i]
   if ARGV[i + 4] ~= '1' then from = math.max(from, now + wait) end
-  redis.call('HSET', K.model, 'rate:' .. ARGV[i], text(from + tonumber(ARGV[i + 1]) * tonumber(ARGV[i + 2])))
+  local arrival = from + tonumber(ARGV[i + 1]) * tonumber(ARGV[i + 2])
+  redis.call('HSET', K.model, 'rate:' .. ARGV[i], text(arrival), 'clock', text(now))
 end
 if wait > 0 then
   lengthen(86400000 + ms(wait))
   return {'reserved', ms(wait)}
 end
-if probing == 1 then redis.call('HSET', K.model, 'probe:' .. service, text(now + probe_ms * 1000) .. '|' .. mark) end
+if probing == 1 then
+  redis.call('HSET', K.model, 'probe:' .. service, text(now + probe_ms * 1000) .. '|' .. mark, 'clock', text(now))
+end
 lengthen(86400000)
 return {'admitted', probing, tonumber(string.match(v[4] or '', '^%d+') or '0')}

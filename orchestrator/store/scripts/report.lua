@@ -1,5 +1,5 @@
 --! keys: model
---! uses: whole
+--! uses: whole model_clock
 -- report: say how a call of a service ended: close its circuit, count a failure, hold it back, mend the count of tokens.
 --
 -- Outcomes: answered (the circuit is closed, whatever it was) · failed (as the signature says; as often in a row as the
@@ -26,17 +26,14 @@ local told = redis.call('HGET', K.model, field) or ''
 local word, number = string.match(';' .. told, ';' .. request .. ' (%l+) (%d+);')
 if word then return {word, tonumber(number)} end
 
+local now = model_now()
 local MOST_TOLD = 1600 -- bytes of each text: some sixty reports, and some 17,000 in all
 local function tell(answer, count)
   told = string.match(string.sub(request .. ' ' .. answer .. ' ' .. count .. ';' .. told, 1, MOST_TOLD), '^.*;') or ''
-  redis.call('HSET', K.model, field, told)
+  redis.call('HSET', K.model, field, told, 'clock', text(now))
   local ms = 86400000 + math.max(hold_ms, open_ms)
   if redis.call('PTTL', K.model) < ms then redis.call('PEXPIRE', K.model, ms) end -- GT is for servers from 7.0 on
 end
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
-local function text(us) return string.format('%.0f', us) end
-
 for i = 8, #ARGV, 4 do
   local arrival = tonumber(redis.call('HGET', K.model, 'rate:' .. ARGV[i]) or '0')
   local mended = math.max(arrival, now) + (tonumber(ARGV[i + 3]) - tonumber(ARGV[i + 2])) * tonumber(ARGV[i + 1])

@@ -193,6 +193,7 @@ def test_a_password_is_not_in_what_is_printed(folder: Path) -> None:
     assert mask_url("x redis://:s3cret@h y") == "x redis://:***@h y"
     assert mask_url("redis://h/0?password=s3cret&db=1") == "redis://h/0?password=***&db=1"
     assert mask_url("redis://h/0") == "redis://h/0"
+    assert mask_url("redis://:an@s3cret@h/0") == "redis://:***@h/0"
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.errors import BatonError, ConfigError, InputError
-from orchestrator.embedded import StoreAddress
+from orchestrator.embedded import StoreAddress, broker_beside
 from orchestrator.embedded_folder import try_lock
 from orchestrator.interfaces.cli.demo_scene import find_scenes, prepare, stop
 from orchestrator.interfaces.cli.stack import (
@@ -22,6 +22,7 @@ from orchestrator.interfaces.cli.stack import (
     process_environment,
     with_import_path,
 )
+from orchestrator.settings import load_settings
 
 ADDRESS = StoreAddress(url="redis://:secret@h/0", broker_url="redis://:secret@h/1")
 
@@ -34,6 +35,37 @@ def test_processes_find_the_store_in_their_environment() -> None:
     assert made["BATON_BROKER_URL"] == ADDRESS.broker_url
     assert "BATON_STORE_URL" not in made
     assert made["PATH"] == "/bin"
+
+
+@pytest.mark.parametrize("broker", ["in_a_file", "beside_the_store", "in_the_environment"])
+def test_what_came_in_by_a_file_is_in_nobodys_environment(tmp_path: Path, broker: str) -> None:
+    """Who may see a process's environment, or inherits it, would have the password that was to stay in its file."""
+    values = {"BATON_REDIS_URL": ADDRESS.url, "BATON_ARCHIVE_URL": "postgresql://:secret@h/a"}
+    if broker == "in_a_file":
+        values["BATON_QUEUES_BROKER_URL"] = ADDRESS.broker_url
+    given = {"BATON_BROKER_URL": ADDRESS.broker_url} if broker == "in_the_environment" else {}
+    for name, value in values.items():
+        (tmp_path / name).write_text(f"{value}\n")
+        given[f"{name}_FILE"] = str(tmp_path / name)
+
+    made = process_environment(ADDRESS, given, archive_url=values["BATON_ARCHIVE_URL"])
+    found = load_settings(env=made)
+
+    assert {name for name, value in made.items() if "secret" in value} == given.keys() & {"BATON_BROKER_URL"}
+    assert found.store.url == ADDRESS.url
+    assert found.archive.url == values["BATON_ARCHIVE_URL"]
+    assert (found.queues.broker_url or broker_beside(found.store.url)) == ADDRESS.broker_url
+
+
+def test_a_bundled_server_is_told_beside_a_file_that_names_none(tmp_path: Path) -> None:
+    """What our processes are told must be where the server is; a file that is empty names none."""
+    (tmp_path / "empty").write_text("\n")
+    given = {f"BATON_{what}_URL_FILE": str(tmp_path / "empty") for what in ("REDIS", "BROKER", "ARCHIVE")}
+
+    found = load_settings(env=process_environment(ADDRESS, given, archive_url="sqlite:///a"))
+
+    assert (found.store.url, found.queues.broker_url) == (ADDRESS.url, ADDRESS.broker_url)
+    assert found.archive.url == "sqlite:///a"
 
 
 def test_our_packages_are_found_first_and_named_once() -> None:

@@ -201,6 +201,35 @@ def test_a_circuit_is_open_for_as_long_as_it_was_asked_for(one: Lab) -> None:
     assert is_about(ms, 3 * DAY_MS)
 
 
+@pytest.mark.parametrize("kind", ["hold", "open", "probe", "rate"])
+def test_a_clock_that_has_gone_back_keeps_nobody_for_longer_than_was_asked(one: Lab, kind: str) -> None:
+    """By hand, or by a failover to a server that is behind: who then waited for that step would wait for hours or days."""
+    rate = ("b", 5, DAY_MS * 1_000, 5)
+    match kind:
+        case "hold":
+            report(one, "unknown", hold_ms=5 * DAY_MS)
+        case "open":
+            report(one, "failed", threshold=1, open_ms=5 * DAY_MS)
+        case "probe":
+            report(one, "failed", threshold=1, open_ms=0)
+            admit(one, mark="another", probe_ms=5 * DAY_MS)
+        case "rate":
+            admit(one, *rate, 0)
+    before = admit(one, *rate, 0)
+    for name, value in kept(one).items():
+        us, bar, mark = value.partition("|")
+        if us.isdigit() and not name.startswith(("fails", "told")):  # as a clock kept it that was a thousand days ahead
+            one.run(one.store.command("HSET", KEY, name, f"{int(us) + 1_000 * DAY_MS * 1_000}{bar}{mark}"))
+
+    said = admit(one, *rate, 0)
+    report(one, "unknown")
+
+    assert is_about(before[1], 5 * DAY_MS)
+    assert (said[0], said[2:]) == (before[0], before[2:])
+    assert is_about(said[1], 5 * DAY_MS)
+    assert int(kept(one)["clock"]) <= now_us(one)
+
+
 def test_a_threshold_of_none_never_opens_and_of_one_opens_at_once(one: Lab) -> None:
     """The settings say so."""
     assert [report(one, "failed", sign="x") for _ in range(3)] == [["counted", 1], ["counted", 2], ["counted", 3]]
