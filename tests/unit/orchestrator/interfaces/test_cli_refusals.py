@@ -165,7 +165,7 @@ def test_an_interrupt_is_130_without_a_traceback(
 ) -> None:
     """Ctrl-C is an answer, not an accident."""
 
-    def interrupted() -> None:
+    def interrupted(**_: bool) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(connect, "find_store", interrupted)
