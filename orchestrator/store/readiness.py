@@ -48,7 +48,7 @@ async def wait_until_writable(url: str, what: str) -> None:
 
     `what` names it in the one line that says so.
     """
-    await _wait(url, what, ("SET", PROBE, "1", "PX", 1), "takes writes (memory, disk, maxmemory?)")
+    await _wait(url, what, ("SET", PROBE, "1", "PX", 1), "takes writes", " (memory, disk, maxmemory?)")
 
 
 async def wait_until_readable(url: str, what: str) -> None:
@@ -56,15 +56,15 @@ async def wait_until_readable(url: str, what: str) -> None:
     await _wait(url, what, ("EXISTS", PROBE), "can be asked")
 
 
-async def _wait(url: str, what: str, probe: tuple[str | int, ...], until: str) -> None:
+async def _wait(url: str, what: str, probe: tuple[str | int, ...], does: str, look_at: str = "") -> None:
     said = False
     while (answer := await _find_trouble(url, what, probe)) is not None:
         if not said:
-            log.warning("%s: not started yet: %s; waiting until it %s", what, answer, until)
+            log.warning("%s: not started yet: %s; waiting until it %s%s", what, answer, does, look_at)
             said = True
         await asyncio.sleep(LOOK_SECONDS)
     if said:
-        log.warning("%s: it %s again; starting", what, until.partition(" (")[0])
+        log.warning("%s: it %s again; starting", what, does)
 
 
 async def _find_trouble(url: str, what: str, probe: tuple[str | int, ...]) -> str | None:

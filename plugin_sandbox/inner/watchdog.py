@@ -174,9 +174,8 @@ def measure(folder: int, *, most: int) -> tuple[int, int]:
     A descriptor a level is held, however many folders there are; who nests them deeper than anybody has a use for has too many.
     """
     size = count = 0
-    levels: list[tuple[int, list[str]]] = [
-        (os.dup(folder), ["."])
-    ]  # a directory, and those in it that are still to be looked at
+    # Directories on the way down, each with those in it that are still to be looked at.
+    levels: list[tuple[int, list[str]]] = [(os.dup(folder), ["."])]
     try:
         while levels and count < most:
             above, names = levels[-1]

@@ -43,6 +43,8 @@ LEEWAY_SECONDS: Final = 30
 KEYS_SECONDS: Final = 3_600.0
 REFETCH_SECONDS: Final = 30.0
 FAILED_SECONDS: Final = 5.0
+#: What heads and claims of other types than anybody expects come to.
+_ODD: Final = (TypeError, RecursionError)
 
 
 class JwtVerifier:
@@ -75,12 +77,7 @@ class JwtVerifier:
                 if is_last:
                     log.info("a JWT was refused: %s", error)
                     return None
-            except (
-                JoseError,
-                OSError,
-                TypeError,
-                RecursionError,
-            ) as error:  # the last two: of heads and claims of other types
+            except (JoseError, OSError, *_ODD) as error:
                 log.info("a JWT was refused: %s: %s", type(error).__name__, error)
                 return None
             else:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from plugin_sandbox.copies import remove_tree
-from plugin_sandbox.inner import cgroups
+from plugin_sandbox.inner import cgroups, watchdog
 from plugin_sandbox.inner.box import BoxLimits, LayerFailed
 from plugin_sandbox.inner.plugin_init import GO_ON, _Channel
 from plugin_sandbox.inner.watchdog import check, measure
@@ -214,6 +214,21 @@ def test_folders_that_are_many_or_deep_hide_nothing_that_is_in_them(tmp_path: Pa
     remove_tree(deep)
 
     assert (found[wide][1], found[deep][1]) == (2_000, 100_000)
+
+
+@pytest.mark.parametrize(("depth", "count"), [(1, 1), (2, 2), (3, 100)])
+def test_folders_in_each_other_are_counted_up_to_a_depth(
+    depth: int, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two descriptors are for the top itself; who is deeper than the others reach has too many."""
+    monkeypatch.setattr(watchdog, "_MOST_LEVELS", 4)
+    tmp_path.joinpath(*"d" * depth).mkdir(parents=True)
+
+    folder = os.open(tmp_path, os.O_RDONLY)
+    try:
+        assert measure(folder, most=100)[1] == count
+    finally:
+        os.close(folder)
 
 
 def test_a_watchdog_that_sees_nothing_is_a_failed_layer(tmp_path: Path) -> None:

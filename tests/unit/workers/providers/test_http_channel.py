@@ -6,9 +6,16 @@ from datetime import UTC, datetime
 
 import httpx2
 import pytest
+from pydantic import SecretStr
 
 from orchestrator.contracts.provider_errors import LLMError
-from workers.providers.http import MAX_RETRY_AFTER_SECONDS, HttpChannel, is_transient_status, read_retry_after
+from workers.providers.http import (
+    MAX_DETAIL,
+    MAX_RETRY_AFTER_SECONDS,
+    HttpChannel,
+    is_transient_status,
+    read_retry_after,
+)
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 
@@ -42,6 +49,16 @@ NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 def test_retry_after_is_understood(headers: dict[str, str], seconds: float | None) -> None:
     """A service that says when to come back is obeyed; what it mumbles is ignored."""
     assert read_retry_after(headers, now=NOW) == seconds
+
+
+def test_a_key_where_a_malformed_answer_is_cut_is_hidden_whole() -> None:
+    """A service may answer with what it was given; half a key is too much."""
+    channel = HttpChannel("p", "http://h", headers={}, key=SecretStr("swordfish"))
+
+    said = str(channel.malformed("x" * (MAX_DETAIL - 5) + "swordfish"))
+
+    assert "x[reda;" in said
+    assert "xsword" not in said
 
 
 def test_statuses_are_told_apart_by_number_alone() -> None:

@@ -1,6 +1,7 @@
 """Tests of remote servers, against real ones: over HTTP on the loopback, and as a command over stdio."""
 
 import asyncio
+import logging
 import os
 import signal
 import subprocess
@@ -13,11 +14,12 @@ import pytest
 from fastmcp import Client, Context, FastMCP
 from pydantic import JsonValue
 
+from orchestrator import telemetry
 from orchestrator.contracts.app import McpServer
 from orchestrator.contracts.errors import ToolError, ToolNeedsInput, ToolTimeout, ToolUnavailable
 from orchestrator.contracts.session import PendingCall
 from orchestrator.kernel.tool_questions import answers_to, read_question
-from workers.tools.connection import decline
+from workers.tools.connection import decline, unavailable
 from workers.tools.remote import RemoteServer
 
 PEER = Path(__file__).with_name("peer_server.py")
@@ -237,6 +239,7 @@ def test_a_toolbox_opens_anew_on_another_loop(peer: Peer) -> None:
 
 FORKING = """
 import asyncio, os, sys
+from orchestrator import telemetry
 from orchestrator.contracts.app import McpServer
 from workers.tools.remote import RemoteServer
 
@@ -415,3 +418,19 @@ def test_a_command_that_does_not_start_is_unavailable(command: tuple[str, ...]) 
     )
     assert message.startswith("tool server 'near': cannot be reached")
     assert len(list(Path("/proc/self/fd").iterdir())) <= before
+
+
+def test_a_secret_where_the_log_cuts_why_a_server_is_away_is_hidden_whole(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a transport raises may hold the URL that it was given."""
+    redactor = telemetry.Redactor()
+    redactor.hide(["swordfish"])
+    monkeypatch.setattr(telemetry, "_redactor", redactor)
+
+    with caplog.at_level(logging.WARNING, "baton.tools"):
+        unavailable("far", OSError("x" * 294 + "swordfish"))
+
+    [line] = [record.getMessage() for record in caplog.records if record.name == "baton.tools"]
+    assert "x[hidd" in line
+    assert "xsword" not in line
