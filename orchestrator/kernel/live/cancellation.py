@@ -8,7 +8,10 @@ is the orchestrator's to do; the token is only what everyone looks at. A request
 children when it changes something, and never up. A session that lives longer than its process is
 cancelled by a post instead (kernel/delivery.py).
 
-A token may be asked from another thread, such as a signal handler's.
+A token may be asked from another thread, and from a signal handler, which Python runs on the main
+thread between any two instructions, those that hold this token's lock included. So the lock is one
+that its thread may take again, what was asked is a set that only grows, and a waiter stands in line
+before it looks whether it has to wait.
 """
 
 import asyncio
@@ -42,35 +45,38 @@ class CancellationToken:
     """What one session's work looks at to learn whether it should stop."""
 
     def __init__(self) -> None:
-        self._state = CancellationState.NONE
+        self._asked: set[str] = set()
         self._children: list[CancellationToken] = []
         self._callbacks: list[CancelCallback] = []
         self._tools: dict[str, str] = {}
         self._waiters: list[tuple[asyncio.Future[CancellationState], CancellationState]] = []
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def __repr__(self) -> str:
-        return f"CancellationToken({self._state.value})"
+        return f"CancellationToken({self.state.value})"
 
     @property
     def state(self) -> CancellationState:
         """none, graceful or immediate; equal to these words."""
-        return self._state
+        asked = self._asked
+        if CancellationState.IMMEDIATE.value in asked:
+            return CancellationState.IMMEDIATE
+        return CancellationState.GRACEFUL if asked else CancellationState.NONE
 
     @property
     def is_cancelled(self) -> bool:
         """Whether anybody asked to stop, in either way."""
-        return self._state is not CancellationState.NONE
+        return bool(self._asked)
 
     @property
     def is_graceful(self) -> bool:
         """Whether running tools may still finish."""
-        return self._state is CancellationState.GRACEFUL
+        return self.state is CancellationState.GRACEFUL
 
     @property
     def is_immediate(self) -> bool:
         """Whether everything stops now."""
-        return self._state is CancellationState.IMMEDIATE
+        return self.state is CancellationState.IMMEDIATE
 
     def request_graceful(self) -> bool:
         """Ask to stop after the running tools; return whether that changed anything."""
@@ -87,14 +93,14 @@ class CancellationToken:
     def reset(self) -> None:
         """Forget the request and the running tools, for a new turn. Children and callbacks stay as they are."""
         with self._lock:
-            self._state = CancellationState.NONE
+            self._asked.clear()
             self._tools.clear()
 
     def register_child(self, child: "CancellationToken") -> None:
         """Let a child hear what is asked of this token, what was asked already included."""
         with self._lock:
             self._children.append(child)
-            state = self._state
+            state = self.state
         _ask(child, state)
 
     def unregister_child(self, child: "CancellationToken") -> None:
@@ -156,20 +162,18 @@ class CancellationToken:
         wanted = CancellationState.IMMEDIATE if immediate else CancellationState.GRACEFUL
         future: asyncio.Future[CancellationState] = asyncio.get_running_loop().create_future()
         with self._lock:
-            if _RANK[self._state] >= _RANK[wanted]:
-                return self._state
             self._waiters.append((future, wanted))
         try:
-            return await future
+            return self.state if _RANK[self.state] >= _RANK[wanted] else await future
         finally:
             with self._lock:
                 self._waiters = [one for one in self._waiters if one[0] is not future]
 
     def _raise_to(self, state: CancellationState) -> bool:
         with self._lock:
-            if _RANK[self._state] >= _RANK[state]:
+            if _RANK[self.state] >= _RANK[state]:
                 return False
-            self._state = state
+            self._asked.add(state.value)
             children = list(self._children)
             waiters = [future for future, wanted in self._waiters if _RANK[state] >= _RANK[wanted]]
         for future in waiters:

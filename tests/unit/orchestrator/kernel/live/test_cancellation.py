@@ -2,6 +2,9 @@
 
 import asyncio
 import logging
+import multiprocessing
+import signal
+import sys
 import threading
 from collections.abc import Coroutine
 from typing import Any
@@ -301,3 +304,33 @@ def test_a_loop_that_was_closed_under_a_wait_is_left_alone() -> None:
     assert token.request_graceful()
     assert child.state == GRACEFUL
     waiting.close()
+
+
+class _Interrupting(str):
+    """An id whose look-up is interrupted by a signal: it is looked up while the token's lock is held."""
+
+    __slots__ = ()
+
+    def __hash__(self) -> int:
+        signal.raise_signal(signal.SIGUSR1)
+        return super().__hash__()
+
+
+def _ask_from_a_signal_handler() -> None:
+    token, child = CancellationToken(), CancellationToken()
+    token.register_child(child)
+    signal.signal(signal.SIGUSR1, lambda *_: token.request_immediate())
+    token.register_tool_start(_Interrupting("call"), "search")
+    sys.exit(0 if token.is_immediate and child.is_immediate else 1)
+
+
+def test_a_signal_handler_may_ask_while_the_token_is_being_written() -> None:
+    """Python runs it on the thread that holds the lock; in a process of its own, because it would stand still."""
+    process = multiprocessing.get_context("spawn").Process(target=_ask_from_a_signal_handler)
+    process.start()
+    process.join(60)
+    is_stuck = process.is_alive()
+    process.kill()
+    process.join()
+    assert not is_stuck
+    assert process.exitcode == 0
