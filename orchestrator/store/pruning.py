@@ -12,8 +12,11 @@ from orchestrator.contracts.errors import StoreError, StoreUnfit, Unreadable
 from orchestrator.store.codec import pairs
 from orchestrator.store.keys import ARCHIVE_ID, ARCHIVED_AT, META
 from orchestrator.store.store import Store
+from orchestrator.store.wire import ServerRefused
 
 PAGE = 1_000
+#: More has no count and no time in ms.
+DIGITS = 15
 
 #: What an archive orders and knows sessions by: whole numbers, beside the app.
 _NUMBERS = ("since", "created", "rev", "seq")
@@ -85,11 +88,19 @@ class Pruning:
 
     async def load(self, session_id: str) -> StoredSession | None:
         """Return all that is kept of an ended session; None where it is not there or not ended. Raise Unreadable."""
+        try:
+            return await self._load(session_id)
+        except ServerRefused as error:
+            if error.code != "WRONGTYPE":  # the server is in trouble, not this session
+                raise
+            raise Unreadable(f"session {session_id}: {error}; restore a backup") from error
+
+    async def _load(self, session_id: str) -> StoredSession | None:
         key = self._store.keys.of_session
         record = pairs(await self._store.command("HGETALL", key("record", session_id)))
         if record.get("phase") != "ended":
             return None
-        wrong = [name for name in _NUMBERS if not (record.get(name, "").isascii() and record.get(name, "").isdigit())]
+        wrong = [name for name in _NUMBERS if not _is_number(record.get(name, ""))]
         if wrong or not record.get("app"):
             raise Unreadable(
                 f"session {session_id}: {', '.join(wrong) or 'app'} is missing or damaged; restore a backup"
@@ -104,6 +115,8 @@ class Pruning:
         while page := await self._store.command("XRANGE", name, f"{after + 1}-0", "+", "COUNT", PAGE):
             for stream_id, flat in page:
                 fields, after = pairs(flat), int(stream_id.split("-", 1)[0])
+                if "e" not in fields or not _is_number(fields.get("t", "")):
+                    raise Unreadable(f"session {session_id}: journal entry {after} is damaged; restore a backup")
                 found.append((after, int(fields["t"]), fields["e"]))
         return tuple(found)
 
@@ -124,6 +137,11 @@ class Pruning:
     async def note_run(self) -> None:
         """Remember that the store was looked through now."""
         await self._store.command("HSET", META, ARCHIVED_AT, await self._store.now_ms())
+
+
+def _is_number(text: str) -> bool:
+    """Say whether a field is a whole number that a database holds."""
+    return text.isascii() and text.isdigit() and len(text) <= DIGITS
 
 
 async def bound_archive(store: Store) -> str:

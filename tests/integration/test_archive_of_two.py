@@ -61,14 +61,30 @@ def test_what_is_written_again_is_still_replaced(tmp_path: Path) -> None:
     assert found["status"] == "better"
 
 
-@pytest.mark.parametrize("lost", ["created", "since", "app", "rev", "seq"])
-def test_a_damaged_session_holds_up_no_other(store_url: str, tmp_path: Path, caplog: Any, lost: str) -> None:
+#: What may be wrong with a session, as a command to the server: a name, the session's key, and the rest.
+DAMAGE = {
+    **{f"no {field}": ("HDEL", "record", field) for field in ("created", "since", "app", "rev", "seq")},
+    "a time past all time": ("HSET", "record", "since", "9" * 30),
+    "an entry without a body": ("XADD", "journal", "999999-0", "t", "5"),
+    "an entry without a time": ("XADD", "journal", "999999-0", "e", "{}"),
+    "an entry of another time": ("XADD", "journal", "999999-0", "e", "{}", "t", "soon"),
+    "a journal that is none": ("SET", "journal", "nothing"),
+    "a context that is none": ("SET", "context", "nothing"),
+    "intents that are none": ("SET", "intents", "nothing"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_session_holds_up_no_other(
+    store_url: str, tmp_path: Path, caplog: Any, damage: tuple[str, ...]
+) -> None:
     """It stays where it is, for a person to look at; what ended beside it moves, and whoever moves it lives."""
 
     async def play() -> None:
         async with hall(store_url, f"sqlite:///{tmp_path}/archive.db") as at:
             damaged, whole = await at.ended(), await at.ended()
-            await at.on.store.command("HDEL", at.on.store.keys.of_session("record", damaged), lost)
+            act, key, *rest = damage
+            await at.on.store.command(act, at.on.store.keys.of_session(key, damaged), *rest)
 
             rounds = [await at.archiver.run_once("ada") for _ in range(2)]
 
