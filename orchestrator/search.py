@@ -23,6 +23,8 @@ LOOKED: Final = 5_000
 _STEP: Final = 1_000
 _AT_ONCE: Final = 250
 MOST_WORDS: Final = 10
+#: Of one word: databases take no pattern of any length.
+MOST_CHARS: Final = 1_000
 #: The fields of a record that are looked at, as they are stored: only what holds the words is read as a session.
 _LOOKED_AT: Final = ("app", "status", "actor", "parent", "text", "fields", "state")
 
@@ -68,7 +70,7 @@ class Found:
 async def search_sessions(
     client: "Client", words: Sequence[str], *, app: str | None, before: Place | None = None, limit: int
 ) -> Found:
-    """Return the newest sessions that hold all the words; raise InputError for no word or too many.
+    """Return the newest sessions that hold all the words; raise InputError for no word, too many, or one that is too long.
 
     With `before`, the `after` of an answer, the search goes on there. What the archive has is told at once where it fits on a page:
     where the store has sessions before it that were not looked at, it comes once more in its place.
@@ -76,6 +78,8 @@ async def search_sessions(
     wanted = [word.casefold() for word in words if word.strip()]
     if not 1 <= len(wanted) <= MOST_WORDS:
         raise InputError(f"search: give 1 to {MOST_WORDS} words")
+    if any(len(word) > MOST_CHARS for word in wanted):
+        raise InputError(f"search: a word of over {MOST_CHARS:,} characters; give a part of it")
     found, unread, after = await _search_store(client, wanted, app or "", before, limit)
     every: list[Listed | Unread] = [*found, *unread]
     archive = client.archive

@@ -84,3 +84,15 @@ def test_a_search_needs_a_word_and_not_too_many(store_url: str) -> None:
     for words in ([], [" "], ["w"] * 11):
         with pytest.raises(InputError, match="1 to 10"):
             asyncio.run(run(words))
+
+
+def test_a_word_has_a_longest_length(store_url: str) -> None:
+    """SQLite refuses patterns of tens of thousands of bytes: then the archive looked as if it were away."""
+
+    async def run(word: str) -> Found:
+        async with stage(store_url) as on:
+            return await on.client.search([word])
+
+    assert asyncio.run(run("w" * 1_000)) == Found((), None)
+    with pytest.raises(InputError, match="over 1,000 characters; give a part"):
+        asyncio.run(run("w" * 1_001))
