@@ -166,6 +166,10 @@ def test_a_login_service_that_is_away_is_not_asked_for_every_token(
     assert asyncio.run(run()) == [None] * 20
     assert asked == 1
 
+    monkeypatch.setattr("orchestrator.interfaces.http.jwt.FAILED_SECONDS", 0.0)  # they have passed
+    asyncio.run(run())
+    assert asked == 21
+
 
 def test_who_is_known_does_not_wait_while_keys_are_fetched_for_a_stranger(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
