@@ -59,7 +59,9 @@ class RecordedModel:
         for message in reversed(said):
             if message.role == "assistant":
                 told: JsonObject = {name: data[name] for name in ("signal", "confidence", "rationale") if name in data}
-                answer = ModelResponse(content=message.content, tool_calls=message.tool_calls)
+                answer = ModelResponse(
+                    content=message.content, tool_calls=message.tool_calls, reasoning=message.reasoning
+                )
                 return ModelResponse.model_validate({**answer.model_dump(), **told, "model": data.get("model", "")})
         raise InputError(f"entry {self._entry.seq}: the model was not asked here; it would be")
 

@@ -5,7 +5,8 @@
     GET  /v1/models             the names below
     GET  /healthz               {"status": "ok"}
 
-What it says is decided by `stub_replies`; any model name answers. These misbehave, in both dialects:
+What it says is decided by `stub_replies`; any model name answers. `thinking` refuses calls without the reasoning that it
+gave with them, as services do. These misbehave, in both dialects:
 
     flaky               every second call is a 503
     slow, slow-200ms    answers after 1 s, or after what the name or `x-stub-delay-ms` says
@@ -44,7 +45,7 @@ from starlette.types import Receive, Scope, Send
 
 from orchestrator.contracts.base import JsonObject, dump_json, load_json
 from orchestrator.contracts.errors import ConfigError
-from workers.stub_replies import Answer, BadRequest, Conversation, StubReply, choose_answer
+from workers.stub_replies import THINKING, Answer, BadRequest, Conversation, StubReply, choose_answer
 from workers.stub_wire import anthropic_body, anthropic_stream, openai_body, openai_stream, read_anthropic, read_openai
 
 Dialect: TypeAlias = Literal["openai", "anthropic"]
@@ -56,6 +57,7 @@ MAX_BODY_BYTES: Final = 8 * 1024 * 1024
 MODELS: Final = (
     "stub",
     "envelope",
+    THINKING,
     "flaky",
     "slow",
     "rate-limited",

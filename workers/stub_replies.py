@@ -8,7 +8,8 @@ A conversation is answered by the first of these that applies:
    `call` alone means the first offered tool;
 4. an echo of the user's last message.
 
-The model `envelope` ends what it says with the turn envelope, so that gates can be tried. Pure: how
+The model `envelope` ends what it says with the turn envelope, so that gates can be tried; `thinking` thinks before it calls
+tools, and wants to be shown what it thought. Pure: how
 it travels, and what goes wrong on the way, is `stub_llm`'s.
 """
 
@@ -22,6 +23,8 @@ from pydantic import Field
 from orchestrator.contracts.base import Frozen, JsonObject, dump_json, load_json
 
 _CALL: Final = re.compile(r"call(?:[ \t]+(?P<name>[A-Za-z0-9_.:-]+))?(?:[ \t]+(?P<args>\{.*\}))?")
+#: The model that thinks.
+THINKING: Final = "thinking"
 _ENVELOPE: Final = dump_json({"confidence": 0.9, "confidence_rationale": "the stub is sure", "signal": "success"})
 
 
@@ -75,6 +78,7 @@ class Answer(Frozen):
     calls: tuple[StubCall, ...] = ()
     prompt_words: int = 0
     digest: str = ""
+    thought: str = ""
 
     def call_id(self, index: int) -> str:
         """Return the id of a call: the same for the same request."""
@@ -94,7 +98,13 @@ def choose_answer(conversation: Conversation, replies: Sequence[StubReply] = ())
     text, calls = _choose(conversation, last, done, replies)
     if conversation.model == "envelope" and not calls:
         text = f"{text}\n{_ENVELOPE}"
-    return Answer(text=text, calls=calls, prompt_words=prompt_words, digest=conversation.digest)
+    thought = f"I should ask {len(calls)} of my tools." if calls and conversation.model == THINKING else ""
+    return Answer(text=text, calls=calls, prompt_words=prompt_words, digest=conversation.digest, thought=thought)
+
+
+def seal(*words: str) -> str:
+    """Return what proves that words are the stub's own, and unchanged."""
+    return sha256("|".join(("stub", *words)).encode()).hexdigest()[:16]
 
 
 def _choose(

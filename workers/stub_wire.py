@@ -13,7 +13,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from orchestrator.contracts.base import JsonObject, dump_json
-from workers.stub_replies import Answer, BadRequest, Conversation, Said
+from workers.stub_replies import THINKING, Answer, BadRequest, Conversation, Said, seal
 
 TOOL_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -42,7 +42,11 @@ def read_openai(body: JsonObject) -> Conversation:
             function = call.get("function")
             if not isinstance(function, dict) or not isinstance(function.get("arguments"), str):
                 raise BadRequest(f"{where}.tool_calls: a call needs a function with arguments as text")
-            _tool_name(function.get("name"), where)
+            name = _tool_name(function.get("name"), where)
+            if body.get("model") == THINKING and call.get("extra_content") != _extra(name, str(function["arguments"])):
+                raise BadRequest(f"{where}.tool_calls: the call {name} is missing a thought_signature")
+        if calls and body.get("model") == THINKING and not message.get("reasoning_content"):
+            raise BadRequest(f"{where}: missing reasoning_content in the assistant message with tool_calls")
         open_calls.update(ids)
         if role in ("user", "assistant"):
             turns.append(Said(role=role, text=text, call_ids=ids))
@@ -71,6 +75,8 @@ def read_anthropic(body: JsonObject) -> Conversation:
         plain: JsonObject = {"type": "text", "text": content}
         blocks = [plain] if isinstance(content, str) else _objects(message, "content")
         turn = _read_blocks(blocks, str(role), where, has_tools=bool(names))
+        if turn.call_ids and body.get("model") == THINKING and blocks[0].get("type") != "thinking":
+            raise BadRequest(f"{where}.content.0: expected `thinking`, found {blocks[0].get('type')!r}")
         if turns and set(turns[-1].call_ids) != set(turn.answers):
             raise BadRequest(f"{where}: tool_use ids and tool_result ids do not match")
         turns.append(turn)
@@ -91,6 +97,9 @@ def _read_blocks(blocks: Sequence[JsonObject], role: str, where: str, *, has_too
             if not text.strip():
                 raise BadRequest(f"{where}: text content blocks must be non-empty")
             texts.append(text)
+        elif kind == "thinking":
+            if block.get("signature") != seal(str(block.get("thinking"))):
+                raise BadRequest(f"{where}: invalid `signature` in `thinking` block")
         elif kind == "tool_use":
             _tool_name(block.get("name"), where)
             calls.append(str(block.get("id")))
@@ -141,6 +150,8 @@ def _tool_name(name: JsonValue, where: str) -> str:
 def openai_body(answer: Answer, model: str) -> JsonObject:
     """Return an answer as a chat completion."""
     message: JsonObject = {"role": "assistant", "content": answer.text or None}
+    if answer.thought:
+        message["reasoning_content"] = answer.thought
     if answer.calls:
         message["tool_calls"] = _openai_calls(answer)
     choice: JsonObject = {"index": 0, "message": message, "finish_reason": _finish(answer), "logprobs": None}
@@ -153,9 +164,14 @@ def _openai_calls(answer: Answer) -> list[JsonValue]:
             "id": answer.call_id(index),
             "type": "function",
             "function": {"name": call.tool, "arguments": dump_json(call.args)},
+            **({"extra_content": _extra(call.tool, dump_json(call.args))} if answer.thought else {}),
         }
         for index, call in enumerate(answer.calls)
     ]
+
+
+def _extra(name: str, arguments: str) -> JsonObject:
+    return {"stub": {"thought_signature": seal(name, arguments)}}
 
 
 def _openai_head(answer: Answer, model: str, kind: str) -> JsonObject:
@@ -174,7 +190,8 @@ def _finish(answer: Answer) -> str:
 async def openai_stream(answer: Answer, model: str, *, with_usage: bool, cut: bool) -> AsyncIterator[bytes]:
     """Yield an answer as server-sent events: the role, words, calls, the end, usage where asked for."""
     deltas: list[JsonObject] = [{"role": "assistant", "content": ""}]
-    deltas += [{"content": part} for part in re.findall(r"\S+\s*|\s+", answer.text)]
+    deltas += [{"reasoning_content": part} for part in _parts(answer.thought)]
+    deltas += [{"content": part} for part in _parts(answer.text)]
     for index, call in enumerate(_openai_calls(answer)):
         deltas.append({"tool_calls": [{"index": index, **(call if isinstance(call, dict) else {})}]})
     head = _openai_head(answer, model, "chat.completion.chunk")
@@ -188,13 +205,21 @@ async def openai_stream(answer: Answer, model: str, *, with_usage: bool, cut: bo
     yield b"data: [DONE]\n\n"
 
 
+def _parts(text: str) -> list[str]:
+    return re.findall(r"\S+\s*|\s+", text)
+
+
 def _event(data: JsonObject) -> bytes:
     return f"data: {dump_json(data)}\n\n".encode()
 
 
 def anthropic_body(answer: Answer, model: str) -> JsonObject:
     """Return an answer as a message."""
-    content: list[JsonValue] = [{"type": "text", "text": answer.text}] if answer.text else []
+    content: list[JsonValue] = []
+    if answer.thought:
+        content.append({"type": "thinking", "thinking": answer.thought, "signature": seal(answer.thought)})
+    if answer.text:
+        content.append({"type": "text", "text": answer.text})
     for index, call in enumerate(answer.calls):
         call_id = answer.call_id(index).replace("call_", "toolu_")
         content.append({"type": "tool_use", "id": call_id, "name": call.tool, "input": call.args})
@@ -218,20 +243,31 @@ async def anthropic_stream(answer: Answer, model: str, *, cut: bool) -> AsyncIte
     yield _named({"type": "message_start", "message": head})
     for index, block in enumerate(content if isinstance(content, list) else ()):
         given = block if isinstance(block, dict) else {}
-        is_text = given.get("type") == "text"
-        empty: JsonObject = {**given, "text": ""} if is_text else {**given, "input": {}}
+        empty, deltas = _in_deltas(given)
         yield _named({"type": "content_block_start", "index": index, "content_block": empty})
-        text = str(given["text"]) if is_text else dump_json(given.get("input"))
-        for part in re.findall(r"\S+\s*|\s+", text):
-            delta: JsonObject = (
-                {"type": "text_delta", "text": part} if is_text else {"type": "input_json_delta", "partial_json": part}
-            )
+        for delta in deltas:
             yield _named({"type": "content_block_delta", "index": index, "delta": delta})
             if cut:
                 return
         yield _named({"type": "content_block_stop", "index": index})
     yield _named({"type": "message_delta", "delta": {"stop_reason": whole["stop_reason"]}, "usage": usage})
     yield _named({"type": "message_stop"})
+
+
+def _in_deltas(block: JsonObject) -> tuple[JsonObject, list[JsonObject]]:
+    """Return a block as it begins, and what then adds to it."""
+    match block["type"]:
+        case "text":
+            return {**block, "text": ""}, [{"type": "text_delta", "text": part} for part in _parts(str(block["text"]))]
+        case "thinking":
+            said: list[JsonObject] = [
+                {"type": "thinking_delta", "thinking": part} for part in _parts(str(block["thinking"]))
+            ]
+            said.append({"type": "signature_delta", "signature": block["signature"]})
+            return {**block, "thinking": "", "signature": ""}, said
+        case _:
+            given = _parts(dump_json(block["input"]))
+            return {**block, "input": {}}, [{"type": "input_json_delta", "partial_json": part} for part in given]
 
 
 def _named(data: JsonObject) -> bytes:

@@ -22,7 +22,7 @@ from orchestrator.contracts.hooks import HookMemory
 from orchestrator.contracts.messages import Message
 from orchestrator.contracts.session import Cursor, Entry, PendingCall, Post, Record, ToolCall, Wait
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 LAYOUT: Final = 1
 
 #: Everything that is stored of a session as JSON, and the record, whose fields are the hash's.

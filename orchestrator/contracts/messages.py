@@ -10,18 +10,32 @@ Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 
 
 class ToolRequest(Frozen):
-    """A tool call that a model asks for; `tool` is the full name `server:tool`."""
+    """A tool call that a model asks for; `tool` is the full name `server:tool`.
+
+    `seal` is what the model's service wants back with the call, unchanged (see Reasoning).
+    """
 
     call_id: str
     tool: str
     args: JsonObject = {}
+    seal: JsonObject | None = None
+
+
+class Reasoning(Frozen):
+    """What a model thought before it asked for tools, as its service wants it back with their answers.
+
+    It is in that service's own form, opaque to everybody else. `by` is `provider/model`: nobody else is shown it. Services that think refuse to go on without it, and others refuse it.
+    """
+
+    by: str = ""
+    parts: JsonObject = {}
 
 
 class Message(Frozen):
     """One entry of a session's context, written once and never changed.
 
-    An assistant's message may carry `tool_calls`; each is answered by one tool message with its
-    `call_id`. `skill` says which agent the message belongs to; `source` who added it, where that was a hook:
+    An assistant's message may carry `tool_calls`, and the `reasoning` behind them; each is answered by one tool
+    message with its `call_id`. `skill` says which agent the message belongs to; `source` who added it, where that was a hook:
     `hook:NAME@EVENT`.
     """
 
@@ -31,6 +45,7 @@ class Message(Frozen):
     call_id: str | None = None
     skill: str = ""
     source: str = ""
+    reasoning: Reasoning | None = None
 
 
 class ToolSchema(Frozen):
@@ -65,7 +80,8 @@ class ModelRequest(Frozen):
 class ModelResponse(Frozen):
     """What a model said, and which tools it wants called.
 
-    `confidence`, `rationale` and `signal` are what the model declared of its turn, where it did.
+    `confidence`, `rationale` and `signal` are what the model declared of its turn, where it did; `reasoning` goes with
+    `tool_calls`.
     """
 
     content: str = ""
@@ -76,3 +92,4 @@ class ModelResponse(Frozen):
     stop_reason: str = "end_turn"
     usage: Usage = Usage()
     model: str = ""
+    reasoning: Reasoning | None = None

@@ -39,6 +39,8 @@ def estimate_tokens(message: Message) -> int:
     chars = len(message.content)
     for call in message.tool_calls:
         chars += len(call.tool) + len(dump_json(call.args))
+    if message.reasoning is not None:
+        chars += len(dump_json(message.reasoning.parts))
     return chars // CHARS_PER_TOKEN + TOKENS_PER_MESSAGE
 
 

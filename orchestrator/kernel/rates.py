@@ -56,6 +56,8 @@ def estimate_tokens(request: ModelRequest) -> int:
     chars = len(request.system) + sum(len(tool.description) + 4 * len(tool.name) for tool in request.tools)
     for message in request.messages:
         chars += len(message.content) + sum(len(str(call.args)) for call in message.tool_calls)
+        if message.reasoning is not None:
+            chars += len(str(message.reasoning.parts))
     return chars // CHARS_PER_TOKEN + ANSWER_TOKENS
 
 

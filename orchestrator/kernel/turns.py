@@ -79,8 +79,13 @@ def settle_turn(
 ) -> Change:
     """Return what a model's answer changes."""
     cursor = record.cursor
+    calls = _with_ids(record, response)
     message = Message(
-        role="assistant", content=response.content, tool_calls=_with_ids(record, response), skill=skill.name
+        role="assistant",
+        content=response.content,
+        tool_calls=calls,
+        skill=skill.name,
+        reasoning=response.reasoning if calls else None,
     )
     data: JsonObject = {
         "model": response.model,
@@ -102,14 +107,14 @@ def settle_turn(
         update["signal"] = signal
 
     if message.tool_calls and cursor.turn < spec.max_turns:
-        calls, refused = _line_up(spec, skill, record, message.tool_calls, catalogue)
-        update |= {"stage": "tools" if calls else "model", "calls": calls}
+        made, refused = _line_up(spec, skill, record, message.tool_calls, catalogue)
+        update |= {"stage": "tools" if made else "model", "calls": made}
         after = move(record, cursor.model_copy(update=update))
         answers = tuple(answer(call, skill.name) for call in refused)
         return Change(record=after, step="agent_turn", messages=(message, *answers), calls=refused, data=data)
 
     if message.tool_calls:  # the model would go on for ever: its calls are not made, and the agent has failed
-        message = message.model_copy(update={"tool_calls": ()})
+        message = message.model_copy(update={"tool_calls": (), "reasoning": None})
         update["signal"] = coerce_signal("failed", spec.signals)
         data["turn_limit"] = spec.max_turns
     after = record.model_copy(update={"cursor": cursor.model_copy(update=update)})

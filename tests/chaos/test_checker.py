@@ -26,7 +26,7 @@ from tests.chaos.evidence import Evidence, Seen, gather_evidence
 from tests.chaos.fleet import APPS
 from tests.chaos.ledger import Ledger, judge
 from tests.chaos.linear import Op
-from tests.chaos.newer import FIELD, NEWER
+from tests.chaos.newer import FIELD, NEWER, OLDER
 from tests.chaos.verdict import judge_commits, judge_run
 from tests.stage import Stage
 
@@ -243,7 +243,7 @@ def test_a_step_by_an_older_baton_after_one_by_a_newer_is_found(evidence: Eviden
 
     assert (clean.wrong, clean.sides.newer, forged.sides.newer) == ([], 0, 1)
     [line] = forged.wrong
-    assert "was taken in format 1 after one in format 2" in line
+    assert f"was taken in format {OLDER} after one in format {NEWER}" in line
 
 
 def _acts(evidence: Evidence) -> tuple[tuple[str, str], list[float]]:

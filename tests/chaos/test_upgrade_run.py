@@ -137,21 +137,25 @@ def step(seq: int, written_in: int, at: int = 0) -> Entry:
 def test_an_older_step_after_a_newer_one_is_found() -> None:
     """The promise of an upgrade; what only one of them touched, and what went from the older to the newer, keeps it."""
     other = Entry(kind="posted", actor="ada", seq=3)
-    kept = {"A": [step(1, 1), other, step(4, 2)], "B": [step(1, 1)], "C": [step(1, 2), step(2, 2)]}
+    kept = {
+        "A": [step(1, OLDER), other, step(4, NEWER)],
+        "B": [step(1, OLDER)],
+        "C": [step(1, NEWER), step(2, NEWER)],
+    }
 
     assert judge_sides(kept) == []
-    assert judge_sides({**kept, "D": [step(1, 1), step(2, 2), other, step(4, 1)]}) == [
-        "D: step 4 was taken in format 1 after one in format 2"
+    assert judge_sides({**kept, "D": [step(1, OLDER), step(2, NEWER), other, step(4, OLDER)]}) == [
+        f"D: step 4 was taken in format {OLDER} after one in format {NEWER}"
     ]
 
 
 def test_who_took_steps_and_who_waited_is_counted() -> None:
     """Of four sessions one was the newer's while it was gone, two were not, and one had ended before."""
     journals = {
-        "A": [step(1, 1, at=5), step(2, 2, at=10), step(3, 2, at=50)],
-        "B": [step(1, 1, at=5), step(2, 1, at=30), step(3, 2, at=60)],
-        "C": [step(1, 1, at=20)],
-        "D": [step(1, 2, at=15)],
+        "A": [step(1, OLDER, at=5), step(2, NEWER, at=10), step(3, NEWER, at=50)],
+        "B": [step(1, OLDER, at=5), step(2, OLDER, at=30), step(3, NEWER, at=60)],
+        "C": [step(1, OLDER, at=20)],
+        "D": [step(1, NEWER, at=15)],
     }
     told_off = Op("claim", (False,), 1, 2, "newer")
     histories = {"A": [told_off, told_off, Op("claim", (False,), 1, 2, "busy")]}

@@ -71,7 +71,7 @@ async def review(url: str, settings: Settings, repository: Path) -> tuple[Record
 
 
 @pytest.mark.parametrize("provider", ["openai_compat", "anthropic"])
-@pytest.mark.parametrize(("model", "least_retries"), [("plain", 0), ("flaky", 1)])
+@pytest.mark.parametrize(("model", "least_retries"), [("plain", 0), ("flaky", 1), ("thinking", 0)])
 def test_a_review_by_a_model_ends_by_its_rule(
     store_url: str,
     repository: Path,
@@ -80,7 +80,7 @@ def test_a_review_by_a_model_ends_by_its_rule(
     model: str,
     least_retries: int,
 ) -> None:
-    """The same app, the same rules; a service that fails every second call only costs time."""
+    """The same app, the same rules; a service that fails every second call only costs time, one that thinks is shown what it thought."""
     monkeypatch.setenv("BATON_REVIEW_PROVIDER", provider)
     monkeypatch.setenv("BATON_REVIEW_MODEL", model)
     with running(REPLIES, api_key="k") as base_url:

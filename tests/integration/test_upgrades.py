@@ -5,17 +5,20 @@ from typing import Any
 
 import pytest
 
+from orchestrator.contracts.formats import FORMAT
 from orchestrator.interfaces.cli.doctor import check_fleet
 from orchestrator.scheduler import LEAST_SLOTS, Scheduler
 from orchestrator.store.fleet import WorkerInfo
 from tests.integration.test_monitors import NoWakeups
 from tests.stage import Stage, play
 
+NEWER = FORMAT + 1
+
 
 def new_stage(on: Stage) -> Stage:
     """Return what a newer Baton works with on the same store."""
     newer = Stage(on.store.url, on.settings, on.specs)
-    newer.store.format = 2
+    newer.store.format = NEWER
     return newer
 
 
@@ -117,13 +120,13 @@ def test_doctor_says_that_several_versions_are_at_work(store_url: str) -> None:
     """Whoever upgrades sees how far it is; an old worker that was forgotten keeps nothing from its end."""
 
     async def scene(on: Stage) -> None:
-        for name, number in (("old", 1), ("new", 2), ("newer", 2)):
+        for name, number in (("old", FORMAT), ("new", NEWER), ("newer", NEWER)):
             await on.client.fleet.beat(WorkerInfo(name=name, format=number))
 
         said = {one.check: (one.verdict, one.says) for one in await check_fleet(on.client, {})}
 
         assert said["formats"][0] == "warning"
-        assert "what those of format 2 have touched is left to them: new, newer; " in said["formats"][1]
+        assert f"what those of format {NEWER} have touched is left to them: new, newer; " in said["formats"][1]
         await on.client.fleet.leave("old")
         assert "formats" not in {one.check for one in await check_fleet(on.client, {})}
 

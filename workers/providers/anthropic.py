@@ -1,7 +1,8 @@
 """Speak Anthropic's messages: POST {base_url}/v1/messages.
 
 This module translates a request and its answer, both pure, and sends through HttpChannel. It does not retry. Answers of tools travel in the user's turn, before its text, and
-turns of the same role are joined: the service refuses anything else.
+turns of the same role are joined: the service refuses anything else. What the model thought before it called tools goes
+back in front of its calls, as it was (reasoning.py).
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,7 +13,7 @@ from pydantic import JsonValue
 
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.base import JsonObject, dump_json
-from orchestrator.contracts.messages import Message, ModelRequest, ModelResponse, ToolRequest, Usage
+from orchestrator.contracts.messages import Message, ModelRequest, ModelResponse, Reasoning, ToolRequest, Usage
 from workers.providers.assembling import AnthropicAssembly
 from workers.providers.dialect import Dialect, HttpProvider, Wire, refuse_cut, sampling
 from workers.providers.envelope import parse_envelope
@@ -26,6 +27,7 @@ PATH: Final = "/v1/messages"
 API_VERSION: Final = "2023-06-01"
 #: The service requires a limit; this is a long turn.
 DEFAULT_MAX_TOKENS: Final = 4096
+THOUGHTS: Final = frozenset({"thinking", "redacted_thinking"})
 
 
 class _Block(Wire):
@@ -109,6 +111,9 @@ def _to_blocks(message: Message, names: WireNames, *, has_tools: bool) -> list[J
             return text
         call_id = wire_call_id(message.call_id or "")
         return [{"type": "tool_result", "tool_use_id": call_id, "content": message.content}]
+    if has_tools and message.reasoning is not None:
+        thoughts = message.reasoning.parts.get("blocks")
+        text[:0] = [block for block in thoughts if isinstance(block, dict)] if isinstance(thoughts, list) else []
     for call in message.tool_calls:
         if has_tools:
             call_id = wire_call_id(call.call_id)
@@ -130,6 +135,7 @@ def from_answer(answer: JsonObject, request: ModelRequest) -> ModelResponse:
         ToolRequest(call_id=call_id, tool=names.full(block.name or ""), args=block.input or {})
         for call_id, block in zip(ids, asked, strict=True)
     )
+    thoughts = _thoughts(answer) if calls else []
     envelope = parse_envelope("".join(block.text or "" for block in found.content if block.type == "text"))
     usage = found.usage or _Usage()
     cached = (usage.cache_read_input_tokens or 0) + (usage.cache_creation_input_tokens or 0)
@@ -142,7 +148,15 @@ def from_answer(answer: JsonObject, request: ModelRequest) -> ModelResponse:
         stop_reason=found.stop_reason or "end_turn",
         usage=Usage(input_tokens=(usage.input_tokens or 0) + cached, output_tokens=usage.output_tokens or 0),
         model=found.model or "",
+        reasoning=Reasoning(parts={"blocks": thoughts}) if thoughts else None,
     )
+
+
+def _thoughts(answer: JsonObject) -> list[JsonValue]:
+    """Return the blocks in which the model thought, sealed ones too, as they came."""
+    content = answer.get("content")
+    blocks = content if isinstance(content, list) else []
+    return [block for block in blocks if isinstance(block, dict) and block.get("type") in THOUGHTS]
 
 
 DIALECT: Final = Dialect(PATH, to_body, from_answer, AnthropicAssembly, {"stream": True})

@@ -5,7 +5,7 @@ for again. Pure.
 """
 
 from operator import itemgetter
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 from pydantic import JsonValue
 
@@ -14,6 +14,8 @@ from orchestrator.contracts.ports import Piece
 
 #: More calls, or blocks, than any answer has: what comes in parts must not fill the memory by its numbers.
 MOST_PARTS: Final = 1_000
+#: Blocks of Anthropic's whose words are shown as they come: each has them under its own name.
+SAID: Final[tuple[Literal["text", "thinking"], ...]] = ("text", "thinking")
 
 
 class Assembly(Protocol):
@@ -33,7 +35,8 @@ class OpenAiAssembly:
 
     def __init__(self) -> None:
         self._head: JsonObject = {}
-        self._texts: dict[str, list[str]] = {"content": [], "refusal": []}
+        self._texts: dict[str, list[str]] = {"content": [], "refusal": [], "reasoning_content": []}
+        self._details: list[JsonObject] = []
         #: Index, head and arguments of each call, as they began; and which one an index is at.
         self._calls: list[tuple[int, JsonObject, list[str]]] = []
         self._at: dict[int, int] = {}
@@ -59,12 +62,32 @@ class OpenAiAssembly:
         for name, parts in self._texts.items():
             if isinstance(text := delta.get(name), str):
                 parts.append(text)
-                pieces.append(Piece("text", text))
+                pieces += [Piece("text", text)] if name != "reasoning_content" else []
+        details = delta.get("reasoning_details")
+        for detail in details if isinstance(details, list) else ():
+            if isinstance(detail, dict):
+                self._add_detail(detail)
         calls = delta.get("tool_calls")
         for call in calls if isinstance(calls, list) else ():
             if isinstance(call, dict):
                 pieces += self._add_call(call)
         return pieces
+
+    def _add_detail(self, detail: JsonObject) -> None:
+        """Take a part of the reasoning: text that goes on is joined, everything else stands by itself, in order."""
+        last = self._details[-1] if self._details else {}
+        goes_on = last.get("signature") is None and all(
+            last.get(name) == detail.get(name) for name in ("type", "index")
+        )
+        for name in ("text", "summary"):
+            before, text = last.get(name), detail.get(name)
+            if goes_on and isinstance(before, str) and isinstance(text, str):
+                said = {key: value for key, value in detail.items() if value is not None}
+                self._details[-1] = {**last, **said, name: before + text}
+                return
+        if len(self._details) == MOST_PARTS:
+            raise ValueError(f"reasoning_details: over {MOST_PARTS} of them")
+        self._details.append(detail)
 
     def _add_call(self, call: JsonObject) -> list[Piece]:
         index = call.get("index", 0)
@@ -81,9 +104,10 @@ class OpenAiAssembly:
             if len(self._calls) == MOST_PARTS:
                 raise ValueError(f"tool_calls: over {MOST_PARTS} of them")
             self._at[index] = len(self._calls)
-            self._calls.append((index, {"id": None, "name": ""}, []))
+            self._calls.append((index, {"id": None, "name": "", "extra_content": None}, []))
         _, head, parts = self._calls[self._at[index]]
         head["id"] = call_id or head["id"]
+        head["extra_content"] = call.get("extra_content") or head["extra_content"]
         name = given.get("name")
         if isinstance(name, str) and name and not head["name"]:
             head["name"] = name
@@ -101,9 +125,15 @@ class OpenAiAssembly:
         message: JsonObject = {name: "".join(parts) for name, parts in self._texts.items() if parts}
         if self._calls:
             message["tool_calls"] = [
-                {"id": head["id"], "function": {"name": head["name"], "arguments": "".join(parts)}}
+                {
+                    "id": head["id"],
+                    "function": {"name": head["name"], "arguments": "".join(parts)},
+                    "extra_content": head["extra_content"],
+                }
                 for _, head, parts in sorted(self._calls, key=itemgetter(0))
             ]
+        if self._details:
+            message["reasoning_details"] = list(self._details)
         return {**self._head, "choices": [{"message": message, "finish_reason": self._reason}]}
 
 
@@ -146,24 +176,30 @@ class AnthropicAssembly:
         if not isinstance(index, int) or not 0 <= index < MOST_PARTS or not isinstance(block, dict):
             raise ValueError(f"content_block_start: index {index!r:.20}")
         self._blocks[index] = (dict(block), [])
-        text, name = block.get("text"), block.get("name")
+        name = block.get("name")
         if block.get("type") == "tool_use" and isinstance(name, str):
             return [Piece("tool", name)]
-        if isinstance(text, str) and text:
-            self._blocks[index][1].append(text)
-            return [Piece("text", text)]
+        for kind in SAID:
+            said = block.get(kind)
+            if isinstance(said, str) and said:
+                self._blocks[index][1].append(said)
+                return [Piece(kind, said)]
         return []
 
     def _extend(self, event: JsonObject) -> list[Piece]:
         index, delta = event.get("index"), event.get("delta")
         if not isinstance(index, int) or index not in self._blocks or not isinstance(delta, dict):
             raise ValueError(f"content_block_delta: index {index!r:.20}")
-        for kind, name in (("text", "text"), ("thinking", "thinking"), (None, "partial_json")):
-            part = delta.get(name)
+        block, parts = self._blocks[index]
+        for kind in SAID:
+            part = delta.get(kind)
             if isinstance(part, str):
-                if kind != "thinking":
-                    self._blocks[index][1].append(part)
-                return [] if kind is None else [Piece("text" if kind == "text" else "thinking", part)]
+                parts += [part] if block.get("type") == kind else []
+                return [Piece(kind, part)]
+        if isinstance(part := delta.get("partial_json"), str):
+            parts.append(part)
+        if isinstance(seal := delta.get("signature"), str):
+            block["signature"] = f"{block.get('signature') or ''}{seal}"
         return []
 
     def answer(self) -> JsonObject:
@@ -175,8 +211,10 @@ class AnthropicAssembly:
             text = "".join(parts)
             if block.get("type") == "tool_use":
                 content.append({**block, "input": _input(block, text)})
-            elif block.get("type") == "text":
-                content.append({**block, "text": text})
+            elif block.get("type") in SAID:
+                content.append({**block, str(block["type"]): text})
+            elif block.get("type") == "redacted_thinking":
+                content.append(block)
         return {**self._message, "content": content, "usage": self._usage}
 
 

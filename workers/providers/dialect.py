@@ -16,6 +16,7 @@ from orchestrator.contracts.provider_errors import InvalidToolCallError, LLMErro
 from workers.providers.assembling import Assembly
 from workers.providers.http import HttpChannel
 from workers.providers.options import HttpOptions
+from workers.providers.reasoning import leave_own, sign
 
 #: How services say that an answer is no whole one.
 CUT: Final = frozenset({"length", "max_tokens", "model_context_window_exceeded"})
@@ -66,6 +67,8 @@ class HttpProvider:
     async def _ask(self, request: ModelRequest, on_piece: Callable[[Piece], None] | None) -> ModelResponse:
         dialect = self._dialect
         model = request.model or self._model
+        by = f"{self._channel.provider}/{model}"
+        request = leave_own(request, by)
         body = dialect.write(request, model=model, options=self._options)
         try:
             try:
@@ -73,7 +76,7 @@ class HttpProvider:
                     answer = await self._channel.post(dialect.path, body, timeout_seconds=request.timeout_seconds)
                 else:
                     answer = await self._stream({**body, **dialect.streamed}, request, on_piece)
-                return dialect.read(answer, request)
+                return sign(dialect.read(answer, request), by)
             except ValueError as error:  # pydantic's ValidationError is one
                 raise self._channel.malformed(reason_of(error), path=dialect.path) from error
         except LLMError as error:

@@ -1,7 +1,8 @@
 """Speak OpenAI's chat completions, as many services do: POST {base_url}/chat/completions.
 
 This module translates a request and its answer, both pure, and sends through HttpChannel. It does not retry. A tool call whose arguments are not a JSON object is a malformed
-answer and so transient: asked again, a model usually does better.
+answer and so transient: asked again, a model usually does better. What services that think want back with a call goes back
+as it was (reasoning.py).
 """
 
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from pydantic import JsonValue
 
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.base import JsonObject, dump_json, load_json
-from orchestrator.contracts.messages import Message, ModelRequest, ModelResponse, ToolRequest, Usage
+from orchestrator.contracts.messages import Message, ModelRequest, ModelResponse, Reasoning, ToolRequest, Usage
 from orchestrator.contracts.provider_errors import InvalidToolCallError
 from workers.providers.assembling import OpenAiAssembly
 from workers.providers.dialect import Dialect, HttpProvider, Wire, refuse_cut, sampling
@@ -34,6 +35,11 @@ STOP_REASONS: Final[Mapping[str, str]] = {
 }
 
 
+#: How services name what they want back with calls: of the whole message, by its type, and of one call.
+THOUGHTS: Final[Mapping[str, type]] = {"reasoning_content": str, "reasoning_details": list}
+SEAL: Final = "extra_content"
+
+
 class _Function(Wire):
     name: str
     arguments: str | JsonObject | None = None
@@ -42,6 +48,7 @@ class _Function(Wire):
 class _Call(Wire):
     id: str | None = None
     function: _Function
+    extra_content: JsonValue = None
 
 
 class _Message(Wire):
@@ -109,10 +116,12 @@ def _to_message(message: Message, names: WireNames) -> JsonObject:
             "id": wire_call_id(call.call_id),
             "type": "function",
             "function": {"name": names.wire(call.tool), "arguments": dump_json(call.args)},
+            **({} if call.seal is None else {SEAL: call.seal}),
         }
         for call in message.tool_calls
     ]
-    return {"role": message.role, "content": message.content or None, "tool_calls": calls}
+    thoughts = {} if message.reasoning is None else message.reasoning.parts
+    return {"role": message.role, "content": message.content or None, **thoughts, "tool_calls": calls}
 
 
 def from_answer(answer: JsonObject, request: ModelRequest) -> ModelResponse:
@@ -125,9 +134,15 @@ def from_answer(answer: JsonObject, request: ModelRequest) -> ModelResponse:
     refuse_cut("openai_compat", [call.function.name for call in asked], choice.finish_reason)
     ids = unique_call_ids(request, (call.id for call in asked))
     calls = tuple(
-        ToolRequest(call_id=call_id, tool=names.full(call.function.name), args=_args(call.function))
+        ToolRequest(
+            call_id=call_id,
+            tool=names.full(call.function.name),
+            args=_args(call.function),
+            seal=call.extra_content if isinstance(call.extra_content, dict) else None,
+        )
         for call_id, call in zip(ids, asked, strict=True)
     )
+    thoughts = _thoughts(answer) if calls else {}
     refusal = choice.message.refusal
     envelope = parse_envelope(_text(choice.message.content) or refusal or "")
     usage = completion.usage or _Usage()
@@ -141,7 +156,17 @@ def from_answer(answer: JsonObject, request: ModelRequest) -> ModelResponse:
         stop_reason="refusal" if refusal else STOP_REASONS.get(reason, reason),
         usage=Usage(input_tokens=usage.prompt_tokens or 0, output_tokens=usage.completion_tokens or 0),
         model=completion.model or "",
+        reasoning=Reasoning(parts=thoughts) if thoughts else None,
     )
+
+
+def _thoughts(answer: JsonObject) -> JsonObject:
+    """Return what the first choice's message says of its model's thinking, as it came."""
+    choices = answer.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    message = first.get("message") if isinstance(first, dict) else None
+    found = message if isinstance(message, dict) else {}
+    return {name: found[name] for name, kind in THOUGHTS.items() if isinstance(found.get(name), kind)}
 
 
 def _text(content: str | list[JsonValue] | None) -> str:

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from orchestrator.client import Client
 from orchestrator.contracts.access import Caller, expand_roles
+from orchestrator.contracts.formats import FORMAT
 from orchestrator.contracts.phases import PHASES
 from orchestrator.interfaces.cli import connect, watch
 from orchestrator.interfaces.cli.main import main
@@ -24,14 +25,14 @@ from tests.api_stage import ApiStage
 from tests.console_stage import Browser, play
 from tests.stage import Stage, stage
 
-WHY = "a newer Baton wrote it (format 2, this one reads 1): use that one"
+WHY = f"a newer Baton wrote it (format {FORMAT + 1}, this one reads {FORMAT}): use that one"
 
 
 async def make_newer(on: Stage, session_id: str) -> None:
     """Let a session be as the next version writes it."""
     key = on.store.keys.of_session("record", session_id)
     cursor = json.loads(str(await on.store.command("HGET", key, "cursor")))
-    await on.store.command("HSET", key, "cursor", json.dumps({**cursor, "mood": "fine"}), "format", 2)
+    await on.store.command("HSET", key, "cursor", json.dumps({**cursor, "mood": "fine"}), "format", FORMAT + 1)
 
 
 async def set_scene(on: Stage) -> dict[str, str]:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.contracts.context import Compacted
-from orchestrator.contracts.messages import Message, ToolRequest
+from orchestrator.contracts.messages import Message, Reasoning, ToolRequest
 from orchestrator.kernel.compaction import (
     Cut,
     apply_cut,
@@ -181,3 +181,11 @@ def test_what_hooks_hear_of_a_compaction_counts_what_a_model_sees() -> None:
         "message_count": 2,
         "strategy": "cut",
     }
+
+
+def test_what_a_model_thought_counts_too() -> None:
+    """It is sent with every call: a context of long thoughts would be over its window, and look small."""
+    thought = Reasoning(by="p/m", parts={"blocks": "x" * 387})  # 400 with the rest of the JSON
+    plain = Message(role="assistant", content="x" * 40)
+
+    assert estimate_tokens(plain.model_copy(update={"reasoning": thought})) == estimate_tokens(plain) + 100

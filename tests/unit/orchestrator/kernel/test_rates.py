@@ -5,7 +5,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.contracts.messages import Message, ModelRequest, ToolRequest, ToolSchema
+from orchestrator.contracts.messages import Message, ModelRequest, Reasoning, ToolRequest, ToolSchema
 from orchestrator.contracts.rates import Price, RateLimit
 from orchestrator.kernel.rates import ANSWER_TOKENS, MINUTE_US, estimate_tokens, find_price, make_bucket, plan_buckets
 
@@ -58,6 +58,9 @@ def test_tools_and_what_was_asked_of_them_count() -> None:
     request = ModelRequest(session_id="S", skill="talk", system="s" * 12, messages=words, tools=tools)
 
     assert estimate_tokens(request) == (12 + 60 + 4 * 35 + 48 + 2 * 400) // 4 + ANSWER_TOKENS
+    thoughtful = words[0].model_copy(update={"reasoning": Reasoning(parts={"blocks": "x" * 386})})  # 400 with the rest
+    request = request.model_copy(update={"messages": (thoughtful, words[1])})
+    assert estimate_tokens(request) == (12 + 60 + 4 * 35 + 48 + 3 * 400) // 4 + ANSWER_TOKENS
 
 
 def test_a_models_own_price_goes_first() -> None:

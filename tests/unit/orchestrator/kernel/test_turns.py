@@ -4,7 +4,7 @@ from functools import cache
 
 from orchestrator.app_loader import load_app
 from orchestrator.contracts.app import AppSpec
-from orchestrator.contracts.messages import ModelRequest, ModelResponse, ToolRequest, ToolSchema
+from orchestrator.contracts.messages import Message, ModelRequest, ModelResponse, Reasoning, ToolRequest, ToolSchema
 from orchestrator.contracts.session import Cursor, Record
 from orchestrator.contracts.skill import Responsive, Route
 from orchestrator.kernel.change import Change
@@ -121,3 +121,17 @@ def test_an_agent_that_would_go_on_for_ever_has_failed() -> None:
     assert (over.messages[0].tool_calls, over.messages[0].content) == ((), "again")
     assert (over.record.cursor.calls, over.record.cursor.signal) == ((), "failed")
     assert (over.data["turn_limit"], over.directive) == (2, "finalizing")
+
+
+def test_what_a_model_thought_is_kept_with_its_calls_alone() -> None:
+    """Its service wants it back with their answers; where nothing is called, or nothing is made any more, nobody does."""
+    thought = {"by": "p/m", "parts": {"blocks": [{"type": "thinking"}]}}
+    sealed = {**LOOK.model_dump(), "seal": {"s": 1}}
+    asked_for = settle(at(), tool_calls=[sealed], reasoning=thought).messages[0]
+
+    assert asked_for.reasoning == Reasoning.model_validate(thought)
+    assert [(call.call_id, call.seal) for call in asked_for.tool_calls] == [("call-3-0", {"s": 1})]
+    assert Message.from_json(asked_for.to_json()) == asked_for
+    assert settle(at(), content="done", reasoning=thought).messages[0].reasoning is None
+    over = settle(at(turn=spec().max_turns), tool_calls=[sealed], reasoning=thought).messages[0]
+    assert (over.tool_calls, over.reasoning) == ((), None)

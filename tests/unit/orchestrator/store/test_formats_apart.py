@@ -3,6 +3,7 @@
 import pytest
 
 from orchestrator.contracts.errors import StoreUnfit, Unreadable
+from orchestrator.contracts.formats import FORMAT
 from orchestrator.contracts.session import Post
 from orchestrator.store.fitness import check_store
 from orchestrator.store.forks import create_fork
@@ -13,12 +14,14 @@ from orchestrator.store.store import Store
 from tests.property.store_lab import DIGEST, PREFIX, SMALL, Lab, draft
 from tests.unit.orchestrator.store.test_lease_acts import claim, kinds, step
 
+NEWER = FORMAT + 1
+
 
 class Newer:
     """What a newer Baton acts with on the same store."""
 
     def __init__(self, lab: Lab) -> None:
-        self.store = Store(lab.store.url, partitions=lab.store.keys.partitions, limits=SMALL, session_format=2)
+        self.store = Store(lab.store.url, partitions=lab.store.keys.partitions, limits=SMALL, session_format=NEWER)
         self.intake = Intake(self.store)
         self.leases = Leases(self.store, lease_seconds=60, max_attempts=3)
 
@@ -67,7 +70,7 @@ def test_what_a_newer_baton_has_touched_is_left_to_it(lab: Lab, newer: Newer, ho
 
     refused = claim_late(lab, session_id)
 
-    assert (refused.answer, refused.detail) == ("newer", "2")
+    assert (refused.answer, refused.detail) == ("newer", str(NEWER))
     after = lab.snapshot(session_id)
     assert (after.record, after.journal, after.mailbox, after.dead) == (
         before.record,
@@ -86,11 +89,11 @@ def test_what_no_newer_baton_has_touched_is_everybodys(lab: Lab, newer: Newer) -
     session_id = lab.submit()
     record = claim(lab, session_id, "old:1").record
     lab.commit(session_id, record.fence, record.rev, step("ready"))
-    assert written(lab, session_id) is None
+    assert written(lab, session_id) == str(FORMAT)
 
     assert isinstance(lab.run(newer.leases.claim(session_id, "new:1", (DIGEST,))), Claimed)
 
-    assert written(lab, session_id) == "2"
+    assert written(lab, session_id) == str(NEWER)
     assert kinds(lab, session_id) == ["submitted", "step"]
     lab.run(newer.store.aclose())
 
@@ -115,8 +118,10 @@ def test_a_record_that_a_newer_baton_wrote_is_told_as_that(lab: Lab) -> None:
 
     with pytest.raises(Unreadable, match="replay or remove it"):
         lab.run(lab.views.record(session_id))
-    lab.run(lab.store.command("HSET", key, "format", "2"))
-    with pytest.raises(Unreadable, match=r"a newer Baton wrote it \(format 2, this one reads 1\): use that one"):
+    lab.run(lab.store.command("HSET", key, "format", NEWER))
+    with pytest.raises(
+        Unreadable, match=rf"a newer Baton wrote it \(format {NEWER}, this one reads {FORMAT}\): use that one"
+    ):
         lab.run(lab.views.record(session_id))
 
 
@@ -127,8 +132,8 @@ def test_a_store_remembers_the_newest_baton_that_worked_on_it(lab: Lab, newer: N
 
     [told] = set(lab.run(check_store(lab.store))) - set(before)
 
-    assert "a newer Baton has worked on it (format 2, this one reads 1)" in told
-    assert lab.run(lab.store.command("HGET", META, "format")) == "2"
+    assert f"a newer Baton has worked on it (format {NEWER}, this one reads {FORMAT})" in told
+    assert lab.run(lab.store.command("HGET", META, "format")) == str(NEWER)
     lab.run(newer.store.aclose())
 
 
