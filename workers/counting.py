@@ -1,7 +1,10 @@
 """What a slice counts of its steps, for the store's own counters (contracts/counters.py). Pure but for the given dict."""
 
+from functools import lru_cache
+
 from orchestrator.contracts.base import JsonObject
-from orchestrator.contracts.counters import ERRORS, OTHER, duration_bucket
+from orchestrator.contracts.counters import BUCKET_NAMES, ERRORS, OTHER, bucket_number, duration_bucket
+from orchestrator.contracts.session import Outcome, StepKind
 from orchestrator.kernel.change import Change
 from orchestrator.store.leases import Claimed
 
@@ -20,11 +23,17 @@ def count_claim(counters: dict[str, int], claimed: Claimed) -> None:
     count(counters, f"late:{queue}", round(seconds * 1_000_000))
 
 
+@lru_cache(maxsize=256)
+def _names(step: StepKind, outcome: Outcome) -> tuple[tuple[str, ...], str]:
+    """Return the counters of such steps: of each bucket, and of their time. Every step asks, and there are few."""
+    return tuple(f"step:{step}:{outcome}:{name}" for name in BUCKET_NAMES), f"spent:{step}:{outcome}"
+
+
 def count_step(counters: dict[str, int], change: Change, seconds: float) -> None:
     """Count a step: how long it took, the calls that it ended, and what went wrong in it."""
-    what = f"{change.step}:{change.outcome}"
-    count(counters, f"step:{what}:{duration_bucket(seconds)}")
-    count(counters, f"spent:{what}", round(seconds * 1_000_000))
+    buckets, spent = _names(change.step, change.outcome)
+    count(counters, buckets[bucket_number(seconds)])
+    count(counters, spent, round(seconds * 1_000_000))
     for call in change.calls:
         count(counters, f"call:{call.outcome}")
     for name, number in change.counters.items():

@@ -241,7 +241,10 @@ class Executor:
             joined = join_settling(world, change, commit, actor=host.name) if keep else None
             mine.leaving = directive != "continue" and not keep
             try:
-                done = await self._commit(mine, rev, commit, joined)
+                if joined is None:
+                    done = await host.leases.commit(mine.session_id, mine.fence, rev, commit)
+                else:
+                    done = await self._commit(mine, rev, commit, joined)
             except PayloadTooLarge as error:
                 mine.leaving = True
                 await bury(host, record.session_id, record.fence, rev, "too_large", str(error))
@@ -284,16 +287,14 @@ class Executor:
             # A post that cannot be read ends the slice: it is a newer Baton's, or the next claim buries the session.
             mine.over, posts = mine.over or read is None, read or ()
 
-    async def _commit(self, mine: Slice, rev: int, commit: Commit, joined: Joined | None) -> Committed:
+    async def _commit(self, mine: Slice, rev: int, commit: Commit, joined: Joined) -> Committed:
         """Commit a step with the settling that goes with it; without, where somebody has spoken or its entry is too large."""
-        commit_one = self._host.leases.commit
-        if joined is not None:
-            mine.leaving = True
-            try:
-                return await commit_one(mine.session_id, mine.fence, rev, joined.commit)
-            except (Unsettled, PayloadTooLarge):
-                mine.leaving = False
-        return await commit_one(mine.session_id, mine.fence, rev, commit)
+        mine.leaving = True
+        try:
+            return await self._host.leases.commit(mine.session_id, mine.fence, rev, joined.commit)
+        except (Unsettled, PayloadTooLarge):
+            mine.leaving = False
+        return await self._host.leases.commit(mine.session_id, mine.fence, rev, commit)
 
     def _takes(self, queue: Queue) -> bool:
         """Say whether this worker performs steps of that queue: those that run plugins, or the rest."""

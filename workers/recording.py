@@ -61,7 +61,7 @@ def encode(
         "attempt": attempt,
         "fence": before.fence,
         "set": noted,
-        "ms": round(seconds * 1000, 2),
+        "ms": int(seconds * 100_000 + 0.5) / 100,  # rounding to digits takes five times as long
     }
     if changed:
         entry["state"] = changed

@@ -47,4 +47,13 @@ def duration_bucket(seconds: float) -> str:
     >>> duration_bucket(0.004), duration_bucket(500)
     ('5', 'inf')
     """
-    return BUCKET_NAMES[bisect_left(BUCKETS_MS, seconds * 1000)]
+    return BUCKET_NAMES[bucket_number(seconds)]
+
+
+def bucket_number(seconds: float) -> int:
+    """Return the place of that bound in BUCKET_NAMES.
+
+    >>> bucket_number(0.001), bucket_number(0.0011)
+    (0, 1)
+    """
+    return bisect_left(BUCKETS_MS, seconds * 1000)

@@ -33,7 +33,7 @@ from orchestrator.store.cluster_map import (
 )
 from orchestrator.store.keys import META
 from orchestrator.store.tls import check_files
-from orchestrator.store.wire import Argument, Head, Reply, ServerRefused, Wire, checked
+from orchestrator.store.wire import Argument, Head, Reply, ServerRefused, Wire
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class NodeWire(Wire):
             await self._open()
         asking, reply = self._send(("ASKING",)), self._send(args, head)
         asking.add_done_callback(lambda done: done.cancelled() or done.exception())  # the reply behind it says it all
-        return checked(await reply)
+        return await reply
 
     async def _open(self) -> None:
         if self._is_dropped:

@@ -71,7 +71,8 @@ class ServerRefused(StoreError):
 class _Protocol(asyncio.Protocol):
     """Feeds bytes to the parser and hands replies to those who wait, first come first served."""
 
-    def __init__(self, on_push: Callable[[Reply], None] | None) -> None:
+    def __init__(self, on_push: Callable[[Reply], None] | None, refused: Callable[[str], ServerRefused]) -> None:
+        self.refused = refused
         self.reader = hiredis.Reader(encoding="utf-8", errors="surrogateescape")
         self.waiting: deque[asyncio.Future[Reply]] = deque()
         self.transport: asyncio.Transport | None = None
@@ -96,7 +97,11 @@ class _Protocol(asyncio.Protocol):
                     self.on_push(reply)
                 continue
             future = self.waiting.popleft()
-            if not future.done():
+            if future.done():
+                continue
+            if isinstance(reply, hiredis.ReplyError):
+                future.set_exception(self.refused(str(reply)))
+            else:
                 future.set_result(reply)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -140,19 +145,24 @@ class Wire:
         self._look: asyncio.TimerHandle | None = None
         self._looking: asyncio.Task[None] | None = None
 
-    async def command(self, *args: Argument, head: Head | None = None) -> Reply:
+    def command(self, *args: Argument, head: Head | None = None) -> Awaitable[Reply]:
         """Send one command and return its reply; raise ServerRefused or StoreUnreachable.
 
-        With `head`, the command's first words are those, and `args` the rest.
+        With `head`, the command's first words are those, and `args` the rest. What is returned is the reply's own future where
+        the connection is open: every step waits for one, and each function in between has its price.
         """
         if not self._greeted or self._protocol is None or self._protocol.closed:
-            await self._open()
-        reply = await self._send(args, head)
-        if isinstance(reply, hiredis.ReplyError):
-            if self._sentinels is not None and str(reply).startswith("READONLY"):
-                self._abort()  # it was the primary once: the next command asks the Sentinels who is
-            raise ServerRefused(str(reply))
-        return reply
+            return self._open_and_send(args, head)
+        return self._send(args, head)
+
+    async def _open_and_send(self, args: tuple[Argument, ...], head: Head | None) -> Reply:
+        await self._open()
+        return await self._send(args, head)
+
+    def _refused(self, text: str) -> ServerRefused:
+        if self._sentinels is not None and text.startswith("READONLY"):
+            self._abort()  # it was the primary once: the next command asks the Sentinels who is
+        return ServerRefused(text)
 
     def _abort(self) -> None:
         if self._protocol is not None and self._protocol.transport is not None:
@@ -165,9 +175,13 @@ class Wire:
             raise StoreUnreachable("store: not connected; try again")
         future: asyncio.Future[Reply] = loop.create_future()
         packed = _pack(args)
-        if head is not None:
-            packed = b"*%d\r\n%b%b" % (head.length + len(args), head.words, packed[packed.index(b"\n") + 1 :])
-        protocol.outgoing.append(packed)
+        if head is None:
+            protocol.outgoing.append(packed)
+        else:
+            protocol.outgoing += (
+                b"*%d\r\n%b" % (head.length + len(args), head.words),
+                packed[packed.index(b"\n") + 1 :],
+            )
         protocol.waiting.append(future)
         if not protocol.flush_planned:
             protocol.flush_planned = True
@@ -251,7 +265,7 @@ class Wire:
             self._look = None
 
         def make() -> _Protocol:
-            return _Protocol(self._on_push)
+            return _Protocol(self._on_push, self._refused)
 
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
@@ -287,6 +301,8 @@ class Wire:
         """Wait for a first answer, whatever it is: whether it takes our certificate, a server says behind the handshake."""
         try:
             await self._send(("PING",))
+        except ServerRefused as error:
+            log.debug("store: its first answer was %r", error.text)
         except StoreUnreachable as error:
             loss = protocol.loss if isinstance(protocol.loss, OSError) else ConnectionResetError("closed by the server")
             raise explain(loss, write_place(self._place), is_secure=True) from error
@@ -295,16 +311,16 @@ class Wire:
         named = self._named
         if named.password:
             user = (named.username,) if named.username else ()
-            checked(await self._send(("AUTH", *user, named.password)))
+            await self._send(("AUTH", *user, named.password))
         if named.db:
-            checked(await self._send(("SELECT", named.db)))
+            await self._send(("SELECT", named.db))
         self.opened += 1
         if self._on_connect is not None:
             await self._on_connect(self)
 
     async def during_open(self, *args: Argument) -> Reply:
         """Send a command from `on_connect`, before anybody else may use the connection."""
-        return checked(await self._send(args))
+        return await self._send(args)
 
     async def subscribe(self, channel: str, on_message: Callable[[str], None]) -> None:
         """Turn this connection into a listener; use it for nothing else afterwards."""
@@ -340,10 +356,3 @@ class Wire:
         if protocol is not None and protocol.transport is not None:
             protocol.transport.close()
             await asyncio.sleep(0)
-
-
-def checked(reply: Reply) -> Reply:
-    """Return a reply; raise ServerRefused for one that is an error."""
-    if isinstance(reply, hiredis.ReplyError):
-        raise ServerRefused(str(reply))
-    return reply
