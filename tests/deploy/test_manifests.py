@@ -192,7 +192,9 @@ def test_no_service_becomes_a_setting_of_a_pod() -> None:
     files = sorted((DEPLOY / "kubernetes" / "base").glob("*.yaml"))
     objects = [one for path in files for one in yaml.safe_load_all(path.read_text(encoding="utf-8")) if one]
     names = [one["metadata"]["name"].upper().replace("-", "_") for one in objects if one["kind"] == "Service"]
-    told = {f"{name}_SERVICE_HOST": "10.0.0.1" for name in names} | {f"{name}_PORT": "tcp://10.0.0.1:80" for name in names}
+    told = {f"{name}_SERVICE_HOST": "10.0.0.1" for name in names} | {
+        f"{name}_PORT": "tcp://10.0.0.1:80" for name in names
+    }
 
     assert "BATON_API_PORT" in told
     for name, pod in pods_of(objects).items():

@@ -296,6 +296,34 @@ def test_a_rotated_credential_is_no_new_version(tmp_path: Path) -> None:
     assert load_app(app, env={"TOKEN": "a"}).digest() == load_app(app, env={"TOKEN": "b"}).digest()
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (
+            "triggers: [{kind: webhook, name: alerts, auth: none}]",
+            "triggers: [{kind: webhook, name: alarms, auth: token}]",
+        ),
+        ("triggers: [{kind: schedule, name: daily, schedule: 0 6 * * *}]", "triggers: []"),
+    ],
+)
+def test_a_changed_trigger_is_no_new_version(tmp_path: Path, before: str, after: str) -> None:
+    """Nor is a remark: what starts sessions changes none that goes on, and app.yaml is no part of the sources."""
+    was = load_app(write_app(tmp_path, triggers=before), env={})
+    now = load_app(write_app(tmp_path, triggers=f"{after}  # a remark"), env={})
+
+    assert was.triggers != now.triggers
+    assert was.digest() == now.digest()
+
+
+def test_what_app_yaml_says_of_sessions_is_a_new_version(tmp_path: Path) -> None:
+    """The spec holds all of it, so the file itself need not count."""
+    was = load_app(write_app(tmp_path), env={})
+    now = load_app(write_app(tmp_path, max_turns="max_turns: 7"), env={})
+
+    assert was.sources == now.sources
+    assert was.digest() != now.digest()
+
+
 @pytest.mark.parametrize("name", ["words.py", "skills/look/a.md", "skills/look/config.yaml"])
 def test_a_change_of_any_source_is_a_new_version(tmp_path: Path, name: str) -> None:
     """A session must not go on half by old and half by new code."""
