@@ -264,6 +264,21 @@ def test_a_skills_folder_is_complete(tmp_path: Path, changes: dict[str, str | No
     assert any(fragment in problem for problem in problems), problems
 
 
+@pytest.mark.parametrize("seconds", ["inf", "'Infinity'", "1e300", "3153600001"])
+def test_a_time_without_an_end_is_refused(tmp_path: Path, seconds: str) -> None:
+    """No clock can hold it: each session that came to such a wait would be a dead letter."""
+    nap = f"skills: {{nap: {{kind: timer, seconds: {seconds}}}, ask: {{kind: ask, prompt: a, into: team, timeout_seconds: {seconds}}}}}"
+    more = {
+        "tools": f"tools: {{finish: {{timeout_seconds: {seconds}}}}}",
+        "gateway": f"gateway: {{approval_timeout_seconds: {seconds}}}",
+        "budget": f"budget: {{session: {{wall_seconds: {seconds}}}}}",
+    }
+
+    told = [line for line in refused(write_app(tmp_path, skills=nap, **more)) if "less than or equal to" in line]
+
+    assert len(told) == 5
+
+
 def test_folders_that_are_no_skills_are_skipped(tmp_path: Path) -> None:
     """Drafts, bytecode and pictures may lie beside the skills."""
     app = write_app(tmp_path, {"skills/_draft/config.yaml": "[", "skills/.git/x.md": "x", "skills/art/a.png": "x"})
