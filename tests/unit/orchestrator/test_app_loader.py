@@ -303,6 +303,21 @@ def test_variables_come_from_the_given_environment(tmp_path: Path) -> None:
     ]
 
 
+def test_a_secret_in_the_wrong_place_is_in_no_line(tmp_path: Path) -> None:
+    """Problems are printed, logged and pasted into tickets; what a check quotes may have come out of a variable."""
+    (tmp_path / "key").write_text("sw0rdfish-of-a-file\n", encoding="utf-8")
+    ask = "{kind: ask, prompt: a, into: '${file:key}', routes: [{when: '${SITE_TOKEN}', next: __end__}]}"
+    app = write_app(tmp_path, entry_skill="entry_skill: ${SITE_TOKEN}", skills=f"skills: {{ask: {ask}}}")
+
+    with pytest.raises(AppInvalid) as caught:
+        load_app(app, env={"SITE_TOKEN": "t0ken-of-a-variable"})
+
+    assert "entry_skill='[hidden]' is not a known skill" in str(caught.value)
+    assert "unknown signal '[hidden]'" in str(caught.value)
+    assert "t0ken" not in str(caught.value)
+    assert "sw0rd" not in str(caught.value)
+
+
 def test_a_rotated_credential_is_no_new_version(tmp_path: Path) -> None:
     """Sessions pin their app's version: a new token must not strand every session that waits."""
     server = "mcp_servers: [{name: local, url: 'http://h/', headers: {Authorization: '${TOKEN}'}}]"
