@@ -139,7 +139,9 @@ def _module_name(spec: AppSpec, reference: str) -> str:
         is_file = file.is_file()
     except (OSError, ValueError) as error:  # a name too long, or with a null character
         said = getattr(error, "strerror", None) or error
-        raise AppCodeInvalid(f"{reference[:80]!r}: no name of a file ({said}); name one below the app's folder") from error
+        raise AppCodeInvalid(
+            f"{reference[:80]!r}: no name of a file ({said}); name one below the app's folder"
+        ) from error
     if path.is_absolute() or not file.is_relative_to(root):
         raise AppCodeInvalid(f"{reference!r}: outside the app's folder; name a file below it")
     if not is_file:
