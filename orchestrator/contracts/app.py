@@ -322,7 +322,9 @@ class AppSpec(Frozen):
         description="The pydantic class of the state: `file.py:Class` of the app, or `package.module:Class`.",
         examples=["state.py:State"],
     )
-    environments: tuple[str, ...] = Field(default=(), description="The environments that the app knows.")
+    environments: tuple[str, ...] = Field(
+        default=(), description="The environments that the app knows; any other one counts as production."
+    )
     confidence_threshold: Fraction = Field(
         default=0.75, description="What a route with `gate: confidence` demands of the skill that it leaves."
     )

@@ -222,6 +222,10 @@ CASES = {
         "skills.think.call: 'steps.py:thinc': steps.py has no 'thinc'; did you mean 'think'?",
     ),
     "state outside the folder": ("state_schema: ../state.py:State", "outside the app's folder"),
+    "overrides for no environment": (
+        "environments: [dev, live]\ngateway: {prod_overrides: {resolution_trigger_tools: [finish]}}",
+        "resolution_trigger_tools: never apply: environments has no 'production'; write which of them",
+    ),
     "blank state schema": ("state_schema: ' '", "state_schema must be non-empty when set"),
     "no dotted path": ("state_schema: a:b:C", "state_schema='a:b:C' is not a valid dotted path"),
 }
