@@ -69,24 +69,7 @@ skills:
 """
 #: What is put in the place of each value. Texts that read as numbers, and truth values for them, an editor underlines and
 #: the loader reads: they are none of these.
-STRANGE = [
-    None,
-    -1,
-    10**12,
-    "",
-    " ",
-    "x",
-    "x" * 300,
-    "A B",
-    "__end__",
-    "inf",
-    [],
-    {},
-    ["x"],
-    {"x": "y"},
-    [1],
-    {"x": 1},
-]
+STRANGE = [None, -1, 10**12, "", "x" * 300, "inf", [], [1], {"x": "y"}]
 
 CONFIG = Path(__file__).resolve().parents[3] / "config"
 
