@@ -62,6 +62,8 @@ KINDS: Final[Mapping[str, str]] = {
     "Monitor": "monitor",
 }
 COMMON: Final = ("kind", "description", "routes")
+#: What stands beside the words of a field in the schemas.
+VARIABLE: Final = {"type": "string", "pattern": r"\$\{"}
 _WORDS: Final = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}
 _BOUNDS: Final = (
     ("minimum", "≥ {}"),
@@ -210,6 +212,11 @@ def _inner(path: str, field: Schema) -> tuple[Schema, str]:
 
 
 def _type(field: Schema) -> str:
+    kind = field.get("type")
+    if isinstance(kind, list):  # a number, or a text with a variable in it: said once, not at each field
+        field = {name: value for name, value in field.items() if name != "pattern"} | {"type": kind[0]}
+    if "pattern" in field:
+        field = {**field, "pattern": field["pattern"].removesuffix(f"|{VARIABLE['pattern']}")}
     if "enum" in field:
         return ", ".join(f"`{word}`" for word in field["enum"])
     if "const" in field:
@@ -217,7 +224,8 @@ def _type(field: Schema) -> str:
     if "$ref" in field:
         return "" if field["$ref"].endswith("/JsonValue") else "mapping"
     if "anyOf" in field:
-        return " or ".join(dict.fromkeys(_type(one) for one in field["anyOf"] if one.get("type") != "null"))
+        choices = [one for one in field["anyOf"] if one != VARIABLE and one.get("type") != "null"]
+        return " or ".join(dict.fromkeys(_type(one) for one in choices))
     if field.get("type") == "array":
         return f"list of {_type(field['items'])}" if field.get("items") else "list"
     if field.get("type") == "object":

@@ -110,7 +110,7 @@ def salvage(document: Document) -> AppSpec | None:
         return None
     for _ in range(100):  # each round leaves something out; an app does not need more of them
         try:
-            return AppSpec.model_validate(data)
+            return AppSpec.model_validate(data, by_alias=True, by_name=False)
         except ValidationError as error:
             shadow = Document(document.label, data)
             found = explain(AppSpec, shadow, error.errors(include_url=False, include_input=False))

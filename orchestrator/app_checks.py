@@ -210,6 +210,11 @@ def check_gates(check: Check) -> None:
         overrides = spec.gateway.prod_overrides
         if "prod_environments" in overrides.model_fields_set:
             gated.append((("gateway", "prod_overrides", "prod_environments"), overrides.prod_environments))
+        elif overrides.resolution_trigger_tools and spec.environments and check.knows("environments"):
+            known = {name.strip().lower() for name in spec.environments}
+            if known.isdisjoint(overrides.prod_environments):
+                message = "never apply: environments has no 'production'; write which of them prod_environments are"
+                check.say(("gateway", "prod_overrides", "resolution_trigger_tools"), message, key=True)
         check.is_unique(("gateway", "approvers"), spec.gateway.approvers)
     for path, environments in gated:
         check.is_unique(path, environments)

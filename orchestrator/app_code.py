@@ -23,7 +23,7 @@ from typing import Final
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.errors import AppCodeInvalid, suggest
 
-#: What code at import may raise, short of stopping the process: an app is not trusted to raise well.
+#: What an app's function may raise, short of stopping the process: it is not trusted to raise well.
 CODE_ERRORS: Final = (
     ArithmeticError,
     AssertionError,
@@ -65,7 +65,7 @@ def load_module(spec: AppSpec, reference: str) -> ModuleType:
         if reference.endswith(".py"):
             _ensure_package(spec)
         return importlib.import_module(name)
-    except CODE_ERRORS as error:
+    except (Exception, SystemExit) as error:  # the edge of the app's own code, which has errors of its own
         raise AppCodeInvalid(f"{reference!r} cannot be imported: {_reason(spec, error)}") from error
 
 
@@ -134,10 +134,17 @@ def _module_name(spec: AppSpec, reference: str) -> str:
     if not spec.root:
         raise AppCodeInvalid(f"{reference!r}: the app has no folder; load it from one")
     path, root = PurePosixPath(reference), Path(spec.root).resolve()
-    file = (root / path).resolve()
+    try:
+        file = (root / path).resolve()
+        is_file = file.is_file()
+    except (OSError, ValueError) as error:  # a name too long, or with a null character
+        said = getattr(error, "strerror", None) or error
+        raise AppCodeInvalid(
+            f"{reference[:80]!r}: no name of a file ({said}); name one below the app's folder"
+        ) from error
     if path.is_absolute() or not file.is_relative_to(root):
         raise AppCodeInvalid(f"{reference!r}: outside the app's folder; name a file below it")
-    if not file.is_file():
+    if not is_file:
         there = [str(other.relative_to(root)) for other in root.rglob("*.py")]
         raise AppCodeInvalid(f"{reference!r}: no such file in the app's folder; {suggest(reference, there)}")
     return ".".join((package_name(spec), *path.with_suffix("").parts))

@@ -1,7 +1,8 @@
 """The JSON Schemas of what people write: app.yaml, a skill's config.yaml, and the settings.
 
 Made from the models, adjusted to how the loader reads files: a skill's name is where it stands, its
-kind is `responsive` if left out, and what the loader sets itself is not written. They are committed
+kind is `responsive` if left out, what the loader sets itself is not written, and a text with a variable in it may stand
+for a number or a word. They are committed
 under config/schemas/ for editors; `write_schemas` brings them up to date and a test tells when they
 are not. Loading never uses them.
 """
@@ -14,7 +15,7 @@ from pydantic import TypeAdapter
 
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.base import JsonObject
-from orchestrator.contracts.skill import Skill
+from orchestrator.contracts.skill import SKILL_PATTERN, Skill
 from orchestrator.settings_model import Settings
 
 _Schema: TypeAlias = dict[str, Any]  # JSON Schema, as pydantic gives it
@@ -22,6 +23,8 @@ _Schema: TypeAlias = dict[str, Any]  # JSON Schema, as pydantic gives it
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 #: What the loader sets, and nobody writes.
 _SET_BY_LOADER: Final = ("sources", "root")
+#: A text with a variable in it: what it comes to, only the loader can tell.
+_VARIABLE: Final = r"\$\{"
 
 
 def app_schema() -> JsonObject:
@@ -30,9 +33,11 @@ def app_schema() -> JsonObject:
     for field in _SET_BY_LOADER:
         del schema["properties"][field]
     schema["required"] = ["entry_skill"]
-    schema["properties"]["skills"]["default"] = {}
     _adjust_skills(schema["$defs"])
-    schema["properties"]["skills"]["additionalProperties"] = _by_kind()
+    schema["$defs"]["AskStep"]["required"].append("prompt")  # there are no .md files beside a skill of app.yaml
+    _take_variables(schema)
+    skills = {"type": ["object", "null"], "default": {}, "propertyNames": {"pattern": f"^{SKILL_PATTERN}$"}}
+    schema["properties"]["skills"] |= {**skills, "additionalProperties": _by_kind()}
     return {"$schema": _DIALECT, "title": "app.yaml", **_titled(schema, "What one app declares.")}
 
 
@@ -40,12 +45,14 @@ def skill_schema() -> JsonObject:
     """Return the JSON Schema of skills/<name>/config.yaml."""
     schema: _Schema = TypeAdapter[Skill](Skill).json_schema(by_alias=True)
     _adjust_skills(schema["$defs"])
+    _take_variables(schema)
     return {"$schema": _DIALECT, "title": "config.yaml of a skill", "$defs": schema["$defs"], **_by_kind()}
 
 
 def settings_schema() -> JsonObject:
     """Return the JSON Schema of config/runtime.yaml and of the other files of settings."""
     schema: _Schema = Settings.model_json_schema(by_alias=True)
+    _take_variables(schema)
     return {
         "$schema": _DIALECT,
         "title": "Settings of Baton",
@@ -104,6 +111,27 @@ def _adjust_skills(definitions: _Schema) -> None:
             optional = {"name", "kind", "prompt"}
             required = [field for field in definition.get("required", []) if field not in optional]
             definition["required"] = required
+
+
+def _take_variables(schema: _Schema) -> None:
+    """Let a text with a variable in it stand wherever a number, a truth value, one of some words or a name may."""
+    below = [
+        *schema.get("anyOf", ()),
+        *schema.get("oneOf", ()),
+        schema.get("items"),
+        schema.get("additionalProperties"),
+    ]
+    for inner in (*schema.get("$defs", {}).values(), *schema.get("properties", {}).values(), *below):
+        if isinstance(inner, dict):
+            _take_variables(inner)
+    if schema.get("type") in ("number", "integer", "boolean"):
+        # Bounds are about numbers and the pattern about texts, so that they do not meet.
+        schema |= {"type": [schema["type"], "string"], "pattern": _VARIABLE}
+    elif "enum" in schema:
+        words = {"enum": schema.pop("enum"), "type": schema.pop("type")}
+        schema["anyOf"] = [words, {"type": "string", "pattern": _VARIABLE}]
+    elif "pattern" in schema:
+        schema["pattern"] += f"|{_VARIABLE}"
 
 
 def _titled(schema: _Schema, description: str) -> _Schema:

@@ -56,7 +56,8 @@ def gather(folder: Path, env: Mapping[str, str]) -> Document:
 def digest_sources(folder: Path) -> str:
     """Return 16 hex digits over the app's .py, .md and .yaml files, by path and content.
 
-    Tests, demo.py, README files and hidden folders do not count: changing them changes no session.
+    Tests, demo.py, README files and hidden folders do not count: changing them changes no session. Nor does app.yaml: what
+    it says is in the spec, whose digest leaves out the triggers and credentials in it.
     """
     digest = sha256()
     for file in sorted(_source_files(folder), key=lambda file: file.relative_to(folder).as_posix()):
@@ -70,8 +71,9 @@ def _source_files(folder: Path) -> Iterator[Path]:
         folders[:] = [name for name in folders if name not in ("tests", "__pycache__") and not name.startswith(".")]
         for name in files:
             is_source = name.endswith((".py", ".md", ".yaml", ".yml")) and not name.startswith(".")
-            if is_source and name != "demo.py" and not name.lower().startswith("readme"):
-                yield Path(where) / name
+            path = Path(where) / name
+            if is_source and name != "demo.py" and not name.lower().startswith("readme") and path != folder / APP_FILE:
+                yield path
 
 
 def _name_inline(document: Document) -> None:

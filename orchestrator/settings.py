@@ -21,7 +21,7 @@ from orchestrator.contracts.base import Frozen
 from orchestrator.contracts.errors import suggest
 from orchestrator.settings_model import Settings
 from orchestrator.yaml_document import Document, Problem, Where, render_path
-from orchestrator.yaml_nodes import Mark
+from orchestrator.yaml_nodes import MAX_BYTES, Mark
 from orchestrator.yaml_source import build, scan
 
 __all__ = [
@@ -182,9 +182,12 @@ def _environment(env: Mapping[str, str]) -> Document:
         if path is None and name.endswith(IN_FILE) and name.removesuffix(IN_FILE) in known:
             path = known[name.removesuffix(IN_FILE)]
             try:
-                text = Path(text).read_text(encoding="utf-8").strip()
+                text = _read_file(text)
             except (OSError, ValueError) as error:
-                document.problems.append(Problem(mark, path, f"{text}: {error}; name a text file that can be read"))
+                said = getattr(error, "strerror", None) or error
+                document.problems.append(
+                    Problem(mark, path, f"{text[:200]!r}: {said}; name a text file that can be read")
+                )
                 continue
         if path is None:
             if name.startswith(sections):
@@ -198,6 +201,18 @@ def _environment(env: Mapping[str, str]) -> Document:
         _put(document, path, _read_variable(path, text), mark)
         document.expanded.add(path)  # its value may be a secret: messages do not repeat it
     return document
+
+
+def _read_file(name: str) -> str:
+    """Return what a file of a value holds, without space around it; raise OSError or ValueError.
+
+    A device would never end: no more is read than a file of settings may have.
+    """
+    with Path(name).open("rb") as stream:
+        data = stream.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"over {MAX_BYTES} bytes")
+    return data.decode("utf-8-sig").strip()
 
 
 def _overrides(overrides: Mapping[str, object]) -> Document:

@@ -79,8 +79,8 @@ class Problem:
 class Document:
     """Data, the marks of its values and of its keys, and what was wrong in reading it.
 
-    `expanded` holds the paths of values with variables in them: a message never repeats those,
-    they may be secrets. `broken` holds paths whose value could not be made.
+    `expanded` holds the paths of values with variables in them: a message about a value's own form never repeats those,
+    they may be secrets; what is known to be one is in no line (`yaml_source.lines`). `broken` holds paths whose value could not be made.
     """
 
     label: str

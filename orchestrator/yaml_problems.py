@@ -56,7 +56,10 @@ def explain(model: type[BaseModel], document: Document, errors: Iterable[ErrorDe
     alternatives: dict[Where, list[str]] = {}
     problems: list[Problem] = []
     for error in errors:
-        level, rest = _walk(_Level((), model), error["loc"])
+        # An unknown key stays unknown where a field behind an alias has that name.
+        end = len(error["loc"]) - (error["type"] == "extra_forbidden")
+        level, rest = _walk(_Level((), model), error["loc"][:end])
+        rest = (*rest, *error["loc"][end:])
         path, message, at_key = _message(level, rest, error, document)
         if any(path[: len(broken)] == broken for broken in document.broken):
             continue  # its value could not be made, and that has been said

@@ -21,6 +21,7 @@ from typing import TypeVar
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from orchestrator.contracts.errors import SourceInvalid
+from orchestrator.telemetry import redact
 from orchestrator.yaml_document import Document, Problem, construct
 from orchestrator.yaml_nodes import MAX_BYTES, Mark
 from orchestrator.yaml_problems import explain
@@ -67,7 +68,9 @@ def check(model: type[_Model], document: Document) -> _Model | None:
     if not document.readable:
         return None
     try:
-        built = model.model_validate(document.data if document.data is not None else {})
+        # By the words of the reference alone: a field's name behind its alias would be a second word that no schema has.
+        data = document.data if document.data is not None else {}
+        built = model.model_validate(data, by_alias=True, by_name=False)
     except ValidationError as error:
         document.problems.extend(explain(model, document, error.errors(include_url=False, include_input=False)))
         return None
@@ -95,5 +98,5 @@ def read_data(document: Document) -> JsonValue:
 
 
 def lines(problems: Iterable[Problem]) -> list[str]:
-    """Return problems as lines, in the order of the files, each once."""
-    return list(dict.fromkeys(str(one) for one in sorted(problems, key=lambda one: (one.mark, str(one)))))
+    """Return problems as lines, in the order of the files, each once; known secrets are in none."""
+    return list(dict.fromkeys(redact(str(one)) for one in sorted(problems, key=lambda one: (one.mark, str(one)))))

@@ -8,9 +8,9 @@ The digest of a spec pins the version of its app that a session runs on.
 from hashlib import sha256
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field, JsonValue, PositiveFloat, field_validator
+from pydantic import Field, JsonValue, field_validator
 
-from orchestrator.contracts.base import Frozen
+from orchestrator.contracts.base import Frozen, Seconds
 from orchestrator.contracts.budgets import BudgetSpec
 from orchestrator.contracts.context import ContextSpec
 from orchestrator.contracts.hooks import HookLimits, HookSpec
@@ -91,7 +91,7 @@ class ToolSpec(Frozen):
     on_uncertain: OnUncertain = Field(
         default="ask", description="What happens when a crash leaves it unknown whether an effectful call acted."
     )
-    timeout_seconds: PositiveFloat = Field(default=60.0, description="How long one call may take.")
+    timeout_seconds: Seconds = Field(default=60.0, description="How long one call may take.")
     updates: tuple[StateUpdate, ...] = Field(
         default=(), description="How a successful call changes the session's state."
     )
@@ -235,7 +235,7 @@ class RiskPolicy(Frozen):
     )
     default: Risk = Field(default="low", description="The risk of every tool that the policy does not name.")
     prod_overrides: ProdOverrides = Field(default=ProdOverrides(), description="What is stricter in production.")
-    approval_timeout_seconds: PositiveFloat = Field(
+    approval_timeout_seconds: Seconds = Field(
         default=3600.0, description="How long a person has to answer; then the call counts as denied."
     )
     approvers: tuple[str, ...] = Field(default=(), description="Who may answer; empty: anyone who may approve.")
@@ -322,7 +322,9 @@ class AppSpec(Frozen):
         description="The pydantic class of the state: `file.py:Class` of the app, or `package.module:Class`.",
         examples=["state.py:State"],
     )
-    environments: tuple[str, ...] = Field(default=(), description="The environments that the app knows.")
+    environments: tuple[str, ...] = Field(
+        default=(), description="The environments that the app knows; any other one counts as production."
+    )
     confidence_threshold: Fraction = Field(
         default=0.75, description="What a route with `gate: confidence` demands of the skill that it leaves."
     )

@@ -19,6 +19,11 @@ JsonObject: TypeAlias = dict[str, JsonValue]
 #: Milliseconds since the Unix epoch, UTC. The store's server clock is the only source of "now".
 Millis: TypeAlias = Annotated[int, Field(ge=0)]
 
+#: A hundred years: what is longer no clock can hold, and `inf` is a text that reads as a number.
+LONGEST_SECONDS: Final = 3_153_600_000
+#: A time that an app declares.
+Seconds: TypeAlias = Annotated[float, Field(gt=0, le=LONGEST_SECONDS)]
+
 
 #: What a number must have to be read as an infinity: an exponent of three digits, or two hundred digits. Most texts have
 #: neither, and need no second look.

@@ -7,9 +7,9 @@ kernel/budgets.py; what the sessions of an app have used together is counted by 
 from decimal import Decimal
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field
 
-from orchestrator.contracts.base import Frozen
+from orchestrator.contracts.base import Frozen, Seconds
 from orchestrator.contracts.rates import Count, Money
 
 Resource: TypeAlias = Literal["turns", "tool_calls", "tokens", "cost", "wall_seconds"]
@@ -26,7 +26,7 @@ class SessionBudget(Frozen):
     cost: Money | None = Field(
         default=None, description="Money, by the prices in the settings (`models.prices`).", examples=["2.50"]
     )
-    wall_seconds: PositiveFloat | None = Field(
+    wall_seconds: Seconds | None = Field(
         default=None, description="Time from its submission on, whatever it waits for."
     )
 
@@ -34,7 +34,7 @@ class SessionBudget(Frozen):
 class AppBudget(SessionBudget):
     """The most that all sessions of an app may use together in an hour, a day or a month (UTC)."""
 
-    wall_seconds: PositiveFloat | None = Field(default=None, description="Time that their steps took, added up.")
+    wall_seconds: Seconds | None = Field(default=None, description="Time that their steps took, added up.")
     per: Period = Field(default="day", description="The calendar's hour, day or month, in UTC, that is counted.")
 
 

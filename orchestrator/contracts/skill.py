@@ -6,9 +6,9 @@ Responsive, supervisor and monitor skills are agents; `tool`, `ask`, `timer`, `c
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field, JsonValue, PositiveFloat, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field, JsonValue, SerializerFunctionWrapHandler, model_serializer
 
-from orchestrator.contracts.base import Frozen, JsonObject
+from orchestrator.contracts.base import LONGEST_SECONDS, Frozen, JsonObject, Seconds
 
 SKILL_PATTERN = r"[a-z][a-z0-9_]{0,63}"
 SkillName: TypeAlias = Annotated[str, Field(pattern=f"^{SKILL_PATTERN}$")]
@@ -100,7 +100,7 @@ class Monitor(SkillBase):
         description="A safe expression over `observation`.", examples=["observation['errors'] > 10"]
     )
     trigger_target: str = Field(description="The skill that the submitted session enters.")
-    tick_timeout_seconds: PositiveFloat = Field(default=30.0, description="How long one look may take.")
+    tick_timeout_seconds: Seconds = Field(default=30.0, description="How long one look may take.")
 
 
 class ToolStep(SkillBase):
@@ -121,14 +121,14 @@ class AskStep(SkillBase):
     kind: Literal["ask"] = "ask"
     prompt: str = Field(description="The question.")
     into: str = Field(description="The state key that gets the answer.")
-    timeout_seconds: PositiveFloat | None = Field(default=None, description="How long it waits; none: for ever.")
+    timeout_seconds: Seconds | None = Field(default=None, description="How long it waits; none: for ever.")
 
 
 class TimerStep(SkillBase):
     """A pause of so many seconds, or until a signal of that name arrives."""
 
     kind: Literal["timer"] = "timer"
-    seconds: Annotated[float, Field(ge=0)] = Field(description="How long it waits.")
+    seconds: Annotated[float, Field(ge=0, le=LONGEST_SECONDS)] = Field(description="How long it waits.")
     until_signal: str | None = Field(default=None, description="A signal from outside that ends the wait early.")
 
 
@@ -143,7 +143,7 @@ class ComputeStep(SkillBase):
     call: str = Field(
         description="`file.py:function` of the app, or `package.module:function`.", examples=["steps.py:score"]
     )
-    timeout_seconds: PositiveFloat = Field(default=60.0, description="How long it may take.")
+    timeout_seconds: Seconds = Field(default=60.0, description="How long it may take.")
 
 
 class PluginPass(SkillBase):
@@ -180,7 +180,7 @@ class PluginPass(SkillBase):
     dry_run: bool | str = Field(
         default=False, description="Whether they only describe what they would change; or an `=` expression."
     )
-    input_timeout_seconds: PositiveFloat | None = Field(
+    input_timeout_seconds: Seconds | None = Field(
         default=None, description="How long a plugin's question waits for a person; none: for ever."
     )
 

@@ -187,6 +187,9 @@ class Compiler:
             self._refuse(f"a {type(value).__name__} is not allowed", self._place(node))
         try:
             bounded(value)
+            str(value).encode()
+        except UnicodeEncodeError as error:
+            self._refuse("half of a surrogate pair is no text that JSON holds", self._place(node), error)
         except ValueError as error:
             self._refuse(str(error), self._place(node), error)
         return lambda _names: value

@@ -91,11 +91,15 @@ def should_gate(action: Action, environment: str | None, confidence: float | Non
 def decide_action(spec: AppSpec, tool: str, environment: str | None, confidence: float | None) -> ActionDecision:
     """Return what happens with a call: the policy's action, made stricter where the gate says so.
 
-    A tool that the policy calls high always waits for a person, whatever `gated_risk_actions` says.
+    A tool that the policy calls high always waits for a person, whatever `gated_risk_actions` says. An environment that is
+    not among those that the app declares counts as production, and as gated: a typing error must not open a gate.
     """
-    risk = rate_risk(tool, environment, spec.gateway)
-    action = effective_action(tool, environment, spec.gateway)
-    stopped = should_gate(action, environment, confidence, spec.gate_policy)
+    production = spec.gateway.prod_overrides.prod_environments if spec.gateway is not None else ()
+    rated = _counts_as(environment, spec.environments, production)
+    risk = rate_risk(tool, rated, spec.gateway)
+    action = effective_action(tool, rated, spec.gateway)
+    gated = _counts_as(environment, spec.environments, spec.gate_policy.gated_environments)
+    stopped = should_gate(action, gated, confidence, spec.gate_policy)
     if stopped.gate:
         return ActionDecision(action="approve", risk=risk, reason=stopped.reason)
     return ActionDecision(action=action, risk=risk, reason="high_risk_tool" if action == "approve" else "auto")
@@ -110,6 +114,13 @@ def passes_gate(confidence: object, threshold: float) -> bool:
     if isinstance(confidence, bool) or not isinstance(confidence, int | float):
         return False
     return confidence >= threshold  # NaN is not: every comparison with it is false
+
+
+def _counts_as(environment: str | None, known: Sequence[str], strict: Sequence[str]) -> str | None:
+    """Return an environment as it is, one of the strict ones where the app declares environments and not this one."""
+    if environment is None or not known or not strict or _is_among(environment, known):
+        return environment
+    return strict[0]
 
 
 def _is_among(environment: str | None, gated: Sequence[str]) -> bool:

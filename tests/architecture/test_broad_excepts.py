@@ -10,6 +10,7 @@ from tests.architecture.source_tree import ROOT, SHIPPED, Module, called_name, l
 #: `path:function` → why this is an edge: of the process, or of code that modules of one process registered.
 NAMED = {
     "workers/executor.py:_perform": "the edge of an app's own code: whatever it raises is journaled, then retried or buried",
+    "orchestrator/app_code.py:load_module": "the edge of an app's own code at its import: told as a problem of that app",
     "plugin_sandbox/inner/runner.py:attempt": "the edge of a plugin's code, in a process that ends with it",
     "orchestrator/kernel/live/guard.py:guarded": "the edge of hooks' and modules' code: recorded, and the next has its turn",
 }

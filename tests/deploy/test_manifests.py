@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from orchestrator.settings import ALIASES, IN_FILE
+from orchestrator.contracts.errors import SourceInvalid
+from orchestrator.settings import ALIASES, IN_FILE, load_settings
 from orchestrator.settings_model import Settings
 from plugin_sandbox.inner.syscall_table import NUMBERS
 from tests.architecture.source_tree import ROOT
@@ -184,6 +185,23 @@ def test_pods_run_commands_and_read_variables_that_there_are() -> None:
         for name, pod in pods_of(objects).items():
             if name != "baton-redis":
                 assert judge(pod["containers"][0]["args"]) is None, name
+
+
+def test_no_service_becomes_a_setting_of_a_pod() -> None:
+    """Kubernetes tells a pod of each Service by variables: BATON_API_PORT=tcp://... of `baton-api` is no port of ours."""
+    files = sorted((DEPLOY / "kubernetes" / "base").glob("*.yaml"))
+    objects = [one for path in files for one in yaml.safe_load_all(path.read_text(encoding="utf-8")) if one]
+    names = [one["metadata"]["name"].upper().replace("-", "_") for one in objects if one["kind"] == "Service"]
+    told = {f"{name}_SERVICE_HOST": "10.0.0.1" for name in names} | {
+        f"{name}_PORT": "tcp://10.0.0.1:80" for name in names
+    }
+
+    assert "BATON_API_PORT" in told
+    for name, pod in pods_of(objects).items():
+        try:
+            load_settings(env=told if pod.get("enableServiceLinks", True) else {})
+        except SourceInvalid as refused:
+            pytest.fail(f"{name} would not start: {refused}")
 
 
 def test_workers_follow_the_figure_that_scale_explains() -> None:

@@ -97,6 +97,8 @@ def test_the_current_directory_is_no_part_of_an_app(tmp_path: Path, monkeypatch:
         ("x = 1/0", "bad.py:f", "cannot be imported: ZeroDivisionError: division by zero"),
         ("def f(:", "bad.py:f", "cannot be imported: bad.py:1: invalid syntax"),
         ("raise SystemExit(3)", "bad.py:f", "cannot be imported: SystemExit: 3"),
+        ("class Own(Exception): pass\nraise Own('no key')", "bad.py:f", "cannot be imported: Own: no key"),
+        ("raise ExceptionGroup('two', [ValueError()])", "bad.py:f", "cannot be imported: ExceptionGroup: two"),
         ("import words", "bad.py:f", "import the app's own files relatively: `from .words import ...`"),
         ("def g(): pass", "bad.py:f", "bad.py has no 'f'"),
         ("f = 1", "bad.py:f", "not a function but int"),
@@ -104,6 +106,7 @@ def test_the_current_directory_is_no_part_of_an_app(tmp_path: Path, monkeypatch:
         ("", "../bad.py:f", "outside the app's folder"),
         ("", "/etc/bad.py:f", "outside the app's folder"),
         ("", "a-b.py:f", "no such file"),
+        ("", "a\0b.py:f", "no name of a file (embedded null"),
         ("", "bad.py", "not a reference"),
         ("", "bad.py:a b", "not a reference"),
         ("", "no.such.module:f", "cannot be imported: ModuleNotFoundError"),
@@ -119,6 +122,12 @@ def test_a_reference_that_leads_nowhere_says_why(tmp_path: Path, source: str, re
 
     assert fragment in str(caught.value)
     assert repr(reference.split(":", maxsplit=1)[0])[:-1] in str(caught.value)
+
+
+def test_a_reference_that_is_too_long_for_a_file_is_refused(tmp_path: Path) -> None:
+    """An operating system's own error would hide every other problem of the app."""
+    with pytest.raises(AppCodeInvalid, match=r"no name of a file \(File name too long\)"):
+        load_object(make(tmp_path), f"{'a' * 5000}.py:f")
 
 
 def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:

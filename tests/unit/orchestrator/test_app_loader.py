@@ -222,6 +222,10 @@ CASES = {
         "skills.think.call: 'steps.py:thinc': steps.py has no 'thinc'; did you mean 'think'?",
     ),
     "state outside the folder": ("state_schema: ../state.py:State", "outside the app's folder"),
+    "overrides for no environment": (
+        "environments: [dev, live]\ngateway: {prod_overrides: {resolution_trigger_tools: [finish]}}",
+        "resolution_trigger_tools: never apply: environments has no 'production'; write which of them",
+    ),
     "blank state schema": ("state_schema: ' '", "state_schema must be non-empty when set"),
     "no dotted path": ("state_schema: a:b:C", "state_schema='a:b:C' is not a valid dotted path"),
 }
@@ -264,6 +268,21 @@ def test_a_skills_folder_is_complete(tmp_path: Path, changes: dict[str, str | No
     assert any(fragment in problem for problem in problems), problems
 
 
+@pytest.mark.parametrize("seconds", ["inf", "'Infinity'", "1e300", "3153600001"])
+def test_a_time_without_an_end_is_refused(tmp_path: Path, seconds: str) -> None:
+    """No clock can hold it: each session that came to such a wait would be a dead letter."""
+    nap = f"skills: {{nap: {{kind: timer, seconds: {seconds}}}, ask: {{kind: ask, prompt: a, into: team, timeout_seconds: {seconds}}}}}"
+    more = {
+        "tools": f"tools: {{finish: {{timeout_seconds: {seconds}}}}}",
+        "gateway": f"gateway: {{approval_timeout_seconds: {seconds}}}",
+        "budget": f"budget: {{session: {{wall_seconds: {seconds}}}}}",
+    }
+
+    told = [line for line in refused(write_app(tmp_path, skills=nap, **more)) if "less than or equal to" in line]
+
+    assert len(told) == 5
+
+
 def test_folders_that_are_no_skills_are_skipped(tmp_path: Path) -> None:
     """Drafts, bytecode and pictures may lie beside the skills."""
     app = write_app(tmp_path, {"skills/_draft/config.yaml": "[", "skills/.git/x.md": "x", "skills/art/a.png": "x"})
@@ -288,12 +307,55 @@ def test_variables_come_from_the_given_environment(tmp_path: Path) -> None:
     ]
 
 
+def test_a_secret_in_the_wrong_place_is_in_no_line(tmp_path: Path) -> None:
+    """Problems are printed, logged and pasted into tickets; what a check quotes may have come out of a variable."""
+    (tmp_path / "key").write_text("sw0rdfish-of-a-file\n", encoding="utf-8")
+    ask = "{kind: ask, prompt: a, into: '${file:key}', routes: [{when: '${SITE_TOKEN}', next: __end__}]}"
+    app = write_app(tmp_path, entry_skill="entry_skill: ${SITE_TOKEN}", skills=f"skills: {{ask: {ask}}}")
+
+    with pytest.raises(AppInvalid) as caught:
+        load_app(app, env={"SITE_TOKEN": "t0ken-of-a-variable"})
+
+    assert "entry_skill='[hidden]' is not a known skill" in str(caught.value)
+    assert "unknown signal '[hidden]'" in str(caught.value)
+    assert "t0ken" not in str(caught.value)
+    assert "sw0rd" not in str(caught.value)
+
+
 def test_a_rotated_credential_is_no_new_version(tmp_path: Path) -> None:
     """Sessions pin their app's version: a new token must not strand every session that waits."""
     server = "mcp_servers: [{name: local, url: 'http://h/', headers: {Authorization: '${TOKEN}'}}]"
     app = write_app(tmp_path, mcp_servers=server)
 
     assert load_app(app, env={"TOKEN": "a"}).digest() == load_app(app, env={"TOKEN": "b"}).digest()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (
+            "triggers: [{kind: webhook, name: alerts, auth: none}]",
+            "triggers: [{kind: webhook, name: alarms, auth: token}]",
+        ),
+        ("triggers: [{kind: schedule, name: daily, schedule: 0 6 * * *}]", "triggers: []"),
+    ],
+)
+def test_a_changed_trigger_is_no_new_version(tmp_path: Path, before: str, after: str) -> None:
+    """Nor is a remark: what starts sessions changes none that goes on, and app.yaml is no part of the sources."""
+    was = load_app(write_app(tmp_path, triggers=before), env={})
+    now = load_app(write_app(tmp_path, triggers=f"{after}  # a remark"), env={})
+
+    assert was.triggers != now.triggers
+    assert was.digest() == now.digest()
+
+
+def test_what_app_yaml_says_of_sessions_is_a_new_version(tmp_path: Path) -> None:
+    """The spec holds all of it, so the file itself need not count."""
+    was = load_app(write_app(tmp_path), env={})
+    now = load_app(write_app(tmp_path, max_turns="max_turns: 7"), env={})
+
+    assert was.sources == now.sources
+    assert was.digest() != now.digest()
 
 
 @pytest.mark.parametrize("name", ["words.py", "skills/look/a.md", "skills/look/config.yaml"])

@@ -250,3 +250,41 @@ def test_a_secret_comes_from_a_file(tmp_path: Path) -> None:
         load_settings(env={"BATON_REDIS_URL_FILE": str(tmp_path / "none")})
     with pytest.raises(SourceInvalid, match="says otherwise"):
         load_settings(env={"BATON_REDIS_URL_FILE": str(tmp_path / "url"), "BATON_REDIS_URL": "redis://other:6379/0"})
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"x" * (1024 * 1024 + 1), "over 1048576 bytes; name a text file that can be read"),
+        (b"redis://\xff", "invalid start byte; name a text file that can be read"),
+        (None, "Is a directory; name a text file that can be read"),
+    ],
+    ids=["endless", "no text", "folder"],
+)
+def test_a_file_that_holds_no_value_is_refused(tmp_path: Path, content: bytes | None, said: str) -> None:
+    """A device named by mistake would fill the memory of every process before it said a word."""
+    if content is not None:
+        (tmp_path / "url").write_bytes(content)
+    named = {"BATON_REDIS_URL_FILE": str(tmp_path / "url" if content is not None else tmp_path)}
+
+    with pytest.raises(SourceInvalid) as caught:
+        load_settings(env=named)
+
+    assert str(caught.value).startswith("environment BATON_REDIS_URL_FILE: store.url: '/")
+    assert str(caught.value).endswith(said)
+
+
+def test_a_value_where_its_file_belongs_shows_no_password() -> None:
+    """The most likely mistake with such a variable is to set it to the secret itself."""
+    with pytest.raises(SourceInvalid) as caught:
+        load_settings(env={"BATON_REDIS_URL_FILE": "redis://me:sw0rdfish@host:6379/0"})
+
+    assert "No such file or directory" in str(caught.value)
+    assert "sw0rdfish" not in str(caught.value)
+
+
+def test_a_file_with_a_byte_order_mark_holds_its_value(tmp_path: Path) -> None:
+    """Some editors write one, and no person sees it."""
+    (tmp_path / "seconds").write_text("\ufeff20\n", encoding="utf-8")
+
+    assert load_settings(env={"BATON_LEASE_SECONDS_FILE": str(tmp_path / "seconds")}).lease.seconds == 20

@@ -95,6 +95,7 @@ def test_aliases_of_fields_are_the_keys_that_are_known() -> None:
     """A person writes `from`, not the attribute behind it."""
     assert build(House, scan_text("name: x\nfrom: here", label="h.yaml")).source == "here"
     assert refused("name: x\nfrm: here") == ["h.yaml:2:1: frm: unknown key; did you mean 'from'?"]
+    assert refused("name: x\nsource: here")[0].startswith("h.yaml:2:1: source: unknown key")
 
 
 def test_a_duplicate_key_is_refused_with_the_line_of_the_first() -> None:

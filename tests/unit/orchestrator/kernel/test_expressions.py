@@ -144,6 +144,7 @@ REFUSED = [
     ("1;2", 1, "not an expression"),
     ("await x", 0, ""),
     ("'\ud800'", 0, "not an expression: 'utf-8' codec can't encode"),
+    (r"ok == '\ud800'", 6, "half of a surrogate pair is no text that JSON holds"),
     ("1 " * 1001, 0, "characters"),
     ("[" + "1," * 250 + "]", 0, "parts"),
     ("not " * 60 + "ok", 0, "deep"),

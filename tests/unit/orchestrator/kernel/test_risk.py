@@ -39,6 +39,36 @@ def test_the_strictest_word_decides(
     assert (decided.action, decided.risk, decided.reason) == decision
 
 
+@pytest.mark.parametrize(
+    ("environment", "risk", "action"),
+    [
+        ("dev", "medium", "notify"),
+        (" DEV ", "medium", "notify"),
+        ("production", "high", "approve"),
+        ("prodution", "high", "approve"),
+        ("prod\u200b", "high", "approve"),
+        (None, "medium", "notify"),
+    ],
+)
+def test_an_environment_that_the_app_does_not_declare_is_as_strict_as_production(
+    environment: str | None, risk: str, action: str
+) -> None:
+    """A typing error in what a caller submits must not switch the approvals of production off."""
+    decided = decide_action(app(environments=["dev", "production"]), "srv:note", environment, 0.9)
+
+    assert (decided.risk, decided.action) == (risk, action)
+
+
+@pytest.mark.parametrize(("environment", "action"), [("dev", "notify"), ("live", "approve"), ("liev", "approve")])
+def test_a_gate_of_environments_is_closed_for_one_that_nobody_declared(environment: str, action: str) -> None:
+    """The gate's own list counts, whatever counts as production."""
+    gated = app(
+        environments=["dev", "live"], gate_policy={"gated_environments": ["live"]}, gateway={"default": "medium"}
+    )
+
+    assert decide_action(gated, "srv:note", environment, 0.9).action == action
+
+
 def test_an_app_without_a_policy_asks_nobody() -> None:
     """Risk is the app's word; without one there is none to record."""
     decided = decide_action(app(gateway=None), "srv:act", "production", 0.1)
