@@ -149,7 +149,7 @@ class Plugin(ABC):
         """Do what comes before the first file."""
 
     def post_transform_all(self, ctx: PluginContext) -> None:
-        """Do what comes after the last file."""
+        """Do what comes after the last file. It may fail, and not ask: a question here fails the run."""
 
     def describe_changes(self, path: Path, ctx: PluginContext) -> list[FileChange]:
         """Say what `transform` would change; called in its place in a dry run."""

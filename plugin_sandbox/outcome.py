@@ -2,7 +2,7 @@
 
 The host's own words go before the plugin's: a run that was not possible, was cancelled or ran out of its time is that, whatever
 the plugin claims. Then come the limits that bit, then rules that were broken, and only a well-formed frame together with
-exit code 0 is a success.
+exit code 0 is a success. One that broke a rule and then ran out of its time is told as what broke the rule.
 """
 
 import hashlib
@@ -118,6 +118,8 @@ def _judge(
     if ended.bit in {"cancelled", "wall", "memory", "output"}:
         status, limit = _BITS[ended.bit]
         said = "timeout" if ended.bit == "wall" else ended.detail
+        if violations and ended.bit == "wall":
+            status = "policy_violation"  # the graver of the two; that time ran out is in error, limit and exit code
         return status, ended.limit or limit, said
     if violations:
         return "policy_violation", "", claimed.error_message or "" if claimed else ""
@@ -151,7 +153,7 @@ def _judge(
 
 
 def _exit_code(status: str, ended: Ended | None) -> int:
-    if status == "timeout":
+    if status == "timeout" or (status == "policy_violation" and ended is not None and ended.bit == "wall"):
         return TIMEOUT_EXIT
     return ended.exit_code if ended is not None else 3
 

@@ -10,7 +10,7 @@ Environment: TypeAlias = Literal["production", "staging", "dev", "local"]
 #: What people and other systems call the three severities.
 SEVERITY_ALIASES: Final[dict[str, Severity]] = {
     **dict.fromkeys(("sev1", "sev2", "p1", "p2", "critical", "urgent", "high"), "high"),
-    **dict.fromkeys(("sev3", "p3", "moderate", "medium"), "medium"),
+    **dict.fromkeys(("sev3", "p3", "moderate", "warning", "medium"), "medium"),
     **dict.fromkeys(("sev4", "p4", "info", "informational", "low"), "low"),
 }
 

@@ -166,7 +166,8 @@ def compute_delay(
     delay = grow_delay(config.initial_delay, config.backoff_factor, attempt, config.max_delay)
     delay = stretch_delay(delay, delay_multiplier)
     if config.honor_retry_after and retry_after is not None:
-        delay = max(delay, float(retry_after))  # in this order a NaN is ignored
+        asked = float(retry_after)
+        delay = asked if math.isnan(delay) else max(delay, asked)  # in this order a NaN is ignored
     return delay * (0.5 + unit_random) if config.is_spread else delay
 
 

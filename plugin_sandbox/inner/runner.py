@@ -217,7 +217,7 @@ def _live(request: dict[str, Any]) -> tuple[dict[str, Any], int]:
         plugin.pre_transform_all(ctx)
         for name in request["files"]:
             _one_file(plugin, root / name, name, ctx, per_file)
-        plugin.post_transform_all(ctx)
+        _end(plugin, ctx)
     except PluginInputRequired as asked:
         _tell_plugin(plugin, asked, ctx)
         return {
@@ -234,6 +234,14 @@ def _live(request: dict[str, Any]) -> tuple[dict[str, Any], int]:
             "error_kind": _kind(error.__cause__ or error),
         }, 1
     return frame, 0
+
+
+def _end(plugin: Plugin, ctx: PluginContext) -> None:
+    """Do what comes after the last file, where it is too late for a question: all is done already."""
+    try:
+        plugin.post_transform_all(ctx)
+    except PluginInputRequired as asked:
+        raise RuntimeError("post_transform_all asks; ask in pre_transform_all or transform") from asked
 
 
 def _one_file(plugin: Plugin, path: Path, name: str, ctx: PluginContext, per_file: list[dict[str, Any]]) -> None:

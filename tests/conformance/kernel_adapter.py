@@ -205,13 +205,16 @@ def describe_error(name: str) -> dict[str, Any]:
 
 @section("models")
 def dump_model(case: dict[str, Any]) -> dict[str, Any]:
-    """Build a model, and dump it whole and as it is sent."""
+    """Build a model, and dump it whole and as it is sent; a time that nobody gave is hidden as the vectors do."""
     try:
         value = MODELS[case["model"]](**case["fields"])
     except ValidationError as error:
         return {"error": type(error).__name__}
-    wire = value.model_dump(mode="json", exclude_none=True, by_alias=True)
-    return {"full": value.model_dump(mode="json"), "wire": wire}
+    full, wire = value.model_dump(mode="json"), value.model_dump(mode="json", exclude_none=True, by_alias=True)
+    hidden: dict[str, Any] = (
+        {"started_at": "<ts>"} if "started_at" in full and "started_at" not in case["fields"] else {}
+    )
+    return {"full": {**full, **hidden}, "wire": {**wire, **hidden}}
 
 
 @section("tool_result")

@@ -15,10 +15,15 @@ from orchestrator.app_loader import load_app, validate_state
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.errors import AppInvalid, InvalidOverrides
 from orchestrator.contracts.ids import is_session_id
+from orchestrator.contracts.session import ToolCall
 from orchestrator.contracts.skill import Monitor
+from orchestrator.kernel.terminal import settle
 from tests.unit.orchestrator.app_folder import write_app
 
 ROWS: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "rows" / "loading.yaml").read_text(encoding="utf-8"))
+
+ENDS: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "rows" / "terminal.yaml").read_text(encoding="utf-8"))
+APPS = Path(__file__).parents[2] / "apps"
 
 SCRIPTED = "model: {provider: scripted}"
 
@@ -84,6 +89,37 @@ def test_overrides_fit_the_state_schema(tmp_path: Path, row: dict[str, Any]) -> 
     else:
         stored = validate_state(spec, row["given"])
         assert stored.items() >= row["stored"].items()
+
+
+@each(ROWS["shipped"])
+def test_overrides_fit_the_state_schema_of_a_shipped_app(row: dict[str, Any]) -> None:
+    """C2, C3, as they are written: of these very apps."""
+    spec = load_app(APPS / row["app"], env={})
+
+    if "refused" in row:
+        with pytest.raises(InvalidOverrides) as caught:
+            validate_state(spec, row["given"])
+        assert all(fragment in str(caught.value) for fragment in row["refused"])
+    else:
+        assert validate_state(spec, row["given"]).items() >= row["stored"].items()
+
+
+@each([row for row in ENDS["rows"] if row["id"].startswith(("C1", "I1"))])
+def test_a_shipped_app_ends_as_its_row_says(row: dict[str, Any]) -> None:
+    """C1, I1, of these very apps; they may keep more fields of a call than the row names."""
+    spec = load_app(APPS / {"incident": "incident_management", "review": "code_review"}[row["app"]], env={})
+    calls = [
+        ToolCall(call_id=str(n), tool=tool, args=args, result=result, outcome="executed")
+        for n, (tool, args, result) in enumerate([*call, *[{}, None][len(call) - 1 :]] for call in row["calls"])
+    ]
+
+    end = settle(
+        rules=spec.terminal_tools, statuses=spec.statuses, default_status=spec.default_terminal_status, calls=calls
+    )
+
+    assert end is not None
+    assert [end.status, end.rule] == [row["out"][0], row["out"][2]]
+    assert end.fields.items() >= row["out"][1].items()
 
 
 def test_without_a_schema_anything_goes(tmp_path: Path) -> None:

@@ -125,6 +125,12 @@ ROWS: dict[str, Row] = {
         "it was ended by signal 11",
         differs="the error says which signal",
     ),
+    "17 SIGKILL self": Row(
+        does("os.kill(os.getpid(), signal.SIGKILL)"),
+        "skipped",
+        0,
+        differs="upstream -9: here a plugin is the first process of its own, which no signal from inside ends",
+    ),
     "17 interrupt at import": Row(
         "raise KeyboardInterrupt\n", "failed", 3, differs="upstream -2: here it is one more exception"
     ),
@@ -145,6 +151,20 @@ ROWS: dict[str, Row] = {
     "19 os._exit(124)": Row(
         does("os._exit(124)"), "failed", 124, differs="upstream calls it a timeout; a timeout is the host's word alone"
     ),
+    "20 input from pre": Row(
+        does(
+            "if 'k' not in ctx.variables.get('__extra_inputs__', {}): raise PluginInputRequired([{'id': 'k'}], 'which')\n"
+            "        (ctx.dst_root / 'pre').touch()",
+            "pre_transform_all(self, ctx)",
+        ),
+        "success",
+        0,
+        ("pre",),
+        answers={"one": {"k": "v"}},
+    ),
+    "20 input from post": Row(
+        does("raise PluginInputRequired([{'id': 'k'}], 'which')", "post_transform_all(self, ctx)"), "failed", 3
+    ),
     "21 failing failure handler": Row(
         does("raise PluginError('first')")
         + "    def on_plugin_failure(self, exc, ctx): raise RuntimeError('second')\n"
@@ -153,6 +173,15 @@ ROWS: dict[str, Row] = {
         1,
         (),
         "first",
+    ),
+    "23 two prompts": Row(
+        does("path.write_text(' '.join(sorted(ctx.variables['__extra_inputs__'])))"),
+        "success",
+        0,
+        ("data.txt",),
+        data="k1 k2",
+        answers={"one": {"k1": "a"}, "two": {"k2": "b"}},
+        differs="upstream sends the latest answer alone; here all of them, because the run begins anew",
     ),
     "24 dry run": Row(HELLO, "skipped", 0, dry_run=True),
     "25 frozen context": Row(does("ctx.dry_run = True"), "failed", 3),

@@ -57,6 +57,14 @@ def test_a_negative_attempt_is_a_mistake() -> None:
         compute_delay(STEADY, 1.0)  # type: ignore[arg-type]
 
 
+def test_what_a_service_asks_for_stands_where_the_delay_is_no_number() -> None:
+    """A configuration without a sensible maximum must not send a caller back at once."""
+    config = RetryConfig(initial_delay=math.inf, backoff_factor=0.0, max_delay=math.nan, jitter=False)
+
+    assert math.isnan(compute_delay(config, 1))
+    assert compute_delay(config, 1, retry_after=5.0) == 5.0
+
+
 @pytest.mark.parametrize(
     ("settings", "delays"),
     [

@@ -131,6 +131,15 @@ def test_a_plugin_that_cannot_go_on_says_why(
         assert frame["input_required"] == {"fields": [{"id": "a"}], "reason": "why"}
 
 
+def test_a_question_after_the_last_file_comes_too_late(live: Live, tmp_path: Path) -> None:
+    """All is done by then: nobody is asked, and the plugin is not told of a question that it may not ask."""
+    body = "    def post_transform_all(self, ctx):\n        raise PluginInputRequired([{'id': 'a'}])\n"
+    with pytest.raises(RuntimeError, match="ask in pre_transform_all or transform"):
+        live(HEAD_TAIL + body + "    def on_plugin_failure(self, exc, ctx):\n        (ctx.dst_root / 'told').touch()\n")
+
+    assert not (tmp_path / "work" / "told").exists()
+
+
 def test_a_question_names_the_file_at_which_it_was_asked(live: Live) -> None:
     """What was done to those before it is not published."""
     frame, code = live(

@@ -34,7 +34,8 @@ def says(result: str, message: str = "", kind: str | None = None) -> Frame:
         (says("input_required"), replace(FINE, exit_code=2), (), ("ask", "", "")),
         (None, None, (), ("cancelled", "", "")),
         (says("success"), replace(FINE, bit="cancelled"), ("a",), ("cancelled", "", "")),
-        (says("success"), replace(FINE, bit="wall", detail="x"), ("a",), ("timeout", "timeout_seconds", "timeout")),
+        (says("success"), replace(FINE, bit="wall", detail="x"), (), ("timeout", "timeout_seconds", "timeout")),
+        (None, replace(FINE, bit="wall"), ("a",), ("policy_violation", "timeout_seconds", "timeout")),
         (None, replace(FAILED, bit="memory", detail="why"), (), ("memory_limit", "memory_mb", "why")),
         (None, replace(FAILED, bit="output", limit="stderr_kb"), (), ("output_limit", "stderr_kb", "")),
         (says("success"), FINE, ("a",), ("policy_violation", "", "")),
@@ -76,6 +77,7 @@ def test_a_refusal_is_the_whole_verdict() -> None:
 def test_an_exit_code_says_that_time_ran_out_or_that_nothing_was_run() -> None:
     """Whoever reads an entry by a script goes by it."""
     assert _exit_code("timeout", replace(FINE, exit_code=-9)) == TIMEOUT_EXIT
+    assert _exit_code("policy_violation", replace(FINE, exit_code=-9, bit="wall")) == TIMEOUT_EXIT
     assert _exit_code("success", FINE) == 0
     assert _exit_code("sandbox_unavailable", None) == 3
 
@@ -106,6 +108,18 @@ def test_a_plugin_asks_as_often_as_its_manifest_says(answers: int, *, is_asked: 
         assert found.entry is not None
         assert (found.entry.status, found.entry.limit) == ("failed", "prompts")
         assert found.entry.error == "it asked more than 2 times"
+
+
+def test_a_broken_rule_is_told_of_a_plugin_whose_time_ran_out_as_well() -> None:
+    """Row 9 of the contract: it says of the one what it says of the other, in status, files, code and error."""
+    manifest = Manifest(name="p", version="1", api_version="1", supported_extensions=())
+    call = Call(plugin=PluginRecord(manifest=manifest, path=Path("/p"), digest=""), workspace=Path("/w"), files=("a",))
+
+    entry = settle(call, frame=None, ended=replace(FINE, bit="wall", exit_code=-9), violations=("README.md",)).entry
+
+    assert entry is not None
+    assert (entry.status, entry.isolation.exit_code, entry.error) == ("policy_violation", TIMEOUT_EXIT, "timeout")
+    assert (entry.files_affected, entry.violations, entry.limit) == (("README.md",),) * 2 + ("timeout_seconds",)
 
 
 def test_what_a_plugin_says_of_its_files_is_shown_as_text() -> None:
