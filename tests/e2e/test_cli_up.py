@@ -187,10 +187,13 @@ def test_a_worker_that_cannot_start_ends_up_with_its_log(baton: Baton, right: st
     declared = (app / "app.yaml").read_text()
     (app / "app.yaml").write_text(declared.replace(right, wrong))
 
-    done = baton("up", "--workers", "1", code=1, BATON_APPS_PATH=str(app))
+    done = baton("up", "--workers", "1", "-o", "json", code=1, BATON_APPS_PATH=str(app))
     after = baton("redis", "status", "-o", "json", code=1)
 
     assert right in declared
     assert "worker-1: it ended with code 1" in done.err
     assert said in done.err
+    (error,) = done.lines("error")
+    assert (error["type"], error["exit_code"]) == ("ProcessFailed", 1)
+    assert said in error["message"]
     assert json.loads(after.out)["server"]["state"] == "stopped"

@@ -160,11 +160,15 @@ def search_command(*, words: tuple[str, ...], app: str | None, limit: int, curso
     store one search looks at the newest 5,000 sessions, and says where to go on.
     """
     from orchestrator.interfaces.cli.connect import with_client
-    from orchestrator.interfaces.cli.sessions import print_list
+    from orchestrator.interfaces.cli.sessions import check_words, print_list
     from orchestrator.interfaces.http.shapes import pack_cursor, read_cursor
 
     before = read_cursor(cursor)
     found = with_client(lambda client: client.search(words, app=app, before=before, limit=limit))
+    if app is not None and not found.listed and not found.unread:
+        is_known = with_client(lambda client: client.list_sessions(app=app, limit=1))
+        if not is_known.listed and not is_known.unread:
+            check_words(app)
     print_list([one.record for one in found.listed], found.unread, form)
     if found.after is not None:
         click.echo(f"older sessions were not looked at; go on with --cursor {pack_cursor(found.after)}", err=True)

@@ -13,7 +13,7 @@ from orchestrator.contracts.errors import InputError, PhaseRefused, SessionNotFo
 from orchestrator.contracts.ids import check_session_id
 from orchestrator.interfaces.cli.exits import OK
 from orchestrator.interfaces.cli.options import Form, actor_option, dry_run_option, output_option, session_argument
-from orchestrator.interfaces.cli.output import clean, make_table, one_line, print_json, print_table
+from orchestrator.interfaces.cli.output import clean, make_table, many, one_line, print_json, print_table
 from orchestrator.interfaces.cli.progress import show_progress
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def show_command(*, session_id: str, form: Form) -> int:
         return OK
     error = shape["error"]
     click.echo(
-        f"{session_id}: {shape['reason']}{f' ({error})' if error else ''}, in {skill}, after {shape['attempts']} attempts, "
+        f"{session_id}: {shape['reason']}{f' ({error})' if error else ''}, in {skill}, after {many(int(str(shape['attempts'] or 0)), 'attempt')}, "
         f"{moment(int(str(info.get('at', 0))))}"
     )
     for line in clean(str(shape["detail"])).splitlines():
@@ -158,7 +158,9 @@ def _replay(session_ids: tuple[str, ...], *, only: str | None, note: str, dry_ru
     if form == "json":
         print_json("replayed", {"session_ids": list(chosen), "dry_run": dry_run, "actor": actor, "note": note})
     elif not chosen:
-        click.echo("no dead letters")
+        click.echo(
+            "no dead letters" if only is None else f"no dead letter of the reason {only!r}; see `baton dead list`"
+        )
     else:
         for session_id in chosen:
             click.echo(f"{session_id}: {'would be' if dry_run else 'was'} sent again")

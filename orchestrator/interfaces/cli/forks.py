@@ -178,7 +178,7 @@ def _rehearse(session_ids: list[str], folder: Path, form: Form) -> int:
 def _print_report(report: JsonObject) -> None:
     differences = report["differences"]
     lines = differences if isinstance(differences, list) else []
-    told = f"{len(lines)} differences" if lines else "no difference"
+    told = many(len(lines), "difference") if lines else "no difference"
     left_out = f", {report['left_out']} not gone through" if report["left_out"] else ""
     click.echo(f"{report['session_id']}: {report['steps']} steps gone through{left_out}, {told}")
     for line in lines[:SHOWN]:

@@ -11,6 +11,7 @@ parses standard output always finds one: {"error": {"type": …, "message": …,
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from pathlib import Path
 
 import click
@@ -55,6 +56,7 @@ def cli(ctx: click.Context, *, state_dir: Path | None) -> None:
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     _open_closed_streams()
+    _let_them_write()
     try:
         return _run(list(sys.argv[1:] if args is None else args))
     except BrokenPipeError:
@@ -116,6 +118,13 @@ def _open_closed_streams() -> None:
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+
+
+def _let_them_write() -> None:
+    """Write a question mark for a character that a stream's encoding lacks (`LC_ALL=de_DE.ISO-8859-1`), in place of ending over it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")
 
 
 def _check_text(args: Sequence[str]) -> None:

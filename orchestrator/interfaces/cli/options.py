@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from getpass import getuser
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
@@ -16,6 +16,8 @@ Form: TypeAlias = Literal["table", "json"]
 
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w|)")
+#: A century. What is longer is a slip of the finger, and the time that it leads to one that no calendar has.
+_MOST_SECONDS: Final = 36_525 * 86_400.0
 
 
 # click takes a function as a type: it converts, and refuses by BadParameter.
@@ -30,7 +32,10 @@ def parse_duration(text: str) -> float:
     found = _DURATION.fullmatch(str(text).strip())
     if found is None:
         raise click.BadParameter(f"{text!r} is no duration; write seconds, or 500ms, 15m, 2h, 3d")
-    return float(found[1]) * _UNITS[found[2]]
+    seconds = float(found[1]) * _UNITS[found[2]]
+    if seconds > _MOST_SECONDS:
+        raise click.BadParameter(f"{text[:80]!r} is over a hundred years; write less")
+    return seconds
 
 
 def parse_since(text: str) -> datetime:
@@ -41,7 +46,7 @@ def parse_since(text: str) -> datetime:
     """
     found = _DURATION.fullmatch(text.strip())
     if found is not None and found[2]:
-        return datetime.fromtimestamp(datetime.now(UTC).timestamp() - float(found[1]) * _UNITS[found[2]], UTC)
+        return datetime.now(UTC) - timedelta(seconds=parse_duration(text))
     try:
         given = datetime.fromisoformat(text.strip())
     except ValueError as error:

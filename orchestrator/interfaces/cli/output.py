@@ -3,6 +3,7 @@
 What sessions hold was written by models and tools: control characters in it never reach the terminal.
 """
 
+import codecs
 import json
 import os
 import sys
@@ -38,8 +39,12 @@ def asks_json(args: Sequence[str]) -> bool:
 
 
 def print_json(key: str, value: object, *, as_line: bool = False) -> None:
-    """Print one object with one key that names what it holds; `as_line` where many follow each other."""
-    text = json.dumps({key: value}, ensure_ascii=False, indent=None if as_line else 2)
+    """Print one object with one key that names what it holds; `as_line` where many follow each other.
+
+    Where standard output is not UTF-8 it is ASCII: JSON can write every character so, and nothing is lost.
+    """
+    has_all = codecs.lookup(sys.stdout.encoding or "utf-8").name == "utf-8"
+    text = json.dumps({key: value}, ensure_ascii=not has_all, indent=None if as_line else 2)
     click.echo(text.translate(_LATE_CONTROL))
 
 

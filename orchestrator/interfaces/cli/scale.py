@@ -1,5 +1,6 @@
 """`baton scale`: how many workers the load needs and why, and what a load would do to a fleet."""
 
+from math import isfinite
 from typing import TYPE_CHECKING, Final, Literal
 
 import click
@@ -14,6 +15,14 @@ if TYPE_CHECKING:
 
 MOST_SESSIONS: Final = 1_000_000
 BAR: Final = 30
+
+
+def _check_number(ctx: click.Context, param: click.Parameter, value: float) -> float:
+    """Return a number; raise BadParameter for `nan` and `inf`, which are within every range."""
+    del ctx, param
+    if not isfinite(value):
+        raise click.BadParameter(f"{value} is no number; write e.g. 20")
+    return value
 
 
 @click.group("scale")
@@ -48,7 +57,12 @@ def advise_command(*, pool: Literal["steps", "plugins"], over: float, form: Form
 @scale_command.command("simulate")
 @click.option("--sessions", type=click.IntRange(1, MOST_SESSIONS), default=10_000, show_default=True)
 @click.option(
-    "--rate", type=click.FloatRange(0), default=20.0, show_default=True, help="Sessions a second; 0: all at once."
+    "--rate",
+    type=click.FloatRange(0),
+    default=20.0,
+    show_default=True,
+    callback=_check_number,
+    help="Sessions a second; 0: all at once.",
 )
 @click.option("--steps", type=click.IntRange(1, 10_000), default=5, show_default=True, help="Steps of a session.")
 @click.option(

@@ -57,13 +57,13 @@ def list_command(
     records = [one.record for one in found.listed if one.row.since_at >= from_ms]
     unread = [one for one in found.unread if one.row.since_at >= from_ms]
     if not records and not unread:
-        _check_words(app, status)
+        check_words(app, status)
     print_list(records, unread, form)
     return OK
 
 
-def _check_words(app: str | None, status: str | None) -> None:
-    """An empty list may mean a mistyped word: refuse what no installed app declares."""
+def check_words(app: str | None, status: str | None = None) -> None:
+    """Raise InputError for a word that no installed app declares: where a list is empty, it may be a mistyped one."""
     from orchestrator.interfaces.cli.connect import load_specs
 
     specs = load_specs()

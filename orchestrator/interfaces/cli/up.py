@@ -102,6 +102,9 @@ class Machine:
         except ProcessFailed as error:
             sys.stderr.write(f"baton: {error}\n")
             code = FAILED
+            if self.form == "json":
+                body: JsonObject = {"type": type(error).__name__, "message": str(error), "exit_code": code}
+                print_json("error", body, as_line=True)
         finally:
             self._say_unheard("stopping: workers finish or hand back what runs; again Ctrl-C to end them now")
             killed = await stack.stop(hurry)

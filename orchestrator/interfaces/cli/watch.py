@@ -38,10 +38,13 @@ ROWS: Final = 20
 def watch_command(*, session_id: str | None, app: str | None, form: Form) -> int:
     """Watch a session, or all of them, live."""
     from orchestrator.interfaces.cli.connect import with_client
+    from orchestrator.interfaces.cli.sessions import check_words
 
     async def work(client: "Client") -> int:
         if session_id is not None:
             return await _watch_one(client, session_id, form)
+        if app is not None and not (known := await client.list_sessions(app=app, limit=1)).listed and not known.unread:
+            check_words(app)
         if form == "table" and is_terminal():
             return await _watch_live(client, app)
         return await _watch_lines(client, app, form)

@@ -181,4 +181,13 @@ async def on_invalid(request: Request, error: Exception) -> Response:
         for one in error.errors()
     ]
     told = "; ".join(f"{one.where}: {one.message}" for one in found[:5])
-    return respond(request, "invalid-request", 422, f"{told}; mend the request", errors=found[:50])
+    cure = "mend the request"
+    if any(one.where == "body" for one in found) and not _says_json(request):
+        cure = "send a JSON object, with `Content-Type: application/json`"
+    return respond(request, "invalid-request", 422, f"{told}; {cure}", errors=found[:50])
+
+
+def _says_json(request: Request) -> bool:
+    """Say whether a request's body is said to be JSON; else the framework takes it for a text, whatever it holds."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))

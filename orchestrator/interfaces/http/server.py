@@ -6,6 +6,7 @@ It refuses an address beyond loopback unless callers must say who they are.
 import asyncio
 import ipaddress
 import logging
+import os
 import signal
 import socket
 from typing import Any, Final
@@ -128,9 +129,9 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=2_048)
     except OSError as error:
-        raise ConfigError(
-            f"api: cannot listen on {host}:{port} ({error.strerror}); choose another --host or --port"
-        ) from error
+        # The socket's own words repeat the address; a name that cannot be resolved has no number.
+        why = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror
+        raise ConfigError(f"api: cannot listen on {host}:{port} ({why}); choose another --host or --port") from error
 
 
 def make_server(app: FastAPI, settings: ApiSettings, **more: Any) -> uvicorn.Server:  # noqa: ANN401 - uvicorn's own options

@@ -299,3 +299,22 @@ def test_workers_say_their_version_and_tier(url: str, tmp_path: Path, capsys: py
     assert "9.9.9" in table
     assert "portable" in table
     assert (row["version"], row["format"], row["tier"]) == ("9.9.9", 1, "portable")
+
+
+@pytest.mark.parametrize("verb", [["list"], ["search", "go"], ["watch"]], ids=" ".join)
+def test_a_mistyped_app_is_told_wherever_its_sessions_are_asked_for(
+    url: str, capsys: pytest.CaptureFixture[str], verb: list[str]
+) -> None:
+    """An empty list looks like the truth, and a watch over nothing like patience."""
+    assert main([*verb, "--app", "everythin"]) == 2
+    assert "option --app 'everythin': it has no sessions and is not installed; did you mean 'everything'?" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_reason_of_which_nothing_died_is_named(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`no dead letters` would send whoever mistyped the reason home."""
+    asyncio.run(set_scene(url, f"sqlite:///{tmp_path / 'archive.db'}"))
+
+    assert main(["dead", "replay", "--all", "--reason", "permanent"]) == 0
+    assert capsys.readouterr().out == "no dead letter of the reason 'permanent'; see `baton dead list`\n"

@@ -1,11 +1,15 @@
-"""Tables on terminals of any width: what is copied from them stays whole, prose gives way."""
+"""Tables on terminals of any width: what is copied from them stays whole, prose gives way. Output in any encoding."""
 
 import io
+import json
+import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from orchestrator.interfaces.cli.output import LEAST_CUT, fit_table, make_table
+from orchestrator.interfaces.cli.main import main
+from orchestrator.interfaces.cli.output import LEAST_CUT, fit_table, make_table, print_json
 
 ID = "A-LONG-PREFIX-OF-16-20261122-001"
 
@@ -52,3 +56,26 @@ def test_two_wide_columns_share_what_room_there_is() -> None:
     (_, line) = draw(52, "SESSION", "NOW", "TEXT", row=("S-1", "n" * 60, "t" * 50), cuts=("NOW", "TEXT"))
 
     assert (line.count("n"), line.count("t")) == (19, 20)  # each with its ellipsis
+
+
+def test_a_character_that_the_output_lacks_ends_no_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under `LC_ALL=de_DE.ISO-8859-1` an ellipsis was a traceback in the middle of a table."""
+    wire = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(wire, encoding="latin-1"))
+
+    code = main(["plugins", "new", "sample", "--path", str(tmp_path / "grüße…"), "--dry-run"])
+
+    assert code == 0
+    assert f"{tmp_path}/grüße?/manifest.yml: would be written".encode("latin-1") in wire.getvalue()
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8"])
+def test_json_keeps_every_character_in_any_encoding(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a program reads must not have question marks in it."""
+    wire = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(wire, encoding=encoding))
+
+    print_json("said", "grüße… 雪 🙂")
+
+    sys.stdout.flush()
+    assert json.loads(wire.getvalue().decode(encoding)) == {"said": "grüße… 雪 🙂"}

@@ -48,6 +48,11 @@ def settings_are_read_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
         (["dead", "replay"], "dead replay: give ids, or --all"),
         (["dead", "replay", "SES-20260101-001", "--reason", "x"], "option --reason: it goes with --all"),
         (["list", "--since", "soon"], "'soon' is no time; write 15m, 2h, 3d, or 2026-11-20T08:00"),
+        (["list", "--since", f"{'9' * 30}w"], "is over a hundred years; write less"),
+        (["tokens", "new", "ada", "--role", "viewer", "--expires", "99999999d"], "is over a hundred years; write less"),
+        (["archive", "purge", "--older-than", f"{'9' * 20}d", "--yes"], "is over a hundred years; write less"),
+        (["scale", "simulate", "--rate", "nan"], "nan is no number; write e.g. 20"),
+        (["scale", "simulate", "--rate", "inf"], "inf is no number; write e.g. 20"),
         (["list", "--phase", "dead", "--status", "x"], "only an ended session has one"),
         (
             ["answer", "SES-20260101-001"],

@@ -312,6 +312,19 @@ def test_every_refusal_is_a_problem(
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
+def test_a_body_that_is_not_said_to_be_json_is_told_how(store_url: str) -> None:
+    """`curl -d '{}'` says that it sends a form; that its body is no dictionary helps nobody."""
+
+    async def act(api: ApiStage) -> Any:
+        headers = {"content-type": "application/x-www-form-urlencoded"}
+        return await api.call("POST", "/v1/undelivered/replay", headers=headers, content=b"{}")
+
+    answer = play(store_url, act)
+
+    assert answer.status_code == 422
+    assert answer.json()["detail"].endswith("; send a JSON object, with `Content-Type: application/json`")
+
+
 def test_a_refusal_shows_no_secret_that_was_loaded_here(store_url: str) -> None:
     """What an app's code or a server said may hold what it was given."""
     hide("loaded_and_hidden_1")

@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
+from orchestrator.contracts.errors import ConfigError
 from orchestrator.contracts.session import Entry
 from orchestrator.embedded import RunningServer
 from orchestrator.interfaces.http import streams
 from orchestrator.interfaces.http.hub import Hub, Topic
+from orchestrator.interfaces.http.server import bind
 from tests.api_stage import SECRETS, Served, api_settings, served
 
 
@@ -216,3 +218,16 @@ def test_who_has_left_is_written_to_a_few_times_and_no_more(
         assert ended.wait(60)
 
     assert "socket.send() raised exception." not in [one.getMessage() for one in caplog.records]
+
+
+def test_a_port_that_is_taken_is_told_in_one_clause() -> None:
+    """The address once stood there twice, the second time as Python writes it."""
+    with bind("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+
+        with pytest.raises(ConfigError) as refused:
+            bind("127.0.0.1", port)
+
+    assert str(refused.value) == (
+        f"api: cannot listen on 127.0.0.1:{port} (Address already in use); choose another --host or --port"
+    )
