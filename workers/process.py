@@ -99,6 +99,11 @@ class WorkerProcess:
             self._ending.wait()
         return taken
 
+    @property
+    def failed(self) -> bool:
+        """Whether its loop came to an end that nobody ordered."""
+        return self._failure is not None
+
     def drain(self, grace_seconds: float | None = None) -> None:
         """Finish or hand back what runs, leave the fleet, stop the loop. Safe to call twice."""
         self._ending.set()
