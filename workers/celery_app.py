@@ -47,6 +47,7 @@ def make_celery(settings: Settings, broker_url: str) -> Celery:
         broker_connection_retry_on_startup=True,
         # A failover answers what waits with an error of the protocol (UNBLOCKED, READONLY), which would end the worker.
         broker_channel_error_retry=is_redis,
+        worker_consumer="workers.consuming:PatientConsumer",
         # They are a Redis transport's own words; another broker would refuse them.
         broker_transport_options=options,
         broker_use_ssl=use_ssl or False,
