@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from celery import Celery, signals
 from celery.exceptions import WorkerShutdown
+from celery.worker import state
 
 from orchestrator.contracts.errors import BatonError
 from orchestrator.contracts.ids import is_session_id
@@ -49,7 +50,9 @@ class Worker:
             if self._process is None or self._pid != os.getpid():
                 sender = Sender(self._make_wakeups(self._app, self._settings), self._settings)
                 end = None if self._forks else end_process
-                self._process = WorkerProcess(self._settings, self._urls, sender, self._queues, end=end)
+                self._process = WorkerProcess(
+                    self._settings, self._urls, sender, self._queues, end=end, is_ending=is_ending
+                )
                 self._pid = os.getpid()
             return self._process
 
@@ -166,6 +169,11 @@ def register_tasks(
 def end_process() -> None:
     """End this worker as its operator would, by SIGTERM: Celery then shuts down in its own order."""
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def is_ending() -> bool:
+    """Say whether Celery ends this process: at some signals (SIGHUP, SIGQUIT) it waits for its pool before it says so."""
+    return any(code is not None and code is not False for code in (state.should_stop, state.should_terminate))
 
 
 def begin_drain(worker: Worker) -> Callable[..., None]:
