@@ -119,8 +119,12 @@ def kill_server(home: Path) -> None:
     import psutil
 
     pid_file = home / "server.pid"
-    pid = int(pid_file.read_text()) if pid_file.exists() else 0
-    words = psutil.Process(pid).cmdline() if pid and psutil.pid_exists(pid) else []
+    said = pid_file.read_text().strip() if pid_file.exists() else ""
+    pid = int(said) if said.isascii() and said.isdigit() else 0  # a disk that was full left it empty
+    try:
+        words = psutil.Process(pid).cmdline() if pid else []
+    except psutil.Error:  # gone, or somebody else's by now
+        words = []
     if str(socket_path(home)) not in " ".join(words):
         raise StoreUnreachable(f"{home}: a process holds its lock and is not the server {pid}; end it by hand")
     os.kill(pid, signal.SIGKILL)

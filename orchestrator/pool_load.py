@@ -4,6 +4,7 @@ The command line and the API both ask a `PoolWatch`, so that they say the same.
 """
 
 import asyncio
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.scaling import Advice, Load, Pool, advise
@@ -65,10 +66,13 @@ async def load_pool(
         and (not one.queues or queue in one.queues)
         and (one.plugin_slots or not is_plugins)
     ]
+    lines = await count_lines(client, now, is_plugins=is_plugins)
+    held = {app: _count_held(client, app, *lines[app], now, paused) for app in lines}
     firsts = [
         one.first_in_line[line]
-        for one in now.apps.values()
+        for app, one in now.apps.items()
         for line in (("plugins",) if is_plugins else ("steps", "finalize"))
+        if not held[app] or (line == "finalize" and f"app:{app}" not in paused)
     ]
     steps, spent = (_grown(before, now, word, is_plugins=is_plugins) for word in ("step:", "spent:"))
     seconds = max((now.now - before.now) / 1000, 0.001)
@@ -77,7 +81,8 @@ async def load_pool(
         workers=len(alive),
         slots_each=max((one.plugin_slots if is_plugins else one.slots for one in alive), default=0) or slots_each,
         running=sum(one.plugins_running if is_plugins else one.running for one in alive),
-        in_line=await count_in_line(client, is_plugins=is_plugins),
+        in_line=sum(ready + ending for ready, ending in lines.values()),
+        held=sum(held.values()),
         oldest_seconds=max((now.seconds_since(at) for at in firsts), default=0.0),
         step_rate=steps / seconds,
         step_seconds=spent / 1_000_000 / steps if steps else 0.0,
@@ -85,28 +90,43 @@ async def load_pool(
     )
 
 
-async def count_in_line(client: "Client", *, is_plugins: bool) -> int:
-    """Return how many sessions stand in the line of plugins, or in those of steps and ends."""
+async def count_lines(client: "Client", now: "Gauges", *, is_plugins: bool) -> dict[str, tuple[int, int]]:
+    """Return how many sessions of each app stand in a pool's lines: ready, in the one of plugins or not, and at their end."""
     store = client.store
     after = chr(ord(PLUGINS_MARK) + 1)
-    apps = await client.views.apps()
-    found = await asyncio.gather(
-        *(
-            store.command(
-                "ZLEXCOUNT",
-                store.keys.of_partition("by", number),
-                f"[{app}:ready:{PLUGINS_MARK}",
-                f"({app}:ready:{after}",
+
+    async def count_plugins(app: str) -> int:
+        found = await asyncio.gather(
+            *(
+                store.command(
+                    "ZLEXCOUNT",
+                    store.keys.of_partition("by", number),
+                    f"[{app}:ready:{PLUGINS_MARK}",
+                    f"({app}:ready:{after}",
+                )
+                for number in range(store.keys.partitions)
             )
-            for app in apps
-            for number in range(store.keys.partitions)
         )
-    )
-    plugins = sum(int(count) for count in found)
+        return sum(int(count) for count in found)
+
+    plugins = await asyncio.gather(*map(count_plugins, now.apps))
     if is_plugins:
-        return plugins
-    counts = await client.counts()
-    return sum(one["ready"] + one["finalizing"] for one in counts.values()) - plugins
+        return {app: (count, 0) for app, count in zip(now.apps, plugins, strict=True)}
+    # They are counted a moment later than the rest: some may have joined that line since.
+    return {
+        app: (max(one.phases["ready"] - count, 0), one.phases["finalizing"])
+        for (app, one), count in zip(now.apps.items(), plugins, strict=True)
+    }
+
+
+def _count_held(client: "Client", app: str, ready: int, ending: int, now: "Gauges", paused: Collection[str]) -> int:
+    """Return how many of an app's in line no worker could begin: all of one that is paused, and what is over its max_running."""
+    if f"app:{app}" in paused:
+        return ready + ending
+    spec = client.specs.get(app)
+    if spec is None or spec.max_running is None:
+        return 0
+    return max(ready - max(spec.max_running - now.apps[app].phases["running"], 0), 0)
 
 
 def _grown(before: "Gauges", now: "Gauges", word: str, *, is_plugins: bool) -> int:

@@ -1,6 +1,7 @@
 """How many workers a pool needs, and why. Pure: figures in, advice out.
 
     load      what stands in line and what runs, over the slots of one worker; never fewer workers than that
+    held      in line, of an app that is paused or at its max_running: no worker helps, so it counts for nothing
     late      a line that is older than LATE_SECONDS gets one worker more than there are: something holds it up
     lanes     steps a second x seconds a step (Little's law): what the pace of the last moments fills
     cores     steps a second x processor time of a step: where steps take no time, cores are the limit and not lanes
@@ -23,13 +24,17 @@ LATE_SECONDS: Final = 30.0
 
 
 class Load(Frozen):
-    """One pool now. Rates are of the last moments, a second; times are seconds; `slots_each` is a worker's."""
+    """One pool now. Rates are of the last moments, a second; times are seconds; `slots_each` is a worker's.
+
+    Of what is `in_line`, no worker could begin what is `held`; `oldest_seconds` is of the rest.
+    """
 
     pool: Pool
     workers: int
     slots_each: int
     running: int
     in_line: int
+    held: int = 0
     oldest_seconds: float = 0.0
     step_rate: float = 0.0
     step_seconds: float = 0.0
@@ -52,11 +57,16 @@ def advise(load: Load) -> Advice:
     >>> advise(Load(pool="steps", workers=1, slots_each=256, running=200, in_line=600)).desired_workers
     4
     """
-    share = (load.in_line + load.running) / load.slots_each
+    able = load.in_line - load.held
+    share = (able + load.running) / load.slots_each
     wanted = ceil(share)
     reasons = [
-        f"load: {load.in_line} in line and {load.running} running, {load.slots_each} slots a worker: {share:.2f}, so {wanted}"
+        f"load: {able} in line and {load.running} running, {load.slots_each} slots a worker: {share:.2f}, so {wanted}"
     ]
+    if load.held:
+        reasons.append(
+            f"held: {load.held} more in line, of apps that are paused or at their max_running: no worker helps"
+        )
     if load.oldest_seconds > LATE_SECONDS:
         reasons.append(f"late: the first in line waits for {load.oldest_seconds:.0f} s: at least {load.workers + 1}")
         wanted = max(wanted, load.workers + 1)

@@ -158,8 +158,8 @@ class Scheduler:
 
     async def _listen(self) -> None:
         """Ring on every submission and post; a lost connection only means slower rounds."""
+        wire = open_wire(self._store.url)  # once: a file of TLS that is gone is refused at the start alone
         while True:
-            wire = open_wire(self._store.url)
             try:
                 await wire.subscribe(BELL, self._ring)
                 self._ring("")  # what rang while nobody listened

@@ -38,8 +38,8 @@ class CancelPush:
 
     async def listen_forever(self) -> None:
         """Listen for as long as the process lives; a connection that is lost only makes cancels slower."""
+        wire = open_wire(self._url)  # once: a file of TLS that is gone is refused at the start alone
         while True:
-            wire = open_wire(self._url)
             try:
                 await wire.subscribe(CANCELS, self.hear)
                 self.listening.set()

@@ -11,6 +11,9 @@ from orchestrator.settings import Settings
 from orchestrator.store.fitness import check_broker_url
 from workers.broker_url import plan_broker
 
+#: How long a child of a pool that forks may take to be up: longer than a process gives itself (process.py: START_SECONDS).
+CHILD_SECONDS = 90.0
+
 STEP, FINALIZE, PLUGIN = "baton.step", "baton.finalize", "baton.plugin"
 
 
@@ -37,11 +40,14 @@ def make_celery(settings: Settings, broker_url: str) -> Celery:
         worker_hijack_root_logger=False,
         # What code prints goes to the log as it is, not as a warning of Celery's for each piece of a line.
         worker_redirect_stdouts=False,
+        # A child of a pool that forks asks tool servers before it is up; Celery would kill it after four seconds, again and again.
+        worker_proc_alive_timeout=CHILD_SECONDS,
         worker_disable_rate_limits=True,
         worker_send_task_events=False,
         broker_connection_retry_on_startup=True,
         # A failover answers what waits with an error of the protocol (UNBLOCKED, READONLY), which would end the worker.
         broker_channel_error_retry=is_redis,
+        worker_consumer="workers.consuming:PatientConsumer",
         # They are a Redis transport's own words; another broker would refuse them.
         broker_transport_options=options,
         broker_use_ssl=use_ssl or False,

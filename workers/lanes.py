@@ -32,12 +32,19 @@ class Lanes:
     """Runs `run(session_id)` for at most `count` sessions at a time; `started` is told once a session's claim is answered.
 
     The counts belong to `_changed`, for threads take lanes and the loop gives them back; all else belongs to the loop.
+    Whoever waits here is let go by a drain, and once `is_ending` says that one will follow.
     """
 
     def __init__(
-        self, count: int, run: Callable[[str], Coroutine[Any, Any, object]], *, pace: Pace | None = None
+        self,
+        count: int,
+        run: Callable[[str], Coroutine[Any, Any, object]],
+        *,
+        pace: Pace | None = None,
+        is_ending: Callable[[], bool] = lambda: False,
     ) -> None:
         self._run = run
+        self._is_ending = is_ending
         self._pace = pace or Pace()
         self._changed = threading.Condition()
         self._free, self._starting, self._waiting = count, 0, 0
@@ -121,7 +128,7 @@ class Lanes:
         with self._changed:
             if self._room() == 0:
                 self._wait_for_room()
-            if self.draining:
+            if self.draining or self._is_ending():
                 return 0
             count = min(most, self._room())
             self._free -= count
@@ -131,7 +138,7 @@ class Lanes:
     def _wait_for_room(self) -> None:
         self._waiting += 1
         try:
-            while not self.draining and not self._is_open():
+            while not (self.draining or self._is_ending() or self._is_open()):
                 self._changed.wait(LOOK_SECONDS)
         finally:
             self._waiting -= 1

@@ -41,7 +41,7 @@ def run_worker(
     if pool == "prefork":
         preload()  # the children share what their parent has imported
     app = make_celery(settings, urls.broker)
-    register_tasks(app, settings, urls, queues, forks=pool == "prefork", make_wakeups=make_wakeups)
+    ours = register_tasks(app, settings, urls, queues, forks=pool == "prefork", make_wakeups=make_wakeups)
     worker = app.Worker(
         hostname=f"baton@{process_name()}",
         pool=pool,
@@ -54,7 +54,7 @@ def run_worker(
         quiet=True,
     )
     worker.start()
-    return int(worker.exitcode or 0)
+    return int(worker.exitcode or ours.failed)
 
 
 async def run_scheduler(settings: Settings, urls: Urls, *, make_wakeups: MakeWakeups = CeleryWakeups) -> None:

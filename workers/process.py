@@ -48,7 +48,7 @@ class WorkerProcess:
     """Starts on construction; `drain` ends it.
 
     `end` is called once an operator's order to drain is carried out: it should end the process. Without
-    it - in the child of a pool, which would only be replaced - the process stays, and takes nothing.
+    it - in the child of a pool, which would only be replaced - the process stays, and takes nothing. `is_ending` is for the lanes.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class WorkerProcess:
         queues: Sequence[str],
         *,
         end: Callable[[], None] | None = None,
+        is_ending: Callable[[], bool] = lambda: False,
     ) -> None:
         self.name = process_name()
         name_process(self.name)
@@ -75,7 +76,7 @@ class WorkerProcess:
         self._ending = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         pace = plan_pace(lease_seconds=settings.lease.seconds, renew_seconds=settings.lease.renew_seconds)
-        self.lanes = Lanes(settings.lanes.per_process, self._run_slice, pace=pace)
+        self.lanes = Lanes(settings.lanes.per_process, self._run_slice, pace=pace, is_ending=is_ending)
         self._executor: Executor | None = None
         self._stores: tuple[Store, ...] = ()
         self._thread = threading.Thread(target=self._run, name="baton-loop", daemon=True)
@@ -98,6 +99,11 @@ class WorkerProcess:
         if taken < len(session_ids) and self.ordered_out.is_set():
             self._ending.wait()
         return taken
+
+    @property
+    def failed(self) -> bool:
+        """Whether its loop came to an end that nobody ordered."""
+        return self._failure is not None
 
     def drain(self, grace_seconds: float | None = None) -> None:
         """Finish or hand back what runs, leave the fleet, stop the loop. Safe to call twice."""

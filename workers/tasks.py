@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from celery import Celery, signals
 from celery.exceptions import WorkerShutdown
+from celery.worker import state
 
 from orchestrator.contracts.errors import BatonError
 from orchestrator.contracts.ids import is_session_id
@@ -49,7 +50,9 @@ class Worker:
             if self._process is None or self._pid != os.getpid():
                 sender = Sender(self._make_wakeups(self._app, self._settings), self._settings)
                 end = None if self._forks else end_process
-                self._process = WorkerProcess(self._settings, self._urls, sender, self._queues, end=end)
+                self._process = WorkerProcess(
+                    self._settings, self._urls, sender, self._queues, end=end, is_ending=is_ending
+                )
                 self._pid = os.getpid()
             return self._process
 
@@ -68,6 +71,42 @@ class Worker:
         if self._process is not None and self._pid == os.getpid():
             self._process.drain()
 
+    @property
+    def failed(self) -> bool:
+        """Whether this process's worker came to its end by itself: whoever supervises it must not take it for drained."""
+        return self._process is not None and self._process.failed
+
+
+class Parting:
+    """Tells the children of a pool that forks that their parent ends, by a pipe whose writing end the parent alone keeps.
+
+    The parent waits for what its children do, and a child may wait for a lane, or for good once an operator has drained it.
+    """
+
+    def __init__(self) -> None:
+        self._heard_at, self._told_by = os.pipe()
+        self._told = False
+
+    def tell(self, **_: object) -> None:
+        """Say that the parent ends; in the parent, in a handler of signals too, and again."""
+        if not self._told:
+            self._told = True
+            os.close(self._told_by)
+
+    def let_go(self) -> None:
+        """Leave the writing end to the parent; in a child, first of all."""
+        if not self._told:  # it was forked behind the parent's word otherwise, and has that end no more
+            os.close(self._told_by)
+
+    def follow(self, drain: Callable[[], None]) -> None:
+        """Drain once the parent ends; in a child."""
+
+        def wait() -> None:
+            os.read(self._heard_at, 1)
+            drain()
+
+        threading.Thread(target=wait, name="baton-parting", daemon=True).start()
+
 
 def register_tasks(
     app: Celery,
@@ -83,6 +122,7 @@ def register_tasks(
     With a pool that forks, each child has its own loop and the parent none.
     """
     worker = Worker(app, settings, urls, queues, make_wakeups, forks=forks)
+    parting = Parting() if forks else None
 
     @app.task(name=STEP)
     def step(session_ids: list[str]) -> None:
@@ -97,6 +137,8 @@ def register_tasks(
         worker.hand_over(session_ids)
 
     def begin(**_: object) -> None:
+        if parting is not None:
+            parting.let_go()
         try:
             worker.process()
         except RuntimeError as error:
@@ -106,11 +148,14 @@ def register_tasks(
             if forks:
                 os.kill(os.getppid(), signal.SIGTERM)  # another child would fail as this one did
             raise WorkerShutdown(1) from error
+        if parting is not None:
+            parting.follow(worker.drain)
 
     def end(**_: object) -> None:
         worker.drain()
 
-    if forks:
+    if parting is not None:
+        signals.worker_shutting_down.connect(parting.tell, weak=False)
         signals.worker_process_init.connect(begin, weak=False)
         signals.worker_process_shutdown.connect(end, weak=False)
     else:
@@ -124,6 +169,11 @@ def register_tasks(
 def end_process() -> None:
     """End this worker as its operator would, by SIGTERM: Celery then shuts down in its own order."""
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def is_ending() -> bool:
+    """Say whether Celery ends this process: at some signals (SIGHUP, SIGQUIT) it waits for its pool before it says so."""
+    return any(code is not None and code is not False for code in (state.should_stop, state.should_terminate))
 
 
 def begin_drain(worker: Worker) -> Callable[..., None]:

@@ -83,8 +83,7 @@ class Cluster:
 
     def __init__(self, url: str, *, on_connect: Callable[[Wire], Awaitable[None]] | None = None) -> None:
         self._url = parse_cluster(url)
-        if self._url.tls is not None:
-            check_files(self._url.tls, where=f"store URL {scheme_of(url)}://…")
+        self.tls = self._url.tls
         self._on_connect = on_connect
         #: How often any connection was opened: what was read before may not be what a server knows now.
         self.opened = 0
@@ -291,5 +290,11 @@ class Cluster:
 
 
 def open_wire(url: str, *, on_connect: Callable[[Wire], Awaitable[None]] | None = None) -> Wire | Cluster:
-    """Return what carries commands to the store at a URL; it connects when it is first used. Raise ConfigError."""
-    return Cluster(url, on_connect=on_connect) if is_cluster(url) else Wire(url, on_connect=on_connect)
+    """Return what carries commands to the store at a URL; it connects when it is first used. Raise ConfigError.
+
+    Files of TLS are refused here alone. Where one is gone later, when a connection is made anew, it is waited for (tls.py).
+    """
+    wire = Cluster(url, on_connect=on_connect) if is_cluster(url) else Wire(url, on_connect=on_connect)
+    if wire.tls is not None:
+        check_files(wire.tls, where=f"store URL {scheme_of(url)}://…")
+    return wire

@@ -19,9 +19,9 @@ from typing import Any, NamedTuple, TypeAlias, cast
 import hiredis
 
 from orchestrator.contracts.errors import StoreError, StoreUnreachable
-from orchestrator.store.address import is_sentinel, parse_server, scheme_of
+from orchestrator.store.address import is_sentinel, parse_server
 from orchestrator.store.sentinel import Sentinels, find_primary, is_replaced, parse_sentinels, write_place
-from orchestrator.store.tls import check_files, connect_securely, explain, make_context
+from orchestrator.store.tls import connect_securely, explain, make_context
 
 Reply: TypeAlias = Any
 Argument: TypeAlias = str | bytes | int | float | memoryview
@@ -125,12 +125,11 @@ class Wire:
         self._sentinels = parse_sentinels(url) if is_sentinel(url) else None
         #: User, password, database and TLS, of whichever server it is; a path, where it is one of this machine.
         self._named = self._sentinels or parse_server(url)
+        self.tls = self._named.tls
         self._socket = "" if isinstance(self._named, Sentinels) else self._named.socket
         #: Where the server is; with Sentinels, where it was when they were last asked.
         self._place = ("", 0) if isinstance(self._named, Sentinels) else (self._named.host, self._named.port)
         self._context: ssl.SSLContext | None = None
-        if self._named.tls is not None:
-            check_files(self._named.tls, where=f"store URL {scheme_of(url)}://…")
         self._on_connect = on_connect
         #: How often it was opened, and which run of which server it leads to, where `on_connect` finds that out.
         self.opened, self.run_id = 0, ""

@@ -8,7 +8,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from orchestrator.embedded import status
+from orchestrator import embedded
+from orchestrator.embedded import StoreAddress, status
+from orchestrator.interfaces.cli import connect
+from orchestrator.interfaces.cli.main import main
+from orchestrator.interfaces.cli.stack import UP_LOCK
 from tests.commands import JOURNEY, Baton, run_up
 from tests.deploy.drills.lab import wait_until
 
@@ -110,6 +114,29 @@ def test_a_killed_up_takes_its_processes_with_it(baton: Baton) -> None:
     assert (len(gone), alive) == (2, [])
     assert next_up.said["server_pid"] == up.said["server_pid"]
     assert not is_alive(server)
+
+
+def test_who_is_ended_while_the_server_starts_leaves_none_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large file takes its time to be read back: Ctrl-C ends the server that was started, and a kill leaves it to the next one."""
+    home, words = tmp_path / "state", []
+
+    def start_and_be_interrupted(*urls: str, state_dir: Path) -> StoreAddress:
+        find_store(*urls, state_dir=state_dir)
+        words.append(json.loads((home / UP_LOCK).read_text())["owns_server"])
+        raise KeyboardInterrupt
+
+    find_store = embedded.find_store
+    monkeypatch.setattr(embedded, "find_store", start_and_be_interrupted)
+    connect.settings.cache_clear()
+    try:
+        code = main(["--state-dir", str(home), "up"])
+        state = status(home / "server").state
+    finally:
+        embedded.stop(home / "server")
+
+    assert (code, state, words) == (130, "stopped", [True])
 
 
 def test_up_uses_the_server_that_it_is_given_and_leaves_it(baton: Baton) -> None:

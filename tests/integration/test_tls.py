@@ -5,10 +5,12 @@ Real servers and Sentinels behind ends of TLS (tests/tls_stage.py).
 
 import asyncio
 import shutil
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, aclosing, asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from kombu import Connection
@@ -18,6 +20,7 @@ from orchestrator.contracts.errors import ConfigError, StoreUnreachable, StoreUn
 from orchestrator.embedded import RunningServer, broker_beside
 from orchestrator.embedded_binary import bundled_path
 from orchestrator.installed import load_installed_apps
+from orchestrator.scheduler import Scheduler
 from orchestrator.settings import load_settings
 from orchestrator.store import tls as tls_module
 from orchestrator.store import wire as wire_module
@@ -29,10 +32,16 @@ from tests.certificates import Authority, Pem, server_context
 from tests.chaos.cluster import ClusterOfServers
 from tests.chaos.fleet import pause
 from tests.chaos.run import make_folder
+from tests.integration.test_drained_worker import NoWakeups
 from tests.integration.test_servers_in_trouble import running, variables
 from tests.ports import free_port
 from tests.tls_stage import TlsEnd, TlsPair, tls_pair
 from workers.broker_url import plan_broker
+from workers.cancelling import CancelPush
+
+if TYPE_CHECKING:
+    from workers.executor import Executor
+    from workers.heartbeat import Heartbeat
 
 pytestmark = [
     pytest.mark.integration,
@@ -328,6 +337,45 @@ def test_renewed_files_need_no_restart(tmp_path: Path, authority: Authority, her
             await store.aclose()
 
     asyncio.run(play())
+
+
+def test_whoever_listens_or_meets_a_new_master_waits_for_files_that_are_gone(
+    tmp_path: Path, authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file that is being written anew just when a connection is lost ends no worker, and leaves no scheduler without its bell."""
+    trusted = tmp_path / "trusted.pem"
+    shutil.copy(authority.ca, trusted)
+    caplog.set_level("DEBUG")
+
+    def said(words: str) -> set[str]:
+        return {record.name for record in caplog.records if words in record.getMessage()}
+
+    async def play(port: int) -> None:
+        url, settings = f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={trusted}", load_settings(env={})
+        async with (
+            aclosing(build_client(settings, url, {})) as client,
+            aclosing(Store(f"rediss+cluster://127.0.0.1:{port}?ssl_ca_certs={trusted}", patience_seconds=0)) as cluster,
+        ):
+            scheduler = Scheduler("s", client.store, client, NoWakeups(), settings, {})
+            push = CancelPush(url, cast("Executor", None), cast("Heartbeat", None))
+            listening = [asyncio.ensure_future(work) for work in (push.listen_forever(), scheduler._listen())]
+            while len(said("refused")) < len(listening):
+                await pause(0.05)
+            trusted.unlink()
+            while len(said("put them back")) < len(listening):
+                assert not any(task.done() for task in listening)
+                await pause(0.05)
+
+            with pytest.raises(StoreUnreachable, match="put them back"):
+                await cluster.command("PING")
+
+            for task in listening:
+                task.cancel()
+            await asyncio.gather(*listening, return_exceptions=True)
+
+    with socket.socket() as closed:  # bound, so that nobody else is there, and nobody listens
+        closed.bind(("127.0.0.1", 0))
+        asyncio.run(play(closed.getsockname()[1]))
 
 
 def test_files_that_cannot_be_used_are_refused_at_once(tmp_path: Path, authority: Authority) -> None:

@@ -42,7 +42,9 @@ def advise_command(*, pool: Literal["steps", "plugins"], over: float, form: Form
     from orchestrator.pool_load import PoolWatch
 
     configured = settings()
-    _, advice = with_client(lambda client: PoolWatch(client, configured).advise(pool, over_seconds=over))
+    _, advice = with_client(
+        lambda client: PoolWatch(client, configured).advise(pool, over_seconds=over), needs_apps=True
+    )
     if form == "json":
         print_json("scale", advice.model_dump(mode="json"))
         return OK

@@ -218,7 +218,7 @@ class Queues(BaseModel):
 
 
 class Scale(BaseModel):
-    """How many workers a pool wants, and why; `load` is (in line + running) / slots of one worker."""
+    """How many workers a pool wants, and why; `load` is (in line, but for what is held, + running) / slots of one worker."""
 
     pool: Pool
     desired_workers: int

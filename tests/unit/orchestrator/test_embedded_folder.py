@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from orchestrator.contracts.errors import ConfigError, StoreUnreachable
-from orchestrator.embedded_folder import MARKER, claim_folder, locked, try_lock
+from orchestrator.embedded_folder import MARKER, claim_folder, kill_server, locked, try_lock
 from orchestrator.embedded_watch import is_alive
 
 
@@ -100,3 +100,18 @@ def test_those_who_look_do_not_take_each_other_for_a_server(tmp_path: Path) -> N
     looked.append(is_alive(tmp_path))
 
     assert looked == [False, True, False]
+
+
+@pytest.mark.parametrize("said", ["", "garbage\n", "4194304999\n", "1\n", None])
+def test_a_process_that_is_not_the_server_is_not_killed(tmp_path: Path, said: str | None) -> None:
+    """A full disk leaves the number's file empty, and a machine that was switched off leaves that of another process."""
+    home = claim_folder(tmp_path / "state")
+    if said is not None:
+        (home / "server.pid").write_text(said)
+    held = try_lock(home / "alive.lock")
+    assert held is not None
+    try:
+        with pytest.raises(StoreUnreachable, match=r"is not the server .*; end it by hand"):
+            kill_server(home)
+    finally:
+        os.close(held)

@@ -22,6 +22,8 @@ CALM = Play(sessions=2_000, rate=10, steps=3, step_seconds=1, wait_seconds=0, wo
         ({"step_rate": 200.0, "step_seconds": 2.0}, 4),
         ({"step_rate": 40_000.0, "step_seconds": 0.0}, 4),
         ({"in_line": 900, "oldest_seconds": 900.0, "paused": True}, 2),
+        ({"in_line": 900, "held": 900}, 0),
+        ({"in_line": 900, "held": 750, "running": 151}, 4),
     ],
 )
 def test_each_reason_asks_for_a_number_and_the_greatest_counts(change: dict[str, float], desired: int) -> None:
@@ -31,9 +33,11 @@ def test_each_reason_asks_for_a_number_and_the_greatest_counts(change: dict[str,
 
 def test_every_reason_is_told() -> None:
     """A number alone is not believed."""
-    load = IDLE.model_copy(update={"in_line": 9, "oldest_seconds": 99.0, "step_rate": 5.0, "step_seconds": 1.0})
+    load = IDLE.model_copy(
+        update={"in_line": 9, "held": 4, "oldest_seconds": 99.0, "step_rate": 5.0, "step_seconds": 1.0}
+    )
 
-    assert [reason.split(":")[0] for reason in advise(load).reasons] == ["load", "late", "lanes", "cores"]
+    assert [reason.split(":")[0] for reason in advise(load).reasons] == ["load", "held", "late", "lanes", "cores"]
 
 
 def test_what_a_step_costs_is_what_was_measured() -> None:

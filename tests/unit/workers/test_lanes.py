@@ -272,6 +272,27 @@ def test_a_thread_that_waits_for_a_lane_is_let_go_by_a_drain() -> None:
     play(scene)
 
 
+def test_a_thread_that_waits_for_a_lane_is_let_go_where_its_pool_is_waited_for() -> None:
+    """The drain begins only once the pool's threads have returned, where a signal is none of those that tell of it."""
+
+    async def scene() -> None:
+        work, ending = Work(), threading.Event()
+        lanes = Lanes(1, work.run, is_ending=ending.is_set)
+        lanes.start(asyncio.get_running_loop())
+        await hand_over(lanes, "a")
+        await work.begun.get()
+        waiting = asyncio.create_task(hand_over(lanes, "b"))
+        await someone_waits(lanes)
+
+        ending.set()
+
+        assert await waiting == 0
+        assert (lanes.held, work.seen) == (1, ["a"])
+        await lanes.drain(0)
+
+    play(scene)
+
+
 def test_a_slice_that_fails_frees_its_lane() -> None:
     """Its session is rescued when its lease is over; the lane serves others at once."""
 

@@ -179,6 +179,28 @@ def test_the_api_advises_what_the_command_line_advises(store_url: str) -> None:
     assert none == 422
 
 
+def test_what_no_worker_could_begin_asks_for_none(store_url: str) -> None:
+    """An autoscaler would add workers without end for an app that a person has paused, or that is at its max_running."""
+
+    async def act(api: ApiStage) -> list[tuple[int, int, bool, int]]:
+        client = api.on.client
+        await client.fleet.beat(WorkerInfo(name="a:1:x", host="a", slots=2, queues=("baton.steps",)))
+        first = await api.on.submit()
+        app = (await client.show(first)).app
+        for _ in range(4):
+            await api.on.submit()
+        spec, said = client.specs[app], []
+        for limit, paused in ((None, False), (2, False), (None, True)):
+            client.specs = {**client.specs, app: spec.model_copy(update={"max_running": limit})}
+            if paused:
+                await api.call("POST", f"/v1/apps/{app}/pause")
+            load, advice = await PoolWatch(client, api.on.settings).advise("steps", over_seconds=0)
+            said.append((load.in_line, load.held, bool(load.held and load.oldest_seconds), advice.desired_workers))
+        return said
+
+    assert play(store_url, act) == [(5, 0, False, 3), (5, 3, False, 1), (5, 5, False, 0)]
+
+
 def test_who_asks_regularly_does_not_wait_for_the_pace(store_url: str) -> None:
     """The second look takes its pace from the first one: an autoscaler's timeout is short."""
 
