@@ -22,8 +22,10 @@ from orchestrator.contracts.base import JsonObject, dump_json
 from orchestrator.contracts.errors import BatonError, ConfigError, ToolUnavailable
 from orchestrator.contracts.triggers import WebhookTrigger
 from orchestrator.settings import Settings, load_settings
+from orchestrator.settings_model import ModelsSettings
 from orchestrator.triggers import read_secrets
 from orchestrator.yaml_source import lines
+from workers.models import check_models
 from workers.providers import build_routes, provider_names
 from workers.tools.toolbox import build_toolbox
 
@@ -49,7 +51,7 @@ async def report_all(folders: Sequence[Path], settings: Settings) -> list[JsonOb
     for folder in folders:
         spec = load_app(folder, plugins=settings.apps.plugins)
         problems, notes = await check_tool_names(spec, folder)
-        more, unsaid = await check_speakers(spec, folder)
+        more, unsaid = await check_speakers(spec, folder, settings.models)
         notes += [*unsaid, *check_secrets(spec)]
         reports.append({"folder": str(folder), "problems": [*problems, *more], "notes": [*notes]})
     return reports
@@ -71,8 +73,8 @@ async def check_tool_names(spec: AppSpec, folder: Path) -> tuple[list[str], list
     return list(check_tools(spec.model_copy(update={"root": str(folder)}), catalogue)), []
 
 
-async def check_speakers(spec: AppSpec, folder: Path) -> tuple[list[str], list[str]]:
-    """Return the providers that nobody brings; and why the others could not be had here, where their keys may be missing."""
+async def check_speakers(spec: AppSpec, folder: Path, settings: ModelsSettings) -> tuple[list[str], list[str]]:
+    """Return the providers that nobody brings; and why the others could not be had here, where keys or prices may be missing."""
     document = app_source.gather(folder, os.environ)
     document.problems.clear()  # what is wrong with the files alone was told when they were loaded
     check = Check(spec, document)
@@ -85,8 +87,13 @@ async def check_speakers(spec: AppSpec, folder: Path) -> tuple[list[str], list[s
         routes = build_routes(spec, env=os.environ)
     except ConfigError as error:
         return [], [f"with the variables of this shell no worker would start: {error}"]
-    for route in routes:
-        await route.provider.aclose()
+    try:
+        check_models(spec, settings, routes)
+    except ConfigError as error:
+        return [], [f"with the settings here no worker would start: {error}"]
+    finally:
+        for route in routes:
+            await route.provider.aclose()
     return [], []
 
 

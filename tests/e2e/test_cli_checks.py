@@ -62,6 +62,29 @@ def test_a_key_that_is_missing_here_is_a_note(baton: Baton, app: Path) -> None:
 WEBHOOK = "triggers:\n  - {name: %s, kind: webhook, secret_env: [%s]}\n"
 
 
+def test_a_model_whose_price_is_missing_here_is_a_note(baton: Baton, app: Path) -> None:
+    """A worker does not start with an app that counts money and does not know a price: whoever checks it wants to hear so."""
+    with (app / "app.yaml").open("a") as file:
+        file.write('budget: {session: {cost: "2.50"}}\n')
+
+    (free,) = baton("apps", "check", str(app), "-o", "json").json("checked")
+    (dear,) = baton(
+        "apps",
+        "check",
+        str(app),
+        "-o",
+        "json",
+        STOCK_COUNT_PROVIDER="openai_compat",
+        STOCK_COUNT_MODEL="a-model",
+        OPENAI_API_KEY="sk-not-a-real-one",
+    ).json("checked")
+
+    assert (free["ok"], free["notes"]) == (True, [])
+    assert (dear["ok"], len(dear["notes"])) == (True, 1)
+    assert dear["notes"][0].startswith("with the settings here no worker would start: ")
+    assert "openai_compat/a-model has no price; add it to models.prices" in dear["notes"][0]
+
+
 def test_a_webhooks_secret_that_is_not_set_here_is_a_note(baton: Baton, app: Path) -> None:
     """Without it `baton api` does not start; it may have what this shell has not. What the shell holds is not shown."""
     change(app, "gateway:\n", (WEBHOOK % ("alerts", "STOCK_SECRET")) + "gateway:\n")
