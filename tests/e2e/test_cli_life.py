@@ -66,6 +66,7 @@ def test_a_session_that_asks_is_approved_and_ends(stack: Baton) -> None:
         "call_id": None,
         "skill": "",
         "source": "",
+        "reasoning": None,
     }
 
 
