@@ -116,8 +116,8 @@ def _advise(stored: Mapping[str, str]) -> str:
 def advise_newer(written: str | None) -> str:
     """Say what to do about what cannot be read of a session of this format; "" where no newer Baton wrote it.
 
-    >>> advise_newer("99"), advise_newer("1"), advise_newer(None)
-    ('a newer Baton wrote it (format 99, this one reads 1): use that one', '', '')
+    >>> advise_newer("99").partition(",")[0], advise_newer("1"), advise_newer(None)
+    ('a newer Baton wrote it (format 99', '', '')
     """
     if written is None or not (written.isascii() and written.isdigit() and int(written) > FORMAT):
         return ""
