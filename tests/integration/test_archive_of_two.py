@@ -64,7 +64,7 @@ def test_what_is_written_again_is_still_replaced(tmp_path: Path) -> None:
 #: What may be wrong with a session, as a command to the server: a name, the session's key, and the rest.
 DAMAGE = {
     **{f"no {field}": ("HDEL", "record", field) for field in ("created", "since", "app", "rev", "seq")},
-    "a time past all time": ("HSET", "record", "since", "9" * 30),
+    "a time past all time": ("HSET", "record", "since", "9" * 16),
     "an entry without a body": ("XADD", "journal", "999999-0", "t", "5"),
     "an entry without a time": ("XADD", "journal", "999999-0", "e", "{}"),
     "an entry of another time": ("XADD", "journal", "999999-0", "e", "{}", "t", "soon"),
@@ -91,5 +91,18 @@ def test_a_damaged_session_holds_up_no_other(
             assert [one.session_ids for one in rounds] == [(whole,), ()]
             assert await at.on.client.views.exists(damaged)
             assert caplog.text.count(f"session {damaged}") == 1
+
+    asyncio.run(play())
+
+
+def test_a_time_of_fifteen_digits_is_one(store_url: str, tmp_path: Path) -> None:
+    """The longest that is taken: nothing that a session holds comes near it."""
+
+    async def play() -> None:
+        async with hall(store_url, f"sqlite:///{tmp_path}/archive.db") as at:
+            session_id = await at.ended()
+            await at.on.store.command("HSET", at.on.store.keys.of_session("record", session_id), "created", "9" * 15)
+
+            assert (await at.archiver.run_once("ada")).session_ids == (session_id,)
 
     asyncio.run(play())
