@@ -29,7 +29,6 @@ BEGIN_SECONDS = 120.0
 class ClusterOfServers(Servers):
     """Servers by their ports; the first `masters` of them began as masters."""
 
-    folder: Path
     masters: int = 3
     replicas: int = 0
     words: tuple[str, ...] = ("--appendonly", "yes", "--save", "")

@@ -170,6 +170,10 @@ class ReplicatedStore(StoreUnderChaos):
     async def _before_a_death(self, port: int) -> None:
         """Note what a server knows that it takes with it."""
 
+    def logs(self) -> str:
+        """Return the end of what the servers and the Sentinels wrote."""
+        return self.servers.logs()
+
     async def aclose(self) -> None:
         """End everything."""
         await self._offsets.aclose()

@@ -266,7 +266,7 @@ async def _run(
             recoveries=recoveries,
             slow=late,
             seconds=loop.time() - began,
-            logs=fleet.logs() if wrong else "",
+            logs=f"{fleet.logs()}\n{store.logs()}" if wrong else "",
         )
     finally:
         for act in undo:

@@ -59,7 +59,6 @@ async def ask_info(port: int) -> str:
 class Pair(Servers):
     """Two servers and their Sentinels; `proxy` leads to the primary, where there is one."""
 
-    folder: Path
     proxy: Proxy | None = None
     words: tuple[str, ...] = WORDS
     down_after_ms: int = DOWN_AFTER_MS

@@ -4,13 +4,16 @@ import asyncio
 import signal
 import subprocess
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tests.chaos.doors import Doors
 
 
 @dataclass
 class Servers:
-    """Those that run, and those that stand still. With `doors`, they announce a place in front of each, which can be cut."""
+    """Those that run, and those that stand still, with a folder each. With `doors`, they announce a place in front of each, which can be cut."""
+
+    folder: Path
 
     processes: "dict[int, subprocess.Popen[bytes]]" = field(default_factory=dict, kw_only=True)
     halted: "dict[int, subprocess.Popen[bytes]]" = field(default_factory=dict, kw_only=True)
@@ -58,6 +61,13 @@ class Servers:
         """Let a halted server go on, as if nothing had been."""
         self.processes[port] = self.halted.pop(port)
         self.processes[port].send_signal(signal.SIGCONT)
+
+    def logs(self) -> str:
+        """Return the end of what each server and each Sentinel wrote: whether they took over, and if not why."""
+        return "\n".join(
+            f"--- server {path.parent.name}\n{path.read_text(errors='replace')[-4000:]}"
+            for path in sorted(self.folder.glob("*/log"))
+        )
 
     def close(self) -> None:
         """End everything, by pid."""

@@ -78,6 +78,10 @@ class StoreUnderChaos(ABC):
     async def settle(self, hands: Hands) -> None:
         """Find out what happened to it that nobody planned, once everything has struck."""
 
+    def logs(self) -> str:
+        """Return what the store's servers said that is worth reading after a failure."""
+        return ""
+
     async def refused(self) -> dict[str, int]:
         """Return how often the store's servers refused a command, by the error's first word."""
         return {}
