@@ -18,31 +18,12 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path, PurePosixPath
 from threading import RLock
 from types import ModuleType
-from typing import Final
+from typing import TypeVar
 
 from orchestrator.contracts.app import AppSpec
-from orchestrator.contracts.errors import AppCodeInvalid, suggest
+from orchestrator.contracts.errors import AppCodeFailed, AppCodeInvalid, suggest
 
-#: What an app's function may raise, short of stopping the process: it is not trusted to raise well.
-CODE_ERRORS: Final = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    BufferError,
-    EOFError,
-    ImportError,
-    LookupError,
-    MemoryError,
-    NameError,
-    OSError,
-    ReferenceError,
-    RuntimeError,
-    SyntaxError,
-    SystemExit,
-    TypeError,
-    ValueError,
-    Warning,
-)
+_Answer = TypeVar("_Answer")
 
 _lock = RLock()
 _objects: dict[tuple[str, str], object] = {}
@@ -89,6 +70,20 @@ def load_function(spec: AppSpec, reference: str) -> Callable[..., object]:
     if not callable(found):
         raise AppCodeInvalid(f"{reference!r}: not a function but {type(found).__name__}")
     return found
+
+
+def call_function(function: Callable[[], _Answer], *, own: tuple[type[Exception], ...]) -> _Answer:
+    """Return what the app's code answers; errors of `own`, its ways to refuse, pass as they are.
+
+    Raises AppCodeFailed, `Class: text`, for anything else, also for classes of the app's own and for `sys.exit()`: code that
+    is called here does not say whether the process goes on. What stops or cancels the caller passes.
+    """
+    try:
+        return function()
+    except own:
+        raise
+    except (Exception, SystemExit) as error:  # the edge of the app's own code, which has errors of its own
+        raise AppCodeFailed(f"{type(error).__name__}: {error}") from error
 
 
 def accepts(function: Callable[..., object], *names: str) -> bool:

@@ -8,13 +8,13 @@ the executor's to say.
 from collections.abc import Mapping
 from typing import get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
-from orchestrator.app_code import CODE_ERRORS, load_object
+from orchestrator.app_code import call_function, load_object
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.base import JsonObject, dump_json, load_json
-from orchestrator.contracts.errors import AppCodeInvalid, InvalidOverrides, StateInvalid
+from orchestrator.contracts.errors import AppCodeFailed, AppCodeInvalid, InvalidOverrides, StateInvalid
 from orchestrator.yaml_document import Document
 from orchestrator.yaml_nodes import Mark
 from orchestrator.yaml_problems import explain
@@ -70,16 +70,20 @@ def _validate(spec: AppSpec, value: Mapping[str, object], *, label: str) -> tupl
     if schema is None:
         return [], plain
     document = Document(label, plain, marks={(): Mark(label)})
-    try:
+
+    def read() -> JsonValue:
         built = schema.model_validate_json(
             dump_json(plain), extra=None if _is_open(schema, set()) else "forbid", by_alias=True, by_name=True
         )
-        dumped = load_json(dump_json(built.model_dump(mode="json")))
+        return load_json(dump_json(built.model_dump(mode="json")))
+
+    try:
+        dumped = call_function(read, own=(ValidationError,))
     except ValidationError as error:
         found = explain(schema, document, error.errors(include_url=False, include_input=False))
         return [str(one) for one in found], {}
-    except CODE_ERRORS as error:
-        return [f"{label}: {spec.state_schema} raised {type(error).__name__}: {error}; mend the class"], {}
+    except AppCodeFailed as error:
+        return [f"{label}: {spec.state_schema} raised {error}; mend the class"], {}
     return [], dumped if isinstance(dumped, dict) else {}
 
 

@@ -70,7 +70,7 @@ METRICS: Final[Mapping[str, tuple[Kind, str]]] = {
     "baton_store_clients": ("gauge", "Connections to the server."),
     "baton_archive_last_run_timestamp_seconds": (
         "gauge",
-        "When ended sessions were last looked through for the archive.",
+        "When ended sessions were last looked through for the archive, where schedulers see to it.",
     ),
     "baton_archived_total": ("counter", "Sessions that were moved into the archive."),
 }
@@ -125,8 +125,11 @@ class _Page:
         self.families[name].add(value, labels)
 
 
-async def render(client: "Client") -> str:
-    """Return the page (CONTENT_TYPE); a store that does not answer makes it short, and is no error."""
+async def render(client: "Client", *, is_archiving: bool = True) -> str:
+    """Return the page (CONTENT_TYPE); a store that does not answer makes it short, and is no error.
+
+    `is_archiving`: whether schedulers see to the archive (`archive.enabled`). Where nobody does, its last run says nothing.
+    """
     page = _Page()
     page.put("baton_info", 1, version=__version__)
     try:
@@ -142,7 +145,7 @@ async def render(client: "Client") -> str:
     _put_gauges(page, gauges)
     _put_fleet(page, members)
     _put_server(page, info)
-    if archived_at:
+    if archived_at and is_archiving and client.archive is not None and client.archive.url:
         page.put("baton_archive_last_run_timestamp_seconds", archived_at / 1000)
     return write(page.families.values())
 

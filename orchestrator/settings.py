@@ -10,7 +10,8 @@ is wrong in any layer is told at once. The fields and their defaults are in `set
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
@@ -46,6 +47,8 @@ ALIASES: Final[Mapping[str, Where]] = {
 
 #: A variable of this ending names a file that holds the value: how secrets come in from systemd, compose and Kubernetes.
 IN_FILE: Final = "_FILE"
+#: How alike a section must be to be taken for one that is misspelt, from 0 to 1: two letters changed places in a short one.
+NEAR: Final = 0.8
 
 #: A password in a URL may hold an @ as it is: the last one before the host ends it.
 _PASSWORD = re.compile(
@@ -193,6 +196,8 @@ def _environment(env: Mapping[str, str]) -> Document:
             if name.startswith(sections):
                 near = [one for one in known if one.startswith(name.split("_")[0] + "_" + name.split("_")[1])]
                 document.problems.append(Problem(mark, (), f"no such setting; {suggest(name, near)}"))
+            elif (meant := _find_meant(name, known)) is not None:
+                document.problems.append(Problem(mark, (), f"no such setting; did you mean {meant!r}?"))
             continue
         other = from_variable.get(path)
         if other is not None and texts[other] != text:
@@ -201,6 +206,23 @@ def _environment(env: Mapping[str, str]) -> Document:
         _put(document, path, _read_variable(path, text), mark)
         document.expanded.add(path)  # its value may be a secret: messages do not repeat it
     return document
+
+
+def _find_meant(name: str, known: Collection[str]) -> str | None:
+    """Return the variable that is meant by one whose section is misspelt and whose field is not; None for what is none of ours.
+
+    >>> _find_meant("BATON_ARCHVE_URL", ["BATON_ARCHIVE_URL"]), _find_meant("BATON_SHOP_URL", ["BATON_ARCHIVE_URL"])
+    ('BATON_ARCHIVE_URL', None)
+    """
+    if not name.startswith("BATON_"):
+        return None
+    ending = IN_FILE if name.endswith(IN_FILE) else ""
+    for one in known:
+        _, section, field = one.split("_", 2)
+        word = name.removeprefix("BATON_").removesuffix(f"_{field}{ending}")
+        if name.endswith(f"_{field}{ending}") and word.isalpha() and get_close_matches(word, [section], cutoff=NEAR):
+            return one + ending
+    return None
 
 
 def _read_file(name: str) -> str:

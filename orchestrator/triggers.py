@@ -8,11 +8,12 @@ import asyncio
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
-from orchestrator.app_code import CODE_ERRORS, load_function, load_object
+from orchestrator.app_code import call_function, load_function, load_object
 from orchestrator.client import Client
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.base import load_json
@@ -132,12 +133,11 @@ async def build_request(spec: AppSpec, trigger: Trigger, payload: object) -> Tri
     if trigger.transform is not None:
         function = load_function(spec, trigger.transform)
         try:
-            payload = await asyncio.to_thread(function, payload)
+            payload = await asyncio.to_thread(call_function, partial(function, payload), own=(ValueError, TypeError))
         except (ValueError, TypeError) as error:  # the transform's own way to refuse a payload
             raise InputError(f"trigger {trigger.name}: the payload is refused: {error}; mend it") from error
-        except CODE_ERRORS as error:
-            what = f"{type(error).__name__}: {error}"
-            raise AppCodeFailed(f"app {spec.name}: {trigger.transform!r} failed: {what}; mend the app") from error
+        except AppCodeFailed as error:
+            raise AppCodeFailed(f"app {spec.name}: {trigger.transform!r} failed: {error}; mend the app") from error
     try:
         return TriggerRequest.model_validate(payload)
     except ValidationError as error:
@@ -165,13 +165,21 @@ def _read_payload(bound: Bound, body: bytes) -> object:
         raise InputError(f"trigger {name}: the body is no JSON ({error}); send an object") from error
     if bound.trigger.payload_schema is None:
         return payload
-    schema = cast("type[BaseModel]", load_object(bound.spec, bound.trigger.payload_schema))
+    reference = bound.trigger.payload_schema
+    schema = cast("type[BaseModel]", load_object(bound.spec, reference))
+    is_kept = bound.trigger.transform is not None
+
+    def read() -> object:
+        built = schema.model_validate(payload)
+        return built if is_kept else built.model_dump(mode="json")
+
     try:
-        read = schema.model_validate(payload)
+        return call_function(read, own=(ValidationError,))
     except ValidationError as error:
         told = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'payload'}: {one['msg']}" for one in error.errors())
         raise InputError(f"trigger {name}: {told}; mend the payload") from error
-    return read if bound.trigger.transform is not None else read.model_dump(mode="json")
+    except AppCodeFailed as error:
+        raise AppCodeFailed(f"app {bound.spec.name}: {reference!r} failed: {error}; mend the app") from error
 
 
 def read_secrets(spec: AppSpec, trigger: WebhookTrigger, env: Mapping[str, str]) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ USAGE, UNAVAILABLE = 2, 3
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        self.exit(USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")
+        self.exit(USAGE, f"baton: {message}; see {self.prog} --help\n")
 
 
 class _Bad(Exception):
@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
         settings = _settings(options)
         return _run(options, settings) if options.command == "run" else _doctor(options, settings)
     except _Bad as error:
-        print(error, file=sys.stderr)
+        print(f"baton: {error}", file=sys.stderr)
         return USAGE
 
 

@@ -18,13 +18,13 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from orchestrator.contracts.errors import BatonError, ConfigError, StoreUnreachable
+from orchestrator.contracts.errors import BatonError, ConfigError, InputError, StoreUnreachable
 from orchestrator.embedded import broker_beside
 from orchestrator.settings import Settings, find_secrets, load_settings
 from orchestrator.telemetry import configure_logging
 from orchestrator.tracing_setup import configure_tracing
 
-FAILED, UNREACHABLE = 1, 5
+FAILED, USAGE, UNREACHABLE = 1, 2, 5
 #: Beyond the grace of a drain, where nobody is left who could kill us.
 LATE_SECONDS = 5.0
 POOLS = ("threads", "prefork", "solo")
@@ -85,14 +85,17 @@ def _stub_llm(options: argparse.Namespace) -> int:
     key = os.environ.get(options.api_key_env) if options.api_key_env else None
     if options.api_key_env and not key:
         raise ConfigError(f"stub-llm: the variable {options.api_key_env} is not set; set it to the key to ask for")
-    serve(
-        options.host,
-        options.port,
-        replies=options.replies,
-        api_key=key,
-        allow_remote=options.allow_remote,
-        ready=lambda url: print(f"stub-llm: {url} (OpenAI: {url}/v1, Anthropic: {url})", flush=True),  # noqa: T201
-    )
+    try:
+        serve(
+            options.host,
+            options.port,
+            replies=options.replies,
+            api_key=key,
+            allow_remote=options.allow_remote,
+            ready=lambda url: print(f"stub-llm: {url} (OpenAI: {url}/v1, Anthropic: {url})", flush=True),  # noqa: T201
+        )
+    except InputError as error:  # the file that was named: usage
+        return _refuse(error, USAGE)
     return 0
 
 

@@ -44,7 +44,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from orchestrator.contracts.base import JsonObject, dump_json, load_json
-from orchestrator.contracts.errors import ConfigError
+from orchestrator.contracts.errors import ConfigError, InputError
 from workers.stub_replies import THINKING, Answer, BadRequest, Conversation, StubReply, choose_answer
 from workers.stub_wire import anthropic_body, anthropic_stream, openai_body, openai_stream, read_anthropic, read_openai
 
@@ -205,20 +205,20 @@ def choose_fault(model: str, *, delay_ms: str | None = None) -> Fault:
 
 
 def load_replies(path: Path) -> tuple[StubReply, ...]:
-    """Read scripted replies from a YAML list; raise ConfigError with all that is wrong."""
+    """Read scripted replies from a YAML list; raise InputError with all that is wrong."""
     where, remedy = f"replies {str(path)!r}", "write a list of {match, turn, model, content, tool_calls}"
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
         return tuple(TypeAdapter(list[StubReply]).validate_python(found))
     except OSError as error:
-        raise ConfigError(f"{where}: {error.strerror}; name a file that can be read") from error
+        raise InputError(f"{where}: {error.strerror}; name a file that can be read") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{where}: not UTF-8 text: byte {error.start}; save it as UTF-8") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{where}: not YAML: {' '.join(str(error).split())}; {remedy}") from error
+        raise InputError(f"{where}: not UTF-8 text: byte {error.start}; save it as UTF-8") from error
     except ValidationError as error:
         told = [f"{'.'.join(map(str, one['loc'])) or 'it'}: {one['msg']}" for one in error.errors(include_url=False)]
-        raise ConfigError(f"{where}: {'; '.join(told)}; {remedy}") from error
+        raise InputError(f"{where}: {'; '.join(told)}; {remedy}") from error
+    except (yaml.YAMLError, ValueError) as error:  # a date that is none is the latter
+        raise InputError(f"{where}: not YAML: {' '.join(str(error).split())}; {remedy}") from error
 
 
 def serve(
@@ -233,10 +233,10 @@ def serve(
     """Serve until a signal ends it. `ready` gets the base URL once connections are accepted.
 
     Port 0 takes a free one. Raise ConfigError for a port in use, or for an address that others can
-    reach without `allow_remote`.
+    reach without `allow_remote`, InputError for replies that cannot be read.
     """
-    listener = _listen(host, port, allow_remote=allow_remote)
     model = StubModel(load_replies(replies) if replies is not None else (), api_key=api_key)
+    listener = _listen(host, port, allow_remote=allow_remote)
     server = uvicorn.Server(_config(model))
     if ready is not None:
         ready(_url(listener))

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from difflib import get_close_matches
 
 from plugin_sandbox.attacks.arena import Arena, make_arena
 from plugin_sandbox.attacks.catalogue import attacks
@@ -14,7 +15,7 @@ from plugin_sandbox.settings import SandboxSettings
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the suite; 0 where nothing got through, 1 where something did, 3 where the sandbox itself does not run."""
+    """Run the suite; 0 where nothing got through, 1 where something did, 2 for an attack that is none, 3 where the sandbox itself does not run."""
     parser = argparse.ArgumentParser(prog="python -m plugin_sandbox attack", description="Attack this host's sandbox.")
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="json: one object an attack")
     parser.add_argument("--tier", choices=("strict", "standard"), default="strict", help="the box to attack")
@@ -33,9 +34,14 @@ def main(argv: Sequence[str]) -> int:
         help="so many times the time and the processor: a machine that is emulated",
     )
     options = parser.parse_args(argv)
-    chosen = [one for one in attacks() if not options.only or one.name in options.only]
-    if not chosen:
-        parser.error(f"--only: no such attack; known: {', '.join(one.name for one in attacks())}")
+    known = {one.name: one for one in attacks()}
+    for name in options.only:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+            print(f"baton: --only: no attack is called {name!r}; {hint}", file=sys.stderr)
+            return 2
+    chosen = [one for one in known.values() if not options.only or one.name in options.only]
     with make_arena(max(1, options.patience)) as arena:
         settings = settings_for(options.tier, arena, options.python)
         found: list[Result] = []
@@ -44,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
                 found.append(result)
                 _show(result, options.output)
         except ControlFailed as error:
-            print(error, file=sys.stderr)
+            print(f"baton: {error}", file=sys.stderr)
             return 3
     breached = [one.name for one in found if not one.stopped]
     if options.output == "text":

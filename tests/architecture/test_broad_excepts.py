@@ -11,6 +11,7 @@ from tests.architecture.source_tree import ROOT, SHIPPED, Module, called_name, l
 NAMED = {
     "workers/executor.py:_perform": "the edge of an app's own code: whatever it raises is journaled, then retried or buried",
     "orchestrator/app_code.py:load_module": "the edge of an app's own code at its import: told as a problem of that app",
+    "orchestrator/app_code.py:call_function": "the edge of a transform's and a validator's code: told as that app's failure",
     "plugin_sandbox/inner/runner.py:attempt": "the edge of a plugin's code, in a process that ends with it",
     "orchestrator/kernel/live/guard.py:guarded": "the edge of hooks' and modules' code: recorded, and the next has its turn",
 }

@@ -165,4 +165,4 @@ def test_a_bundled_plugin_can_be_tried_alone(baton: Baton, tmp_path: Path) -> No
     nowhere = baton("plugins", "run", str(plugin), "--workspace", str(tmp_path / "none"), code=2).err
 
     assert done.out.startswith("ruff 1.0: skipped\n")
-    assert nowhere == f"--workspace: {tmp_path}/none is no folder; name one\n"
+    assert nowhere == f"baton: --workspace: {tmp_path}/none is no folder; name one\n"

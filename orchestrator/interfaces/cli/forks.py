@@ -68,20 +68,16 @@ def fork_command(
 
     # The app's own words are needed to check a state, to know what is current, and to tell its tools the new id.
     record, created = with_client(work, needs_apps=True)
-    if dry_run:  # the record is the origin's: no other was made
-        if form == "json":
-            print_json(
-                "fork", {"session_id": None, "parent": session_id, "forked_at": at, "actor": actor, "dry_run": True}
-            )
-        else:
-            where = "where it last had work" if at is None else f"after entry {at}"
-            click.echo(f"{session_id}: would be forked {where}, as {actor}")
-        return OK
     if form == "json":
         from orchestrator.interfaces.cli.shapes import session_line
 
         shape = {**session_line(record), "forked_at": record.forked_at, "spec": record.spec, "created": created}
-        print_json("fork", {**shape, "actor": actor, "dry_run": False})
+        if dry_run:  # the record is the origin's, no other was made: the keys of one, and what is known of it
+            shape = {**dict.fromkeys(shape), "app": record.app, "parent": session_id, "forked_at": at}
+        print_json("fork", {**shape, "actor": actor, "dry_run": dry_run})
+    elif dry_run:
+        where = "where it last had work" if at is None else f"after entry {at}"
+        click.echo(f"{session_id}: would be forked {where}, as {actor}")
     else:
         how = "forked from" if created else "was forked before from"
         click.echo(

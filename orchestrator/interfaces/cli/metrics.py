@@ -1,7 +1,7 @@
 """`baton metrics`: what Prometheus reads, printed once."""
 
 import os
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -9,6 +9,9 @@ from orchestrator.contracts.errors import BatonError, InputError, NotPermitted, 
 from orchestrator.interfaces.cli.exits import OK, UNREACHABLE
 from orchestrator.interfaces.cli.options import Form, output_option
 from orchestrator.interfaces.cli.output import print_json
+
+if TYPE_CHECKING:
+    from orchestrator.client import Client
 
 READ_SECONDS: Final = 10.0
 MOST_BYTES: Final = 8_388_608
@@ -27,9 +30,12 @@ def metrics_command(*, url: str | None, form: Form) -> int:
     An exporter that asks for a token is given the one of the variable BATON_TOKEN.
     """
     from orchestrator.exporter import render
-    from orchestrator.interfaces.cli.connect import with_client
+    from orchestrator.interfaces.cli.connect import settings, with_client
 
-    page = with_client(render) if url is None else read_exporter(url)
+    async def work(client: "Client") -> str:
+        return await render(client, is_archiving=settings().archive.enabled)
+
+    page = with_client(work) if url is None else read_exporter(url)
     if form == "json":
         print_json("metrics", dict(map(_read, _samples(page))))
     else:

@@ -48,7 +48,8 @@ async def get_readiness(parts: PartsOf) -> Response:
 )
 async def export_counters(parts: PartsOf) -> Response:
     """Return the metrics, for Prometheus."""
-    return PlainTextResponse(await render(parts.client), headers={"Content-Type": CONTENT_TYPE})
+    page = await render(parts.client, is_archiving=parts.settings.archive.enabled)
+    return PlainTextResponse(page, headers={"Content-Type": CONTENT_TYPE})
 
 
 @router.get("/v1/openapi.json", include_in_schema=False)

@@ -1,6 +1,10 @@
 """The state, the step and the transforms of the app of triggers."""
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
+
+
+class Defect(Exception):
+    """An error of the app's own, which is no error that Python has."""
 
 
 class State(BaseModel):
@@ -17,6 +21,13 @@ class Alert(BaseModel):
     title: str
     level: int = 1
 
+    @field_validator("title")
+    @classmethod
+    def _is_sound(cls, value: str) -> str:
+        if value == "defect":
+            raise Defect(value)
+        return value
+
 
 def read_alert(alert: Alert) -> dict[str, object]:
     """Make a request of an alert; refuse one that needs nobody."""
@@ -29,6 +40,8 @@ def stumble(payload: object) -> object:
     """Fail in a way of one's own, or return what was given."""
     if payload == "fail":
         raise RuntimeError("a defect of the app")
+    if payload == "defect":
+        raise Defect("of its own class")
     return payload
 
 

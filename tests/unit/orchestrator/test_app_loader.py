@@ -474,3 +474,48 @@ def test_any_value_anywhere_is_read_or_refused(tmp_path: Path, key: str, value: 
         load_app(app, env={})
     except AppInvalid as error:
         assert error.problems
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "said"),
+    [
+        ("confidence_threshold", '"0.5"', "expected a number, got '0.5'; write it as a number"),
+        ("confidence_threshold", "true", "expected a number, got true"),
+        ("retry_policy.max_retries", "'2'", "expected a whole number, got '2'; write it as a number"),
+        ("retry_policy.max_retries", "false", "expected a whole number, got false"),
+        ("retry_policy.max_retries", "02", "expected a whole number, got '02'; write it as a number"),
+        ("retry_policy.retry_on_transient", "1", "expected true or false, got 1"),
+        ("retry_policy.retry_on_transient", "yes", "expected true or false, got 'yes'"),
+        ("gateway.approval_timeout_seconds", "'5'", "expected a number, got '5'; write it as a number"),
+    ],
+)
+def test_numbers_and_truth_values_are_written_as_such(tmp_path: Path, key: str, text: str, said: str) -> None:
+    """What an editor underlines by the schema is refused, and told beside what else is wrong."""
+    section, _, inner = key.partition(".")
+    line = f"{section}: {{{inner}: {text}}}" if inner else f"{section}: {text}"
+    app = write_app(tmp_path, {"skills/look/config.yaml": "routes: []\nmax_turns: 3\n"}, **{section: line})
+    column = line.index(text) + 1
+    number = (tmp_path / "app.yaml").read_text(encoding="utf-8").splitlines().index(line) + 1
+
+    problems = refused(app)
+
+    assert f"app.yaml:{number}:{column}: {key}: {said}" in problems
+    assert len([problem for problem in problems if key in problem]) == 1
+
+
+def test_what_a_variable_holds_may_stand_for_a_number(tmp_path: Path) -> None:
+    """A variable has nothing but text; and a number is one in each of its ways to be written."""
+    wide = 'retry_policy: {max_retries: "${TRIES}", retry_on_transient: "${AGAIN:-false}"}'
+    app = write_app(
+        tmp_path,
+        retry_policy=wide,
+        confidence_threshold="confidence_threshold: ${SURE}",
+        gateway="gateway: {approval_timeout_seconds: 5}",
+    )
+
+    spec = load_app(app, env={"TRIES": "4", "SURE": "0.5"})
+
+    assert (spec.retry_policy.max_retries, spec.retry_policy.retry_on_transient) == (4, False)
+    assert spec.confidence_threshold == 0.5
+    whole = write_app(tmp_path, retry_policy="retry_policy: {max_retries: 4.0}")
+    assert load_app(whole, env={}).retry_policy.max_retries == 4

@@ -15,6 +15,10 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
+class Odd(Exception):
+    pass
+
+
 class Inner(BaseModel):
     size: int = 0
 
@@ -31,6 +35,10 @@ class State(BaseModel):
     def _team(cls, value: str) -> str:
         if value == "boom":
             raise KeyError(value)
+        if value == "odd":
+            raise Odd(value)
+        if value == "stop":
+            raise KeyboardInterrupt
         return value
 """
 
@@ -102,3 +110,13 @@ def test_a_validator_that_fails_oddly_is_a_refusal(spec: AppSpec) -> None:
     """An app's own code may raise anything; a submission is refused all the same."""
     with pytest.raises(InvalidOverrides, match="raised KeyError"):
         validate_state(spec, {"url": "u", "team": "boom"})
+    with pytest.raises(InvalidOverrides, match=r"^state: state\.py:State raised Odd: odd; mend the class"):
+        validate_state(spec, {"url": "u", "team": "odd"})
+    with pytest.raises(StateInvalid, match=r"^state of sample: state\.py:State raised Odd: odd; mend the class"):
+        check_state(spec, {"url": "u", "team": "odd"})
+
+
+def test_a_validator_does_not_keep_a_process_from_ending(spec: AppSpec) -> None:
+    """What is no error of the app's passes: a person's ^C is heard wherever it comes."""
+    with pytest.raises(KeyboardInterrupt):
+        validate_state(spec, {"url": "u", "team": "stop"})

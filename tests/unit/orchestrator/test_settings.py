@@ -130,6 +130,28 @@ def test_problems_of_all_layers_come_at_once(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("BATON_ARCHVE_ENABLED", "BATON_ARCHIVE_ENABLED"),
+        ("BATON_SOTRE_PARTITIONS", "BATON_STORE_PARTITIONS"),
+        ("BATON_QUEUE_TRANSPORT_OPTIONS_PRIORITY_STEPS", "BATON_QUEUES_TRANSPORT_OPTIONS_PRIORITY_STEPS"),
+        ("BATON_REDSI_URL_FILE", "BATON_REDIS_URL_FILE"),
+    ],
+)
+def test_a_variable_whose_section_is_misspelt_is_refused(folder: Path, name: str, meant: str) -> None:
+    """As in a file: what was to be switched off must not stay on in silence."""
+    assert refused(folder, env={name: "1"}) == [f"environment {name}: no such setting; did you mean {meant!r}?"]
+
+
+@pytest.mark.parametrize(
+    "name", ["BATON_REVIEW_MODEL", "BATON_STORE2_URL", "BATON_OUR_STORE_URL", "BATON_SHOP_ENABLED", "BATON_STATE_DIR"]
+)
+def test_a_variable_of_somebody_else_is_left_alone(folder: Path, name: str) -> None:
+    """Apps and platforms have variables of their own, and some begin as ours do."""
+    assert load_settings(config_dir=folder, env={name: "1"}) == load_settings(config_dir=folder, env={})
+
+
+@pytest.mark.parametrize(
     ("text", "problem"),
     [
         (

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.contracts.errors import ConfigError
+from orchestrator.contracts.errors import ConfigError, InputError
+from workers.__main__ import main
 from workers.stub_llm import choose_fault, load_replies, serve
 from workers.stub_replies import Answer, BadRequest, StubCall, StubReply, choose_answer
 from workers.stub_wire import read_anthropic, read_openai
@@ -163,14 +164,30 @@ def test_replies_are_read_and_refused_with_the_reason(tmp_path: Path) -> None:
     assert load_replies(path) == (StubReply(match="hi", content="hello"),)
     path.write_text("- mach: hi\n")
     with pytest.raises(
-        ConfigError, match=r"^replies '.*': 0.mach: Extra inputs are not permitted; write a list of \{match, "
+        InputError, match=r"^replies '.*': 0.mach: Extra inputs are not permitted; write a list of \{match, "
     ):
         load_replies(path)
     path.write_text("- match: [\n")
-    with pytest.raises(ConfigError, match=r"^replies '.*': not YAML: while parsing a flow node .*; write a list of"):
+    with pytest.raises(InputError, match=r"^replies '.*': not YAML: while parsing a flow node .*; write a list of"):
         load_replies(path)
-    with pytest.raises(ConfigError, match=r"No such file or directory; name a file that can be read$"):
+    with pytest.raises(InputError, match=r"No such file or directory; name a file that can be read$"):
         load_replies(tmp_path / "none.yaml")
+    path.write_text("- match: 2026-99-99\n")
+    with pytest.raises(InputError, match=r"^replies '.*': not YAML: month must be in 1..12; write a list of"):
+        load_replies(path)
+
+
+@pytest.mark.parametrize("text", [None, "- mach: hi\n", "{"], ids=["missing", "wrong", "no YAML"])
+def test_a_file_of_replies_that_cannot_be_used_is_bad_usage(
+    text: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A script tells its own slip from a server that fails."""
+    path = tmp_path / "replies.yaml"
+    if text is not None:
+        path.write_text(text)
+
+    assert main(["stub-llm", "--port", "0", "--replies", str(path)]) == 2
+    assert capsys.readouterr().err.startswith(f"baton: replies '{path}': ")
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])

@@ -125,6 +125,43 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(
     assert not (tmp_path / "state" / "server").exists()
 
 
+def test_a_fork_is_told_with_the_same_keys_before_and_after(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A script that is tried with `--dry-run` finds every key that it reads later."""
+    session_id = asyncio.run(set_scene(url, f"sqlite:///{tmp_path / 'archive.db'}"))["ended"]
+    shapes = []
+    for more in (["--dry-run"], []):
+        assert main(["fork", session_id, "-o", "json", *more]) == 0
+        shapes.append(json.loads(capsys.readouterr().out)["fork"])
+    dry, done = shapes
+
+    assert list(dry) == list(done)
+    assert {name: value for name, value in dry.items() if value is not None} == {
+        "app": "everything",
+        "parent": session_id,
+        "actor": "ada",
+        "dry_run": True,
+    }
+    assert (done["parent"], done["created"], done["dry_run"]) == (session_id, True, False)
+
+
+def test_the_archives_last_run_is_told_while_schedulers_see_to_it(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once it is switched off it grows old for ever, and with it the alert that an archive stands still."""
+    asyncio.run(set_scene(url, f"sqlite:///{tmp_path / 'archive.db'}"))
+    told = []
+    for name, value in (("BATON_ACTOR", "ada"), ("BATON_ARCHIVE_ENABLED", "false"), ("BATON_ARCHIVE_URL", "")):
+        with monkeypatch.context() as changed:
+            changed.setenv(name, value)
+            connect.settings.cache_clear()
+            assert main(["metrics", "-o", "json"]) == 0
+        told.append("baton_archive_last_run_timestamp_seconds" in json.loads(capsys.readouterr().out)["metrics"])
+
+    assert told == [True, False, False]
+
+
 def test_what_is_paused_is_told_with_the_command_that_ends_it(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """`resume` is for sessions: whoever tries it next would be told that `steps` is no id."""
     codes = [main(["pause", "steps"]), main(["pause", "steps"]), main(["unpause", "steps"])]

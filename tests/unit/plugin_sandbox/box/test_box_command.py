@@ -125,13 +125,13 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_run(
 ) -> None:
     """In one sentence, with the code for bad usage."""
     assert main(words(make_call(""), config, *change)) == USAGE
-    assert said in capsys.readouterr().err
+    assert capsys.readouterr().err.startswith(f"baton: {said}")
 
 
 def test_a_folder_that_is_no_plugin_is_refused(tmp_path: Path, config: str, capsys: pytest.CaptureFixture[str]) -> None:
     """By the name that was given."""
     assert main(["run", str(tmp_path), "--workspace", str(tmp_path), "--config", config]) == USAGE
-    assert capsys.readouterr().err == f"{tmp_path}: missing manifest.yml\n"
+    assert capsys.readouterr().err == f"baton: {tmp_path}: missing manifest.yml\n"
 
 
 @pytest.mark.parametrize(
@@ -151,6 +151,7 @@ def test_a_command_that_is_none_says_where_help_is(
     told = capsys.readouterr().err
 
     assert left.value.code == USAGE
+    assert told.startswith("baton: ")
     assert said in told
     assert told.count("\n") == 1
     assert "--help" in told
@@ -176,3 +177,19 @@ def test_the_schema_is_printed_and_attacks_are_handed_on(capsys: pytest.CaptureF
     with pytest.raises(SystemExit):
         main(["attack", "--help"])
     assert "attack" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["zzz"], "baton: --only: no attack is called 'zzz'; known: "),
+        (
+            ["read_etc_passwd", "fork_bmob"],
+            "baton: --only: no attack is called 'fork_bmob'; did you mean 'fork_bomb'?\n",
+        ),
+    ],
+)
+def test_an_attack_that_is_none_is_refused(names: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also beside one that is: a suite that leaves one out would look like one that was stopped."""
+    assert main(["attack", *(f"--only={name}" for name in names)]) == USAGE
+    assert capsys.readouterr().err.startswith(said)

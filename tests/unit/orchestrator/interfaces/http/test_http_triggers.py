@@ -81,6 +81,8 @@ def test_each_way_to_prove_oneself(store_url: str) -> None:
         ("by_bearer", b'{"title": "x", "level": 0}', 422, "invalid-request"),
         ("by_anybody", b'{"title": "x"}', 500, "app-failed"),
         ("by_anybody", b'"fail"', 500, "app-failed"),
+        ("by_anybody", b'"defect"', 500, "app-failed"),
+        ("by_bearer", b'{"title": "defect"}', 500, "app-failed"),
         ("by_anybody", b'{"state": {"unknown": 1}}', 422, "invalid-request"),
         ("every_minute", b"{}", 404, "not-found"),
     ],
