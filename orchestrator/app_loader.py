@@ -115,7 +115,7 @@ def find_apps(paths: Sequence[Path]) -> list[Path]:
 
 def _load(folder: Path, env: Mapping[str, str], *, import_code: bool, plugins: str) -> tuple[AppSpec | None, Document]:
     document = app_source.gather(folder, env)
-    spec = check(AppSpec, document, is_strict=True)
+    spec = check(AppSpec, document)
     readable = spec if spec is not None else salvage(document) if document.readable else None
     if readable is None:
         return None, document

@@ -158,7 +158,6 @@ def _wrong_value(error: ErrorDetails, document: Document, path: Where) -> str:
         return f"unknown value{_shown(document, path, ' ')}; {suggest(str(value), words)}"
     if kind in _EXPECTED:
         hint = "; put it in quotes" if kind == "string_type" and isinstance(value, _QUOTABLE) else ""
-        hint = "; write it as a number" if kind in ("int_type", "float_type") and isinstance(value, str) else hint
         return f"expected {_EXPECTED[kind]}{_got(document, path)}{hint}"
     if kind == "value_error":
         return str(error.get("ctx", {}).get("error", error["msg"]))

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, JsonValue, ValidationError
-from pydantic_core import to_json
 
 from orchestrator.contracts.errors import SourceInvalid
 from orchestrator.telemetry import redact
@@ -29,8 +28,6 @@ from orchestrator.yaml_problems import explain
 
 __all__ = ["Document", "Mark", "Problem", "SourceInvalid", "build", "check", "load", "read_data", "scan", "scan_text"]
 
-#: What pydantic says in its strict mode of the values that it converts in its own.
-_CONVERTED = frozenset({"int_type", "float_type", "bool_type"})
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -66,39 +63,18 @@ def _unreadable(label: str, message: str) -> Document:
     return Document(label, problems=[Problem(Mark(label), (), message)], readable=False)
 
 
-def check(model: type[_Model], document: Document, *, is_strict: bool = False) -> _Model | None:
-    """Validate a document; return None, with the reasons among its `problems`, if it is wrong.
-
-    With `is_strict` a text stands for a number or a truth value only where a variable made it, as in the schemas of editors.
-    """
+def check(model: type[_Model], document: Document) -> _Model | None:
+    """Validate a document; return None, with the reasons among its `problems`, if it is wrong."""
     if not document.readable:
         return None
-    data = document.data if document.data is not None else {}
-    built, found = None, []
     try:
         # By the words of the reference alone: a field's name behind its alias would be a second word that no schema has.
+        data = document.data if document.data is not None else {}
         built = model.model_validate(data, by_alias=True, by_name=False)
     except ValidationError as error:
-        found = explain(model, document, error.errors(include_url=False, include_input=False))
-    if is_strict:
-        told = {one.path for one in found}
-        found += [one for one in _find_mistyped(model, document, data) if one.path not in told]
-    document.problems.extend(found)
+        document.problems.extend(explain(model, document, error.errors(include_url=False, include_input=False)))
+        return None
     return None if document.problems else built
-
-
-def _find_mistyped(model: type[BaseModel], document: Document, data: JsonValue) -> list[Problem]:
-    """Return the texts, truth values and numbers that were written for one another: pydantic would convert them in silence."""
-    try:
-        # By way of JSON, where a list may stand for a tuple.
-        model.model_validate_json(to_json(data), strict=True, by_alias=True, by_name=False)
-    except ValidationError as error:
-        errors = error.errors(include_url=False, include_input=False)
-        paths = {one.path for one in explain(model, document, [one for one in errors if one["type"] in _CONVERTED])}
-        # A whole number may end with .0, and what stands in the place of another branch of a union was never converted.
-        paths = {path for path in paths - document.expanded if isinstance(document.get(path), str | bool | int)}
-        return [one for one in explain(model, document, errors) if one.path in paths]
-    return []
 
 
 def build(model: type[_Model], document: Document) -> _Model:
