@@ -224,10 +224,12 @@ def test_the_apps_own_options_make_the_submissions(stack: Baton, tmp_path: Path)
     made = stack("submit", "pair", "--how-many", "2", "--set", "x=1", "-o", "json", **with_pair).json("submissions")
     none = stack.refuse("submit", "journey", "--how-many", "2", code=2)
     key = stack.refuse("submit", "pair", "--how-many", "2", "--key", "k", code=2, **with_pair)
+    failed = stack.refuse("submit", "pair", "--how-few", "2", code=1, **with_pair)
 
     assert [one["title"] for one in made] == ["n0", "n1"]
     assert none.startswith("option --how-many: app journey has no options of its own (no submit.py)")
     assert key == "option --key: it names one session, and these options give 2; leave it out"
+    assert failed == "app pair: submit.py failed: KeyError: 'how_many'; mend the app"
 
 
 def test_lists_are_chosen_by_app_phase_status_and_time(stack: Baton) -> None:

@@ -6,16 +6,18 @@ a list of requests, or one InputError with a line for each that is wrong.
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from pydantic import Field, JsonValue, ValidationError
 
+from orchestrator.app_code import call_function
 from orchestrator.app_loader import load_function, validate_state
 from orchestrator.contracts.app import AppSpec
 from orchestrator.contracts.base import Frozen, JsonObject, dump_json, load_json
 from orchestrator.contracts.demo import Submission
-from orchestrator.contracts.errors import InputError, PayloadTooLarge, suggest
+from orchestrator.contracts.errors import AppCodeFailed, BatonError, InputError, PayloadTooLarge, suggest
 from orchestrator.contracts.own_keys import check_callers_key
 from orchestrator.contracts.session import Priority
 from orchestrator.settings import Settings
@@ -74,14 +76,21 @@ def read_lines(source: str, priority: Priority) -> list[Request]:
 
 
 def read_app_options(spec: AppSpec, options: Mapping[str, str], priority: Priority) -> list[Request]:
-    """Return what the app makes of its own options; raise InputError where it has none or refuses them."""
+    """Return what the app makes of its own options.
+
+    Raise InputError where it has none or refuses them, AppCodeFailed where its code fails.
+    """
     if not has_options(spec):
         option = next(iter(options), "").replace("_", "-")
         raise InputError(
             f"option --{option}: app {spec.name} has no options of its own (no {SUBMIT_FILE}); "
             f"use --text, --set or --state, or see `baton submit --help`"
         )
-    made = load_function(spec, f"{SUBMIT_FILE}:submissions")(dict(options))
+    submissions = partial(load_function(spec, f"{SUBMIT_FILE}:submissions"), dict(options))
+    try:
+        made = call_function(submissions, own=(BatonError,))
+    except AppCodeFailed as error:
+        raise AppCodeFailed(f"app {spec.name}: {SUBMIT_FILE} failed: {error}; mend the app") from error
     return [
         Request(
             where=f"{spec.name} #{number}",
