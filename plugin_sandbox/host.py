@@ -253,6 +253,8 @@ def _check_digest(plugin: PluginRecord) -> None:
         found, why = manifest.digest_of(plugin.path), ""
     except manifest.ManifestInvalid as error:
         found, why = "", f" ({error})"
+    except OSError as error:
+        found, why = "", f" ({error.filename}: {error.strerror})"
     if found != plugin.digest:
         raise Refused(f"{plugin.path}: changed since it was accepted{why}; look at it, and register it again")
 

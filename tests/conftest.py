@@ -5,9 +5,14 @@ tree before it was as wrong for. `EXAMPLES=random pytest tests/property tests/un
 """
 
 import os
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+#: A shell's background job ignores Ctrl-C, and so would what a test starts to send it one: each such test would wait for its timeout.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile(
     "suite",

@@ -81,6 +81,21 @@ async def ends(on: Stage, session_id: str) -> int:
     return [told.step async for told in on.client.events(session_id)].count("finalize")
 
 
+async def paging(on: Stage, session_id: str) -> list[dict[str, Any]]:
+    """Return the calls of the escalation tool that the journal has: as which tool, for which session and team, with what outcome."""
+    calls = [call async for told in on.client.events(session_id) for call in told.calls if call.tool.endswith(":page")]
+    return [
+        {
+            "tool": call.tool,
+            "own": call.args["session"] == session_id,
+            "team": call.args["team"],
+            "outcome": call.outcome,
+            "skill": call.skill,
+        }
+        for call in calls
+    ]
+
+
 def look(record: Record, row: Row) -> dict[str, Any]:
     """Return what rows say of a session."""
     lines = row["ledger"].read_text().splitlines()
@@ -167,20 +182,31 @@ async def at_gate(on: Stage) -> str:
 
 
 async def gate(on: Stage, row: Row) -> dict[str, Any]:
-    """Answer a gate, and let a worker go on."""
+    """Answer a gate, and let a worker go on; with `default_team`, one whose app has that team in place of its own default."""
     session_id = await at_gate(on)
+    spec = on.specs["everything"]
+    team = row.get("default_team", spec.escalate_action_default_team)
+    specs = {"everything": spec.model_copy(update={"escalate_action_default_team": team})}
     refused = await refused_by(on.client.answer(session_id, actor="ada", **row["answer"]))
-    record = await on.run(on.worker(), session_id) if refused is None else await on.client.show(session_id)
-    return {"refused": refused, **look(record, row)}
+    executor = on.worker("worker", specs)
+    record = await on.run(executor, session_id) if refused is None else await on.client.show(session_id)
+    return {"refused": refused, "recorded": await paging(on, session_id), **look(record, row)}
 
 
 async def settled_gate(on: Stage, row: Row) -> dict[str, Any]:
     """Answer a gate that was answered, and its session settled."""
     session_id = await at_gate(on)
-    await on.client.answer(session_id, actor="ada", verdict="stop")
-    await on.run(on.worker(), session_id)
-    refused = await refused_by(on.client.answer(session_id, actor="ada", **row["answer"]))
-    return {"refused": refused, **look(await on.client.show(session_id), row)}
+    await on.client.answer(session_id, actor="ada", text="trust it")
+    before = await on.run(on.worker(), session_id)
+    refused = [await refused_by(on.client.answer(session_id, actor="ada", **answer)) for answer in row["answers"]]
+    await on.worker().run_slice(session_id)
+    after = await on.client.show(session_id)
+    return {
+        "refused": refused,
+        "unchanged": after == before,
+        "ends": await ends(on, session_id),
+        **look(after, row),
+    }
 
 
 async def failed_resume(on: Stage, row: Row) -> dict[str, Any]:
