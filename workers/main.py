@@ -10,6 +10,8 @@ import signal
 from collections.abc import Sequence
 from typing import Literal
 
+from celery import signals
+
 from orchestrator.archiver import Archiver
 from orchestrator.client import Client
 from orchestrator.installed import load_installed_apps
@@ -53,8 +55,16 @@ def run_worker(
         without_heartbeat=True,
         quiet=True,
     )
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signals.worker_ready.connect(_ignore_hangup, weak=False)
+        signals.worker_process_init.connect(_ignore_hangup, weak=False)
     worker.start()
     return int(worker.exitcode or ours.failed)
+
+
+def _ignore_hangup(**_: object) -> None:
+    """Go on ignoring the end of the terminal, as whoever started us (`nohup`) wants: Celery has put its own handler in its place."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 async def run_scheduler(settings: Settings, urls: Urls, *, make_wakeups: MakeWakeups = CeleryWakeups) -> None:

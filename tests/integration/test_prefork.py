@@ -1,6 +1,7 @@
 """A pool that forks ends as one of threads does: what blocks a child, a lane that is not free or an operator's drain, ends with its parent."""
 
 import asyncio
+import signal
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,31 @@ def test_a_child_that_waits_ends_with_its_parent(empty_server: RunningServer, tm
     play(
         empty_server, tmp_path, act, settings=quick_settings(worker=WORKER, lease=LONG_LEASES, lanes={"per_process": 1})
     )
+
+
+@pytest.mark.parametrize("pool", ["threads", "prefork"])
+def test_a_worker_that_is_to_outlive_its_terminal_does(empty_server: RunningServer, tmp_path: Path, pool: str) -> None:
+    """`nohup` lets SIGHUP be ignored; Celery's own handler would start the worker anew, and a pool's children would die of it."""
+
+    async def act(fleet: Fleet, client: Client) -> None:
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        try:
+            worker = fleet.start("worker", pool=pool, concurrency=1)
+        finally:
+            signal.signal(signal.SIGHUP, before)
+        await workers_alive(client, 1)
+
+        pids = worker.pids()
+
+        assert len(pids) == (2 if pool == "prefork" else 1)
+        async with asyncio.timeout(60):
+            while not all(ignores(pid, signal.SIGHUP) for pid in pids):
+                await pause(0.05)
+
+    play(empty_server, tmp_path, act, settings=quick_settings(worker=WORKER))
+
+
+def ignores(pid: int, number: signal.Signals) -> bool:
+    """Say whether a process lets a signal come and go."""
+    [mask] = [line.split()[1] for line in Path(f"/proc/{pid}/status").read_text().splitlines() if "SigIgn" in line]
+    return bool(int(mask, 16) >> (number - 1) & 1)
