@@ -52,8 +52,10 @@ def up_command(*, workers: int | None, form: Form) -> int:
     owns_server = False
     try:
         # Said before it is started: reading a large file back takes its time, and whoever ends us meanwhile leaves no server behind.
-        owns_server = not configured.store.url and embedded.status(server_dir()).state == "stopped"
-        lock.write(owns_server=owns_server or lock.inherits_server)
+        owns_server = not configured.store.url and (
+            lock.inherits_server or embedded.status(server_dir()).state == "stopped"
+        )
+        lock.write(owns_server=owns_server)
         address = embedded.find_store(configured.store.url, configured.queues.broker_url, state_dir=server_dir())
         owns_server = address.server is not None and (address.server.is_new or lock.inherits_server)
         lock.write(owns_server=owns_server)

@@ -6,14 +6,19 @@ import os
 import signal
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from orchestrator import embedded
 from orchestrator.contracts.app import AppSpec
-from orchestrator.contracts.errors import BatonError, ConfigError, InputError
+from orchestrator.contracts.errors import BatonError, ConfigError, InputError, StoreUnreachable
 from orchestrator.embedded import StoreAddress, broker_beside
 from orchestrator.embedded_folder import try_lock
+from orchestrator.interfaces.cli import connect
 from orchestrator.interfaces.cli.demo_scene import find_scenes, prepare, stop
+from orchestrator.interfaces.cli.exits import UNREACHABLE
+from orchestrator.interfaces.cli.main import main
 from orchestrator.interfaces.cli.stack import (
     UP_LOCK,
     UpLock,
@@ -95,6 +100,32 @@ def test_a_state_folder_has_one_owner_at_a_time(tmp_path: Path) -> None:
     third = UpLock(tmp_path)
     assert third.inherits_server is False
     third.release()
+
+
+def test_who_cannot_start_stops_the_server_that_was_left_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The word that it is nobody else's goes with the lock: no later `up` would know."""
+    killed = UpLock(tmp_path)
+    killed.write(owns_server=True)
+    os.close(killed._held)
+    stopped: list[Path] = []
+
+    def refuse(*_: object, state_dir: Path) -> StoreAddress:
+        """Find a server that does not answer."""
+        raise StoreUnreachable(f"store: {state_dir} does not answer")
+
+    monkeypatch.setattr(embedded, "status", lambda _: SimpleNamespace(state="running"))
+    monkeypatch.setattr(embedded, "find_store", refuse)
+    monkeypatch.setattr(embedded, "stop", stopped.append)
+    monkeypatch.setenv("BATON_STATE_DIR", str(tmp_path))
+    monkeypatch.setenv("BATON_REDIS_URL", "")
+    connect.settings.cache_clear()
+
+    assert main(["up"]) == UNREACHABLE
+    connect.settings.cache_clear()
+    assert [folder.parent for folder in stopped] == [tmp_path]
+    last = UpLock(tmp_path)
+    assert last.inherits_server is False
+    last.release()
 
 
 def test_who_only_looks_is_in_nobodys_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
