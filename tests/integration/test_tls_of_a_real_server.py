@@ -38,8 +38,8 @@ class Group(Servers):
     """A primary, a replica and Sentinels that listen with TLS alone, and want certificates of whoever comes."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__()
-        self._folder, self._authority = folder, Authority(folder)
+        super().__init__(folder)
+        self._authority = Authority(folder)
         self._own, mine = self._authority.sign("server", "127.0.0.1"), self._authority.sign("client")
         self.ports = [free_port(), free_port()]
         self.sentinels = [free_port() for _ in range(SENTINELS)]
@@ -49,11 +49,11 @@ class Group(Servers):
         self.url = f"rediss+sentinel://{places}/main?{self.options}"
 
     def _start(self, port: int, more: str, *words: str) -> None:
-        config = self._folder / f"{port}.conf"
+        config = self.folder / f"{port}.conf"
         config.write_text(
-            f"port 0\ntls-port {port}\nbind 127.0.0.1\ndir {self._folder}\ntls-replication yes\ntls-auth-clients yes\n"
+            f"port 0\ntls-port {port}\nbind 127.0.0.1\ndir {self.folder}\ntls-replication yes\ntls-auth-clients yes\n"
             f"tls-cert-file {self._own.certificate}\ntls-key-file {self._own.key}\n"
-            f"tls-ca-cert-file {self._authority.ca}\nlogfile {self._folder}/{port}.log\n{more}\n"
+            f"tls-ca-cert-file {self._authority.ca}\nlogfile {self.folder}/{port}.log\n{more}\n"
         )
         self.processes[port] = subprocess.Popen([str(PROGRAM), str(config), *words], stdin=subprocess.DEVNULL)
 
@@ -63,7 +63,7 @@ class Group(Servers):
         only = 'appendonly no\nsave ""\nrepl-diskless-sync-delay 0\n'
         self._start(first, only)
         if not await self._is_up(first):
-            pytest.skip(f"{PROGRAM} is built without TLS: {(self._folder / f'{first}.log').read_text()[-200:]}")
+            pytest.skip(f"{PROGRAM} is built without TLS: {(self.folder / f'{first}.log').read_text()[-200:]}")
         self._start(second, f"{only}replicaof 127.0.0.1 {first}")
         for port in self.sentinels:
             self._start(
